@@ -1,0 +1,311 @@
+"""Names, keys and Zarr metadata of a run, format 1 (docs/reference/run-format.md)."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forebay.acquisition.errors import FrameError, RunDamagedError, RunNameError
+from forebay.acquisition.frames import FrameFlag, Geometry, ImageMetadata
+from forebay.acquisition.format.codec import Compression
+
+FORMAT_VERSION = 1
+CONTROL = "_forebay"
+LOG = f"{CONTROL}/log"
+TEMPORARY = f"{CONTROL}/tmp"
+QUARANTINE = f"{CONTROL}/quarantine"
+LOCK = f"{CONTROL}/writer.lock"
+METADATA = "zarr.json"
+
+FRAMES = "frames"
+COORDINATES: Mapping[str, np.dtype[Any]] = {
+    "timestamp": np.dtype("int64"),
+    "frame_id": np.dtype("uint64"),
+    "flags": np.dtype("uint32"),
+}
+"""The one-dimensional arrays that go along ``t`` beside the frames, and their types."""
+
+_NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", flags=re.ASCII)
+_MAX_DEPTH = 8
+
+
+def check_run_name(name: str) -> str:
+    """Return `name` if a run may be called so.
+
+    A name is one or more parts joined by ``/``; a part begins with a letter or a digit and goes
+    on with letters, digits, ``.``, ``_`` and ``-``, 100 at the most.  So no name leaves the
+    folder that it is joined to.
+
+    Raises
+    ------
+    RunNameError
+        If the name is not of that form.
+    """
+    parts = name.split("/")
+    if len(parts) > _MAX_DEPTH or not all(_NAME_PART.fullmatch(part) for part in parts):
+        raise RunNameError(
+            f"{name!r} is not a run name: use letters, digits, '.', '_' and '-', beginning each "
+            "part with a letter or a digit ('2026-11-21/sample_3'); a run is made inside the "
+            "runs folder, which --runs or the setting 'runs' chooses"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """What every block of a run has in common; it never changes once the run is made."""
+
+    run_id: str
+    """Identity of the run, a UUID; its path may change."""
+    name: str
+    """What the run was called when it was made."""
+    created: str
+    """When it was made, ISO 8601 in UTC."""
+    geometry: Geometry
+    """The layout of a frame."""
+    frames_per_block: int
+    """Frames in a block; the last block of a run may hold fewer."""
+    compression: Compression
+    """How a frame's bytes are packed."""
+    metadata: ImageMetadata
+    """What is known of the instrument."""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes of ``frames``."""
+        return ("t", *self.geometry.dims)
+
+    def object_key(self, array: str, block: int) -> str:
+        """Return the store key under which `array` keeps its part of a block."""
+        axes = len(self.dims) if array == FRAMES else 1
+        return f"{array}/c." + ".".join([str(block), *["0"] * (axes - 1)])
+
+    def object_keys(self, block: int) -> list[str]:
+        """Return the keys of all objects of a block, the frames last."""
+        return [self.object_key(array, block) for array in (*COORDINATES, FRAMES)]
+
+    def array_documents(self, frames: int) -> dict[str, dict[str, Any]]:
+        """Return the ``zarr.json`` of each array of a run with so many committed frames."""
+        documents = {
+            name: _array_document(
+                shape=(frames,),
+                chunk=(self.frames_per_block,),
+                dtype=dtype,
+                dims=("t",),
+                codecs=[_BYTES, _CRC32C],
+                attributes=_COORDINATE_ATTRIBUTES[name],
+            )
+            for name, dtype in COORDINATES.items()
+        }
+        documents[FRAMES] = _array_document(
+            shape=(frames, *self.geometry.shape),
+            chunk=(self.frames_per_block, *self.geometry.shape),
+            dtype=self.geometry.dtype,
+            dims=self.dims,
+            codecs=[
+                {
+                    "name": "sharding_indexed",
+                    "configuration": {
+                        "chunk_shape": [1, *self.geometry.shape],
+                        "codecs": [
+                            _BYTES,
+                            *self.compression.zarr_codecs(self.geometry.dtype),
+                            _CRC32C,
+                        ],
+                        "index_codecs": [_BYTES, _CRC32C],
+                        "index_location": "end",
+                    },
+                }
+            ],
+            attributes={"coordinates": " ".join(COORDINATES)},
+        )
+        return documents
+
+    def group_document(self, frames: int) -> dict[str, Any]:
+        """Return the run's own ``zarr.json``.
+
+        The arrays' metadata stand in it once more, consolidated: one rename shows a reader of the
+        group all arrays at the same length.
+        """
+        return {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {"ome": self._ome(), "forebay": self._attributes()},
+            "consolidated_metadata": {
+                "kind": "inline",
+                "must_understand": False,
+                "metadata": self.array_documents(frames),
+            },
+        }
+
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION,
+            "run_id": self.run_id,
+            "name": self.name,
+            "created": self.created,
+            "frames_per_block": self.frames_per_block,
+            "compression": self.compression.name,
+            "pixel_size_micrometer": self.metadata.pixel_size,
+            "exposure_seconds": self.metadata.exposure,
+            "frame_rate_hertz": self.metadata.frame_rate,
+            "channels": list(self.metadata.channels),
+            "instrument": dict(self.metadata.instrument),
+        }
+
+    def _ome(self) -> dict[str, Any]:
+        """Image metadata as OME-Zarr 0.5 has them."""
+        rate, pixel = self.metadata.frame_rate, self.metadata.pixel_size
+        scales = {
+            "t": 1.0 / rate if rate else 1.0,
+            "c": 1.0,
+            "y": pixel[0] if pixel else 1.0,
+            "x": pixel[1] if pixel else 1.0,
+        }
+        axes: list[dict[str, str]] = []
+        for dim in self.dims:
+            kind = {"t": "time", "c": "channel"}.get(dim, "space")
+            axis = {"name": dim, "type": kind}
+            if kind == "time" and rate:
+                axis["unit"] = "second"
+            if kind == "space" and pixel:
+                axis["unit"] = "micrometer"
+            axes.append(axis)
+        scale = {"type": "scale", "scale": [scales[dim] for dim in self.dims]}
+        ome: dict[str, Any] = {
+            "version": "0.5",
+            "multiscales": [
+                {
+                    "name": self.name,
+                    "axes": axes,
+                    "datasets": [{"path": FRAMES, "coordinateTransformations": [scale]}],
+                }
+            ],
+        }
+        return ome
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], *, where: str) -> "RunLayout":
+        """Read the layout back from a run's ``zarr.json``.
+
+        Raises
+        ------
+        RunDamagedError
+            If the document is not that of a run, or of a later format than this one.
+        """
+        try:
+            ours = document["attributes"]["forebay"]
+            if ours["format_version"] != FORMAT_VERSION:
+                raise RunDamagedError(
+                    f"{where} is a run of format {ours['format_version']!r}; this forebay reads "
+                    f"format {FORMAT_VERSION}: install a newer one"
+                )
+            frames = document["consolidated_metadata"]["metadata"][FRAMES]
+            geometry = Geometry(
+                dims=tuple(frames["dimension_names"][1:]),
+                shape=tuple(frames["shape"][1:]),
+                dtype=np.dtype(frames["data_type"]),
+            )
+            pixel = ours["pixel_size_micrometer"]
+            return cls(
+                run_id=ours["run_id"],
+                name=ours["name"],
+                created=ours["created"],
+                geometry=geometry,
+                frames_per_block=ours["frames_per_block"],
+                compression=Compression(ours["compression"]),
+                metadata=ImageMetadata(
+                    pixel_size=tuple(pixel) if pixel else None,
+                    exposure=ours["exposure_seconds"],
+                    frame_rate=ours["frame_rate_hertz"],
+                    channels=tuple(ours["channels"]),
+                    instrument=ours["instrument"],
+                ),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunDamagedError(
+                f"{where}/{METADATA} is not the metadata of a run ({error!r}); "
+                "restore it from a copy"
+            ) from error
+
+
+def parse_document(content: bytes, *, where: str) -> dict[str, Any]:
+    """Parse the ``zarr.json`` of a run.
+
+    Raises
+    ------
+    RunDamagedError
+        If it is no JSON object.
+    """
+    try:
+        document = json.loads(content)
+        if not isinstance(document, dict):
+            raise TypeError(f"a {type(document).__name__} instead of an object")
+    except (ValueError, TypeError) as error:
+        raise RunDamagedError(
+            f"{where}/{METADATA} is not readable ({error}); restore it from a copy"
+        ) from error
+    return document
+
+
+def check_geometry(geometry: Geometry) -> Geometry:
+    """Return `geometry` if a run can hold such frames.
+
+    Raises
+    ------
+    FrameError
+        If the axes, the shape or the dtype cannot be kept.
+    """
+    if geometry.dims not in {("y", "x"), ("c", "y", "x")}:
+        raise FrameError(f"frames have the axes {geometry.dims}; a run keeps (y, x) or (c, y, x)")
+    if len(geometry.shape) != len(geometry.dims) or min(geometry.shape) < 1:
+        raise FrameError(f"frames have the shape {geometry.shape}; every axis needs a length")
+    if geometry.dtype.kind not in "uif" or geometry.dtype.itemsize not in {1, 2, 4, 8}:
+        raise FrameError(
+            f"frames have the dtype {geometry.dtype}; a run keeps integers and floats of "
+            "8 to 64 bits"
+        )
+    return geometry
+
+
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+_CRC32C = {"name": "crc32c"}
+_COORDINATE_ATTRIBUTES: Mapping[str, dict[str, Any]] = {
+    "timestamp": {
+        "units": "nanoseconds since 1970-01-01",
+        "calendar": "proleptic_gregorian",
+        "long_name": "time at which the frame was taken",
+    },
+    "frame_id": {"long_name": "the camera's counter"},
+    "flags": {
+        "long_name": "what is unusual about the frame",
+        "flag_masks": [int(flag) for flag in FrameFlag],
+        "flag_meanings": " ".join((flag.name or "").lower() for flag in FrameFlag),
+    },
+}
+
+
+def _array_document(
+    *,
+    shape: tuple[int, ...],
+    chunk: tuple[int, ...],
+    dtype: np.dtype[Any],
+    dims: tuple[str, ...],
+    codecs: list[dict[str, Any]],
+    attributes: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "fill_value": 0 if dtype.kind in "ui" else "NaN",
+        "codecs": codecs,
+        "dimension_names": list(dims),
+        "attributes": dict(attributes),
+    }

@@ -1,0 +1,62 @@
+"""Reading whole objects and ranges of them from any Zarr store, without a fill value anywhere."""
+
+from dataclasses import dataclass
+
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from forebay.acquisition.errors import RunDamagedError
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The objects of a run, by key."""
+
+    store: Store
+    """Where they lie; it can be pickled, so that a worker reads from it too."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object's bytes, or None where there is none."""
+        buffer = sync(self.store.get(key, prototype=default_buffer_prototype()))
+        return None if buffer is None else buffer.to_bytes()
+
+    def read_range(self, key: str, start: int, length: int) -> memoryview:
+        """Return `length` bytes of an object from `start`.
+
+        Raises
+        ------
+        RunDamagedError
+            If the object is not there or too short.
+        """
+        request = RangeByteRequest(start, start + length)
+        buffer = sync(self.store.get(key, prototype=default_buffer_prototype(), byte_range=request))
+        if buffer is None or len(buffer) != length:
+            found = "is missing" if buffer is None else f"has only {start + len(buffer)} bytes"
+            raise RunDamagedError(f"{self.where(key)} {found}")
+        return memoryview(buffer.as_numpy_array()).cast("B")
+
+    def read_from(self, key: str, start: int) -> bytes:
+        """Return what an object holds from `start` to its end."""
+        request = OffsetByteRequest(start)
+        buffer = sync(self.store.get(key, prototype=default_buffer_prototype(), byte_range=request))
+        return b"" if buffer is None else buffer.to_bytes()
+
+    def size(self, key: str) -> int | None:
+        """Return an object's length in bytes, or None where there is none."""
+        try:
+            return sync(self.store.getsize(key))
+        except FileNotFoundError:
+            return None
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names directly under `prefix`, sorted."""
+
+        async def collect() -> list[str]:
+            return [name async for name in self.store.list_dir(prefix)]
+
+        return sorted(sync(collect()))
+
+    def where(self, key: str) -> str:
+        """Return the name of an object for a message."""
+        return f"{str(self.store).removeprefix('file://')}/{key}"

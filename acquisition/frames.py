@@ -1,0 +1,97 @@
+"""What a camera delivers: frames, their geometry, and the protocol of a source."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+
+class FrameFlag(IntFlag):
+    """What is known to be unusual about a frame; the bits are part of the run format."""
+
+    SATURATED = 1
+    """At least one pixel is at the sensor's upper limit."""
+    INCOMPLETE = 2
+    """The source lost a part of the frame's pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The layout that every frame of a source has."""
+
+    dims: tuple[str, ...]
+    """Names of a frame's axes: ``("y", "x")`` or ``("c", "y", "x")``."""
+    shape: tuple[int, ...]
+    """Lengths of a frame's axes, in pixels (channels for ``c``)."""
+    dtype: np.dtype[Any]
+    """Type of a pixel."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes in one frame."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMetadata:
+    """What is known of the instrument that made the frames."""
+
+    pixel_size: tuple[float, float] | None = None
+    """Height and width of a pixel in the sample, in micrometres."""
+    exposure: float | None = None
+    """Exposure time of a frame, in seconds."""
+    frame_rate: float | None = None
+    """Nominal frames per second."""
+    channels: tuple[str, ...] = ()
+    """Names of the channels, where a frame has an axis ``c``."""
+    instrument: Mapping[str, Any] = field(default_factory=dict)
+    """Anything else, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image as a source delivers it."""
+
+    counter: int
+    """The camera's own count; it grows by one for each exposure, delivered or not."""
+    timestamp: int
+    """When the frame was taken, in nanoseconds since 1970-01-01 UTC."""
+    data: npt.NDArray[Any]
+    """The pixels, laid out as the source's geometry says."""
+    flags: FrameFlag = FrameFlag(0)
+    """What is unusual about the frame."""
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """Something that delivers frames, one after the other.
+
+    The geometry is known before the first frame.  `frames` is called once, from the thread that
+    receives; `stop` may be called from any thread and makes `frames` end soon; leaving the
+    ``with`` block frees what the source holds.
+    """
+
+    @property
+    def geometry(self) -> Geometry:
+        """The layout of every frame to come."""
+
+    @property
+    def metadata(self) -> ImageMetadata:
+        """What is known of the instrument."""
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether the source may be held up, as a file may and a free-running camera may not."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Deliver the frames in the order of their counters."""
+
+    def stop(self) -> None:
+        """Make `frames` end after the frame that it is at."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...

@@ -1,0 +1,1 @@
+"""A run: its one writer and its many readers."""

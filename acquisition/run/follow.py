@@ -1,0 +1,64 @@
+"""Following a run while it grows."""
+
+import threading
+from collections.abc import Iterator
+
+import watchfiles
+
+from forebay.acquisition.format.layout import LOG
+from forebay.acquisition.run.reader import Run
+
+_STEP_MILLISECONDS = 5
+_RECHECK_SECONDS = 2.0
+
+
+def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
+    """Yield a run now and each time that it has grown, until it is closed or `stop` is set.
+
+    The writer's flush of its log wakes the follower.  Should the system not tell of it, as on a
+    network file system, the log is looked at every two seconds.
+
+    Parameters
+    ----------
+    run
+        The run to follow.
+    stop
+        Ends the waiting when it is set.
+
+    Raises
+    ------
+    RunDamagedError
+        If the log changes in any other way than by growing.
+    """
+    yield run
+    if run.closed or stop.is_set():
+        return
+    for _ in _changes(run, stop):
+        latest = run.refresh()
+        if len(latest.blocks) > len(run.blocks) or latest.closed:
+            run = latest
+            yield run
+        if run.closed or stop.is_set():
+            return
+
+
+def _changes(run: Run, stop: threading.Event) -> Iterator[object]:
+    """Yield whenever the log may have grown, the first time at once."""
+    if run.path is None:
+        while not stop.is_set():
+            yield None
+            stop.wait(_RECHECK_SECONDS)
+        return
+    # What is committed between the first look and the watch being set up is seen by the empty
+    # change that `yield_on_timeout` gives.
+    yield None
+    yield from watchfiles.watch(
+        run.path / LOG,
+        stop_event=stop,
+        step=_STEP_MILLISECONDS,
+        debounce=_STEP_MILLISECONDS * 4,
+        rust_timeout=int(_RECHECK_SECONDS * 1000),
+        yield_on_timeout=True,
+        watch_filter=None,
+        raise_interrupt=False,
+    )

@@ -1,0 +1,174 @@
+"""Reading a run: its frames as a lazy array over the committed blocks."""
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from forebay.acquisition.errors import RunNotFoundError
+from forebay.acquisition.format import layout
+from forebay.acquisition.format.history import History, replay
+from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout, parse_document
+from forebay.acquisition.format.objects import Objects
+from forebay.acquisition.format.record import Block, Dropped, Extent
+from forebay.acquisition.run.blocks import BlockArray
+from forebay.acquisition.run.lock import current_writer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was when it was opened: what is committed later shows after `refresh`."""
+
+    location: str
+    """Where it is: a path or a URL."""
+    layout: RunLayout
+    """What all its blocks have in common."""
+    objects: Objects = field(repr=False)
+    """Its objects."""
+    history: History = field(repr=False)
+    """What its log says."""
+
+    @property
+    def name(self) -> str:
+        """What the run was called when it was made."""
+        return self.layout.name
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run, a UUID."""
+        return self.layout.run_id
+
+    @property
+    def path(self) -> Path | None:
+        """Folder of the run, or None where it does not lie in this machine's file system."""
+        store = self.objects.store
+        return store.root if isinstance(store, LocalStore) else None
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The committed blocks."""
+        return tuple(self.history.blocks)
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """The frames of each committed block."""
+        return tuple(block.extent for block in self.history.blocks)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run is whole; nothing is added to a closed run."""
+        return self.history.closed is not None
+
+    @property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """Frames that the camera counted and that the run does not hold."""
+        return tuple(self.history.dropped)
+
+    @property
+    def writer(self) -> str | None:
+        """Who is writing the run on this machine now, if anybody is."""
+        return None if self.path is None else current_writer(self.path / layout.LOCK)
+
+    @functools.cached_property
+    def frames(self) -> xr.DataArray:
+        """The committed frames, lazily; one Dask chunk is one block.
+
+        The dims are (t, y, x) or (t, c, y, x).  Along ``t`` go the coordinates ``t`` (place in
+        the run), ``timestamp`` (datetime64, UTC), ``frame_id`` (the camera's counter) and
+        ``flags`` (see `FrameFlag`), the last three as lazy as the frames.  Computing raises
+        `RunDamagedError` where what was committed is missing or has changed.
+        """
+        return self.frames_of(self.blocks)
+
+    def frames_of(self, blocks: Sequence[Block]) -> xr.DataArray:
+        """Return the frames of some blocks that follow each other, lazily, as `frames` does."""
+        along = self._array(FRAMES, blocks)
+        start = blocks[0].extent.start if blocks else 0
+        coordinates: dict[str, Any] = {
+            "t": ("t", np.arange(start, start + along.shape[0])),
+            **{name: ("t", self._array(name, blocks)) for name in COORDINATES},
+        }
+        coordinates["timestamp"] = ("t", coordinates["timestamp"][1].view("datetime64[ns]"))
+        metadata = self.layout.metadata
+        if metadata.channels:
+            coordinates["c"] = ("c", list(metadata.channels))
+        known = {
+            "pixel_size_micrometer": metadata.pixel_size and list(metadata.pixel_size),
+            "exposure_seconds": metadata.exposure,
+            "frame_rate_hertz": metadata.frame_rate,
+        }
+        attributes = {name: value for name, value in known.items() if value is not None}
+        return xr.DataArray(
+            along,
+            dims=self.layout.dims,
+            coords=coordinates,
+            name=FRAMES,
+            attrs={"run": self.name, "run_id": self.run_id, **attributes},
+        )
+
+    def _array(self, name: str, blocks: Sequence[Block]) -> da.Array:
+        source = BlockArray(name, self.layout, tuple(blocks), self.objects)
+        along = tuple(len(block.extent) for block in blocks) or (0,)
+        first = blocks[0].number if blocks else 0
+        return da.from_array(
+            source,
+            chunks=(along, *source.shape[1:]),
+            name=f"{name}-{self.run_id}-{first}-{len(blocks)}",
+            meta=np.empty((0,) * source.ndim, source.dtype),
+        )
+
+    def refresh(self) -> "Run":
+        """Return the run as it is now."""
+        history = replay(self.objects, since=self.history)
+        return Run(self.location, self.layout, self.objects, history)
+
+    def __repr__(self) -> str:
+        """Say what the run is and how far it has come."""
+        state = "closed" if self.closed else "open"
+        return (
+            f"<Run {self.location!r}: {self.history.frames} frames in {len(self.blocks)} blocks, "
+            f"{state}>"
+        )
+
+
+def open_run(location: str | os.PathLike[str] | Store) -> Run:
+    """Open a run for reading, also while it is being written.
+
+    Parameters
+    ----------
+    location
+        The run's folder, or any Zarr store whose root is the run.
+
+    Raises
+    ------
+    RunNotFoundError
+        If there is no run.
+    RunDamagedError
+        If its metadata or its log has changed.
+    """
+    if isinstance(location, Store):
+        return _open(Objects(location), str(location).removeprefix("file://"))
+    path = Path(location)
+    if not path.is_dir():
+        raise RunNotFoundError(
+            f"{path} is not a run: there is no such folder; check the name and the runs folder"
+        )
+    return _open(Objects(LocalStore(path, read_only=True)), str(path))
+
+
+def _open(objects: Objects, location: str) -> Run:
+    document = objects.read(layout.METADATA)
+    if document is None or not objects.names(layout.LOG):
+        raise RunNotFoundError(
+            f"{location} is not a run: it has no {layout.LOG}; check the name and the runs folder"
+        )
+    run_layout = RunLayout.from_document(parse_document(document, where=location), where=location)
+    return Run(location, run_layout, objects, replay(objects))

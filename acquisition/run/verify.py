@@ -1,0 +1,165 @@
+"""Reading a whole run through and comparing it with its log."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.format.layout import FRAMES, METADATA, parse_document
+from forebay.acquisition.format.record import Block, Extent, StoredObject
+from forebay.acquisition.format.shard import index_bytes
+from forebay.acquisition.run.blocks import BlockArray
+from forebay.acquisition.run.reader import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a run that is not as it was committed."""
+
+    what: str
+    """What is wrong, where, in a sentence."""
+    block: int | None = None
+    """The block, where it concerns one."""
+    extent: Extent | None = None
+    """Its frames."""
+    key: str | None = None
+    """The object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What reading a run through has found."""
+
+    blocks: int
+    """Blocks that were read."""
+    bytes: int
+    """Bytes that were read and compared."""
+    problems: tuple[Problem, ...]
+    """What is wrong."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify_run(run: Run, *, on_block: Callable[[Block], None] | None = None) -> Verification:
+    """Read every object of a run and compare it with its digest, its log and its arrays.
+
+    Parameters
+    ----------
+    run
+        The run; what is committed after it was opened is not looked at.
+    on_block
+        Called after each block, to show progress.
+
+    Notes
+    -----
+    What is compared: each object's length and BLAKE3 digest; each frame's own CRC-32C, so that
+    the frames which a damage touches are named; the counters and times in the coordinates with
+    the log's; the lengths of the arrays with the log's; the sum of committed and dropped frames
+    with what the camera counted.
+    """
+    problems: list[Problem] = []
+    read = 0
+    for block in run.blocks:
+        found = [each for stored in block.objects for each in _check_object(run, block, stored)]
+        problems += found or _check_coordinates(run, block)
+        read += sum(stored.bytes for stored in block.objects)
+        if on_block:
+            on_block(block)
+    problems += [*_check_log(run), *_check_arrays(run)]
+    return Verification(len(run.blocks), read, tuple(problems))
+
+
+def _check_object(run: Run, block: Block, stored: StoredObject) -> list[Problem]:
+    array = BlockArray(stored.key.partition("/")[0], run.layout, (block,), run.objects)
+    try:
+        array.whole(block, stored)
+    except RunDamagedError as error:
+        what = str(error)
+        if array.name == FRAMES and stored.bytes > index_bytes(run.layout.frames_per_block):
+            what += _damaged_frames(array, block)
+        return [Problem(what, block.number, block.extent, stored.key)]
+    return []
+
+
+def _damaged_frames(array: BlockArray, block: Block) -> str:
+    """Say which frames of a damaged shard are touched."""
+    if len(block.extent) == 1:
+        return ""
+    damaged = []
+    for position in range(len(block.extent)):
+        try:
+            array[position]
+        except RunDamagedError:
+            damaged.append(block.extent.start + position)
+    if not damaged:
+        return " (each frame still agrees with its own checksum)"
+    if len(damaged) == len(block.extent):
+        return " (no frame of it can be read)"
+    return f" (damaged: frame {', '.join(str(frame) for frame in damaged)})"
+
+
+def _check_coordinates(run: Run, block: Block) -> list[Problem]:
+    problems = []
+    for name, expected in (("frame_id", block.frame_ids), ("timestamp", block.timestamps)):
+        values = BlockArray(name, run.layout, (block,), run.objects)[:]
+        if (int(values[0]), int(values[-1])) != expected:
+            what = f"block {block.number}: {name} does not agree with the log"
+            problems.append(Problem(what, block.number, block.extent))
+        if name == "frame_id" and not np.all(values[1:] > values[:-1]):
+            what = f"block {block.number}: the frames' counters do not go up"
+            problems.append(Problem(what, block.number, block.extent))
+    return problems
+
+
+def _check_log(run: Run) -> list[Problem]:
+    history = run.history
+    problems = []
+    if history.run_id != run.run_id:
+        problems.append(Problem(f"the log belongs to another run, {history.run_id}"))
+    if history.torn_bytes and run.writer is None:
+        problems.append(
+            Problem(
+                f"the log ends in {history.torn_bytes} bytes that are no record: its writer died, "
+                "or the end has changed; 'forebay runs close' ends the run before them"
+            )
+        )
+    if closed := history.closed:
+        dropped = sum(each.count for each in history.dropped)
+        if (
+            closed.committed != history.frames
+            or closed.dropped_count != dropped
+            or closed.counted != history.frames + dropped
+        ):
+            problems.append(
+                Problem(
+                    f"the sums do not agree: {closed.counted} frames were counted, "
+                    f"{history.frames} are committed and {dropped} dropped"
+                )
+            )
+    return problems
+
+
+def _check_arrays(run: Run) -> list[Problem]:
+    """Compare what other readers see with the log; while a writer is at it, they may see less."""
+    problems = []
+    if run.writer is not None:
+        return problems
+    for key in (METADATA, *(f"{name}/{METADATA}" for name in run.layout.array_documents(0))):
+        content = run.objects.read(key)
+        if content is None:
+            problems.append(Problem(f"{run.objects.where(key)} is missing", key=key))
+            continue
+        array = key.partition("/")[0]
+        expected = (
+            run.layout.group_document(run.history.frames)
+            if key == METADATA
+            else run.layout.array_documents(run.history.frames)[array]
+        )
+        if parse_document(content, where=run.location) != expected:
+            what = f"{run.objects.where(key)} does not say what the log says"
+            problems.append(Problem(what, key=key))
+    return problems

@@ -1,0 +1,1 @@
+"""The acquisition service: from a source through the ring to the run."""

@@ -1,0 +1,207 @@
+"""Missing or damaged data inside a committed extent are an error, never a fill value."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from forebay.acquisition import open_run, verify_run
+from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
+
+type Write = Callable[..., npt.NDArray[Any]]
+
+OBJECTS = ["frames/c.1.0.0", "timestamp/c.1", "frame_id/c.1", "flags/c.1"]
+
+
+def flip(path: Path, offset: int) -> None:
+    """Change one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0x10
+    path.write_bytes(content)
+
+
+def read_all(path: Path) -> None:
+    """Compute everything that the run holds."""
+    run = open_run(path)
+    run.frames.compute()
+
+
+@pytest.mark.parametrize("key", OBJECTS)
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc-lz4"])
+def test_every_flipped_byte_is_found_and_its_block_named(
+    write_run: Write, tmp_path: Path, key: str, compression: str
+) -> None:
+    """Reading fails and `verify` names block 1, wherever in one of its objects a bit is flipped."""
+    write_run(compression=compression)
+    path = tmp_path / "run"
+    size = (path / key).stat().st_size
+    for offset in sorted({0, size // 3, size // 2, size - 30, size - 1} & set(range(size))):
+        flip(path / key, offset)
+        with pytest.raises(RunDamagedError, match=r"block 1: .*has changed"):
+            read_all(path)
+        verification = verify_run(open_run(path))
+        assert [problem.block for problem in verification.problems] == [1]
+        assert verification.problems[0].key == key
+        flip(path / key, offset)
+    read_all(path)
+    assert verify_run(open_run(path)).ok
+
+
+def test_the_damaged_frame_is_named(write_run: Write, tmp_path: Path) -> None:
+    """Each frame has its own checksum, so that `verify` says which of a block's are touched."""
+    write_run()
+    stored_frame = 6 * 8 * 2 + 4
+    flip(tmp_path / "run" / "frames/c.1.0.0", 2 * stored_frame + 5)
+    (problem,) = verify_run(open_run(tmp_path / "run")).problems
+    assert "damaged: frame 6)" in problem.what
+    frames = open_run(tmp_path / "run").frames
+    frames[5].compute()
+    with pytest.raises(RunDamagedError, match="frame 2 of the block: the checksum is wrong"):
+        frames[6].compute()
+
+
+@pytest.mark.parametrize("key", OBJECTS)
+def test_a_missing_object_is_an_error(write_run: Write, tmp_path: Path, key: str) -> None:
+    """A shard or a coordinate that is gone is not read as zeros."""
+    write_run()
+    (tmp_path / "run" / key).unlink()
+    with pytest.raises(RunDamagedError, match="block 1: .* is missing"):
+        read_all(tmp_path / "run")
+    if key.startswith("frames"):
+        with pytest.raises(RunDamagedError, match="block 1: .* is missing"):
+            open_run(tmp_path / "run").frames[4].compute()
+    assert [each.block for each in verify_run(open_run(tmp_path / "run")).problems] == [1]
+
+
+@pytest.mark.parametrize("length", [0, 3, 100])
+def test_a_short_object_is_an_error(write_run: Write, tmp_path: Path, length: int) -> None:
+    """A shard that was cut off is not read as zeros, whole or by the frame."""
+    write_run()
+    shard = tmp_path / "run" / "frames/c.1.0.0"
+    shard.write_bytes(shard.read_bytes()[:length])
+    for frames in (slice(None), 4):
+        with pytest.raises(RunDamagedError, match=f"block 1: .* has {length} bytes"):
+            open_run(tmp_path / "run").frames[frames].compute()
+
+
+def test_exchanged_shards_are_an_error(write_run: Write, tmp_path: Path) -> None:
+    """Two whole shards in each other's place are found, though their checksums are right."""
+    write_run()
+    first, second = (tmp_path / "run" / f"frames/c.{number}.0.0" for number in (0, 1))
+    aside = first.rename(tmp_path / "aside")
+    second.rename(first)
+    aside.rename(second)
+    with pytest.raises(RunDamagedError, match="has changed"):
+        read_all(tmp_path / "run")
+    assert [each.block for each in verify_run(open_run(tmp_path / "run")).problems] == [0, 1]
+
+
+def test_damage_leaves_the_other_blocks_readable(write_run: Write, tmp_path: Path) -> None:
+    """What is not damaged can still be read."""
+    pixels = write_run()
+    (tmp_path / "run" / "frames/c.1.0.0").unlink()
+    frames = open_run(tmp_path / "run").frames
+    np.testing.assert_array_equal(frames[:4].to_numpy(), pixels[:4])
+    np.testing.assert_array_equal(frames[8:].to_numpy(), pixels[8:])
+
+
+def test_a_torn_last_line_is_not_a_record(write_run: Write, tmp_path: Path) -> None:
+    """Wherever the last line of the log is cut off, the run is what it was before that line."""
+    write_run(close=False)
+    log = tmp_path / "run" / "_forebay/log/00000001.log"
+    whole = log.read_bytes()
+    last = whole.rstrip(b"\n").rfind(b"\n") + 1
+    for length in range(last, len(whole)):
+        log.write_bytes(whole[:length])
+        run = open_run(tmp_path / "run")
+        assert run.history.frames == 4
+        assert run.history.torn_bytes == length - last
+    log.write_bytes(whole)
+    assert open_run(tmp_path / "run").history.frames == 8
+
+
+def test_a_damaged_line_within_the_log_is_refused(write_run: Write, tmp_path: Path) -> None:
+    """A log that was changed is not believed."""
+    write_run()
+    log = tmp_path / "run" / "_forebay/log/00000001.log"
+    whole = log.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    changed = [
+        b"".join([lines[0], lines[2], lines[1], *lines[3:]]),
+        b"".join([lines[0], *lines[2:]]),
+        b"".join([lines[0], lines[1].replace(b"frames/c.0", b"frames/c.1"), *lines[2:]]),
+    ]
+    for content in changed:
+        log.write_bytes(content)
+        with pytest.raises(RunDamagedError, match="line 2 is damaged"):
+            open_run(tmp_path / "run")
+
+
+def test_a_damaged_end_of_a_closed_run_is_reported(write_run: Write, tmp_path: Path) -> None:
+    """A flipped byte in the last line makes the run look open; `verify` says so."""
+    write_run()
+    log = tmp_path / "run" / "_forebay/log/00000001.log"
+    flip(log, log.stat().st_size - 10)
+    run = open_run(tmp_path / "run")
+    assert not run.closed
+    (problem,) = verify_run(run).problems
+    assert "the log ends in" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not readable"),
+        (b"[1, 2]", "is not readable"),
+        (b"{}", "is not the metadata of a run"),
+    ],
+)
+def test_damaged_metadata_are_named(
+    write_run: Write, tmp_path: Path, content: bytes, message: str
+) -> None:
+    """A run whose own metadata are gone says so, with the file."""
+    write_run()
+    (tmp_path / "run" / "zarr.json").write_bytes(content)
+    with pytest.raises(RunDamagedError, match=message):
+        open_run(tmp_path / "run")
+
+
+def test_a_later_format_is_refused(write_run: Write, tmp_path: Path) -> None:
+    """A run of a format that is not known is not guessed at."""
+    write_run()
+    path = tmp_path / "run" / "zarr.json"
+    document = json.loads(path.read_bytes())
+    document["attributes"]["forebay"]["format_version"] = 2
+    path.write_text(json.dumps(document))
+    with pytest.raises(RunDamagedError, match=r"format 2; this forebay reads format 1"):
+        open_run(tmp_path / "run")
+
+
+def test_arrays_that_disagree_with_the_log_are_reported(write_run: Write, tmp_path: Path) -> None:
+    """What other readers would see beyond the log is a problem."""
+    write_run()
+    path = tmp_path / "run" / "frames/zarr.json"
+    document = json.loads(path.read_bytes())
+    document["shape"][0] += 4
+    path.write_text(json.dumps(document))
+    (problem,) = verify_run(open_run(tmp_path / "run")).problems
+    assert problem.key == "frames/zarr.json"
+
+
+@pytest.mark.parametrize("make", ["nothing", "folder", "file", "array"])
+def test_a_path_that_is_no_run_is_named(tmp_path: Path, make: str) -> None:
+    """Opening something else says that it is no run."""
+    path = tmp_path / "other"
+    if make == "folder":
+        path.mkdir()
+    elif make == "file":
+        path.write_text("x")
+    elif make == "array":
+        path.mkdir()
+        (path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    with pytest.raises(RunNotFoundError, match="is not a run"):
+        open_run(path)
