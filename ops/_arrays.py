@@ -1,0 +1,62 @@
+"""The array namespace, its image filters and its dtypes, taken from the array at hand.
+
+These are for block functions, which see NumPy or CuPy arrays. At graph level an array may be
+Dask's, whose namespace says nothing of its chunks.
+"""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from forebay.ops.errors import OperationError
+
+type Array = Any
+"""An array of any namespace of the array API standard."""
+
+
+def namespace(*arrays: Array) -> Any:
+    """Return the one namespace of `arrays`."""
+    try:
+        return array_api_compat.array_namespace(*arrays)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(array).__module__.split(".")[0] for array in arrays}))
+        raise OperationError(
+            f"the arrays are of {kinds}, which cannot be mixed: nothing is copied between host "
+            "and device behind your back; bring them to the same side first"
+        ) from error
+
+
+def ndimage(array: Array) -> Any:
+    """Return `scipy.ndimage`, or `cupyx.scipy.ndimage` for an array on a GPU."""
+    if array_api_compat.is_cupy_array(array):
+        import cupyx.scipy.ndimage
+
+        return cupyx.scipy.ndimage
+    if array_api_compat.is_numpy_array(array):
+        import scipy.ndimage
+
+        return scipy.ndimage
+    raise OperationError(
+        f"there are no image filters for {type(array).__module__}.{type(array).__name__}; "
+        "use NumPy or CuPy arrays, or Dask arrays of them"
+    )
+
+
+def to_host(array: Array) -> np.ndarray[Any, Any]:
+    """Return `array` as a NumPy array: the one place where results leave the device."""
+    if array_api_compat.is_cupy_array(array):
+        host: np.ndarray[Any, Any] = array.get()
+        return host
+    return np.asarray(array)
+
+
+def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that frames of `dtype` are worked on in: float64 stays, the rest float32."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def as_real(array: Array) -> Array:
+    """Return `array` in float64 if it is that already, else in float32."""
+    xp = namespace(array)
+    return xp.astype(array, array.dtype if array.dtype == xp.float64 else xp.float32, copy=False)

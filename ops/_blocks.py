@@ -1,0 +1,72 @@
+"""Running a block function over frames, eager or Dask-backed, without computing anything."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from forebay.ops._arrays import Array
+
+
+def whole(frames: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:
+    """Return `frames` with one chunk along each of `dims`; lazy, and itself where that is so.
+
+    The other dimensions are split so that no chunk holds more bytes than the largest one did,
+    or than one pixel or frame needs.
+    """
+    if frames.chunks is None or all(len(frames.chunksizes[dim]) == 1 for dim in dims):
+        return frames
+    largest = frames.dtype.itemsize * int(
+        np.prod([max(lengths) for lengths in frames.chunksizes.values()])
+    )
+    least = frames.dtype.itemsize * int(np.prod([frames.sizes[dim] for dim in dims]))
+    chunks = {axis: -1 if dim in dims else "auto" for axis, dim in enumerate(frames.dims)}
+    data = frames.data.rechunk(chunks, block_size_limit=max(largest, least))
+    return frames.copy(data=data)
+
+
+def apply(
+    function: Callable[..., Array],
+    frames: xr.DataArray,
+    dims: Sequence[Hashable],
+    *,
+    dtype: np.dtype[Any],
+    new_sizes: Mapping[Hashable, int] | None = None,
+    kwargs: Mapping[str, Any],
+) -> xr.DataArray:
+    """Apply `function` over the last axes, which are `dims` when it is called.
+
+    Parameters
+    ----------
+    function
+        Gets a NumPy or CuPy array with `dims` last, and `kwargs`.
+    frames
+        Eager or Dask-backed; along `dims` it is made one chunk, lazily.
+    dims
+        The dimensions that the function sees whole.
+    dtype
+        Of the result.
+    new_sizes
+        The dimensions that take the place of `dims`, with their sizes; None keeps `dims`.
+    kwargs
+        Parameters of the function.
+
+    Returns
+    -------
+    xarray.DataArray
+        With the name and attributes of `frames`, and its order of dimensions where they are
+        the same.
+    """
+    result: xr.DataArray = xr.apply_ufunc(
+        function,
+        whole(frames, dims),
+        input_core_dims=[list(dims)],
+        output_core_dims=[list(dims if new_sizes is None else new_sizes)],
+        dask="parallelized",
+        output_dtypes=[dtype],
+        dask_gufunc_kwargs={"output_sizes": dict(new_sizes)} if new_sizes else {},
+        keep_attrs=True,
+        kwargs=dict(kwargs),
+    )
+    return result.transpose(*frames.dims) if new_sizes is None else result

@@ -1,0 +1,1 @@
+"""Taking out of the frames what the camera and the optics put in."""

@@ -1,0 +1,33 @@
+"""Frames and an image to correct them with, made sure to fit each other exactly."""
+
+import xarray as xr
+
+from forebay.ops._arrays import real_dtype
+from forebay.ops._checks import check_frames
+from forebay.ops.errors import OperationError
+
+
+def aligned(
+    frames: xr.DataArray, image: xr.DataArray, name: str
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return both in real dtypes; raise `OperationError` unless `image` fits `frames` exactly.
+
+    Arithmetic in xarray keeps the common part of coordinates that differ, so that a shifted image
+    would crop the frames without a word.
+    """
+    check_frames(image, image.dims, name=name)
+    extra = [dim for dim in image.dims if dim not in frames.dims]
+    if extra:
+        raise OperationError(
+            f"{name} has the dimension {extra[0]!r}, which frames with {frames.dims} lacks; "
+            "reduce or select it first"
+        )
+    try:
+        xr.align(frames, image, join="exact")
+    except ValueError as error:
+        raise OperationError(
+            f"{name} does not lie on the pixels of frames: its sizes are {dict(image.sizes)}, "
+            f"theirs {dict(frames.sizes)}, and coordinates must be equal; select the same region "
+            f"of both, or drop the coordinates of {name}"
+        ) from error
+    return frames.astype(real_dtype(frames.dtype)), image.astype(real_dtype(image.dtype))

@@ -1,0 +1,1 @@
+"""Keeping the lengths that matter and dropping the others."""

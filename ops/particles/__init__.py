@@ -1,0 +1,1 @@
+"""From frames to tables of particles, and from two tables to the pairs in them."""

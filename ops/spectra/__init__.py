@@ -1,0 +1,1 @@
+"""How much of each frequency the frames hold."""
