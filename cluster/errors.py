@@ -1,0 +1,9 @@
+"""What can go wrong while a cluster is started or joined."""
+
+from forebay.errors import ExitCode, ForebayError
+
+
+class ClusterError(ForebayError, OSError):
+    """A cluster cannot be started, reached or used."""
+
+    exit_code = ExitCode.INPUT
