@@ -1,0 +1,18 @@
+"""Algorithms, and what carries them out: planning, execution, ledger, results."""
+
+from forebay.engine.algorithm import Algorithm, Blockwise, WholeRun
+from forebay.engine.declare import algorithm
+from forebay.engine.execution.process import process
+from forebay.engine.registry import REGISTRY
+from forebay.engine.results.result import Result, open_result
+
+__all__ = [
+    "REGISTRY",
+    "Algorithm",
+    "Blockwise",
+    "Result",
+    "WholeRun",
+    "algorithm",
+    "open_result",
+    "process",
+]

@@ -1,0 +1,173 @@
+"""Algorithms: named, versioned functions of a run's frames, and what each of them needs."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+import pydantic
+
+from forebay.engine.errors import AlgorithmError, ParameterError
+from forebay.engine.suggestion import nearest
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", flags=re.ASCII)
+_VERSION = re.compile(r"\d+\.\d+\.\d+([.-][A-Za-z0-9.]+)?", flags=re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blockwise:
+    """The algorithm works on one block at a time.
+
+    The engine gives it the block with a halo around it, where the run has one, and keeps of what
+    it returns only that which lies in the block itself: by the coordinate (or column) ``t``, and
+    ``y`` and ``x`` for a tile.
+    """
+
+    halo_frames: int = 0
+    """Frames before and behind the block that the algorithm has to see."""
+    tile_pixels: int | None = None
+    """Longest side of the piece of a frame to work on; None for whole frames."""
+    halo_pixels: int = 0
+    """Pixels around a tile that the algorithm has to see."""
+
+    def __post_init__(self) -> None:
+        if self.halo_frames < 0 or self.halo_pixels < 0:
+            raise AlgorithmError(f"a halo cannot be below 0: {self}")
+        if self.tile_pixels is not None and self.tile_pixels < 1:
+            raise AlgorithmError(f"a tile needs at least 1 pixel: {self}")
+        if self.halo_pixels and self.tile_pixels is None:
+            raise AlgorithmError(
+                f"a halo of {self.halo_pixels} pixels needs tiles to lie around: give tile_pixels "
+                "too, or leave halo_pixels out, since whole frames have no neighbours"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRun:
+    """The algorithm needs all frames of the run at once, lazily, and so a run that is closed."""
+
+
+type Needs = Blockwise | WholeRun
+
+type Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A named, versioned function from frames to a result.
+
+    Calling it calls the function.
+    """
+
+    name: str
+    """What it is called: lower-case words joined by hyphens."""
+    version: str
+    """Its version; a change in what it returns needs a new one."""
+    function: Function
+    """From a lazy DataArray and parameters to an xarray object or a table."""
+    needs: Needs = field(default_factory=Blockwise)
+    """How much of the run it has to see at a time."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise AlgorithmError(
+                f"{self.name!r} is not an algorithm's name: use lower-case words joined by "
+                "hyphens, such as 'find-particles'"
+            )
+        if not _VERSION.fullmatch(self.version):
+            raise AlgorithmError(
+                f"{self.version!r} is not the version of {self.name}: use three numbers, such as "
+                "'1.0.0'"
+            )
+        _ = self.parameters
+
+    @property
+    def label(self) -> str:
+        """Name and version in one word."""
+        return f"{self.name}-{self.version}"
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @functools.cached_property
+    def parameters(self) -> type[pydantic.BaseModel]:
+        """The parameters with their types and defaults, as a pydantic model."""
+        return _parameter_model(self.name, self.function)
+
+    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Check parameters and fill in the defaults.
+
+        Parameters
+        ----------
+        given
+            Parameters by name; a text is read as the type that the parameter has.
+
+        Returns
+        -------
+        dict
+            All parameters, as JSON values.
+
+        Raises
+        ------
+        ParameterError
+            If one is unknown, missing or of the wrong type.
+        """
+        known = list(self.parameters.model_fields)
+        for name in given:
+            if name not in known:
+                raise ParameterError(
+                    f"{self.label} has no parameter {name!r}{nearest(name, known)}; it has "
+                    f"{', '.join(known) or 'none'}"
+                )
+        try:
+            bound = self.parameters.model_validate(dict(given))
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise ParameterError(
+                f"{self.label}: parameter {name!r} cannot be {first['input']!r}: {first['msg']}"
+                if first["type"] != "missing"
+                else f"{self.label} needs the parameter {name!r}: give it as {name}=VALUE"
+            ) from error
+        return bound.model_dump(mode="json")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self.function(*args, **kwargs)
+
+
+def _parameter_model(name: str, function: Function) -> type[pydantic.BaseModel]:
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        raise AlgorithmError(f"{name}: the function takes no frames; make them its first argument")
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for parameter in parameters[1:]:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise AlgorithmError(
+                f"{name}: parameter {parameter.name!r} must be given by keyword; put a * before it"
+            )
+        if parameter.name in RESERVED:
+            raise AlgorithmError(
+                f"{name}: a parameter cannot be called {parameter.name!r}, which process() uses "
+                "itself; give it another name"
+            )
+        if parameter.name not in hints:
+            raise AlgorithmError(f"{name}: parameter {parameter.name!r} needs a type")
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[parameter.name] = (hints[parameter.name], default)
+    try:
+        return pydantic.create_model(
+            "Parameters", __config__=pydantic.ConfigDict(extra="forbid"), **fields
+        )
+    except pydantic.PydanticSchemaGenerationError as error:
+        raise AlgorithmError(f"{name}: a parameter has a type that JSON cannot carry") from error
+
+
+RESERVED = frozenset({"client", "force", "follow", "on_event", "results", "stop"})
+"""Keywords of `process` that a parameter cannot be called by."""

@@ -1,0 +1,40 @@
+"""Finding particles in every frame."""
+
+from typing import Annotated
+
+import pandas as pd
+import xarray as xr
+from pydantic import Field
+
+from forebay.engine.algorithm import Blockwise
+from forebay.engine.declare import algorithm
+from forebay.ops import find_particles as find
+
+
+@algorithm("find-particles", version="1.0.0", needs=Blockwise())
+def find_particles(
+    frames: xr.DataArray,
+    *,
+    diameter: Annotated[int, Field(ge=3)] = 11,
+    minmass: Annotated[float, Field(ge=0)] = 0.0,
+    invert: bool = False,
+) -> pd.DataFrame:
+    """Find the particles of each frame: place, mass, size, eccentricity.
+
+    Parameters
+    ----------
+    frames
+        Frames with the dims (t, y, x) or (t, c, y, x).
+    diameter
+        Odd number of pixels, somewhat larger than a particle.
+    minmass
+        Least brightness of a particle, summed over its pixels.
+    invert
+        Whether particles are dark on a bright ground.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each particle; see `forebay.ops.find_particles`.
+    """
+    return find(frames, diameter=diameter, minmass=minmass, invert=invert)

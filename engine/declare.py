@@ -1,0 +1,47 @@
+"""The decorator that makes an algorithm of a function."""
+
+from collections.abc import Callable
+
+from forebay.engine.algorithm import Algorithm, Blockwise, Function, Needs
+from forebay.engine.registry import REGISTRY
+
+
+def algorithm(
+    name: str, *, version: str, needs: Needs | None = None
+) -> Callable[[Function], Algorithm]:
+    """Declare a function to be an algorithm, and register it.
+
+    The function takes a lazy DataArray of frames first and its parameters by keyword, each with a
+    type; it returns an xarray object or a table (`pandas.DataFrame` or `pyarrow.Table`).  It is
+    used unchanged, eagerly, live and in batch.
+
+    Parameters
+    ----------
+    name
+        Lower-case words joined by hyphens.
+    version
+        Three numbers.
+    needs
+        `Blockwise` (the default: block by block, without a halo) or `WholeRun`.
+
+    Raises
+    ------
+    AlgorithmError
+        If the declaration cannot work.
+
+    Examples
+    --------
+    >>> import forebay, xarray as xr
+    >>> @forebay.algorithm("mean-intensity", version="1.0.0")
+    ... def mean_intensity(frames: xr.DataArray, *, offset: float = 0.0) -> xr.DataArray:
+    ...     return frames.mean(("y", "x")) - offset
+    >>> mean_intensity.label, mean_intensity.bind({"offset": "1.5"})
+    ('mean-intensity-1.0.0', {'offset': 1.5})
+    """
+
+    def declare(function: Function) -> Algorithm:
+        declared = Algorithm(name, version, function, needs or Blockwise())
+        REGISTRY.add(declared)
+        return declared
+
+    return declare

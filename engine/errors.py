@@ -1,0 +1,67 @@
+"""What can go wrong between an algorithm and its result."""
+
+from forebay.errors import ExitCode, ForebayError
+
+
+class EngineError(ForebayError):
+    """A job cannot be planned, executed or read back."""
+
+
+class AlgorithmError(EngineError, ValueError):
+    """An algorithm is declared in a way that cannot work."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnknownAlgorithmError(EngineError, LookupError):
+    """No algorithm of that name and version is registered."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ParameterError(EngineError, ValueError):
+    """A parameter is unknown, missing, or of the wrong type."""
+
+    exit_code = ExitCode.USAGE
+
+
+class OutputError(EngineError, TypeError):
+    """An algorithm returned what cannot be kept as a result."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class ResultNotFoundError(EngineError, FileNotFoundError):
+    """There is no result at that place."""
+
+    exit_code = ExitCode.INPUT
+
+
+class UnitsFailedError(EngineError, RuntimeError):
+    """Some units of a job failed; the others are published."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class JobInterruptedError(EngineError, RuntimeError):
+    """A job was stopped before its end; what is published stays."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class RunNotClosedError(EngineError, RuntimeError):
+    """An algorithm needs the whole run, and the run is still growing."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class ResultDamagedError(EngineError, OSError):
+    """What was published is missing or has changed."""
+
+    exit_code = ExitCode.DAMAGE
+
+
+class LedgerError(EngineError, OSError):
+    """The ledger cannot be read or written."""
+
+    exit_code = ExitCode.STORAGE

@@ -1,0 +1,1 @@
+"""Carrying out jobs: on this machine or on a Dask cluster, live or in batch."""

@@ -1,0 +1,1 @@
+"""Results: parts on the storage, and reading them back as one."""
