@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
@@ -40,7 +40,7 @@ def sheltered_loop() -> Iterator["IOLoop"]:
 
     # Starting the tracker unblocks SIGINT in the thread that does it, which must not be the loop.
     resource_tracker.ensure_running()
-    runner = LoopRunner()
+    runner: Any = LoopRunner()
     with interrupts_held():
         runner.start()
     try:

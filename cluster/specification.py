@@ -22,20 +22,22 @@ class LocalClusterSpecification(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["local"] = Field("local", description="Workers on this machine.")
+    kind: Literal["local"] = Field(default="local", description="Workers on this machine.")
     workers: PositiveInt | None = Field(
-        None, description="Number of workers; one for each CPU where it is not given."
+        default=None, description="Number of workers; one for each CPU where it is not given."
     )
-    threads_per_worker: PositiveInt = Field(1, description="Units that a worker computes at once.")
+    threads_per_worker: PositiveInt = Field(
+        default=1, description="Units that a worker computes at once."
+    )
     memory_limit: Literal["auto"] | ByteSize = Field(
-        "auto",
+        default="auto",
         description="Memory of one worker, such as '2 GiB'; 'auto' is its share of the machine's.",
     )
     processes: bool = Field(
-        True, description="A process for each worker, rather than threads of this process."
+        default=True, description="A process for each worker, rather than threads of this process."
     )
     dashboard: bool = Field(
-        False, description="Serve the Dask dashboard, on a free port of 127.0.0.1 only."
+        default=False, description="Serve the Dask dashboard, on a free port of 127.0.0.1 only."
     )
 
     @field_validator("memory_limit")
@@ -51,15 +53,23 @@ class AddressSpecification(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["address"] = Field("address", description="A scheduler that runs already.")
+    kind: Literal["address"] = Field(
+        default="address", description="A scheduler that runs already."
+    )
     address: str = Field(
-        "tcp://127.0.0.1:8786",
+        default="tcp://127.0.0.1:8786",
         description="The scheduler: tcp:// on this machine, tls:// anywhere.",
     )
-    ca_file: Path | None = Field(None, description="Certificates to trust, in PEM (tls:// only).")
-    cert_file: Path | None = Field(None, description="Our certificate, in PEM (tls:// only).")
-    key_file: Path | None = Field(None, description="Our private key, in PEM (tls:// only).")
-    timeout: PositiveFloat = Field(10.0, description="Seconds to wait for the scheduler.")
+    ca_file: Path | None = Field(
+        default=None, description="Certificates to trust, in PEM (tls:// only)."
+    )
+    cert_file: Path | None = Field(
+        default=None, description="Our certificate, in PEM (tls:// only)."
+    )
+    key_file: Path | None = Field(
+        default=None, description="Our private key, in PEM (tls:// only)."
+    )
+    timeout: PositiveFloat = Field(default=10.0, description="Seconds to wait for the scheduler.")
 
     @field_validator("address")
     @classmethod

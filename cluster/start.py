@@ -1,6 +1,8 @@
 """Start a cluster or join one, and leave it behind in order."""
 
+import asyncio
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -70,7 +72,9 @@ def _start(specification: LocalClusterSpecification) -> Iterator["Client"]:
     with sheltered_loop() as loop, ExitStack() as stack:
         try:
             with interrupts_held():
-                cluster = LocalCluster(loop=loop, **_options(specification, workers))
+                cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]
+                    loop=loop, **_options(specification, workers)
+                )
                 stack.callback(_close, cluster)
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local cluster does not start: {_line(error)}") from error
@@ -114,32 +118,67 @@ def _options(specification: LocalClusterSpecification, workers: int) -> dict[str
 
 @contextmanager
 def _join(specification: AddressSpecification) -> Iterator["Client"]:
-    from distributed import Security
+    from distributed.utils import sync
 
-    security = None
-    if specification.address.startswith("tls://"):
-        for file in (specification.ca_file, specification.cert_file, specification.key_file):
-            if file is None or not file.is_file():
-                raise ClusterError(f"{file} is not there: {specification.address} needs it")
-        security = Security(
-            tls_ca_file=str(specification.ca_file),
-            tls_client_cert=str(specification.cert_file),
-            tls_client_key=str(specification.key_file),
-            require_encryption=True,
-        )
-    with ExitStack() as stack:
+    address = specification.address
+    security = _security(specification)
+    with sheltered_loop() as loop, ExitStack() as stack:
         try:
-            opened = _client(
-                specification.address, timeout=specification.timeout, security=security
+            # A client waits without end for one that takes its connection and says nothing, and
+            # does not stop its loop where it fails.
+            sync(loop, _knock, specification, security)
+            client = stack.enter_context(
+                _client(address, loop=loop, timeout=specification.timeout, security=security)
             )
-            client = stack.enter_context(opened)
         except (OSError, ValueError) as error:
             raise ClusterError(
-                f"no Dask scheduler answered at {specification.address} within "
-                f"{specification.timeout:g} s: {_line(error)}"
+                f"no Dask scheduler answered at {address} within {specification.timeout:g} s: "
+                f"{_reason(error)}"
             ) from error
-        _check_versions(client, specification.address)
+        _check_versions(client, address)
         yield client
+
+
+def _security(specification: AddressSpecification) -> Any:
+    """Return the `distributed.Security` of tls://, or None."""
+    from distributed import Security
+
+    if not specification.address.startswith("tls://"):
+        return None
+    for file in (specification.ca_file, specification.cert_file, specification.key_file):
+        if file is None or not file.is_file():
+            raise ClusterError(f"{file} is not there: {specification.address} needs it")
+    security: Any = Security(  # type: ignore[no-untyped-call]
+        tls_ca_file=str(specification.ca_file),
+        tls_client_cert=str(specification.cert_file),
+        tls_client_key=str(specification.key_file),
+        require_encryption=True,
+    )
+    try:
+        security.get_connection_args("client")
+    except OSError as error:
+        raise ClusterError(
+            f"the certificates for {specification.address} cannot be used, give PEM files that "
+            f"belong together: {_line(error)}"
+        ) from error
+    return security
+
+
+async def _knock(specification: AddressSpecification, security: Any) -> None:
+    """Connect to the scheduler, and hang up once it has said who it is."""
+    from distributed.comm.core import connect as connect_to
+
+    arguments = {} if security is None else security.get_connection_args("client")
+    try:
+        async with asyncio.timeout(specification.timeout):
+            # A little less, so that it can still say why the last attempt failed.
+            seconds = 0.9 * specification.timeout
+            comm = await connect_to(  # type: ignore[no-untyped-call]
+                specification.address, timeout=seconds, **arguments
+            )
+    except TimeoutError:
+        raise OSError("something takes the connection there, and says nothing") from None
+    await comm.close()
 
 
 @contextmanager
@@ -150,14 +189,16 @@ def _client(target: Any, **options: Any) -> Iterator["Client"]:
     with warnings.catch_warnings():
         # Versions that matter are checked here, the others do not.
         warnings.simplefilter("ignore", VersionMismatchWarning)
-        client = Client(target, set_as_default=False, **options)
+        client: Any = Client(  # type: ignore[no-untyped-call]
+            target, set_as_default=False, **options
+        )
     try:
         yield client
     finally:
         _close(client)
 
 
-def _check_versions(client: "Client", address: str) -> None:
+def _check_versions(client: Any, address: str) -> None:
     found = client.get_versions()
     parties = {"scheduler": found["scheduler"]} | {
         f"worker {name}": party for name, party in found["workers"].items()
@@ -198,6 +239,16 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    """Return why the last attempt to connect failed, without the object in which it did."""
+    last = error.__cause__ or error
+    return (
+        "is it running?"
+        if isinstance(last, TimeoutError)
+        else re.sub(r"^in <.*?>: ", "", _line(last))
+    )
 
 
 def _line(error: BaseException) -> str:

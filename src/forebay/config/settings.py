@@ -1,0 +1,86 @@
+"""What can be configured."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from forebay.acquisition.settings import AcquisitionSettings
+from forebay.cluster import ClusterSpecification
+from forebay.engine.settings import EngineSettings
+
+type Key = tuple[str, ...]
+"""The names on the way to one setting: ``("acquisition", "compression")``."""
+
+
+def _cluster_name(name: str) -> str:
+    # The name is a part of a variable's name too, where '__' is the dot.
+    if not re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", name):
+        raise ValueError("a name is lower-case letters and digits, with single '-' or '_' between")
+    return name
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; `load_settings` reads it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FOREBAY_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    runs: Path = Field(default=Path(), description="Folder of the runs.")
+    results: Path | None = Field(
+        default=None,
+        description="Folder of the results; a folder results beside each run if not given.",
+    )
+    acquisition: AcquisitionSettings = Field(
+        default=AcquisitionSettings(), description="How frames are recorded."
+    )
+    engine: EngineSettings = Field(default=EngineSettings(), description="How jobs are executed.")
+    clusters: dict[Annotated[str, AfterValidator(_cluster_name)], ClusterSpecification] = Field(
+        default={},
+        validate_default=True,
+        description="Clusters by name; 'local', workers on this machine, is always there.",
+    )
+
+    @field_validator("clusters", mode="before")
+    @classmethod
+    def _with_local(cls, clusters: Any) -> Any:
+        if not isinstance(clusters, dict):
+            return clusters
+        local = clusters.get("local", {})
+        if isinstance(local, dict):
+            local = {"kind": "local"} | local
+        return {"local": local} | {n: c for n, c in clusters.items() if n != "local"}
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 (pydantic's own)
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # load_settings reads the environment itself, a variable at a time, and knows which
+        # value came from where.
+        return (init_settings,)
+
+
+def leaves(branch: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Iterate over the single settings in a model, with their keys.
+
+    Examples
+    --------
+    >>> dict(leaves(Settings()))["acquisition", "compression"]
+    'none'
+    """
+    if isinstance(branch, BaseModel):
+        branch = {name: getattr(branch, name) for name in type(branch).model_fields}
+    if isinstance(branch, dict):
+        for name, below in branch.items():
+            yield from leaves(below, (*key, name))
+    else:
+        yield key, branch

@@ -1,0 +1,211 @@
+"""A cluster on this machine: it computes, listens to nobody else, and leaves nothing behind."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import distributed
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from forebay.cluster import ClusterError, LocalClusterSpecification, connect, start
+
+THREADS = LocalClusterSpecification(workers=2, processes=False)
+PROCESSES = LocalClusterSpecification(workers=1, threads_per_worker=2)
+
+
+@pytest.fixture(params=[THREADS, PROCESSES], ids=["threads", "processes"])
+def specification(request: pytest.FixtureRequest) -> LocalClusterSpecification:
+    assert isinstance(request.param, LocalClusterSpecification)
+    return request.param
+
+
+def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not claim() and time.monotonic() < end:
+        time.sleep(0.02)
+    return claim()
+
+
+def children() -> set[int]:
+    """The processes that descend from this one; Python keeps one of its own for the rest of it."""
+    return {
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if child.is_running() and not any("resource_tracker" in word for word in child.cmdline())
+    }
+
+
+def test_every_worker_is_there_and_computes(specification: LocalClusterSpecification) -> None:
+    """The block begins when all that was asked for can be used."""
+    with connect(specification) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        assert len(workers) == specification.workers
+        assert {each["nthreads"] for each in workers.values()} == {specification.threads_per_worker}
+        assert client.submit(sum, [1, 2, 3]).result() == 6
+        pids = set(client.run(os.getpid).values())
+        assert (os.getpid() in pids) is (not specification.processes)
+
+
+def test_nothing_is_left_behind(specification: LocalClusterSpecification) -> None:
+    """No process, no event loop, no client that is Dask's default, no changed log level."""
+    with connect(specification):  # what a process has from its first cluster on
+        pass
+    processes, threads = children(), set(threading.enumerate())
+    level = logging.getLogger("distributed").level
+    with connect(specification) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+        assert set(threading.enumerate()) - threads
+        assert bool(children() - processes) is specification.processes
+        with pytest.raises(ValueError, match="No clients found"):
+            distributed.default_client()  # type: ignore[no-untyped-call]
+    assert children() <= processes
+    assert eventually(lambda: not set(threading.enumerate()) - threads), threading.enumerate()
+    assert logging.getLogger("distributed").level == level
+    assert client.status == "closed"
+
+
+def test_an_error_in_the_block_is_passed_on_and_nothing_is_left_behind() -> None:
+    """What goes wrong among the units is not hidden by closing the cluster."""
+    processes = children()
+    with pytest.raises(LookupError, match="ours"), connect(PROCESSES):
+        raise LookupError("ours")
+    assert children() <= processes
+
+
+@pytest.mark.parametrize("dashboard", [False, True])
+def test_only_this_machine_can_reach_it(
+    specification: LocalClusterSpecification, dashboard: bool
+) -> None:
+    """Nothing listens on an interface of the network, with a dashboard or without."""
+    if dashboard:
+        pytest.importorskip("bokeh", reason="the dashboard needs bokeh")
+    before = listening()
+    with connect(specification.model_copy(update={"dashboard": dashboard})):
+        hosts = {host for host, _ in listening() - before}
+    assert hosts <= {"127.0.0.1", "::1"}
+    assert hosts or not specification.processes
+
+
+def listening() -> set[tuple[str, int]]:
+    return {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in (psutil.Process(), *psutil.Process().children(recursive=True))
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def test_a_dashboard_without_bokeh_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than starting and showing nothing."""
+    monkeypatch.setattr(start, "find_spec", lambda name: None)
+    with (
+        pytest.raises(ClusterError, match="needs bokeh: install it, or set dashboard = false"),
+        connect(LocalClusterSpecification(workers=1, processes=False, dashboard=True)),
+    ):
+        pass
+
+
+def test_workers_share_the_memory_of_the_machine_or_have_what_was_given() -> None:
+    """All of them together do not promise more than there is."""
+    for given, expected in (("auto", distributed.system.MEMORY_LIMIT // 2), (2**28, 2**28)):
+        specification = THREADS.model_copy(update={"memory_limit": given})
+        with connect(specification) as client:
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            assert {each["memory_limit"] for each in workers} == {expected}
+
+
+def test_workers_that_do_not_come_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call ends in time, says how many came, and leaves nothing behind."""
+    processes = children()
+    monkeypatch.setattr(start, "START_TIMEOUT", 0.3)
+    monkeypatch.setattr(distributed.LocalCluster, "scale", lambda cluster, workers: None)
+    with (
+        pytest.raises(ClusterError, match=r"only 0 of 1 local workers came up within 0\.3 s"),
+        connect(PROCESSES),
+    ):
+        pass
+    assert children() <= processes
+
+
+def test_ctrl_c_while_the_workers_start_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever changes their mind early does not have to look for processes."""
+    processes = children()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distributed.Client, "wait_for_workers", interrupted)
+    with pytest.raises(KeyboardInterrupt), connect(PROCESSES):
+        pass
+    assert children() <= processes
+
+
+def test_a_worker_that_dies_is_replaced() -> None:
+    """A unit that kills its worker does not take the cluster with it."""
+    with connect(PROCESSES) as client:
+        (pid,) = client.run(os.getpid).values()
+        os.kill(pid, signal.SIGKILL)
+        assert client.submit(os.getpid).result(timeout=60) != pid
+
+
+CTRL_C = """
+import os, signal, sys, threading, time
+from forebay.cluster import LocalClusterSpecification, connect
+
+def compute():
+    time.sleep(2)
+    return os.getpid()
+
+if __name__ == "__main__":
+    asked = threading.Event()
+    signal.signal(signal.SIGINT, lambda number, frame: asked.set())
+    with connect(LocalClusterSpecification(workers=1)) as client:
+        (before,) = client.run(os.getpid).values()
+        unit = client.submit(compute, pure=False)
+        time.sleep(0.5)
+        print("computing", flush=True)
+        asked.wait(30)
+        print("asked" if asked.is_set() else "never asked", unit.result(30) == before)
+        # A worker that is started again is sheltered as the first one was.
+        os.kill(before, signal.SIGKILL)
+        again = client.submit(os.getpid, pure=False).result(30)
+        os.killpg(os.getpgrp(), signal.SIGINT)
+        time.sleep(0.5)
+        print(client.submit(os.getpid, pure=False).result(30) == again)
+"""
+
+
+def test_ctrl_c_reaches_the_command_and_not_its_workers(tmp_path: Path) -> None:
+    """A terminal interrupts the whole group; the units under way are still finished."""
+    script = tmp_path / "ctrl_c.py"
+    script.write_text(CTRL_C)
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as command:
+        assert command.stdout is not None
+        assert command.stdout.readline() == "computing\n"
+        os.killpg(command.pid, signal.SIGINT)
+        out, err = command.communicate(timeout=90)
+    assert out == "asked True\nTrue\n", err
+    assert command.returncode == 0
+    assert "Traceback" not in err
+
+
+def test_the_mask_of_the_calling_thread_is_left_as_it_was() -> None:
+    """Ctrl-C still reaches whoever started the cluster."""
+    with connect(THREADS):
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
