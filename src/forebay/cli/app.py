@@ -1,0 +1,70 @@
+"""The commands, and what is common to all of them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from forebay.cli.commands import acquire, algorithms, config, demo, process, runs
+from forebay.cli.logs import log_to_stderr
+from forebay.cli.session import Session
+from forebay.errors import ForebayError
+
+
+class _Commands(TyperGroup):
+    """Tells of an error of ours in one line, and ends with its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ForebayError as error:
+            line = " ".join(str(error).split())
+            sys.stderr.write(f"forebay: error: {line}\n")
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Camera frames, continuously, from the instrument to the result.",
+    epilog="Exit codes: 0 done, 1 defect, 2 usage, 3 input, 4 conflict, 5 damage, 6 incomplete, "
+    "7 storage, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(acquire.acquire)
+app.command()(process.process)
+app.add_typer(runs.app, name="runs")
+app.add_typer(algorithms.app, name="algorithms")
+app.add_typer(config.app, name="config")
+app.command()(demo.demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import forebay
+
+        typer.echo(f"forebay {forebay.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Configuration file; else the forebay.toml here or in a folder above."),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell on stderr what is being done.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 (answered by its callback)
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
+    log_to_stderr(verbose=verbose)
+    context.obj = Session(config)

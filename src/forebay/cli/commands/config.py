@@ -1,0 +1,41 @@
+"""``forebay config``: the settings in force."""
+
+from typing import Annotated
+
+import typer
+
+from forebay.cli.output import print_json, print_table
+from forebay.cli.session import JsonOption, session
+
+app = typer.Typer(help="The settings in force.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keep ``show`` a command of its own."""
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    key: Annotated[str | None, typer.Argument(help="Only this key, or the keys below it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every setting, its value, and where it comes from."""
+    origins = session(context).loaded.origins
+    wanted = {
+        name: origin
+        for name, origin in origins.items()
+        if key is None or name == key or name.startswith(f"{key}.")
+    }
+    if not wanted:
+        from forebay.config import ConfigError
+        from forebay.engine.suggestion import nearest
+
+        raise ConfigError(f"there is no setting {key!r}{nearest(str(key), list(origins))}")
+    if as_json:
+        for name, origin in wanted.items():
+            print_json({"key": name, "value": origin.value, "source": origin.source})
+        return
+    rows = [(name, origin.value, origin.source) for name, origin in wanted.items()]
+    print_table(("key", "value", "where it comes from"), rows)

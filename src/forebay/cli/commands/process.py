@@ -1,0 +1,239 @@
+"""``forebay process``: run an algorithm over a run, in batch or live."""
+
+import importlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forebay.cli.commands.completion import complete_algorithms, complete_runs
+from forebay.cli.errors import OptionError
+from forebay.cli.output import print_facts, print_json, progress, seconds
+from forebay.cli.session import JsonOption, ResultsOption, RunsOption, Session, session
+from forebay.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from forebay.acquisition import Run
+    from forebay.engine import Result
+    from forebay.engine.execution.events import JobEvent
+
+_LOOK_SECONDS = 0.2
+
+
+def process(
+    context: typer.Context,
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the run in the folder of the runs, or its path or URL.",
+            autocompletion=complete_runs,
+        ),
+    ],
+    algorithm: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the algorithm, or name-version; see 'forebay algorithms list'.",
+            autocompletion=complete_algorithms,
+        ),
+    ],
+    runs: RunsOption = None,
+    results: ResultsOption = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="May be repeated."),
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Take each block as it is committed; wait for the run if it is not there yet.",
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute also what is done already.")
+    ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a cluster in the settings, or 'none' to compute in this process."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run ALGORITHM over RUN and publish the result, one part for each block.
+
+    What is done already is not computed again. Ctrl-C lets what is being computed be published.
+    """
+    from forebay import process as compute
+    from forebay.engine import REGISTRY
+
+    call = session(context)
+    REGISTRY.load(call.settings.engine.algorithm_modules)
+    chosen = REGISTRY.get(algorithm)
+    given = _parameters(parameter or [])
+    chosen.bind(given)
+    location = call.location(run, runs)
+    with (
+        stop_on_signals("what is being computed is still published") as stop,
+        _opened(location, stop, wait=follow) as opened,
+        cluster_client(call, cluster) as client,
+        progress("frames") as bars,
+    ):
+        report = JobProgress(bars, f"{chosen.name} over {opened.name}", as_json=as_json)
+        result = compute(
+            opened,
+            chosen,
+            client=client,
+            results=call.results(results),
+            follow=follow,
+            force=force,
+            stop=stop,
+            on_event=report,
+            units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
+            **given,
+        )
+    if as_json:
+        print_json({"event": "done", **described(result)})
+    else:
+        _print(result, chosen.label)
+
+
+@contextmanager
+def _opened(location: str | Path, stop: threading.Event, *, wait: bool) -> "Iterator[Run]":
+    """Open a run; with `wait`, once it is there."""
+    from forebay import open_run
+
+    path = None if isinstance(location, str) else location
+    if wait and path is not None and not path.exists():
+        typer.echo(f"waiting for the run {path} to be made", err=True)
+        while not path.exists() and not stop.wait(_LOOK_SECONDS):
+            pass
+        if stop.is_set():
+            from forebay.engine.errors import JobInterruptedError
+
+            raise JobInterruptedError(f"stopped before there was a run {path}; nothing was done")
+    yield open_run(location)
+
+
+@contextmanager
+def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
+    """Connect to a cluster of the settings; give None where this process is to compute."""
+    wanted = call.settings.engine.cluster if name is None else name
+    from forebay.cluster import connect
+    from forebay.engine.settings import IN_PROCESS
+    from forebay.engine.suggestion import nearest
+
+    if wanted == IN_PROCESS:
+        yield None
+        return
+
+    clusters = call.settings.clusters
+    if wanted not in clusters:
+        known = [*clusters, IN_PROCESS]
+        raise OptionError(
+            f"there is no cluster {wanted!r}{nearest(wanted, known)}; the settings have "
+            f"{', '.join(known)}"
+        )
+    with connect(clusters[wanted]) as client:
+        # What a unit needs takes a worker seconds to import; so it does before the first unit.
+        client.run(importlib.import_module, "forebay.engine.execution.work")
+        client.run(importlib.import_module, "forebay.ops")
+        yield client
+
+
+class JobProgress:
+    """Shows what a job tells: as a bar for people, or as a line of JSON for each event."""
+
+    def __init__(self, bars: "Progress", what: str, *, as_json: bool = False) -> None:
+        """Add a bar for the job."""
+        self._bars = bars
+        self._task = bars.add_task(what, total=None, note="")
+        self._as_json = as_json
+        self._failed = 0
+
+    def __call__(self, event: "JobEvent") -> None:
+        """Take in an event."""
+        from forebay.engine.execution.events import (
+            RunGrown,
+            UnitFailed,
+            UnitPublished,
+            UnitSkipped,
+        )
+
+        match event:
+            case RunGrown(frames=frames):
+                self._bars.update(self._task, total=frames)
+            case UnitSkipped(unit=unit):
+                self._bars.advance(self._task, len(unit.core.t))
+            case UnitPublished(unit=unit, latency=latency):
+                self._bars.update(self._task, advance=len(unit.core.t), note=self._note(latency))
+                self._line("published", unit.label, rows=event.rows, latency_seconds=latency)
+            case UnitFailed(unit=unit, error=error):
+                self._failed += 1
+                self._bars.update(self._task, note=self._note(None))
+                self._line("failed", unit.label, error=error)
+
+    def _note(self, latency: float | None) -> str:
+        failed = f"{self._failed} units failed" if self._failed else ""
+        recent = latency is not None and latency < 60
+        return f"{seconds(latency)} behind {failed}" if recent else failed
+
+    def _line(self, event: str, unit: str, **fields: Any) -> None:
+        if self._as_json:
+            print_json({"event": event, "unit": unit, **fields})
+
+
+def described(result: "Result") -> dict[str, Any]:
+    """Return what is published of a job, for machines."""
+    return {
+        "result": str(result.path),
+        "run": result.job.run_name,
+        "algorithm": result.job.algorithm,
+        "version": result.job.version,
+        "parameters": result.job.parameters,
+        "frames": result.frames,
+        "units": len(result.done),
+        "computed": result.computed,
+    }
+
+
+def _parameters(given: list[str]) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise OptionError(f"-p {text!r} lacks a part: give it as -p NAME=VALUE")
+        if name in parameters:
+            raise OptionError(f"-p {name} is given twice: leave one out")
+        parameters[name] = value
+    return parameters
+
+
+def _print(result: "Result", label: str) -> None:
+    if not result.done:
+        typer.echo(f"nothing to do: the run holds no frames yet ({result.path})")
+        return
+    if not result.computed:
+        typer.echo(
+            f"nothing to do: all {result.frames} frames are done already "
+            f"({result.path}); --force computes them again"
+        )
+        return
+    before = len(result.done) - result.computed
+    rows = sum(unit.rows or 0 for unit in result.done)
+    facts: list[tuple[str, object]] = [
+        ("frames", result.frames),
+        (
+            "units computed",
+            f"{result.computed}" + (f" ({before} were done already)" if before else ""),
+        ),
+        *([("rows", rows)] if rows else []),
+        ("parameters", ", ".join(f"{k}={v}" for k, v in result.job.parameters.items()) or "none"),
+        ("result", result.path),
+    ]
+    print_facts(f"{label} over {result.job.run_name}", facts)

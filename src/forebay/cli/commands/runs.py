@@ -1,0 +1,212 @@
+"""``forebay runs``: look at runs, check them, end what was left open."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forebay.cli.catalogue import find_results, find_runs
+from forebay.cli.commands.completion import complete_runs
+from forebay.cli.errors import VerificationError
+from forebay.cli.output import print_facts, print_json, print_table, progress, seconds, size
+from forebay.cli.session import JsonOption, ResultsOption, RunsOption, session
+from forebay.errors import ForebayError
+
+if TYPE_CHECKING:
+    from forebay.acquisition import Run
+
+app = typer.Typer(help="Look at runs, check them, and end what was left open.")
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Name of the run in the folder of the runs, or its path or URL.",
+        autocompletion=complete_runs,
+    ),
+]
+
+
+@app.command("list")
+def list_runs(context: typer.Context, runs: RunsOption = None, as_json: JsonOption = False) -> None:
+    """List the runs in the folder of the runs."""
+    from forebay import open_run
+
+    folder = session(context).runs(runs)
+    described = []
+    for path in find_runs(folder):
+        name = str(path.relative_to(folder))
+        try:
+            described.append({"name": name, **_summary(open_run(path))})
+        except ForebayError as error:
+            described.append({"name": name, "state": "damaged", "error": str(error)})
+    if as_json:
+        for each in described:
+            print_json(each)
+        return
+    if not described:
+        typer.echo(f"no runs in {folder.absolute()}")
+        return
+    rows = [
+        (
+            each["name"],
+            each["state"],
+            each.get("frames", "-"),
+            each.get("dropped", "-"),
+            each.get("created", each.get("error", "-")),
+        )
+        for each in described
+    ]
+    print_table(("run", "state", "frames", "dropped", "made"), rows)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+    results: ResultsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run holds, also while it is being written."""
+    from forebay import open_run
+
+    call = session(context)
+    opened = open_run(call.location(run, runs))
+    described = _description(opened)
+    folder = call.results(results) or (opened.path and opened.path.absolute().parent / "results")
+    published = [str(each) for each in find_results(folder, opened.name)] if folder else []
+    if as_json:
+        print_json({**described, "results": published})
+        return
+    facts = [(name.replace("_", " "), _shown(name, value)) for name, value in described.items()]
+    facts += [("result", each) for each in published]
+    print_facts(f"run {opened.name}", [(name, value) for name, value in facts if value != ""])
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a whole run and compare every byte with what was committed.
+
+    Ends with code 5 and names the blocks where something is missing or has changed.
+    """
+    from forebay import open_run, verify_run
+
+    opened = open_run(session(context).location(run, runs))
+    with progress("blocks") as bars:
+        task = bars.add_task(f"verifying {opened.name}", total=len(opened.blocks), note="")
+        found = verify_run(opened, on_block=lambda _: bars.advance(task))
+    if as_json:
+        print_json(found)
+    else:
+        for problem in found.problems:
+            typer.echo(problem.what)
+        if found.ok:
+            open_still = "" if opened.closed else "; the run is not closed yet"
+            typer.echo(
+                f"{opened.location}: {found.blocks} blocks, {size(found.bytes)}: all as "
+                f"committed{open_still}"
+            )
+    if not found.ok:
+        blocks = sorted({each.block for each in found.problems if each.block is not None})
+        where = f" in block {', '.join(str(each) for each in blocks)}" if blocks else ""
+        count = len(found.problems)
+        raise VerificationError(
+            f"{opened.location} has {count} problem{'s' if count > 1 else ''}{where}: restore "
+            "what is named above from a copy; the other blocks can be read"
+        )
+
+
+@app.command()
+def close(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+) -> None:
+    """Close a run whose writer is gone, behind its last committed block."""
+    from forebay import RunWriter
+
+    location = session(context).location(run, runs)
+    writer = RunWriter.resume(Path(location))
+    writer.close(reason="closed by the operator; its writer was gone")
+    typer.echo(f"{writer.path} is closed with {writer.committed} frames")
+
+
+def _state(run: "Run") -> str:
+    if run.history.closed is not None:
+        return "closed"
+    return "being written" if run.writer else "open, without a writer"
+
+
+def _summary(run: "Run") -> dict[str, Any]:
+    return {
+        "state": _state(run),
+        "frames": run.history.frames,
+        "dropped": sum(each.count for each in run.dropped),
+        "created": run.layout.created,
+    }
+
+
+def _description(run: "Run") -> dict[str, Any]:
+    layout, metadata = run.layout, run.layout.metadata
+    closed = run.history.closed
+    blocks = run.blocks
+    times = (blocks[0].timestamps[0], blocks[-1].timestamps[1]) if blocks else None
+    return {
+        "location": run.location,
+        "run_id": run.run_id,
+        **_summary(run),
+        "writer": run.writer,
+        "closed_because": closed.reason if closed else None,
+        "dims": list(layout.dims),
+        "shape": [run.history.frames, *layout.geometry.shape],
+        "dtype": str(layout.geometry.dtype),
+        "blocks": len(blocks),
+        "frames_per_block": layout.frames_per_block,
+        "compression": layout.compression.name,
+        "stored_bytes": sum(each.bytes for block in blocks for each in block.objects),
+        "first_frame": times and _iso(times[0]),
+        "last_frame": times and _iso(times[1]),
+        "duration_seconds": times and (times[1] - times[0]) / 1e9,
+        "dropped_frames": [
+            {"first": each.first, "last": each.last, "reason": each.reason} for each in run.dropped
+        ],
+        "pixel_size_micrometer": metadata.pixel_size,
+        "exposure_seconds": metadata.exposure,
+        "frame_rate_hertz": metadata.frame_rate,
+        "channels": list(metadata.channels),
+        "instrument": dict(metadata.instrument),
+    }
+
+
+def _iso(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
+
+
+def _shown(name: str, value: Any) -> str:
+    """Return a value for people; nothing where it is not known."""
+    if value is None or value in ([], {}, ()):
+        return ""
+    match name:
+        case "dims" | "channels":
+            return ", ".join(value)
+        case "shape":
+            return " × ".join(str(each) for each in value)
+        case "pixel_size_micrometer":
+            return " × ".join(f"{each:g}" for each in value)
+        case "stored_bytes":
+            return size(value)
+        case "duration_seconds":
+            return seconds(value)
+        case "dropped_frames":
+            return "; ".join(
+                f"{each['first']} to {each['last']}: {each['reason']}" for each in value
+            )
+        case "instrument":
+            return ", ".join(f"{key}={each}" for key, each in value.items())
+    return str(value)

@@ -1,0 +1,27 @@
+"""What can be wrong with a command itself."""
+
+from forebay.errors import ExitCode, ForebayError
+
+
+class OptionError(ForebayError, ValueError):
+    """An option has a value that cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class FolderError(ForebayError, OSError):
+    """A folder cannot be looked through."""
+
+    exit_code = ExitCode.INPUT
+
+
+class VerificationError(ForebayError):
+    """A run is not as it was committed."""
+
+    exit_code = ExitCode.DAMAGE
+
+
+class DemonstrationError(ForebayError, RuntimeError):
+    """The demonstration cannot go on."""
+
+    exit_code = ExitCode.INPUT

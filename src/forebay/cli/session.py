@@ -1,0 +1,85 @@
+"""What the commands of one call share: the settings, and where runs lie."""
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from forebay.config import Loaded, Settings
+
+RunsOption = Annotated[
+    Path | None,
+    typer.Option("--runs", help="Folder of the runs; else the setting 'runs', else this folder."),
+]
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        help="Folder of the results; else the setting 'results', else 'results' beside the run.",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON for machines: one object on each line.")
+]
+
+
+class Session:
+    """One call of the command line."""
+
+    def __init__(self, config: Path | None) -> None:
+        """Remember where the configuration is; it is read when it is first asked for."""
+        self._config = config
+
+    @functools.cached_property
+    def loaded(self) -> "Loaded":
+        """The settings and where each comes from."""
+        from forebay.config import load_settings
+
+        return load_settings(self._config)
+
+    @property
+    def settings(self) -> "Settings":
+        """The settings in force."""
+        return self.loaded.settings
+
+    def runs(self, given: Path | None) -> Path:
+        """Return the folder of the runs."""
+        return self.settings.runs if given is None else given
+
+    def results(self, given: Path | None) -> Path | None:
+        """Return the folder of the results; None for the one beside the run."""
+        return self.settings.results if given is None else given
+
+    def location(self, run: str, runs: Path | None) -> str | Path:
+        """Return where a run lies that is given by its name, its path or its URL.
+
+        A path begins with ``/``, ``./``, ``../`` or ``~``; anything else is a name in the folder
+        of the runs.
+        """
+        if "://" in run:
+            return run
+        if run in {".", ".."} or run.startswith(("/", "./", "../", "~")):
+            return Path(run).expanduser()
+        return self.target(run, runs)
+
+    def target(self, name: str, runs: Path | None) -> Path:
+        """Return the folder of a run by its name.
+
+        Raises
+        ------
+        RunNameError
+            If it is no name, or one that would lead out of the folder of the runs.
+        """
+        from forebay.acquisition.format.layout import check_run_name
+
+        return self.runs(runs) / check_run_name(name)
+
+
+def session(context: typer.Context) -> Session:
+    """Return the session of a command."""
+    found = context.find_object(Session)
+    if found is None:
+        raise RuntimeError("the command was called without its application")
+    return found

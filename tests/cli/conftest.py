@@ -1,0 +1,78 @@
+"""The command line, called in this process, in a folder of its own."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from forebay.cli import main
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "data" / "bulk_water"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command has printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def error(self) -> str:
+        """The error, which is the only line on stderr that says so, and no traceback is there."""
+        assert "Traceback" not in self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("forebay: error: ")]
+        assert len(lines) == 1, self.err
+        return lines[0].removeprefix("forebay: error: ")
+
+
+type Forebay = Callable[..., Outcome]
+
+
+@pytest.fixture
+def forebay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Forebay:
+    """Call the command line with the given words."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["forebay", *(str(word) for word in words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        code = ended.value.code
+        return Outcome(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Make a folder of eight small PNG files."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    generator = np.random.default_rng(5)
+    for number in range(8):
+        pixels = generator.integers(0, 255, (24, 32), dtype="uint8")
+        Image.fromarray(pixels).save(folder / f"image_{number}.png")
+    return folder
+
+
+@pytest.fixture
+def water(forebay: Forebay) -> str:
+    """Record eight real frames into the run ``water`` in blocks of four."""
+    outcome = forebay("acquire", EXAMPLES, "water", "--frames", 8, "--frames-per-block", 4)
+    assert outcome.code == 0, outcome.err
+    return "water"

@@ -1,0 +1,193 @@
+"""What each command does and prints."""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.cli.conftest import EXAMPLES, Forebay
+
+import forebay as package
+from forebay import ExitCode, open_result, open_run
+from forebay.acquisition.format.codec import CompressionName
+from forebay.cli.commands.acquire import Compression
+from forebay.cli.output import print_table
+
+
+def test_version_is_that_of_the_package(forebay: Forebay) -> None:
+    assert forebay("--version").out == f"forebay {package.__version__}\n"
+
+
+def test_acquire_records_the_frames_of_the_files(forebay: Forebay, tmp_path: Path) -> None:
+    outcome = forebay(
+        "acquire", EXAMPLES, "day/water", "--frames", 10, "--frames-per-block", 4,
+        "--pixel-size", 0.351, "--exposure", 0.01, "--instrument", "lens=60x", "--json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    events = outcome.json
+    assert events[-1]["event"] == "closed"
+    assert (events[-1]["committed"], events[-1]["dropped"]) == (10, 0)
+    run = open_run(tmp_path / "day" / "water")
+    assert [len(extent) for extent in run.extents] == [4, 4, 2]
+    assert run.frames.attrs["pixel_size_micrometer"] == [0.351, 0.351]
+    assert run.layout.metadata.instrument["lens"] == "60x"
+    from PIL import Image
+
+    with Image.open(EXAMPLES / "bulk_water_009.png") as image:
+        np.testing.assert_array_equal(run.frames[9], np.asarray(image))
+
+
+def test_acquire_at_a_rate_takes_as_long_as_it_must(forebay: Forebay, tmp_path: Path) -> None:
+    outcome = forebay(
+        "acquire", "simulated:shape=16x16", "paced", "--rate", 100, "--frames", 21, "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    times = open_run(tmp_path / "paced").frames["timestamp"].to_numpy()
+    assert (times[-1] - times[0]) / np.timedelta64(1, "ms") == pytest.approx(200, rel=0.5)
+
+
+def test_acquire_saves_the_truth_of_a_simulated_scene_beside_the_run(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    outcome = forebay("acquire", "simulated:shape=32x32,emitters=3", "scene", "--frames", 4)
+    assert outcome.code == 0, outcome.err
+    truth = pd.read_parquet(tmp_path / "scene.truth.parquet")
+    assert set(truth.columns) >= {"frame_id", "particle", "y", "x", "photons"}
+    assert set(truth["frame_id"]) <= set(range(4))
+
+
+def test_the_compressions_that_the_command_offers_are_those_of_the_format() -> None:
+    assert get_args(Compression) == get_args(CompressionName.__value__)
+
+
+def test_process_publishes_once_and_says_so_when_nothing_is_left(
+    forebay: Forebay, water: str, tmp_path: Path
+) -> None:
+    words = ("process", water, "find-particles", "--cluster", "none",
+             "-p", "diameter=11", "-p", "minmass=300", "-p", "invert=true")  # fmt: skip
+    first = forebay(*words, "--json")
+    assert first.code == 0, first.err
+    assert [event["event"] for event in first.json] == ["published", "published", "done"]
+    done = first.json[-1]
+    assert (done["frames"], done["units"], done["computed"]) == (8, 2, 2)
+    table = open_result(done["result"]).table()
+    assert sorted(table["t"].unique()) == list(range(8))
+    again = forebay(*words)
+    assert again.code == 0
+    assert "nothing to do: all 8 frames are done already" in again.out
+    forced = forebay(*words, "--force", "--json")
+    assert forced.json[-1]["computed"] == 2
+    pd.testing.assert_frame_equal(open_result(done["result"]).table(), table)
+
+
+def test_process_works_on_the_local_cluster_of_the_settings(
+    forebay: Forebay, water: str, tmp_path: Path
+) -> None:
+    (tmp_path / "forebay.toml").write_text("[clusters.local]\nkind = 'local'\nworkers = 1\n")
+    outcome = forebay("process", water, "background-spectrum", "--json")
+    assert outcome.code == 0, outcome.err
+    arrays = open_result(outcome.json[-1]["result"]).arrays()
+    frames = open_run(tmp_path / water).frames.compute()
+    np.testing.assert_allclose(arrays["background"], np.median(frames, axis=0), atol=1e-3)
+
+
+def test_process_puts_results_where_it_is_told(
+    forebay: Forebay, water: str, tmp_path: Path
+) -> None:
+    outcome = forebay(
+        "process", water, "find-particles", "--cluster", "none", "--results", "elsewhere", "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    assert Path(outcome.json[-1]["result"]).is_relative_to(tmp_path / "elsewhere")
+    shown = forebay("runs", "show", water, "--results", "elsewhere", "--json").json[0]
+    assert [Path(each).name for each in shown["results"]] == [Path(outcome.json[-1]["result"]).name]
+
+
+def test_runs_show_tells_what_a_run_holds(forebay: Forebay, water: str, tmp_path: Path) -> None:
+    shown = forebay("runs", "show", water, "--json").json[0]
+    assert shown["state"] == "closed"
+    assert shown["shape"] == [8, 424, 640]
+    assert shown["dtype"] == "uint8"
+    assert shown["blocks"] == 2
+    by_path = forebay("runs", "show", tmp_path / water, "--json").json[0]
+    assert by_path["run_id"] == shown["run_id"]
+    table = forebay("runs", "show", water)
+    assert "8 × 424 × 640" in table.out
+
+
+def test_runs_list_finds_runs_in_folders_and_nothing_else(forebay: Forebay, tmp_path: Path) -> None:
+    assert "no runs" in forebay("runs", "list").out
+    for name in ("b", "day/one", "day/two"):
+        forebay("acquire", "simulated:shape=16x16", name, "--frames", 2)
+    forebay("process", "b", "find-particles", "--cluster", "none")
+    listed = forebay("runs", "list", "--json").json
+    assert [each["name"] for each in listed] == ["b", "day/one", "day/two"]
+    assert {each["state"] for each in listed} == {"closed"}
+
+
+def test_runs_verify_names_the_block_of_a_flipped_byte(
+    forebay: Forebay, water: str, tmp_path: Path
+) -> None:
+    assert forebay("runs", "verify", water).code == 0
+    shard = tmp_path / water / "frames" / "c.1.0.0"
+    content = bytearray(shard.read_bytes())
+    content[1000] ^= 1
+    shard.write_bytes(content)
+    outcome = forebay("runs", "verify", water)
+    assert outcome.code == ExitCode.DAMAGE
+    assert "block 1" in outcome.out
+    assert "in block 1" in outcome.error
+    as_json = forebay("runs", "verify", water, "--json")
+    assert as_json.json[0]["problems"][0]["block"] == 1
+    processed = forebay("process", water, "find-particles", "--cluster", "none")
+    assert processed.code == ExitCode.INCOMPLETE
+    assert "block 1" in processed.error
+
+
+def test_runs_close_ends_a_run_whose_writer_is_gone(forebay: Forebay, tmp_path: Path) -> None:
+    geometry = package.Geometry(("y", "x"), (4, 4), np.dtype("uint8"))
+    writer = package.RunWriter.create(tmp_path / "left", geometry, frames_per_block=2)
+    for counter in range(3):
+        writer.append(package.Frame(counter, counter, np.zeros((4, 4), "uint8")))
+    writer.abandon()
+    assert forebay("runs", "show", "left", "--json").json[0]["state"] == "open, without a writer"
+    outcome = forebay("runs", "close", "left")
+    assert outcome.code == 0, outcome.err
+    assert "closed with 2 frames" in outcome.out
+    assert open_run(tmp_path / "left").closed
+
+
+def test_algorithms_list_shows_parameters_with_types_and_defaults(forebay: Forebay) -> None:
+    listed = {each["name"]: each for each in forebay("algorithms", "list", "--json").json}
+    assert set(listed) >= {"find-particles", "background-spectrum"}
+    diameter = listed["find-particles"]["parameters"]["properties"]["diameter"]
+    assert (diameter["type"], diameter["default"], diameter["minimum"]) == ("integer", 11, 3)
+    assert "diameter: int = 11" in forebay("algorithms", "list").out
+
+
+def test_config_show_says_where_each_value_comes_from(
+    forebay: Forebay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "forebay.toml").write_text('runs = "here"\n')
+    monkeypatch.setenv("FOREBAY_ACQUISITION__COMPRESSION", "zstd")
+    shown = {each["key"]: each for each in forebay("config", "show", "--json").json}
+    assert shown["runs"]["value"] == str(tmp_path / "here")
+    assert shown["runs"]["source"].endswith("forebay.toml:1")
+    assert shown["acquisition.compression"]["source"] == "FOREBAY_ACQUISITION__COMPRESSION"
+    assert shown["engine.cluster"]["source"] == "default"
+    assert forebay("config", "show", "acquisition", "--json").json[0]["key"].startswith("acq")
+    assert "did you mean 'runs'" in forebay("config", "show", "rnus").error
+
+
+def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, water: str) -> None:
+    for words in (("runs", "show", water), ("runs", "verify", water), ("runs", "list"),
+                  ("config", "show"), ("algorithms", "list")):  # fmt: skip
+        for line in forebay(*words, "--json").out.splitlines():
+            assert isinstance(json.loads(line), dict)
+
+
+def test_a_table_in_a_file_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("name", "path"), [("a", "x" * 150)])
+    assert "x" * 150 in capsys.readouterr().out

@@ -1,0 +1,107 @@
+"""Ctrl-C and SIGTERM end every command in order."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import pytest
+from tests.cli.conftest import EXAMPLES
+
+from forebay import ExitCode, open_run, verify_run
+
+SECONDS = 60
+
+
+def start(folder: Path, *words: object) -> subprocess.Popen[str]:
+    """Start the command line as a shell does, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "forebay", *(str(word) for word in words)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def lines(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_acquire_commits_what_has_come_and_closes_the_run(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(
+        tmp_path, "acquire", "simulated:shape=64x64", "endless", "--rate", 50,
+        "--frames-per-block", 10, "--json",
+    )  # fmt: skip
+    for line in lines(process.stdout):
+        if json.loads(line)["committed"] >= 20:
+            break
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    last = json.loads(out.splitlines()[-1])
+    assert last["event"] == "closed"
+    run = open_run(tmp_path / "endless")
+    assert run.closed
+    assert run.history.closed is not None
+    assert run.history.closed.reason == "stopped by the operator"
+    assert run.history.frames == last["committed"] >= 20
+    assert verify_run(run).ok
+
+
+def test_process_publishes_what_is_computed_and_goes_on_when_it_is_called_again(
+    tmp_path: Path,
+) -> None:
+    process = start(tmp_path, "acquire", EXAMPLES, "water", "--frames", 40, "--frames-per-block", 2)
+    process.communicate(timeout=SECONDS)
+    words = ("process", "water", "find-particles", "--cluster", "none", "-p", "invert=true",
+             "--json")  # fmt: skip
+    process = start(tmp_path, *words)
+    lines(process.stdout).readline()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert "Traceback" not in err
+    assert "run it again to go on" in err
+    published = 1 + len(out.splitlines())
+    assert published < 20
+    process = start(tmp_path, *words)
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    done = json.loads(out.splitlines()[-1])
+    assert done["computed"] == 20 - published
+    assert done["frames"] == 40
+
+
+def test_a_job_that_follows_waits_for_its_run_and_ends_with_it(tmp_path: Path) -> None:
+    words = ("process", "later", "find-particles", "--cluster", "none", "--follow", "--json",
+             "-p", "diameter=7", "-p", "minmass=500")  # fmt: skip
+    job = start(tmp_path, *words)
+    assert "waiting for the run" in lines(job.stderr).readline()
+    camera = start(
+        tmp_path, "acquire", "simulated:shape=64x64,emitters=5", "later", "--rate", 40,
+        "--frames", 24, "--frames-per-block", 4,
+    )  # fmt: skip
+    _, err = camera.communicate(timeout=SECONDS)
+    assert camera.returncode == 0, err
+    out, err = job.communicate(timeout=SECONDS)
+    assert job.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["frames"] == 24
+
+
+def test_a_job_that_follows_can_be_stopped_while_it_waits(tmp_path: Path) -> None:
+    job = start(tmp_path, "process", "never", "find-particles", "--cluster", "none", "--follow")
+    assert "waiting for the run" in lines(job.stderr).readline()
+    os.killpg(job.pid, signal.SIGINT)
+    _, err = job.communicate(timeout=SECONDS)
+    assert job.returncode == ExitCode.INTERRUPTED, err
+    assert "Traceback" not in err

@@ -1,0 +1,100 @@
+"""Every command and every example in README and docs runs as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Where a command is not run, it is one of these: .ci/run runs each of them.
+MADE = re.compile(r"make (?P<target>[a-z]+)$")
+BLOCK = re.compile(
+    r"^```(?P<kind>\w+)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+LINK = re.compile(r"\]\((?P<target>[^)#\s]*)(?:#[^)]*)?\)")
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str | None, str]]:
+    for found in BLOCK.finditer(page.read_text()):
+        yield found["kind"], found["file"], found["text"]
+
+
+def script_of(page: Path) -> list[str]:
+    """Return the page as lines of bash: its commands, its Python and its files, in order."""
+    script = []
+    for number, (kind, file, text) in enumerate(blocks(page)):
+        if file is not None:
+            script.append(f"cat > {file} <<'END_OF_FILE'\n{text}END_OF_FILE")
+        elif kind == "python":
+            script.append(f"cat > block{number}.py <<'END_OF_FILE'\n{text}END_OF_FILE")
+            script.append(f"python -W error block{number}.py")
+        elif kind == "console":
+            commands = [line.removeprefix("$ ") for line in text.splitlines() if line[:2] == "$ "]
+            script += [command for command in commands if not MADE.match(command)]
+    return script
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if script_of(page)],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+@pytest.mark.timeout(300)
+def test_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    ended = subprocess.run(
+        ["bash", "-x", "-euo", "pipefail", "-c", "\n".join(script_of(page))],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_targets_that_pages_name_are_made_by_the_continuous_integration() -> None:
+    named = {
+        found["target"]
+        for page in PAGES
+        for kind, _, text in blocks(page)
+        if kind == "console"
+        for line in text.splitlines()
+        if (found := MADE.match(line.removeprefix("$ ")))
+    }
+    assert {"demo", "test"} <= named
+    steps = (ROOT / ".ci" / "run").read_text() + "make lint make types make imports make check"
+    for target in named:
+        assert f"make {target}" in steps, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for found in LINK.finditer(page.read_text()):
+        target = found["target"]
+        if target and "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name
+)
+def test_an_example_runs(example: Path, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", str(example), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
