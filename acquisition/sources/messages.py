@@ -1,7 +1,6 @@
 """Errors of sources in one line: what was read, where, why it cannot be, and what to do."""
 
 import contextlib
-import os
 import stat
 import struct
 import zlib
@@ -17,6 +16,7 @@ UNREADABLE = (
     LookupError,
     TypeError,
     EOFError,
+    MemoryError,
     SyntaxError,
     struct.error,
     zlib.error,
@@ -25,12 +25,12 @@ UNREADABLE = (
 
 
 def shown(value: object) -> str:
-    """Return a name as text on one line, with what cannot be printed escaped.
+    r"""Return a name as text on one line, with what cannot be printed escaped.
 
     Examples
     --------
-    >>> shown(Path("a\\nb.png"))
-    'a\\\\nb.png'
+    >>> shown(Path("a\nb.png"))
+    'a\\nb.png'
     """
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value)
@@ -54,7 +54,8 @@ def reading(
         ) from error
     except UNREADABLE as error:
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SourceError(f"cannot read {shown(what)}: {shown(cause)}; {remedy}") from error
+        cause = shown(cause).rstrip(". ")
+        raise SourceError(f"cannot read {shown(what)}: {cause}; {remedy}") from error
 
 
 def check_path(path: Path) -> bool:
@@ -89,7 +90,7 @@ def check_path(path: Path) -> bool:
 
 def _missing(path: Path) -> str:
     if path.is_symlink():
-        target = shown(os.readlink(path))
+        target = shown(path.readlink())
         return (
             f"{shown(path)} is a symbolic link to {target}, which does not exist; "
             "mend the link or give the path of the recording"

@@ -19,8 +19,8 @@ class Sliceable(Protocol):
     """What an array of Zarr, HDF5 and NumPy have in common."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
+    def shape(self) -> tuple[int, ...] | None:
+        """Lengths of the axes; None for an HDF5 dataset without any data."""
 
     @property
     def dtype(self) -> Any:
@@ -55,13 +55,15 @@ class ArrayReader:
     def __init__(
         self, array: Sliceable, where: str, depth: int, metadata: ImageMetadata | None = None
     ) -> None:
-        if len(array.shape) not in (3, 4):
+        if array.shape is None or len(array.shape) not in (3, 4):
+            axes = len(array.shape or ())
             raise SourceError(
-                f"{where} has {len(array.shape)} axes, {shown(tuple(array.shape))}; frames are "
+                f"{where} has {axes} axes, {shown(tuple(array.shape or ()))}; frames are "
                 "(t, y, x) or (t, c, y, x): choose another array or reshape this one"
             )
         dtype = native(np.dtype(array.dtype), where)
-        self._geometry = geometry_of(np.empty(array.shape[1:], dtype), where)
+        pixel = np.empty((), dtype)
+        self._geometry = geometry_of(np.broadcast_to(pixel, array.shape[1:]), where)
         self._count = int(array.shape[0])
         if not self._count:
             raise SourceError(f"{where} holds no frames; give a recording that has some")

@@ -86,13 +86,17 @@ class FolderReader:
 def _image_files(folder: Path) -> list[Path]:
     """Return the images of a folder in natural order."""
     with reading(folder), os.scandir(folder) as entries:
-        files = [
-            Path(entry.path)
+        images = [
+            entry
             for entry in entries
             if not entry.name.startswith(".")
             and Path(entry.name).suffix.lower() in PNG_SUFFIXES + TIFF_SUFFIXES
             and not entry.is_dir()
         ]
+        for entry in images:
+            if not entry.is_file(follow_symlinks=False):
+                check_path(Path(entry.path))
+        files = [Path(entry.path) for entry in images]
         empty = not files and not any(folder.iterdir())
     if not files:
         state = "is empty" if empty else "holds no PNG or TIFF file"
@@ -104,9 +108,6 @@ def _image_files(folder: Path) -> list[Path]:
             "move the one kind elsewhere, so that the order of the frames is known"
         )
     files.sort(key=lambda path: natural(path.name))
-    for path in files:
-        if path.is_symlink():
-            check_path(path)
     return files
 
 

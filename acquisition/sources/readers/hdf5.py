@@ -35,6 +35,7 @@ class Hdf5Reader(ArrayReader):
             with reading(path):
                 chosen = self._choose(path, dataset)
                 depth = chosen.chunks[0] if chosen.chunks else 1
+                _check_parts(path, chosen)
             super().__init__(chosen, f"{shown(path)}::{shown(chosen.name)}", depth)
         except BaseException:
             self._file.close()
@@ -54,7 +55,7 @@ class Hdf5Reader(ArrayReader):
             raise SourceError(
                 f"{shown(path)}::{shown(dataset)} {what}; choose one of {self._listed()}"
             )
-        found = [node for node in self._datasets() if node.ndim >= 3]
+        found = [node for node in self._datasets() if len(node.shape or ()) >= 3]
         if len(found) != 1:
             count = len(found) or "no"
             raise SourceError(
@@ -77,3 +78,16 @@ class Hdf5Reader(ArrayReader):
         names = [f"{shown(node.name)} {shown(node.shape)}" for node in self._datasets()]
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         return (", ".join(names[:20]) or "no dataset") + more
+
+
+def _check_parts(path: Path, dataset: Any) -> None:
+    """Raise a `SourceError` if a virtual dataset lacks a file; HDF5 would give zeros for it."""
+    if not dataset.is_virtual:
+        return
+    for part in dataset.virtual_sources():
+        name = part.file_name
+        if name != "." and "%" not in name and not (path.parent / name).exists():
+            raise SourceError(
+                f"{shown(path)}::{shown(dataset.name)} takes frames from {shown(name)}, which is "
+                "not there; put it beside the file"
+            )

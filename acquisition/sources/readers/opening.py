@@ -1,5 +1,6 @@
 """The right reader for a path."""
 
+import os
 from pathlib import Path
 
 from forebay.acquisition.errors import SourceError
@@ -20,6 +21,8 @@ def open_reader(text: str) -> Reader:
     SourceError
         If nothing readable is there.
     """
+    if not text.strip():
+        raise SourceError("no path is given; give that of a recording, or . for this folder")
     path, dataset = split(text)
     folder = check_path(path)
     suffix = path.suffix.lower()
@@ -39,9 +42,10 @@ def open_reader(text: str) -> Reader:
     if suffix == ".npy":
         return open_npy(path)
     known = ", ".join([*TIFF_SUFFIXES, *PNG_SUFFIXES, *HDF5_SUFFIXES, ".npy"])
+    found = f"the suffix {shown(suffix)}, which is not known" if suffix else "no suffix"
     raise SourceError(
-        f"{shown(path)} has the suffix {shown(suffix or 'none')!r}, which is not known; give a "
-        f"folder of PNG or TIFF files, a Zarr folder, or a file of {known}"
+        f"{shown(path)} has {found}; give a folder of PNG or TIFF files, a Zarr folder, or a file "
+        f"of {known}"
     )
 
 
@@ -53,8 +57,8 @@ def split(text: str) -> tuple[Path, str | None]:
     >>> split("runs/a.h5::/entry/data")
     (PosixPath('runs/a.h5'), '/entry/data')
     """
-    before, separator, name = text.partition("::")
-    if not separator:
+    before, separator, name = text.rpartition("::")
+    if not separator or os.path.lexists(text):
         return Path(text), None
     if not before or not name:
         raise SourceError(f"{shown(text)!r} lacks a part at '::'; write path::array or the path")

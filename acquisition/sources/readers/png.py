@@ -45,6 +45,10 @@ def read_png(path: Path, what: object) -> npt.NDArray[Any]:
                 f"{shown(what)} is larger than Pillow decodes; save it as TIFF"
             ) from error
         with image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise SourceError(
+                    f"{shown(what)} is an animation; save its images as files of their own"
+                )
             key = image.info.get("transparency")
             resolved = image.convert("RGBA") if image.mode == "P" else image
             samples = np.array(resolved)

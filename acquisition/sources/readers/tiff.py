@@ -1,8 +1,9 @@
 """Frames in one TIFF file: pages, an ImageJ or OME stack, or colour images."""
 
 import dataclasses
+import json
+import logging
 import math
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import tifffile
 
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import Geometry, ImageMetadata
-from forebay.acquisition.sources.messages import reading, shown
+from forebay.acquisition.sources.messages import UNREADABLE, reading, shown
 from forebay.acquisition.sources.readers.colour import Colour
 from forebay.acquisition.sources.readers.reader import COLOURS, geometry_of, native
+from forebay.acquisition.sources.readers.tiff_chain import read_chain
 from forebay.acquisition.sources.readers.tiff_metadata import tiff_metadata
 
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
+
+# What tifffile has to say of a damaged file is in the error; it is logged for those who listen.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 _PLAIN = ("shaped", "uniform", "generic")
 
@@ -51,11 +56,11 @@ class TiffReader:
             self._tif = tifffile.TiffFile(path)
         try:
             with reading(path):
-                if not len(self._tif.pages):
-                    raise ValueError("it has no page, or the file is cut off")
                 self._stack = self._plan()
                 self._metadata = tiff_metadata(self._tif)
-            self._geometry = geometry_of(self.read(0), self.name(0))
+            self._first: npt.NDArray[Any] | None = None
+            self._first = self.read(0)
+            self._geometry = geometry_of(self._first, self.name(0))
             self._metadata = self._with_channels(self._metadata)
         except BaseException:
             self._tif.close()
@@ -76,8 +81,11 @@ class TiffReader:
         return self._stack.frames + self._stack.cut
 
     def read(self, index: int) -> npt.NDArray[Any]:
-        """Decode a frame."""
+        """Decode a frame; the first one is decoded when the file is opened."""
         what = self.name(index)
+        if index == 0 and self._first is not None:
+            first, self._first = self._first, None
+            return first
         with reading(what):
             if index >= self._stack.frames:
                 raise ValueError("the file is cut off before it")
@@ -97,16 +105,13 @@ class TiffReader:
 
     def _plan(self) -> "_Stack":
         """Find out which planes make up a frame and where they are."""
-        count, cut = len(self._tif.pages), self._is_cut()
-        series = self._tif.series
+        chain = read_chain(self._path)
+        if chain is not None and chain.cut:
+            return self._plan_of_rest(chain.pages)
+        count, series = len(self._tif.pages), self._tif.series
+        if not count or not series:
+            raise ValueError("it has no page")
         image = series[0]
-        if cut and (image.dataoffset is None or not image.is_truncated):
-            if self._has_channels():
-                raise SourceError(
-                    f"{shown(self._path)} is cut off and its channels can no longer be told "
-                    "apart; copy the file again"
-                )
-            return _Stack.of_pages(count, cut=True)
         if len(series) > 1:
             if all(one.kind in _PLAIN for one in series):
                 return _Stack.of_pages(count)
@@ -124,20 +129,31 @@ class TiffReader:
             )
         return stack
 
-    def _is_cut(self) -> bool:
-        """Tell whether the chain of pages leads out of the file instead of ending."""
-        at, tiff = self._tif.pages.next_page_offset, self._tif.tiff
-        if at is None:
-            return False
-        self._tif.filehandle.seek(at)
-        link = self._tif.filehandle.read(tiff.offsetsize)
-        return len(link) < tiff.offsetsize or struct.unpack(tiff.offsetformat, link)[0] != 0
+    def _plan_of_rest(self, pages: int) -> "_Stack":
+        """Find out what is in reach in a file that was cut off behind so many pages."""
+        if not pages:
+            raise ValueError("the file is cut off before its first page ends")
+        try:
+            image = self._tif.series[0]
+        except UNREADABLE:
+            image = None  # the pages tell enough
+        if image is not None and image.dataoffset is not None and image.is_truncated:
+            # The planes lie one after another; their pages were to follow behind all of them.
+            stack = _Stack.of_axes(image.axes, image.shape, shown(self._path))
+            return dataclasses.replace(stack, offset=image.dataoffset)
+        if self._has_channels():
+            raise SourceError(
+                f"{shown(self._path)} is cut off and its channels can no longer be told "
+                "apart; copy the file again"
+            )
+        return _Stack.of_pages(pages, cut=True)
 
     def _has_channels(self) -> bool:
-        described = [*(self._tif.shaped_metadata or ()), self._tif.imagej_metadata or {}]
-        return self._tif.is_ome or any(
-            "C" in str(one.get("axes", "")) or int(one.get("channels", 1)) > 1 for one in described
-        )
+        """Tell whether the first page says, or may say, that planes are channels."""
+        first = self._tif.pages.first
+        shaped = json.loads(first.shaped_description or "{}")
+        channels = (self._tif.imagej_metadata or {}).get("channels", 1)
+        return first.is_ome or "C" in str(shaped.get("axes", "")) or int(channels) > 1
 
     def _plane(self, index: int) -> npt.NDArray[Any]:
         """Decode a plane: (y, x), or (y, x, sample)."""
@@ -156,6 +172,10 @@ class TiffReader:
             part = self._tif.pages[index]
             if not part.dataoffsets or 0 in part.databytecounts:
                 raise ValueError("a part of its pixels was never written")
+            ends = map(sum, zip(part.dataoffsets, part.databytecounts, strict=True))
+            if max(ends) > self._tif.filehandle.size:
+                # tifffile fills up some of what is missing, in tiles for example
+                raise ValueError("the file is cut off within it")
             samples, axes = part.asarray(), part.axes
         return np.moveaxis(samples, 0, 2) if axes == "SYX" else samples
 

@@ -1,6 +1,5 @@
 """Frames in a Zarr array, version 2 or 3, in a local folder."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,11 @@ from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import ImageMetadata
 from forebay.acquisition.sources.messages import reading, shown
 from forebay.acquisition.sources.readers.arrays import ArrayReader
+from forebay.acquisition.sources.readers.zarr_metadata import (
+    axis_names,
+    first_image,
+    image_metadata,
+)
 
 ZARR_SUFFIX = ".zarr"
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
@@ -42,17 +46,23 @@ class ZarrReader(ArrayReader):
 
     def __init__(self, path: Path, dataset: str | None) -> None:
         where = shown(path)
+        if not any((path / name).exists() for name in _MARKERS):
+            raise SourceError(
+                f"{where} holds none of {', '.join(_MARKERS)}; give the folder of a Zarr array or "
+                "group"
+            )
         with reading(path, "check that it is a whole Zarr array or group, or copy it again"):
             node = zarr.open(store=str(path), mode="r")
             metadata = ImageMetadata()
             if isinstance(node, zarr.Group):
                 attributes = dict(node.attrs)
-                image = _first_image(attributes)
-                name = dataset or image.get("path") or _only_array(node, where)
-                if name == image.get("path"):
-                    metadata = _metadata(attributes, image)
+                image = first_image(attributes)
+                name = (dataset or image.get("path") or _only_array(node, where)).strip("/")
                 node = _array(node, name, where)
                 where = f"{where}::{shown(name)}"
+                if name == image.get("path"):
+                    metadata = image_metadata(attributes, image)
+                    _check_axes(axis_names(attributes), node.ndim, where)
                 if "forebay" in attributes:
                     node = node.with_config({"read_missing_chunks": False})
             elif dataset is not None:
@@ -98,29 +108,12 @@ def _listed(group: zarr.Group) -> str:
     return (", ".join(names[:20]) or "no array") + more
 
 
-def _first_image(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the entry of the largest image of an OME-Zarr group; empty for another group."""
-    try:
-        image = _multiscale(attributes)["datasets"][0]
-    except (LookupError, TypeError):
-        return {}
-    return image if isinstance(image, Mapping) else {}
-
-
-def _multiscale(attributes: Mapping[str, Any]) -> Any:
-    return attributes.get("ome", attributes)["multiscales"][0]
-
-
-def _metadata(attributes: Mapping[str, Any], image: Mapping[str, Any]) -> ImageMetadata:
-    """Return what an OME-Zarr group says of pixel size and rate, where it gives the units."""
-    try:
-        axes = {axis["name"]: axis.get("unit") for axis in _multiscale(attributes)["axes"]}
-        lengths = image["coordinateTransformations"][0]["scale"]
-        scale = {name: float(size) for name, size in zip(axes, lengths, strict=True)}
-    except (LookupError, TypeError, ValueError):
-        return ImageMetadata()
-    pixel = None
-    if axes.get("y") == axes.get("x") == "micrometer" and min(scale["y"], scale["x"]) > 0:
-        pixel = (scale["y"], scale["x"])
-    period = scale.get("t", 0.0) if axes.get("t") == "second" else 0.0
-    return ImageMetadata(pixel_size=pixel, frame_rate=1 / period if period > 0 else None)
+def _check_axes(names: list[str], count: int, where: str) -> None:
+    """Raise a `SourceError` if an OME-Zarr image has axes that are not those of frames."""
+    if len(names) != count or count not in (3, 4):
+        return
+    if names[-2:] != ["y", "x"] or names[0] == "c" or (count == 4 and names[1] != "c"):
+        raise SourceError(
+            f"{where} has the axes {shown(', '.join(names))}; frames are t, y, x or t, c, y, x: "
+            "choose another array, or save this one with such axes"
+        )
