@@ -8,6 +8,7 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
+from dask.array.utils import meta_from_array
 
 from forebay.ops.errors import OperationError
 
@@ -15,16 +16,23 @@ type Array = Any
 """An array of any namespace of the array API standard."""
 
 
-def namespace(*arrays: Array) -> Any:
-    """Return the one namespace of `arrays`."""
-    try:
-        return array_api_compat.array_namespace(*arrays)
-    except TypeError as error:
-        kinds = ", ".join(sorted({type(array).__module__.split(".")[0] for array in arrays}))
-        raise OperationError(
-            f"the arrays are of {kinds}, which cannot be mixed: nothing is copied between host "
-            "and device behind your back; bring them to the same side first"
-        ) from error
+def namespace(array: Array) -> Any:
+    """Return the namespace of `array`."""
+    return array_api_compat.array_namespace(array)
+
+
+def empty_like_chunk(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an empty array of `dtype` in the library of `array`, or of its chunks if it is Dask's.
+
+    It has the dimensions of `array`.
+    """
+    return meta_from_array(array, dtype=dtype)  # type: ignore[no-untyped-call]
+
+
+def library(array: Array) -> str:
+    """Return the name of the library that `array`, or each chunk of it, comes from."""
+    name = type(empty_like_chunk(array, array.dtype)).__module__
+    return name.partition(".")[0]
 
 
 def ndimage(array: Array) -> Any:
@@ -53,10 +61,11 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
 
 def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype that frames of `dtype` are worked on in: float64 stays, the rest float32."""
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return np.dtype(np.float64 if dtype.kind == "f" and dtype.itemsize == 8 else np.float32)
 
 
 def as_real(array: Array) -> Array:
     """Return `array` in float64 if it is that already, else in float32."""
     xp = namespace(array)
-    return xp.astype(array, array.dtype if array.dtype == xp.float64 else xp.float32, copy=False)
+    double = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits == 64
+    return xp.astype(array, xp.float64 if double else xp.float32, copy=False)

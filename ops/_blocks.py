@@ -15,15 +15,36 @@ def whole(frames: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:
     The other dimensions are split so that no chunk holds more bytes than the largest one did,
     or than one pixel or frame needs.
     """
-    if frames.chunks is None or all(len(frames.chunksizes[dim]) == 1 for dim in dims):
+    if frames.chunks is None:
         return frames
-    largest = frames.dtype.itemsize * int(
-        np.prod([max(lengths) for lengths in frames.chunksizes.values()])
-    )
+    before = frames.variable.chunksizes
+    if all(len(before[dim]) == 1 for dim in dims):
+        return frames
+    largest = frames.dtype.itemsize * int(np.prod([max(lengths) for lengths in before.values()]))
     least = frames.dtype.itemsize * int(np.prod([frames.sizes[dim] for dim in dims]))
     chunks = {axis: -1 if dim in dims else "auto" for axis, dim in enumerate(frames.dims)}
     data = frames.data.rechunk(chunks, block_size_limit=max(largest, least))
-    return frames.copy(data=data)
+    return replaced(frames, data)
+
+
+def replaced(frames: xr.DataArray, data: Array) -> xr.DataArray:
+    """Return `frames` with other `data`, and without the encoding, which is of the old dtype.
+
+    Dask-backed coordinates are cut as the data are; an object whose chunks disagree cannot be
+    written.
+    """
+    result = frames.copy(data=data)
+    result.encoding = {}
+    if result.chunks is None:
+        return result
+    chunks = result.variable.chunksizes
+    return result.assign_coords(
+        {
+            name: coordinate.variable.chunk({dim: chunks[dim] for dim in coordinate.dims})
+            for name, coordinate in frames.coords.items()
+            if coordinate.chunks is not None
+        }
+    )
 
 
 def apply(

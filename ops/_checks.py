@@ -36,13 +36,20 @@ def check_frames(frames: xr.DataArray, dims: Sequence[Hashable], *, name: str = 
         raise OperationError(f"{name} is empty: its sizes are {dict(frames.sizes)}")
 
 
-def check_kernel(frames: xr.DataArray, dims: Sequence[Hashable], size: int, reason: str) -> None:
+def check_kernel(
+    frames: xr.DataArray,
+    dims: Sequence[Hashable],
+    size: int,
+    reason: str,
+    *,
+    remedy: str = "use a smaller one, or larger frames",
+) -> None:
     """Raise `OperationError` if a kernel of `size` pixels exceeds the frames along any of `dims`."""
     for dim in dims:
         if frames.sizes[dim] < size:
             raise OperationError(
                 f"frames has {frames.sizes[dim]} pixels along {dim!r}, but {reason} needs "
-                f"at least {size}; use a smaller one, or larger frames"
+                f"at least {size}; {remedy}"
             )
 
 
@@ -61,7 +68,9 @@ def check_number(
         if limit is not None
     ]
     allowed = " and ".join(["a finite number", *limits])
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool | np.bool_) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
         raise OperationError(f"{name} is {value!r}, but must be {allowed}")
     number = float(value)
     if (
@@ -74,10 +83,14 @@ def check_number(
     return number
 
 
-def check_whole(name: str, value: int, *, least: int, odd: bool = False) -> int:
+def check_whole(name: str, value: object, *, least: int, odd: bool = False) -> int:
     """Return `value` as an int if it is a whole number, at least `least`, and odd if need be."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least or (odd and value % 2 == 0):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | np.integer)
+        or value < least
+        or (odd and value % 2 == 0)
+    ):
         kind = "an odd" if odd else "a"
         hint = "; round it up" if odd else ""
         raise OperationError(
@@ -86,7 +99,7 @@ def check_whole(name: str, value: int, *, least: int, odd: bool = False) -> int:
     return int(value)
 
 
-def check_choice(name: str, value: str | None, allowed: Collection[str | None]) -> None:
+def check_choice(name: str, value: object, allowed: Collection[object]) -> None:
     """Raise `OperationError` unless `value` is one of `allowed`."""
     if value not in allowed:
         raise OperationError(

@@ -2,7 +2,7 @@
 
 import xarray as xr
 
-from forebay.ops._arrays import real_dtype
+from forebay.ops._arrays import library, real_dtype
 from forebay.ops._checks import check_frames
 from forebay.ops.errors import OperationError
 
@@ -13,9 +13,11 @@ def aligned(
     """Return both in real dtypes; raise `OperationError` unless `image` fits `frames` exactly.
 
     Arithmetic in xarray keeps the common part of coordinates that differ, so that a shifted image
-    would crop the frames without a word.
+    would crop the frames without a word. It also merges attributes and other coordinates: the
+    image comes back without any. Where both are Dask-backed it is cut as the frames are, so that
+    each chunk of theirs meets one of its own.
     """
-    check_frames(image, image.dims, name=name)
+    check_frames(image, (), name=name)
     extra = [dim for dim in image.dims if dim not in frames.dims]
     if extra:
         raise OperationError(
@@ -30,4 +32,12 @@ def aligned(
             f"theirs {dict(frames.sizes)}, and coordinates must be equal; select the same region "
             f"of both, or drop the coordinates of {name}"
         ) from error
-    return frames.astype(real_dtype(frames.dtype)), image.astype(real_dtype(image.dtype))
+    if library(frames.data) != library(image.data):
+        raise OperationError(
+            f"{name} is held by {library(image.data)} and frames by {library(frames.data)}, but "
+            "nothing is copied between host and device behind your back; bring both to one side"
+        )
+    bare = xr.DataArray(image.data, dims=image.dims).astype(real_dtype(image.dtype))
+    if frames.chunks is not None and image.chunks is not None:
+        bare = bare.chunk({dim: frames.variable.chunksizes[dim] for dim in image.dims})
+    return frames.astype(real_dtype(frames.dtype)), bare

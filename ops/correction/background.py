@@ -66,8 +66,9 @@ def background(
     check_frames(frames, [dim])
     check_choice("method", method, ("median", "mean"))
     if sample is not None:
-        kept = np.linspace(0, frames.sizes[dim] - 1, check_whole("sample", sample, least=1))
-        frames = frames.isel({dim: np.unique(np.rint(kept).astype(np.intp))})
+        count = min(check_whole("sample", sample, least=1), frames.sizes[dim])
+        kept = np.linspace(0, frames.sizes[dim] - 1, count)
+        frames = frames.isel({dim: np.rint(kept).astype(np.intp)})
     dtype = real_dtype(frames.dtype)
     if method == "mean":
         mean = frames.mean(dim, skipna=False, dtype=np.float64, keep_attrs=True)
@@ -86,7 +87,7 @@ def median_of_last(array: Array) -> Array:
     count = array.shape[-1]
     low = as_real(ordered[..., (count - 1) // 2])
     high = as_real(ordered[..., count // 2])
-    middle = low + (high - low) / 2
+    middle = low / 2 + high / 2
     if not xp.isdtype(array.dtype, "real floating"):
         return middle
     nan = xp.asarray(xp.nan, dtype=middle.dtype, device=device(middle))

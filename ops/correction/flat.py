@@ -46,6 +46,8 @@ def flat_field(
     A pixel whose gain ``flat - dark`` is zero, negative or NaN cannot be corrected: it is NaN in
     the result and left out of the mean.
 
+    The formula: Seibert, Boone and Lindfors, Proc. SPIE 3336, 348 (1998).
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from array_api_compat import device
-from dask.array.utils import meta_from_array
 
-from forebay.ops._arrays import Array, as_real, namespace, ndimage, real_dtype
+from forebay.ops._arrays import Array, as_real, empty_like_chunk, namespace, ndimage, real_dtype
+from forebay.ops._blocks import replaced
 from forebay.ops._checks import check_frames, check_kernel, check_number
 from forebay.ops.errors import OperationError
 
@@ -77,7 +77,7 @@ def bandpass(
     axes = tuple(frames.get_axis_num(dim) for dim in dims)
     kwargs: dict[str, Any] = {"sigmas": (low, high), "truncate": truncate, "axes": axes}
     if frames.chunks is None:
-        return frames.copy(data=difference_of_gaussians(frames.data, **kwargs))
+        return replaced(frames, difference_of_gaussians(frames.data, **kwargs))
     dtype = real_dtype(frames.dtype)
     depth = {axis: radius if len(frames.chunks[axis]) > 1 else 0 for axis in axes}
     data = frames.data.map_overlap(
@@ -85,10 +85,10 @@ def bandpass(
         depth=depth,
         boundary="none",
         dtype=dtype,
-        meta=meta_from_array(frames.data, dtype=dtype),
+        meta=empty_like_chunk(frames.data, dtype),
         **kwargs,
     )
-    return frames.copy(data=data)
+    return replaced(frames, data)
 
 
 def difference_of_gaussians(

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from forebay.ops._blocks import whole
-from forebay.ops._checks import check_frames, check_kernel, check_number, check_whole
+from forebay.ops._checks import check_choice, check_frames, check_kernel, check_number, check_whole
 from forebay.ops.errors import OperationError
 from forebay.ops.particles.table import Search, empty_table, particle_table
 
@@ -91,13 +91,16 @@ def find_particles(
     change what `minmass` means: the background is rounded down to whole counts along each axis,
     and what stands above it is scaled so that each frame's brightest pixel is the largest value
     of the dtype, and rounded down. Masses are given back in the unit of `frames`. Float frames
-    are neither scaled nor rounded: their centres are finer, and their masses smaller by about 0.9
+    are neither scaled nor rounded: their centres are finer, and their masses smaller by 0.4 to 0.9
     counts for each pixel of the disk; use ``frames.astype("float32")`` to have this for integers.
     The eccentricity leaves out the middle pixel, which has no direction; trackpy counts it, and
     finds more.
 
-    No particle is found whose background would touch the edge, nor where a NaN or infinite pixel
-    is within reach of the filters.
+    Beyond the edge a frame goes on with its outermost pixel, where trackpy smooths zeros in: what
+    lies within a few `noise_sigma` of it has another mass there.
+
+    No particle is found whose background would touch the edge, nor one whose disk reaches to
+    where a NaN or infinite pixel is within reach of the filters.
 
     Of a task, memory holds its chunk and, for a few frames at a time, some ten float32 copies.
     Chunks that cut through ``y`` or ``x`` are merged, lazily. On a GPU the frames stay there; the
@@ -107,13 +110,14 @@ def find_particles(
     --------
     >>> import numpy as np, xarray as xr
     >>> y, x = np.mgrid[:64, :64]
-    >>> spot = 200 * np.exp(-((y - 20.25) ** 2 + (x - 40.5) ** 2) / 8)
+    >>> spot = 200 * np.exp(-((y - 20.2) ** 2 + (x - 40.5) ** 2) / 8)
     >>> frames = xr.DataArray(spot[None], dims=("t", "y", "x"), coords={"t": [0.5]})
-    >>> find_particles(frames, diameter=11, minmass=100)[["t", "y", "x"]].round(2)
-         t      y     x
-    0  0.5  20.25  40.5
+    >>> find_particles(frames, diameter=11, minmass=100)[["t", "y", "x"]].round(1)
+         t     y     x
+    0  0.5  20.2  40.5
     """
     check_frames(frames, SPACE)
+    check_choice("invert", invert, (True, False))
     search = make_search(
         frames,
         diameter=check_whole("diameter", diameter, least=3, odd=True),
@@ -187,17 +191,21 @@ def lazy_table(
 ) -> "dask.dataframe.DataFrame":
     """Return a Dask table with a partition for each chunk of `frames`, whose y and x are whole."""
     import dask.dataframe
-    from dask import delayed
+    from dask.delayed import delayed
 
     blocks = frames.data.to_delayed()
-    stops = [np.cumsum(frames.chunksizes[dim]) for dim in leading]
+    lengths = [frames.variable.chunksizes[dim] for dim in leading]
+    stops = [np.cumsum(each) for each in lengths]
     make = delayed(particle_table, pure=True)
     parts = []
     for place in np.ndindex(blocks.shape[:-2]):
         own = [
-            values[stop[at] - frames.chunksizes[dim][at] : stop[at]]
-            for values, stop, at, dim in zip(labels, stops, place, leading, strict=True)
+            values[stop[at] - length[at] : stop[at]]
+            for values, stop, length, at in zip(labels, stops, lengths, place, strict=True)
         ]
         parts.append(make(blocks[(*place, 0, 0)], leading, own, search))
     meta = empty_table(leading, labels)
-    return dask.dataframe.from_delayed(parts, meta=meta, verify_meta=False)
+    table: dask.dataframe.DataFrame = dask.dataframe.from_delayed(
+        parts, meta=meta, verify_meta=False
+    )
+    return table

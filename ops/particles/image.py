@@ -8,6 +8,9 @@ from forebay.ops.filters.gaussian import gaussian
 TRUNCATE = 4.0
 """Where the noise Gaussian ends, in standard deviations."""
 
+NUDGE = 2.0**-22
+"""Twice the rounding of float32: without it the brightest pixel can end one step below `gamut`."""
+
 
 def particle_image(
     stack: Array,
@@ -17,8 +20,8 @@ def particle_image(
     threshold: float,
     invert: bool,
     gamut: float | None,
-) -> tuple[Array, Array]:
-    """Return what stands out of each frame, and the factor that it was multiplied by.
+) -> tuple[Array, Array, Array | None]:
+    """Return what stands out of each frame, the factor that it was multiplied by, and the gaps.
 
     Parameters
     ----------
@@ -42,6 +45,9 @@ def particle_image(
         Float32 or float64, nowhere negative.
     scale : (n,)
         Float64.
+    unknown : (n, y, x) or None
+        Where a NaN or infinite pixel is within reach of the filters, and `image` is zero; None
+        where there is no such pixel.
     """
     xp = namespace(stack)
     real = as_real(stack)
@@ -58,10 +64,11 @@ def particle_image(
     if unknown is not None:
         image = xp.where(unknown, xp.zeros_like(image), image)
     if gamut is None:
-        return image, xp.ones(stack.shape[0], dtype=xp.float64, device=device(stack))
+        return image, xp.ones(stack.shape[0], dtype=xp.float64, device=device(stack)), unknown
     brightest = xp.astype(xp.max(image, axis=(-2, -1)), xp.float64)
     scale = gamut / xp.where(brightest > 0, brightest, xp.ones_like(brightest) * gamut)
-    return xp.floor(image * xp.astype(scale, image.dtype)[:, None, None]), scale
+    factor = xp.astype(scale * (1 + NUDGE), image.dtype)
+    return xp.floor(image * factor[:, None, None]), scale, unknown
 
 
 def moving_average(array: Array, window: int, *, rounded: bool) -> Array:

@@ -67,7 +67,7 @@ def match_points(found: ArrayLike, truth: ArrayLike, *, distance: float) -> Matc
         )
     if not ours.size or not theirs.size:
         return Matches(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))
-    near = cKDTree(ours).query_ball_point(cKDTree(theirs).data, limit)
+    near = cKDTree(ours).query_ball_point(theirs, limit)
     other = np.repeat(np.arange(len(theirs)), [len(each) for each in near])
     one = np.concatenate([np.asarray(each, dtype=np.intp) for each in near])
     apart = np.linalg.norm(ours[one] - theirs[other], axis=-1)
@@ -109,7 +109,13 @@ def assign(
 
 def as_points(points: ArrayLike, name: str) -> np.ndarray[Any, Any]:
     """Return `points` as a float64 array (n, d)."""
-    array = np.asarray(points, dtype=np.float64)
+    try:
+        array = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OperationError(
+            f"{name} is a {type(points).__name__} that is no array of numbers, but must be finite "
+            "points (n, d), e.g. table[['y', 'x']]"
+        ) from error
     if array.size == 0:
         return array.reshape(0, array.shape[-1] if array.ndim == 2 else 0)
     if array.ndim != 2 or not np.isfinite(array).all():

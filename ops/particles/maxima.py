@@ -15,7 +15,7 @@ def local_maxima(
     image : (n, y, x)
         Nowhere negative; NumPy or CuPy.
     window
-        Side of the square, pixels; an even one reaches one pixel further up and left.
+        Side of the square, pixels; an even one reaches one pixel further down and right.
     margin
         No maximum is taken nearer to the edge than this.
     percentile

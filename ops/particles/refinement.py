@@ -64,7 +64,7 @@ def refine(
         sums = xp.astype(values, xp.float64) @ moments
         mass = xp.where(sums[:, 0] > 0, sums[:, 0], xp.ones_like(sums[:, 0]))
         off_y, off_x = sums[:, 1] / mass, sums[:, 2] / mass
-        centre_y, centre_x = off_y + y, off_x + x
+        centre_y, centre_x = off_y + xp.astype(y, xp.float64), off_x + xp.astype(x, xp.float64)
         step_y, step_x = step(off_y), step(off_x)
         if iteration == max_iterations - 1 or not bool(xp.any((step_y != 0) | (step_x != 0))):
             break

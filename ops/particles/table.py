@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from forebay.ops._arrays import Array, namespace, to_host
-from forebay.ops.particles.image import particle_image
+from forebay.ops.particles.image import particle_image, spread
 from forebay.ops.particles.maxima import local_maxima
 from forebay.ops.particles.refinement import Measured, refine
 
@@ -70,14 +71,18 @@ def particle_table(
     shape = block.shape[:-2]
     stack = xp.reshape(block, (-1, *block.shape[-2:]))
     group = max(1, GROUP_PIXELS // (block.shape[-2] * block.shape[-1]))
+    starts = [*range(0, stack.shape[0], group), stack.shape[0]]
     found = [
-        find_in_stack(stack[start : start + group], search, first=start)
-        for start in range(0, stack.shape[0], group)
+        find_in_stack(stack[start:stop, ...], search, first=start)
+        for start, stop in pairwise(starts)
     ]
     columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
-    places = np.unravel_index(columns.pop("frame"), shape) if shape else ()
-    named = {dim: values[place] for dim, values, place in zip(leading, labels, places, strict=True)}
-    return pd.DataFrame({**named, **columns})
+    frame = columns.pop("frame")
+    places = np.unravel_index(frame, shape) if shape else ()
+    table: dict[Hashable, np.ndarray[Any, Any]] = {
+        dim: values[place] for dim, values, place in zip(leading, labels, places, strict=True)
+    }
+    return pd.DataFrame(table | columns)
 
 
 def find_in_stack(stack: Array, search: Search, *, first: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -86,7 +91,8 @@ def find_in_stack(stack: Array, search: Search, *, first: int) -> dict[str, np.n
     Frames count from `first`. The columns are on the host; everything up to them is done where
     the stack is.
     """
-    image, scale = particle_image(
+    xp = namespace(stack)
+    image, scale, unknown = particle_image(
         stack,
         noise_sigma=search.noise_sigma,
         window=search.window,
@@ -105,9 +111,11 @@ def find_in_stack(stack: Array, search: Search, *, first: int) -> dict[str, np.n
         radius=search.diameter // 2,
         max_iterations=search.max_iterations,
     )
-    xp = namespace(image)
-    table = to_host(xp.stack([xp.astype(frame, xp.float64), xp.take(scale, frame), *measured]))
-    frames, scales, *columns = table
+    columns = [xp.astype(frame, xp.float64), xp.take(scale, frame), *measured]
+    if unknown is not None:
+        whole = ~touching(unknown, frame, measured, radius=search.diameter // 2)
+        columns = [column[whole] for column in columns]
+    frames, scales, *columns = to_host(xp.stack(columns))
     particles = dict(zip(Measured._fields, columns, strict=True))
     keep = ~outshone(frames, particles, search.separation)
     particles["mass"] = particles["mass"] / scales
@@ -115,6 +123,15 @@ def find_in_stack(stack: Array, search: Search, *, first: int) -> dict[str, np.n
     keep &= particles["mass"] > search.minmass
     kept = {name: values[keep] for name, values in particles.items()}
     return {"frame": frames[keep].astype(np.intp) + first, **kept}
+
+
+def touching(unknown: Array, frame: Array, measured: Measured, *, radius: int) -> Array:
+    """Return which particles have a mask, of `radius` pixels, that reaches into `unknown`."""
+    xp = namespace(unknown)
+    _, rows, columns = unknown.shape
+    y, x = (xp.astype(xp.round(centre), xp.int64) for centre in (measured.y, measured.x))
+    near = xp.reshape(spread(unknown, radius), (-1,))
+    return xp.take(near, (frame * rows + y) * columns + x)
 
 
 def outshone(
@@ -144,5 +161,7 @@ def empty_table(
     leading: Sequence[Hashable], labels: Sequence[np.ndarray[Any, Any]]
 ) -> pd.DataFrame:
     """Return the table with its columns and dtypes and without a row."""
-    named = {dim: values[:0] for dim, values in zip(leading, labels, strict=True)}
-    return pd.DataFrame({**named, **{name: np.empty(0) for name in Measured._fields}})
+    table: dict[Hashable, np.ndarray[Any, Any]] = {
+        dim: values[:0] for dim, values in zip(leading, labels, strict=True)
+    }
+    return pd.DataFrame(table | {name: np.empty(0) for name in Measured._fields})

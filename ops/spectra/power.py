@@ -9,7 +9,7 @@ from array_api_compat import device
 
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
 from forebay.ops._blocks import apply
-from forebay.ops._checks import check_choice, check_frames
+from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.errors import OperationError
 from forebay.ops.spectra.frequency import PREFIX, frequencies, spacing
 from forebay.ops.spectra.radial import radial_average
@@ -67,8 +67,9 @@ def power_spectrum(
 
     A NaN makes the whole frame NaN.
 
-    Dask chunks that cut through `dims` are merged, lazily. ``power_spectrum(frames).mean("t")``
-    works chunk by chunk.
+    Of a task, memory holds some fifteen times its chunk in float32: NumPy's transform works in
+    double precision within. Dask chunks that cut through `dims` are merged, lazily.
+    ``power_spectrum(frames).mean("t")`` works chunk by chunk.
 
     The formula: Press et al., Numerical Recipes, 3rd edition, section 13.4.
 
@@ -87,6 +88,9 @@ def power_spectrum(
         raise OperationError("dims is empty, but must name what to transform over")
     check_choice("window", window, ("hann", None))
     check_choice("detrend", detrend, ("mean", "linear", None))
+    check_choice("radial", radial, (True, False))
+    if window == "hann":
+        check_kernel(frames, dims, 2, "window='hann'", remedy="use window=None")
     steps = {dim: spacing(frames, dim) for dim in dims}
     scale = float(np.prod([step for step, _ in steps.values()]))
     spectrum = apply(
@@ -126,19 +130,22 @@ def power_density(
             )
             total *= float((weights**2).mean())
             real = real * like(weights, real)
-    transform = xp.fft.fftshift(xp.fft.fftn(real, axes=axes), axes=axes)
-    return (xp.real(transform) ** 2 + xp.imag(transform) ** 2) * (scale / total)
+    waves = xp.astype(real, xp.result_type(real.dtype, xp.complex64))
+    waves = xp.fft.fftn(waves, axes=axes)
+    density = (xp.real(waves) ** 2 + xp.imag(waves) ** 2) * (scale / total)
+    return xp.fft.fftshift(density, axes=axes)
 
 
 def without_trend(array: Array, axes: Sequence[int], *, linear: bool) -> Array:
     """Return `array` less its mean over `axes`, and less the best plane through it if `linear`.
 
-    The mean is taken in float64. Positions counted from the middle are at right angles to each
+    The mean is taken, and taken out, in float64: what is left of bright frames with little contrast
+    would else be less than float32 can tell. Positions counted from the middle are at right angles to each
     other and to a constant, so that each slope is a projection of its own.
     """
     xp = namespace(array)
-    mean = xp.mean(xp.astype(array, xp.float64, copy=False), axis=tuple(axes), keepdims=True)
-    result = array - xp.astype(mean, array.dtype)
+    wide = xp.astype(array, xp.float64, copy=False)
+    result = xp.astype(wide - xp.mean(wide, axis=tuple(axes), keepdims=True), array.dtype)
     if not linear:
         return result
     flat = result

@@ -1,7 +1,7 @@
 """Spectra without their direction."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -40,7 +40,7 @@ def radial_average(
     Raises
     ------
     OperationError
-        If `dims` are not two dimensions with frequencies, or the dtype is not real.
+        If `dims` are not two dimensions with frequencies in one unit, or the dtype is not real.
 
     Notes
     -----
@@ -50,7 +50,8 @@ def radial_average(
     Examples
     --------
     >>> import numpy as np, xarray as xr
-    >>> frames = xr.DataArray(np.random.default_rng(1).normal(size=(8, 64, 64)), dims="tyx")
+    >>> values = np.random.default_rng(1).normal(size=(8, 64, 64))
+    >>> frames = xr.DataArray(values, dims=("t", "y", "x"))
     >>> from forebay.ops import power_spectrum
     >>> noise = radial_average(power_spectrum(frames)).mean("t")
     >>> noise.dims, noise.sizes["freq_r"], bool(abs(noise[5:] - 1).max() < 0.3)
@@ -59,46 +60,61 @@ def radial_average(
     check_frames(spectrum, dims, name="spectrum")
     if len(dims) != 2:
         raise OperationError(f"dims is {tuple(dims)}, but rings need two dimensions")
-    for dim in dims:
-        if dim not in spectrum.coords:
-            raise OperationError(
-                f"spectrum has no frequencies along {dim!r}; use what power_spectrum gives"
-            )
-    first, second = (spectrum[dim].to_numpy().astype(np.float64) for dim in dims)
-    width, rings = ring_pixels(first, second)
+    first, second = (plane_frequencies(spectrum, dim) for dim in dims)
+    units = [spectrum[dim].attrs.get("units") for dim in dims]
+    if units[0] != units[1]:
+        raise OperationError(
+            f"frequencies are in {units[0]} along {dims[0]!r} and in {units[1]} along {dims[1]!r}, "
+            "but rings need one unit; give both dimensions of the frames coordinates in it"
+        )
+    rings = ring_count(first, second)
     result = apply(
         mean_over_rings,
         spectrum,
         dims,
         dtype=real_dtype(spectrum.dtype),
-        new_sizes={RADIAL: len(rings)},
-        kwargs={"rings": rings},
+        new_sizes={RADIAL: rings},
+        kwargs={"first": first, "second": second},
     )
-    middle = (RADIAL, width * np.arange(len(rings)), dict(spectrum[dims[1]].attrs))
+    middle = (RADIAL, ring_width(first, second) * np.arange(rings), dict(spectrum[dims[1]].attrs))
     return result.assign_coords({RADIAL: middle})
 
 
-def ring_pixels(
-    first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]
-) -> tuple[float, list[np.ndarray[Any, Any]]]:
-    """Return the width of a ring, and for each ring the flat indices of its points."""
-    steps = [np.diff(each).max() for each in (first, second) if each.size > 1]
-    width = float(max(steps, default=1.0))
+def plane_frequencies(spectrum: xr.DataArray, dim: Hashable) -> tuple[float, ...]:
+    """Return the frequencies along `dim`; raise `OperationError` if there are none."""
+    values = spectrum[dim].to_numpy() if dim in spectrum.coords else np.empty(0, dtype=object)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise OperationError(
+            f"spectrum has no frequencies along {dim!r}; use what power_spectrum gives"
+        )
+    return tuple(values.astype(np.float64).tolist())
+
+
+def ring_width(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return the larger step of two sets of frequencies."""
+    return float(max((np.diff(each).max() for each in (first, second) if len(each) > 1), default=1))
+
+
+def ring_count(first: Sequence[float], second: Sequence[float]) -> int:
+    """Return how many rings have their middle within both bands."""
     band = min(np.abs(first).max(), np.abs(second).max())
-    count = int(band / width + 1e-6) + 1
-    ring = np.rint(np.hypot(first[:, None], second[None, :]) / width).astype(np.intp).ravel()
-    order = np.argsort(ring, kind="stable")
-    bounds = np.searchsorted(ring[order], np.arange(count + 1))
-    return width, [order[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return int(band / ring_width(first, second) + 1e-6) + 1
 
 
-def mean_over_rings(array: Array, *, rings: Sequence[np.ndarray[Any, Any]]) -> Array:
-    """Return the mean over each of `rings`, flat indices into the last two axes."""
+def mean_over_rings(array: Array, *, first: Sequence[float], second: Sequence[float]) -> Array:
+    """Return the mean over each ring of the last two axes, whose frequencies are given.
+
+    The points are brought into the order of their rings in one step, so that a ring is a slice.
+    """
     xp = namespace(array)
     real = as_real(array)
-    flat = xp.reshape(real, (*real.shape[:-2], -1))
+    across, along = np.asarray(first), np.asarray(second)
+    ring = np.rint(np.hypot(across[:, None], along[None, :]) / ring_width(first, second)).ravel()
+    order = np.argsort(ring, kind="stable")
+    stops = np.searchsorted(ring[order], np.arange(1, ring_count(first, second) + 1))
+    index = xp.asarray(order[: stops[-1]], device=device(array))
+    flat = xp.take(xp.reshape(real, (*real.shape[:-2], -1)), index, axis=-1)
     means = [
-        xp.mean(xp.take(flat, xp.asarray(ring, device=device(array)), axis=-1), axis=-1)
-        for ring in rings
+        xp.mean(flat[..., start:stop], axis=-1) for start, stop in pairwise([0, *stops.tolist()])
     ]
     return xp.stack(means, axis=-1)

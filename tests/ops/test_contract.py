@@ -1,0 +1,271 @@
+"""What holds for every operation on frames, whatever it computes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import pytest
+import xarray as xr
+
+from forebay.ops import (
+    OperationError,
+    background,
+    bandpass,
+    find_particles,
+    flat_field,
+    fourier_bandpass,
+    power_spectrum,
+    subtract_background,
+)
+
+type Operation = Callable[[xr.DataArray], xr.DataArray]
+
+KEEP_DIMS: dict[str, Operation] = {
+    "bandpass": lambda frames: bandpass(frames, background_sigma=2, truncate=3),
+    "fourier_bandpass": lambda frames: fourier_bandpass(frames, min_wavelength=3, max_wavelength=9),
+    "subtract_background": lambda frames: subtract_background(frames, background(frames)),
+    "flat_field": lambda frames: flat_field(frames, flat=background(frames) + 1),
+}
+REDUCE: dict[str, Operation] = {
+    "median": background,
+    "mean": lambda frames: background(frames, method="mean"),
+    "power_spectrum": power_spectrum,
+    "radial": lambda frames: power_spectrum(frames, radial=True),
+}
+ALL = KEEP_DIMS | REDUCE
+CHUNKS: dict[str, Any] = {"t": 3, "y": (13, 17), "x": (20, 5, 16)}
+
+each = pytest.mark.parametrize("operation", ALL.values(), ids=ALL.keys())
+each_keeping = pytest.mark.parametrize("operation", KEEP_DIMS.values(), ids=KEEP_DIMS.keys())
+
+
+class Tagged(np.ndarray[Any, Any]):
+    """A NumPy array that a result must be of as well: the stand-in for CuPy chunks."""
+
+
+def no_scheduler(*_: Any, **__: Any) -> None:
+    """Stand in for a Dask scheduler where nothing may be computed."""
+    raise AssertionError("something was computed while the graph was built")
+
+
+@each_keeping
+def test_filters_keep_all_that_describes_the_frames(
+    operation: Operation, frames: xr.DataArray
+) -> None:
+    """Dimensions in their order, all coordinates, name and attributes are those of the frames."""
+    result = operation(frames)
+
+    xr.testing.assert_identical(result, frames.copy(data=result.data))
+
+
+@each_keeping
+def test_the_order_of_dimensions_does_not_matter(
+    operation: Operation, frames: xr.DataArray
+) -> None:
+    """Frames with y or x first give the same values in their own order."""
+    turned = frames.transpose("x", "t", "y")
+
+    result = operation(turned)
+
+    assert result.dims == turned.dims
+    np.testing.assert_allclose(
+        result.transpose("t", "y", "x"), operation(frames), rtol=1e-5, atol=1e-2
+    )
+
+
+@each
+def test_name_and_attributes_stay_and_encoding_goes(
+    operation: Operation, frames: xr.DataArray
+) -> None:
+    """A result has the frames' name and attributes, but would be written in its own dtype."""
+    result = operation(frames)
+
+    assert result.name == "intensity"
+    assert result.attrs == {"camera": "A7"}
+    assert result.encoding == {}
+    assert frames.encoding["dtype"] == "uint16"
+
+
+@each
+def test_frames_are_left_as_they_were(operation: Operation, frames: xr.DataArray) -> None:
+    """No operation writes into its input."""
+    before = frames.copy(deep=True)
+
+    operation(frames)
+
+    xr.testing.assert_identical(frames, before)
+
+
+@each
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float16", "float32"])
+def test_work_is_done_in_float32(operation: Operation, frames: xr.DataArray, dtype: str) -> None:
+    """Every real dtype but float64 gives float32, eagerly and on Dask."""
+    few = (frames // 16).astype(dtype)
+
+    assert operation(few).dtype == np.float32
+    assert operation(few.chunk(CHUNKS)).dtype == np.float32
+    assert operation(few.chunk(CHUNKS)).compute().dtype == np.float32
+
+
+@each
+@pytest.mark.parametrize("dtype", ["float64", ">f8"])
+def test_float64_stays_float64(operation: Operation, frames: xr.DataArray, dtype: str) -> None:
+    """Frames in float64, of whatever byte order, give native float64."""
+    assert operation(frames.astype(dtype)).dtype == np.dtype("=f8")
+    assert operation(frames.astype(dtype).chunk(CHUNKS)).compute().dtype == np.dtype("=f8")
+
+
+@each
+def test_float32_is_near_float64(operation: Operation, frames: xr.DataArray) -> None:
+    """Float32 results are within 1e-4 of float64 ones, plus 1e-5 of the largest value."""
+    single, double = operation(frames), operation(frames.astype("float64"))
+
+    largest = float(abs(double).max())
+    np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-5 * largest)
+
+
+@each
+def test_nothing_is_computed_while_the_graph_is_built(
+    operation: Operation, frames: xr.DataArray
+) -> None:
+    """An operation on Dask-backed frames gives a Dask-backed result and runs no task."""
+    with dask.config.set(scheduler=no_scheduler):
+        result = operation(frames.chunk(CHUNKS))
+
+    assert isinstance(result.data, da.Array)
+
+
+@each
+def test_lazy_is_eager(operation: Operation, frames: xr.DataArray) -> None:
+    """Chunks of odd sizes, cut through y and x, give what one NumPy array gives."""
+    eager = operation(frames)
+
+    lazy = operation(frames.chunk(CHUNKS))
+
+    assert lazy.dims == eager.dims
+    # Sums over chunks are added in another order, in float32 at the last.
+    np.testing.assert_allclose(
+        lazy.compute(), eager, rtol=1e-5, atol=1e-5 * float(abs(eager).max())
+    )
+    xr.testing.assert_identical(lazy.compute(), eager.copy(data=lazy.compute().data))
+    assert set(lazy.chunksizes) == set(lazy.dims)  # raises where coordinates are cut otherwise
+
+
+@each
+def test_operations_compose_lazily(operation: Operation, frames: xr.DataArray) -> None:
+    """The result of one operation is the input of the next, without a computation between."""
+    with dask.config.set(scheduler=no_scheduler):
+        chained = operation(bandpass(frames.chunk(CHUNKS), background_sigma=2))
+    eager = operation(bandpass(frames, background_sigma=2))
+
+    np.testing.assert_allclose(
+        chained.compute(), eager, rtol=1e-4, atol=1e-4 * float(abs(eager).max())
+    )
+
+
+@each
+def test_the_graph_knows_the_library_of_its_chunks(
+    operation: Operation, frames: xr.DataArray
+) -> None:
+    """The meta of a lazy result is of the library of the input's chunks, not plain NumPy."""
+    tagged = frames.values.view(Tagged)
+    data = da.from_array(tagged, (3, 30, 41), asarray=False)  # type: ignore[no-untyped-call]
+    assert isinstance(data._meta, Tagged)
+
+    result = operation(frames.copy(data=data))
+
+    assert isinstance(result.data._meta, Tagged)
+
+
+@each_keeping
+def test_a_frame_is_not_torn_into_more_tasks_than_it_has_chunks(
+    operation: Operation, frames: xr.DataArray
+) -> None:
+    """Frames in whole-frame chunks keep their chunks, also next to a background cut otherwise."""
+    whole = frames.chunk({"t": 2, "y": -1, "x": -1})
+
+    assert operation(whole).chunks == whole.chunks
+
+
+@each
+def test_the_graph_holds_no_pixels(operation: Operation, frames: xr.DataArray) -> None:
+    """What an operation adds to a graph is small, however large the frames are."""
+    empty = xr.DataArray(
+        da.zeros((2, 1024, 1024), chunks=(1, -1, -1), dtype="uint16"), dims=("t", "y", "x")
+    )
+
+    graph = operation(empty).data.dask
+
+    assert len(cloudpickle.dumps(dict(graph))) < 200_000
+
+
+@each
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frames: frames.values, "is a ndarray, but must be an xarray.DataArray"),
+        (lambda frames: frames > 5, "is of dtype bool"),
+        (lambda frames: frames.astype("complex64"), "is of dtype complex64"),
+        (lambda frames: frames.astype("longdouble"), "is of dtype"),
+        (lambda frames: frames[:0], "is empty"),
+        (lambda frames: frames.rename(t="u", y="v"), "is needed"),
+    ],
+)
+def test_frames_that_cannot_be_worked_on_are_refused(
+    operation: Operation,
+    frames: xr.DataArray,
+    change: Callable[[xr.DataArray], Any],
+    message: str,
+) -> None:
+    """What is no stack of real frames is refused before anything is built, with the reason."""
+    with pytest.raises(OperationError, match=message) as caught:
+        operation(change(frames))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_frames_on_the_gpu_stay_there(chunk_library: Any, frames: xr.DataArray) -> None:
+    """Chunks of any library go through all operations and come out in that library."""
+    on_device = frames.copy(data=chunk_library.array(frames.values))
+    for name, operation in ALL.items():
+        expected = operation(frames)
+        for given in (on_device, on_device.chunk({"t": 3})):
+            result = operation(given)
+            result = result.compute() if result.chunks else result
+            np.testing.assert_allclose(
+                chunk_library.host(result.data),
+                expected.values,
+                rtol=1e-4,
+                atol=1e-5 * float(abs(expected).max()),
+                err_msg=name,
+            )
+
+
+def test_particles_are_the_same_from_any_library(
+    chunk_library: Any, rng: np.random.Generator
+) -> None:
+    """Frames in any library give the table that NumPy gives, and the table is on the host."""
+    values = spots(rng)
+    expected = find_particles(xr.DataArray(values, dims=("t", "y", "x")), diameter=7, minmass=500)
+
+    on_device = xr.DataArray(chunk_library.array(values), dims=("t", "y", "x"))
+
+    found = find_particles(on_device, diameter=7, minmass=500)
+    assert len(found) == len(expected) > 10
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def spots(rng: np.random.Generator) -> npt.NDArray[np.uint16]:
+    """Return three frames with six bright spots each."""
+    y, x = np.mgrid[:64, :96]
+    values = rng.normal(100, 2, (3, 64, 96))
+    for frame in values:
+        for centre_y in (16, 48):
+            for centre_x in (16, 48, 80):
+                at_y, at_x = np.array([centre_y, centre_x]) + rng.uniform(-2, 2, 2)
+                frame += 400 * np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * 1.5**2))
+    return values.astype(np.uint16)
