@@ -63,7 +63,7 @@ clean: ## Remove what was built, and the demonstration's runs
 	rm -rf build dist demo docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/synced: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet
+	$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 .tools/uv/bin/uv:

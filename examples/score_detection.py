@@ -30,7 +30,7 @@ def score(folder: Path) -> None:
         forebay.acquire(camera, folder / "scene", frames_per_block=10)
         truth = camera.truth()
     run = forebay.open_run(folder / "scene")
-    result = forebay.process(run, "find-particles", diameter=7, minmass=800)
+    result = forebay.process(run, "find-particles", diameter=9, minmass=800)
     found = result.table()
 
     matched, distances = 0, []

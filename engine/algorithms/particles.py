@@ -1,14 +1,17 @@
 """Finding particles in every frame."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import xarray as xr
 from pydantic import Field
 
 from forebay.engine.algorithm import Blockwise
 from forebay.engine.declare import algorithm
 from forebay.ops import find_particles as find
+
+if TYPE_CHECKING:
+    import dask.dataframe
+    import pandas as pd
 
 
 @algorithm("find-particles", version="1.0.0", needs=Blockwise())
@@ -18,7 +21,7 @@ def find_particles(
     diameter: Annotated[int, Field(ge=3)] = 11,
     minmass: Annotated[float, Field(ge=0)] = 0.0,
     invert: bool = False,
-) -> pd.DataFrame:
+) -> "pd.DataFrame | dask.dataframe.DataFrame":
     """Find the particles of each frame: place, mass, size, eccentricity.
 
     Parameters
@@ -34,7 +37,7 @@ def find_particles(
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame or dask.dataframe.DataFrame
         A row for each particle; see `forebay.ops.find_particles`.
     """
     return find(frames, diameter=diameter, minmass=minmass, invert=invert)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from forebay.engine.algorithm import WholeRun
 from forebay.engine.declare import algorithm
-from forebay.ops import background, power_spectrum
+from forebay.ops import background, power_spectrum, subtract_background
 
 
 @algorithm("background-spectrum", version="1.0.0", needs=WholeRun())
@@ -30,9 +30,6 @@ def background_spectrum(
         ``background``, and ``spectrum``, the spatial power spectral density of the frames less
         the background, averaged over the run.
     """
-    step = max(1, frames.sizes["t"] // background_frames)
-    still = background(frames.isel(t=slice(None, None, step)), dim="t", method="median")
-    moving = frames.astype("float32") - still
-    return xr.Dataset(
-        {"background": still, "spectrum": power_spectrum(moving, dims=("y", "x")).mean("t")}
-    )
+    still = background(frames, sample=background_frames)
+    spectra = power_spectrum(subtract_background(frames, still))
+    return xr.Dataset({"background": still, "spectrum": spectra.mean("t")})

@@ -63,9 +63,12 @@ class Recording:
                 return False
             if waited > timeout:
                 raise DemonstrationError(f"the recording did not begin within {timeout:g} s")
-        if not self._last:
+        if self._last:
+            return True
+        # A Ctrl-C may meet the process before it is out of the terminal's reach.
+        if not stop.is_set():
             self._check(self._process.wait(_END_SECONDS))
-        return True
+        return False
 
     def finish(self) -> dict[str, Any]:
         """Wait for the recording to end, and return its last status.
