@@ -2,8 +2,8 @@
 
 from forebay.acquisition.format.record import Block, Dropped, Extent
 from forebay.acquisition.frames import Frame, FrameFlag, FrameSource, Geometry, ImageMetadata
-from forebay.acquisition.run.reader import Run, open_run
 from forebay.acquisition.run.follow import follow
+from forebay.acquisition.run.reader import Run, open_run
 from forebay.acquisition.run.verify import Problem, Verification, verify_run
 from forebay.acquisition.run.writer import RunWriter
 from forebay.acquisition.service.acquire import AcquisitionStatus, acquire

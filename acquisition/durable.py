@@ -1,4 +1,4 @@
-"""Writing that survives a power cut: aside, flushed, renamed, and the folder flushed."""
+"""Writing that survives a power cut: aside, flushed, named, and the folder flushed."""
 
 import contextlib
 import errno
@@ -11,11 +11,12 @@ from blake3 import blake3
 from forebay.acquisition.errors import AcquisitionError, RunExistsError, StorageError
 
 _REMEDIES = {
-    errno.ENOSPC: "no space is left there; free some and start a new run",
-    errno.EDQUOT: "the quota is used up; raise it or free some space and start a new run",
+    errno.ENOSPC: "no space is left there; free some and go on",
+    errno.EDQUOT: "the quota is used up; raise it or free some space and go on",
+    errno.EFBIG: "the file would be larger than is allowed there; raise the limit",
     errno.EROFS: "the file system is read-only; mount it for writing",
     errno.EACCES: "permission is denied; let this user write there",
-    errno.EPERM: "the operation is not permitted there",
+    errno.EPERM: "the operation is not permitted; a run needs a file system with hard links",
     errno.EIO: "the device reported an I/O error; check it before going on",
 }
 
@@ -33,13 +34,30 @@ def storage_errors(what: str) -> Iterator[None]:
         raise StorageError(f"cannot write {what}: {remedy}") from error
 
 
+def flush_file(path: Path) -> None:
+    """Make what was written to a file durable, whoever wrote it."""
+    _flush(path, os.O_RDONLY)
+
+
 def flush_folder(path: Path) -> None:
     """Make the entries of a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _flush(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder, and those above it that are missing, and make their names durable."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        flush_folder(folder.parent)
 
 
 def write_aside(path: Path, parts: Iterable[Buffer]) -> tuple[int, str]:
@@ -55,15 +73,20 @@ def write_aside(path: Path, parts: Iterable[Buffer]) -> tuple[int, str]:
             view = memoryview(part).cast("B")
             digest.update(view)
             size += view.nbytes
-            while view.nbytes:
-                view = view[os.write(descriptor, view) :]
+            _write_all(descriptor, view)
         os.fsync(descriptor)
     except BaseException:
-        path.unlink()
+        with contextlib.suppress(OSError):
+            path.unlink()
         raise
     finally:
         os.close(descriptor)
     return size, digest.hexdigest()
+
+
+def _write_all(descriptor: int, view: memoryview) -> None:
+    while view.nbytes:
+        view = view[os.write(descriptor, view) :]
 
 
 def publish(temporary: Path, target: Path) -> None:
@@ -96,24 +119,31 @@ class AppendLog:
     """A file that only grows; a line is durable when `append` returns."""
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o644)
-        os.fsync(self._descriptor)
-        flush_folder(path.parent)
+        # A file object rather than a bare descriptor, so that a forgotten log is closed.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(path, flags), "ab", buffering=0)
 
     def append(self, line: bytes) -> None:
-        """Write a line and flush it."""
-        view = memoryview(line)
-        while view.nbytes:
-            view = view[os.write(self._descriptor, view) :]
-        os.fdatasync(self._descriptor)
+        """Write a line and flush it.
+
+        Where the system refuses, the line is taken back: what a failed flush has left behind
+        may be read now and be gone after a power cut, so nobody shall build on it.
+        """
+        descriptor = self._file.fileno()
+        length = os.fstat(descriptor).st_size
+        try:
+            _write_all(descriptor, memoryview(line))
+            os.fdatasync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, length)
+            raise
 
     @property
     def closed(self) -> bool:
         """Whether the file is closed."""
-        return self._descriptor < 0
+        return self._file.closed
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._file.close()

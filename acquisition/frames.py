@@ -1,5 +1,6 @@
 """What a camera delivers: frames, their geometry, and the protocol of a source."""
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
@@ -7,6 +8,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from forebay.acquisition.errors import FrameError
 
 
 class FrameFlag(IntFlag):
@@ -16,6 +19,10 @@ class FrameFlag(IntFlag):
     """At least one pixel is at the sensor's upper limit."""
     INCOMPLETE = 2
     """The source lost a part of the frame's pixels."""
+
+
+NO_FLAGS = FrameFlag(0)
+"""Nothing is unusual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Frame:
     """When the frame was taken, in nanoseconds since 1970-01-01 UTC."""
     data: npt.NDArray[Any]
     """The pixels, laid out as the source's geometry says."""
-    flags: FrameFlag = FrameFlag(0)
+    flags: FrameFlag = NO_FLAGS
     """What is unusual about the frame."""
 
 
@@ -95,3 +102,61 @@ class FrameSource(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
+
+
+def check_geometry(geometry: Geometry) -> Geometry:
+    """Return `geometry` if a run can hold such frames.
+
+    Raises
+    ------
+    FrameError
+        If the axes, the shape or the dtype cannot be kept.
+    """
+    if geometry.dims not in {("y", "x"), ("c", "y", "x")}:
+        raise FrameError(f"frames have the axes {geometry.dims}; a run keeps (y, x) or (c, y, x)")
+    if len(geometry.shape) != len(geometry.dims) or min(geometry.shape) < 1:
+        raise FrameError(f"frames have the shape {geometry.shape}; every axis needs a length")
+    if geometry.dtype.kind not in "uif" or geometry.dtype.itemsize not in {1, 2, 4, 8}:
+        raise FrameError(
+            f"frames have the dtype {geometry.dtype}; a run keeps integers and floats of "
+            "8 to 64 bits"
+        )
+    return geometry
+
+
+def check_frame(frame: Frame, geometry: Geometry, *, following: int | None) -> int:
+    """Return the counter of a frame that can come next in a run.
+
+    Parameters
+    ----------
+    frame
+        The frame.
+    geometry
+        What it must be like.
+    following
+        The lowest counter that it may have; None before the first frame.
+
+    Raises
+    ------
+    FrameError
+        If its shape or dtype is another one, its counter does not go up, or a number of it is
+        outside what a run can hold.
+    """
+    counter = operator.index(frame.counter)
+    if frame.data.shape != geometry.shape or frame.data.dtype != geometry.dtype:
+        raise FrameError(
+            f"frame {counter} has the shape {frame.data.shape} and the dtype {frame.data.dtype}; "
+            f"the run has {geometry.shape} and {geometry.dtype}: start another run for it"
+        )
+    if not 0 <= counter < 2**64:
+        raise FrameError(f"the frame's counter is {counter}; it must be from 0 to 2^64 - 1")
+    if not -(2**63) <= frame.timestamp < 2**63:
+        raise FrameError(f"frame {counter} has the time {frame.timestamp}: not 64 bits")
+    if not 0 <= frame.flags < 2**32:
+        raise FrameError(f"frame {counter} has the flags {int(frame.flags)}: not 32 bits")
+    if following is not None and counter < following:
+        raise FrameError(
+            f"frame {counter} comes again or too late: {following} was the next; the "
+            "camera's counter must go up"
+        )
+    return counter

@@ -1,16 +1,19 @@
 """What the logs of a run say: its blocks, what was dropped, and whether it is closed."""
 
+import operator
 from dataclasses import dataclass, field, replace
 
 from forebay.acquisition.errors import RunDamagedError
-from forebay.acquisition.format.layout import LOG
+from forebay.acquisition.format.layout import LOG, RunLayout
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import (
     Block,
     Closed,
+    Created,
     Dropped,
     Opened,
     Record,
+    Started,
     decode_line,
     line_digest,
 )
@@ -23,12 +26,12 @@ CHAIN_START = ""
 class History:
     """The records of a run, replayed in order."""
 
-    run_id: str = ""
-    """The run that the logs belong to."""
+    layout: RunLayout | None = None
+    """What never changes about the run."""
     epoch: int = 0
     """The last writer's number; 0 before the first one."""
-    opened: list[Opened] = field(default_factory=list)
-    """The writers, in order."""
+    first_counter: int | None = None
+    """The camera's counter at the first frame that was taken or dropped."""
     blocks: list[Block] = field(default_factory=list)
     """The committed blocks."""
     closed: Closed | None = None
@@ -59,20 +62,41 @@ class History:
         RunDamagedError
             If it cannot follow what was there.
         """
+        if self.closed:
+            raise RunDamagedError(f"{where}: a record follows the end of the run")
+        if isinstance(record, Created):
+            if self.layout:
+                raise RunDamagedError(f"{where}: the run is made for a second time")
+            self.layout = RunLayout.from_attributes(record.attributes, where=where)
+            return
+        if self.layout is None:
+            raise RunDamagedError(f"{where}: the record that makes the run is missing")
         match record:
-            case _ if self.closed:
-                raise RunDamagedError(f"{where}: a record follows the end of the run")
             case Opened():
-                if record.epoch != self.epoch + 1 or (self.run_id not in {"", record.run_id}):
+                if record.epoch != self.epoch + 1 or record.run_id != self.layout.run_id:
                     raise RunDamagedError(f"{where}: the writer's record belongs to another log")
-                self.run_id, self.epoch = record.run_id, record.epoch
-                self.opened.append(record)
+                self.epoch = record.epoch
+            case Started():
+                self.first_counter = record.counter
             case Block():
-                if record.number != len(self.blocks) or record.extent.start != self.frames:
-                    raise RunDamagedError(f"{where}: block {record.number} is out of its place")
-                self.blocks.append(record)
+                whole = self.layout.frames_per_block
+                self._add(record, self.layout, shortest=whole, where=where)
             case Closed():
+                if record.block:
+                    self._add(record.block, self.layout, shortest=1, where=where)
                 self.closed = record
+
+    def _add(self, block: Block, layout: RunLayout, *, shortest: int, where: str) -> None:
+        keys = [stored.key for stored in block.objects]
+        whole = layout.frames_per_block
+        if (
+            block.number != len(self.blocks)
+            or block.extent.start != block.number * whole
+            or not shortest <= len(block.extent) <= whole
+            or keys != layout.object_keys(block.number)
+        ):
+            raise RunDamagedError(f"{where}: block {block.number} is out of its place")
+        self.blocks.append(block)
 
 
 def log_key(epoch: int) -> str:
@@ -99,50 +123,65 @@ def replay(objects: Objects, since: History | None = None) -> History:
             "unbroken row from 00000001.log: restore the folder from a copy"
         )
     if since and since.epoch == len(names):
-        key = log_key(since.epoch)
-        history = replace(since, opened=[*since.opened], blocks=[*since.blocks])
-        added = objects.read_from(key, since.log_bytes)
-        _replay_log(history, added, None, where=objects.where(key))
-        history.log_bytes += since.log_bytes
-        return history
+        return _continue(objects, since)
     history = History()
-    contents = [objects.read(f"{LOG}/{name}") or b"" for name in names]
-    for number, (name, content) in enumerate(zip(names, contents, strict=True), start=1):
-        where = objects.where(f"{LOG}/{name}")
-        sealed = _sealed_bytes(contents[number]) if number < len(contents) else None
+    contents = [objects.read(log_key(epoch)) or b"" for epoch in range(1, len(names) + 1)]
+    for epoch, content in enumerate(contents, start=1):
+        where = objects.where(log_key(epoch))
+        sealed = None
+        if epoch < len(contents):
+            sealed = _sealed_bytes(contents[epoch], where=objects.where(log_key(epoch + 1)))
         _replay_log(history, content, sealed, where=where)
+        if history.epoch != epoch:
+            raise RunDamagedError(f"{where}: its writer's record is missing; restore the log")
+    if since and history.blocks[: len(since.blocks)] != since.blocks:
+        raise RunDamagedError(
+            f"{objects.where(LOG)}: a block that was seen before was not kept: the storage lost "
+            "what it had been given; open the run again"
+        )
     return history
 
 
-def _sealed_bytes(following: bytes) -> int | None:
-    """Return the length at which the log `following` seals the one before it, if it says."""
-    line = following.partition(b"\n")[0] + b"\n"
+def _continue(objects: Objects, since: History) -> History:
+    key = log_key(since.epoch)
+    history = replace(since, blocks=[*since.blocks])
+    added = objects.read_from(key, since.log_bytes)
+    _replay_log(history, added, None, where=objects.where(key))
+    history.log_bytes += since.log_bytes
+    return history
+
+
+def _sealed_bytes(following: bytes, *, where: str) -> int:
+    """Return the length at which the log `following` seals the one before it."""
+    line = following[: following.find(b"\n") + 1]
     # The chain is checked when the following log is replayed; here only the length is wanted.
-    text = line.partition(b" ")[2].rstrip(b"\n")
-    previous = text.partition(b'"previous":"')[2].partition(b'"')[0].decode("ascii", "replace")
-    record = decode_line(line, previous=previous) if text else None
-    return record.sealed_bytes if isinstance(record, Opened) else None
+    record = decode_line(line, previous=None, where=where)
+    if not isinstance(record, Opened):
+        raise RunDamagedError(f"{where}: line 1 is damaged: restore the log from a copy")
+    return operator.index(record.sealed_bytes)
 
 
 def _replay_log(history: History, content: bytes, sealed: int | None, *, where: str) -> None:
-    valid = 0
     body = content if sealed is None else content[:sealed]
-    for number, line in enumerate(body.splitlines(keepends=True), start=1):
-        record = decode_line(line, previous=history.last_digest)
+    valid = number = 0
+    while end := body.find(b"\n", valid) + 1:
+        line, number = body[valid:end], number + 1
+        at = f"{where}: line {number}"
+        record = decode_line(line, previous=history.last_digest, where=at)
         if record is None:
-            behind = len(body) - valid - len(line)
-            if behind or sealed is not None:
-                raise RunDamagedError(
-                    f"{where}: line {number} is damaged, and {behind} bytes follow it: "
-                    "restore the log from a copy"
-                )
             break
-        history.apply(record, where=f"{where}: line {number}")
+        history.apply(record, where=at)
         history.last_digest = line_digest(line)
-        valid += len(line)
+        valid = end
+    behind = len(body) - end if end else 0
+    if behind:
+        raise RunDamagedError(
+            f"{where}: line {number} is damaged, and {behind} bytes follow it: "
+            "restore the log from a copy"
+        )
     if sealed is not None and valid != sealed:
         raise RunDamagedError(
-            f"{where} has {len(content)} bytes; the next writer sealed it at {sealed}: "
+            f"{where} has {valid} bytes that can be read; the next writer sealed it at {sealed}: "
             "restore the log from a copy"
         )
     history.log_bytes = valid

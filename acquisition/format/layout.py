@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from forebay.acquisition.errors import FrameError, RunDamagedError, RunNameError
-from forebay.acquisition.frames import FrameFlag, Geometry, ImageMetadata
+from forebay.acquisition.errors import RunDamagedError, RunNameError
 from forebay.acquisition.format.codec import Compression
+from forebay.acquisition.frames import FrameFlag, Geometry, ImageMetadata, check_geometry
 
 FORMAT_VERSION = 1
 CONTROL = "_forebay"
 LOG = f"{CONTROL}/log"
-TEMPORARY = f"{CONTROL}/tmp"
+ASIDE = f"{CONTROL}/aside"
 QUARANTINE = f"{CONTROL}/quarantine"
 LOCK = f"{CONTROL}/writer.lock"
 METADATA = "zarr.json"
@@ -133,7 +133,7 @@ class RunLayout:
         return {
             "zarr_format": 3,
             "node_type": "group",
-            "attributes": {"ome": self._ome(), "forebay": self._attributes()},
+            "attributes": {"ome": self._ome(), "forebay": self.attributes()},
             "consolidated_metadata": {
                 "kind": "inline",
                 "must_understand": False,
@@ -141,15 +141,19 @@ class RunLayout:
             },
         }
 
-    def _attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, Any]:
+        """Return the layout as JSON: the first record of the log, and the group's attributes."""
         return {
             "format_version": FORMAT_VERSION,
             "run_id": self.run_id,
             "name": self.name,
             "created": self.created,
+            "frame_dims": list(self.geometry.dims),
+            "frame_shape": list(self.geometry.shape),
+            "data_type": self.geometry.dtype.name,
             "frames_per_block": self.frames_per_block,
             "compression": self.compression.name,
-            "pixel_size_micrometer": self.metadata.pixel_size,
+            "pixel_size_micrometer": self.metadata.pixel_size and list(self.metadata.pixel_size),
             "exposure_seconds": self.metadata.exposure,
             "frame_rate_hertz": self.metadata.frame_rate,
             "channels": list(self.metadata.channels),
@@ -188,87 +192,74 @@ class RunLayout:
         return ome
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], *, where: str) -> "RunLayout":
-        """Read the layout back from a run's ``zarr.json``.
+    def from_attributes(cls, attributes: Mapping[str, Any], *, where: str) -> "RunLayout":
+        """Read the layout back from what `attributes` gave.
 
         Raises
         ------
         RunDamagedError
-            If the document is not that of a run, or of a later format than this one.
+            If they are not those of a run, or of another format than this one.
         """
         try:
-            ours = document["attributes"]["forebay"]
-            if ours["format_version"] != FORMAT_VERSION:
-                raise RunDamagedError(
-                    f"{where} is a run of format {ours['format_version']!r}; this forebay reads "
-                    f"format {FORMAT_VERSION}: install a newer one"
-                )
-            frames = document["consolidated_metadata"]["metadata"][FRAMES]
+            check_version(attributes, where=where)
             geometry = Geometry(
-                dims=tuple(frames["dimension_names"][1:]),
-                shape=tuple(frames["shape"][1:]),
-                dtype=np.dtype(frames["data_type"]),
+                dims=tuple(attributes["frame_dims"]),
+                shape=tuple(attributes["frame_shape"]),
+                dtype=np.dtype(attributes["data_type"]),
             )
-            pixel = ours["pixel_size_micrometer"]
+            pixel = attributes["pixel_size_micrometer"]
             return cls(
-                run_id=ours["run_id"],
-                name=ours["name"],
-                created=ours["created"],
-                geometry=geometry,
-                frames_per_block=ours["frames_per_block"],
-                compression=Compression(ours["compression"]),
+                run_id=attributes["run_id"],
+                name=attributes["name"],
+                created=attributes["created"],
+                geometry=check_geometry(geometry),
+                frames_per_block=attributes["frames_per_block"],
+                compression=Compression(attributes["compression"]),
                 metadata=ImageMetadata(
-                    pixel_size=tuple(pixel) if pixel else None,
-                    exposure=ours["exposure_seconds"],
-                    frame_rate=ours["frame_rate_hertz"],
-                    channels=tuple(ours["channels"]),
-                    instrument=ours["instrument"],
+                    pixel_size=(pixel[0], pixel[1]) if pixel else None,
+                    exposure=attributes["exposure_seconds"],
+                    frame_rate=attributes["frame_rate_hertz"],
+                    channels=tuple(attributes["channels"]),
+                    instrument=attributes["instrument"],
                 ),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise RunDamagedError(
-                f"{where}/{METADATA} is not the metadata of a run ({error!r}); "
-                "restore it from a copy"
-            ) from error
+            raise RunDamagedError(f"{where} does not describe a run ({error!r})") from error
 
 
-def parse_document(content: bytes, *, where: str) -> dict[str, Any]:
-    """Parse the ``zarr.json`` of a run.
+def check_version(attributes: Mapping[str, Any], *, where: str) -> None:
+    """Refuse a run of another format than this one.
 
     Raises
     ------
     RunDamagedError
-        If it is no JSON object.
+        If it is of another format.
+    KeyError
+        If no format is given.
     """
-    try:
-        document = json.loads(content)
-        if not isinstance(document, dict):
-            raise TypeError(f"a {type(document).__name__} instead of an object")
-    except (ValueError, TypeError) as error:
+    if attributes["format_version"] != FORMAT_VERSION:
         raise RunDamagedError(
-            f"{where}/{METADATA} is not readable ({error}); restore it from a copy"
-        ) from error
-    return document
+            f"{where} belongs to a run of format {attributes['format_version']!r}; this forebay "
+            f"reads format {FORMAT_VERSION}: install a newer one"
+        )
 
 
-def check_geometry(geometry: Geometry) -> Geometry:
-    """Return `geometry` if a run can hold such frames.
+def shown_frames(content: bytes, *, where: str) -> int:
+    """Return how many frames the run's ``zarr.json`` shows to readers that know no log.
 
     Raises
     ------
-    FrameError
-        If the axes, the shape or the dtype cannot be kept.
+    RunDamagedError
+        If it is not the ``zarr.json`` of a run, or of another format than this one.
     """
-    if geometry.dims not in {("y", "x"), ("c", "y", "x")}:
-        raise FrameError(f"frames have the axes {geometry.dims}; a run keeps (y, x) or (c, y, x)")
-    if len(geometry.shape) != len(geometry.dims) or min(geometry.shape) < 1:
-        raise FrameError(f"frames have the shape {geometry.shape}; every axis needs a length")
-    if geometry.dtype.kind not in "uif" or geometry.dtype.itemsize not in {1, 2, 4, 8}:
-        raise FrameError(
-            f"frames have the dtype {geometry.dtype}; a run keeps integers and floats of "
-            "8 to 64 bits"
-        )
-    return geometry
+    try:
+        document = json.loads(content)
+        check_version(document["attributes"]["forebay"], where=where)
+        return int(document["consolidated_metadata"]["metadata"][FRAMES]["shape"][0])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise RunDamagedError(
+            f"{where} is not the metadata of a run ({error!r}); restore it from a copy"
+        ) from error
 
 
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}

@@ -7,11 +7,13 @@ line can be taken out, added or exchanged unseen.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 import crc32c
 from blake3 import blake3
+
+from forebay.acquisition.errors import RunDamagedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,61 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Created:
+    """The run was made; the first record of its first log."""
+
+    attributes: Mapping[str, Any]
+    """What never changes about the run, as `RunLayout.attributes` gives it."""
+
+    kind: Literal["created"] = "created"
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read the record back."""
+        return cls(record["attributes"])
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A writer took the run; the first of its records."""
+
+    run_id: str
+    """The run that the log belongs to."""
+    epoch: int
+    """Number of the writer, from 1; it also names the log."""
+    writer: str
+    """Who it is: program, process and host."""
+    at: int
+    """When, in nanoseconds since 1970-01-01 UTC."""
+    sealed_bytes: int
+    """Length of the log before this one that counts; whatever is written behind it is void."""
+
+    kind: Literal["opened"] = "opened"
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read the record back."""
+        return cls(**_known(cls, record))
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The camera began to count, so that frames lost before the first block are missed."""
+
+    counter: int
+    """Counter of the first frame, taken or dropped."""
+    at: int
+    """When, in nanoseconds since 1970-01-01 UTC."""
+
+    kind: Literal["started"] = "started"
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read the record back."""
+        return cls(**_known(cls, record))
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """A committed block."""
 
@@ -79,45 +136,30 @@ class Block:
     kind: Literal["block"] = "block"
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read a block back from its record."""
+        first_id, last_id = record["frame_ids"]
+        first_time, last_time = record["timestamps"]
         return cls(
-            number=fields["number"],
-            extent=Extent(**fields["extent"]),
-            frame_ids=tuple(fields["frame_ids"]),
-            timestamps=tuple(fields["timestamps"]),
-            dropped=tuple(Dropped(**each) for each in fields["dropped"]),
-            objects=tuple(StoredObject(**each) for each in fields["objects"]),
+            number=record["number"],
+            extent=Extent(**_known(Extent, record["extent"])),
+            frame_ids=(first_id, last_id),
+            timestamps=(first_time, last_time),
+            dropped=tuple(Dropped(**_known(Dropped, each)) for each in record["dropped"]),
+            objects=tuple(StoredObject(**_known(StoredObject, each)) for each in record["objects"]),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A writer took the run."""
-
-    run_id: str
-    """The run that the log belongs to."""
-    epoch: int
-    """Number of the writer, from 1; it also names the log."""
-    writer: str
-    """Who it is: program, process and host."""
-    at: int
-    """When, in nanoseconds since 1970-01-01 UTC."""
-    sealed_bytes: int
-    """Length of the log before this one that counts; whatever is written behind it is void."""
-
-    kind: Literal["opened"] = "opened"
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """Read the record back."""
-        return cls(**fields)
-
-
-@dataclass(frozen=True, slots=True)
 class Closed:
-    """The run is whole; nothing comes after."""
+    """The run is whole; nothing comes after.
 
+    The frames that do not fill a block are committed by this very record, so that a short block
+    is always the last one, however the writer ends.
+    """
+
+    block: Block | None
+    """The last block, where it is a short one."""
     counted: int
     """Frames that the camera counted, from the first one seen to the last."""
     committed: int
@@ -134,19 +176,27 @@ class Closed:
     kind: Literal["closed"] = "closed"
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
         """Read the record back."""
-        dropped = tuple(Dropped(**each) for each in fields["dropped"])
-        return cls(**{**fields, "dropped": dropped})
+        block = None if record["block"] is None else Block.from_json(record["block"])
+        dropped = tuple(Dropped(**_known(Dropped, each)) for each in record["dropped"])
+        return cls(**{**_known(cls, record), "block": block, "dropped": dropped})
 
 
-type Record = Opened | Block | Closed
+type Record = Created | Opened | Started | Block | Closed
 
-_KINDS: Mapping[str, type[Opened | Block | Closed]] = {
+_KINDS: Mapping[str, type[Created | Opened | Started | Block | Closed]] = {
+    "created": Created,
     "opened": Opened,
+    "started": Started,
     "block": Block,
     "closed": Closed,
 }
+
+
+def _known(cls: Any, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record that this version knows; a later one may add others."""
+    return {each.name: record[each.name] for each in fields(cls)}
 
 
 def encode_line(record: Record, *, previous: str) -> bytes:
@@ -155,15 +205,36 @@ def encode_line(record: Record, *, previous: str) -> bytes:
     return b"%08x %s\n" % (crc32c.crc32c(text), text)
 
 
-def decode_line(line: bytes, *, previous: str) -> Record | None:
-    """Return the record of a line, or None where the line is torn or follows another one."""
+def decode_line(line: bytes, *, previous: str | None, where: str) -> Record | None:
+    """Return the record of a line, or None where the line is torn or follows another one.
+
+    Parameters
+    ----------
+    line
+        The line, with its line feed.
+    previous
+        Digest of the line before it; None where that is not to be looked at.
+    where
+        Its place, for messages.
+
+    Raises
+    ------
+    RunDamagedError
+        If the line is whole, and its record is of no known kind or lacks a field.
+    """
     checksum, separator, text = line.removesuffix(b"\n").partition(b" ")
     if not line.endswith(b"\n") or not separator or checksum != b"%08x" % crc32c.crc32c(text):
         return None
-    fields = json.loads(text)
-    if fields.pop("previous") != previous:
-        return None
-    return _KINDS[fields.pop("kind")].from_json(fields)
+    try:
+        record = json.loads(text)
+        if previous is not None and record["previous"] != previous:
+            return None
+        return _KINDS[record["kind"]].from_json(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunDamagedError(
+            f"{where} holds a record that cannot be understood ({error!r}); "
+            "if a newer forebay wrote it, install that"
+        ) from error
 
 
 def line_digest(line: bytes) -> str:

@@ -60,9 +60,9 @@ class BlockArray:
         keys = key if isinstance(key, tuple) else (key,)
         along, rest = keys[0], keys[1:]
         if isinstance(along, int | np.integer):
-            positions = range(self.shape[0])[along : along + 1 or None]
-            return self._read(positions)[(0, *rest)]
-        positions = range(self.shape[0])[along]
+            one = range(self.shape[0])[along : along + 1 or None]
+            return np.asarray(self._read(one)[(0, *rest)])
+        positions = range(*along.indices(self.shape[0]))
         return self._read(positions)[(slice(None), *rest)]
 
     def _read(self, positions: range) -> npt.NDArray[Any]:
@@ -84,7 +84,7 @@ class BlockArray:
 
     def _read_block(self, block: Block, within: range, out: npt.NDArray[Any]) -> None:
         key = self.layout.object_key(self.name, block.number)
-        stored = next(each for each in block.objects if each.key == key)
+        (stored,) = [each for each in block.objects if each.key == key]
         where = f"block {block.number}: {self.objects.where(key)}"
         if self.name != FRAMES:
             content = checked(memoryview(self.whole(block, stored)), what=where)

@@ -1,73 +1,112 @@
-"""The folder of a run: made whole or not at all, and tidied after a writer that died."""
+"""The folder of a run: made whole or not at all, shown to readers, tidied after a dead writer."""
 
+import errno
 import json
 import logging
+import shutil
 from pathlib import Path
-
+from typing import Any
 
 from forebay.acquisition import durable
-from forebay.acquisition.errors import RunExistsError, RunNotFoundError
+from forebay.acquisition.errors import RunExistsError
 from forebay.acquisition.format import layout
-from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout, parse_document
+from forebay.acquisition.format.history import log_key
+from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout
 from forebay.acquisition.run.lock import WriterLock
 
 _log = logging.getLogger("forebay.acquisition")
 
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
-def read_layout(path: Path) -> RunLayout:
-    """Read the layout of the run in a folder.
+
+def check_free(path: Path) -> None:
+    """Refuse a path at which no run can be made.
 
     Raises
     ------
-    RunNotFoundError
-        If there is no run.
+    RunExistsError
+        If there is something, or the path leads into another run.
     """
-    document = path / layout.METADATA
-    if not (path / layout.LOG).is_dir() or not document.is_file():
-        raise RunNotFoundError(f"{path} is not a run: it has no {layout.LOG}")
-    content = parse_document(document.read_bytes(), where=str(path))
-    return RunLayout.from_document(content, where=str(path))
+    if path.exists() or path.is_symlink():
+        raise RunExistsError(
+            f"{path} exists already: give the run another name, or remove what is there"
+        )
+    for above in path.parents:
+        if (above / layout.LOG).is_dir():
+            raise RunExistsError(f"{path} would lie inside the run {above}: choose another folder")
 
 
-def make_folder(path: Path, run: RunLayout) -> WriterLock:
-    """Make the folder of a run aside and give it its name when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def make_folder(path: Path, run: RunLayout, first_lines: bytes) -> WriterLock:
+    """Make the folder of a run aside, lock it, and give it its name when it is whole."""
+    durable.make_folders(path.parent)
     aside = path.parent / f".{path.name}.{run.run_id}"
-    documents = {
-        layout.METADATA: run.group_document(0),
-        **{
-            f"{name}/{layout.METADATA}": document
-            for name, document in run.array_documents(0).items()
-        },
-    }
-    folders = [layout.LOG, layout.TEMPORARY, *COORDINATES, FRAMES]
-    for folder in folders:
-        (aside / folder).mkdir(parents=True)
-    for key, document in documents.items():
-        durable.write_aside(aside / key, [json.dumps(document).encode()])
-    for folder in folders:
-        durable.flush_folder(aside / folder)
-    durable.flush_folder(aside)
-    lock = WriterLock(aside / layout.LOCK, run=path)
+    lock = None
+    try:
+        _fill(aside, run, first_lines)
+        lock = WriterLock(aside / layout.LOCK, run=path)
+        durable.flush_folder(aside / layout.CONTROL)
+        _give_name(aside, path)
+    except BaseException:
+        if lock:
+            lock.release()
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return lock
+
+
+def _give_name(aside: Path, path: Path) -> None:
     try:
         aside.rename(path)
     except OSError as error:
-        lock.release()
-        raise RunExistsError(f"{path} exists already: give the run another name") from error
+        if error.errno in _TAKEN:
+            raise RunExistsError(f"{path} exists already: give the run another name") from error
+        raise
     durable.flush_folder(path.parent)
-    return lock
+
+
+def _fill(folder: Path, run: RunLayout, first_lines: bytes) -> None:
+    below = [layout.CONTROL, layout.LOG, layout.ASIDE, *COORDINATES, FRAMES]
+    folder.mkdir()
+    for name in below:
+        (folder / name).mkdir()
+    for key, document in _documents(run, 0).items():
+        durable.write_aside(folder / key, [_json(document)])
+    durable.write_aside(folder / log_key(1), [first_lines])
+    for name in below:
+        durable.flush_folder(folder / name)
+    durable.flush_folder(folder)
+
+
+def show(path: Path, run: RunLayout, frames: int) -> None:
+    """Show the committed frames to readers that know nothing of the log."""
+    for key, document in _documents(run, frames).items():
+        durable.replace(path / layout.ASIDE / "document", path / key, _json(document))
 
 
 def quarantine(path: Path, run: RunLayout, *, blocks: int, epoch: int) -> None:
     """Move the objects that a dead writer wrote and did not commit out of the way."""
-    for temporary in (path / layout.TEMPORARY).iterdir():
-        temporary.unlink()
-    following = run.object_keys(blocks)
-    for key in following:
-        if (path / key).exists():
-            folder = path / layout.QUARANTINE / f"{epoch:08d}"
-            folder.mkdir(parents=True, exist_ok=True)
+    durable.make_folders(path / layout.ASIDE)
+    for left in (path / layout.ASIDE).iterdir():
+        left.unlink()
+    folder = path / layout.QUARANTINE / f"{epoch:08d}"
+    for key in run.object_keys(blocks):
+        if (path / key).exists(follow_symlinks=False):
+            durable.make_folders(folder)
             (path / key).rename(folder / key.replace("/", "."))
             durable.flush_folder(folder)
             durable.flush_folder((path / key).parent)
             _log.warning("uncommitted object put aside", extra={"run": run.name, "object": key})
+
+
+def _documents(run: RunLayout, frames: int) -> dict[str, dict[str, Any]]:
+    """Return every ``zarr.json`` of a run in the order in which they are to be written.
+
+    The group comes last: where it says that frames are there, all arrays have them.
+    """
+    arrays = run.array_documents(frames)
+    of_arrays = {f"{name}/{METADATA}": document for name, document in arrays.items()}
+    return {**of_arrays, METADATA: run.group_document(frames)}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode()

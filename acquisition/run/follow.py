@@ -1,5 +1,6 @@
 """Following a run while it grows."""
 
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -7,6 +8,8 @@ import watchfiles
 
 from forebay.acquisition.format.layout import LOG
 from forebay.acquisition.run.reader import Run
+
+_log = logging.getLogger("forebay.acquisition")
 
 _STEP_MILLISECONDS = 5
 _RECHECK_SECONDS = 2.0
@@ -16,7 +19,8 @@ def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
     """Yield a run now and each time that it has grown, until it is closed or `stop` is set.
 
     The writer's flush of its log wakes the follower.  Should the system not tell of it, as on a
-    network file system, the log is looked at every two seconds.
+    network file system or where all its watches are taken, the log is looked at every two
+    seconds.
 
     Parameters
     ----------
@@ -44,21 +48,22 @@ def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
 
 def _changes(run: Run, stop: threading.Event) -> Iterator[object]:
     """Yield whenever the log may have grown, the first time at once."""
-    if run.path is None:
-        while not stop.is_set():
-            yield None
-            stop.wait(_RECHECK_SECONDS)
-        return
-    # What is committed between the first look and the watch being set up is seen by the empty
-    # change that `yield_on_timeout` gives.
     yield None
-    yield from watchfiles.watch(
-        run.path / LOG,
-        stop_event=stop,
-        step=_STEP_MILLISECONDS,
-        debounce=_STEP_MILLISECONDS * 4,
-        rust_timeout=int(_RECHECK_SECONDS * 1000),
-        yield_on_timeout=True,
-        watch_filter=None,
-        raise_interrupt=False,
-    )
+    if run.path is not None:
+        try:
+            # What is committed between the first look and the watch being set up is seen by the
+            # empty change that `yield_on_timeout` gives.
+            yield from watchfiles.watch(
+                run.path / LOG,
+                stop_event=stop,
+                step=_STEP_MILLISECONDS,
+                debounce=_STEP_MILLISECONDS * 4,
+                rust_timeout=int(_RECHECK_SECONDS * 1000),
+                yield_on_timeout=True,
+                watch_filter=None,
+                raise_interrupt=False,
+            )
+        except OSError as error:
+            _log.warning("cannot watch the log, looking at it instead: %s", error)
+    while not stop.wait(_RECHECK_SECONDS):
+        yield None

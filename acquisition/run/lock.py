@@ -5,13 +5,13 @@ import os
 import socket
 import struct
 from pathlib import Path
-from typing import Self
 
 from forebay.acquisition.errors import RunLockedError
 
 # struct flock of Linux: type, whence, start, length, process.  These "open file description"
 # locks belong to the open file, so the kernel frees them when the process ends, however it ends,
-# and anyone may ask for them without taking them.
+# a second open in the same process meets them too, and anyone may ask for them without taking
+# them.  A process forked from the writer shares the lock until it ends as well.
 _FLOCK = struct.Struct("@hhqqi")
 
 
@@ -35,28 +35,28 @@ class WriterLock:
         RunLockedError
             If somebody else has it; the message names who.
         """
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # A file object rather than a bare descriptor, so that a forgotten lock is given back.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(path, flags, 0o644), "r+b", buffering=0)
         try:
-            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+            os.ftruncate(self._file.fileno(), 0)
+            os.pwrite(self._file.fileno(), writer_name().encode(), 0)
         except BlockingIOError as error:
-            holder = _read_name(self._descriptor)
-            os.close(self._descriptor)
+            holder = _read_name(self._file.fileno())
+            self._file.close()
             raise RunLockedError(
                 f"{run} is being written by {holder}: wait for it to end, or stop it"
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, writer_name().encode(), 0)
+        except BaseException:
+            self._file.close()
+            raise
 
     def release(self) -> None:
-        """Give the lock back."""
-        os.close(self._descriptor)
-
-    def __enter__(self) -> Self:
-        """Hold the lock within the block."""
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.release()
+        """Give the lock back, also where a forked process shares it."""
+        if not self._file.closed:
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_UNLCK))
+            self._file.close()
 
 
 def current_writer(path: Path) -> str | None:

@@ -10,13 +10,14 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from forebay.acquisition.errors import RunNotFoundError
+from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.history import History, replay
-from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout, parse_document
+from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout, shown_frames
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import Block, Dropped, Extent
 from forebay.acquisition.run.blocks import BlockArray
@@ -118,12 +119,15 @@ class Run:
         source = BlockArray(name, self.layout, tuple(blocks), self.objects)
         along = tuple(len(block.extent) for block in blocks) or (0,)
         first = blocks[0].number if blocks else 0
-        return da.from_array(
+        # Two copies of a run must not pass for one another when they are compared.
+        token = tokenize(self.location, self.run_id, first, len(blocks))
+        array: da.Array = da.from_array(  # type: ignore[no-untyped-call]
             source,
             chunks=(along, *source.shape[1:]),
-            name=f"{name}-{self.run_id}-{first}-{len(blocks)}",
+            name=f"{name}-{token}",
             meta=np.empty((0,) * source.ndim, source.dtype),
         )
+        return array
 
     def refresh(self) -> "Run":
         """Return the run as it is now."""
@@ -165,10 +169,17 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
 
 
 def _open(objects: Objects, location: str) -> Run:
-    document = objects.read(layout.METADATA)
+    # The metadata are read before the log: they only ever follow it.
+    document = objects.read(METADATA)
     if document is None or not objects.names(layout.LOG):
         raise RunNotFoundError(
             f"{location} is not a run: it has no {layout.LOG}; check the name and the runs folder"
         )
-    run_layout = RunLayout.from_document(parse_document(document, where=location), where=location)
-    return Run(location, run_layout, objects, replay(objects))
+    shown = shown_frames(document, where=objects.where(METADATA))
+    history = replay(objects)
+    if history.layout is None or shown > history.frames:
+        raise RunDamagedError(
+            f"{objects.where(layout.LOG)} tells of {history.frames} frames, and {shown} were "
+            "committed: its end has changed or is missing; restore the log from a copy"
+        )
+    return Run(location, history.layout, objects, history)

@@ -1,75 +1,47 @@
 """Writing a run: frames are gathered into a block, and a block is committed whole."""
 
+import contextlib
 import json
 import logging
+import operator
 import os
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-from zarr.storage import LocalStore
+from typing import Self
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
-from forebay.acquisition.errors import FrameError, RunExistsError, StorageError
+from forebay.acquisition.errors import FrameError, RunExistsError, SourceError, StorageError
 from forebay.acquisition.format import layout
-from forebay.acquisition.format.codec import Compression, CompressionName, crc32c
-from forebay.acquisition.format.history import CHAIN_START, History, log_key, replay
-from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout
-from forebay.acquisition.format.objects import Objects
+from forebay.acquisition.format.codec import Compression, CompressionName
+from forebay.acquisition.format.history import log_key
+from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import (
     Block,
     Closed,
+    Created,
     Dropped,
     Extent,
     Opened,
     Record,
+    Started,
     StoredObject,
     encode_line,
     line_digest,
 )
-from forebay.acquisition.format.shard import encode_shard
-from forebay.acquisition.frames import Frame, Geometry, ImageMetadata
-from forebay.acquisition.run.folder import make_folder, quarantine, read_layout
+from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_frame, check_geometry
+from forebay.acquisition.run.folder import check_free, make_folder, quarantine, show
+from forebay.acquisition.run.held import HeldFrames
 from forebay.acquisition.run.lock import WriterLock, writer_name
+from forebay.acquisition.run.position import Position
+from forebay.acquisition.run.reader import open_run
 
 NOT_DELIVERED = "the camera counted it and did not deliver it"
+NOT_RECORDED = "it was not committed when an earlier writer ended, or came while there was none"
 
 _log = logging.getLogger("forebay.acquisition")
-
-
-@dataclass(slots=True)
-class _Position:
-    """How far a run has come; a writer keeps no more of it, however long it runs."""
-
-    epoch: int = 1
-    blocks: int = 0
-    frames: int = 0
-    dropped: int = 0
-    first_counter: int | None = None
-    next_counter: int | None = None
-    sealed_bytes: int = 0
-    digest: str = CHAIN_START
-
-    @classmethod
-    def after(cls, history: History) -> Self:
-        """Return where the next writer of a run begins."""
-        lows = [low for block in history.blocks[:1] for low in _counters(block)]
-        highs = [high for block in history.blocks[-1:] for high in _counters(block)]
-        return cls(
-            epoch=history.epoch + 1,
-            blocks=len(history.blocks),
-            frames=history.frames,
-            dropped=sum(each.count for each in history.dropped),
-            first_counter=min(lows, default=None),
-            next_counter=max(highs) + 1 if highs else None,
-            sealed_bytes=history.log_bytes,
-            digest=history.last_digest,
-        )
 
 
 class RunWriter:
@@ -100,31 +72,27 @@ class RunWriter:
     """
 
     def __init__(
-        self, path: Path, lock: WriterLock, run: RunLayout, position: _Position, clock: Clock
+        self,
+        path: Path,
+        lock: WriterLock,
+        held: HeldFrames,
+        run: RunLayout,
+        at: Position,
+        clock: Clock,
+        *,
+        gap: str,
     ) -> None:
-        """Begin the next epoch of a run; use `create` or `resume` instead."""
+        """Go on behind a position of a run; use `create` or `resume` instead."""
         self._path = path
         self._lock = lock
+        self._held = held
         self._layout = run
-        self._at = position
+        self._at = at
         self._clock = clock
+        self._gap = gap
         self._failed = False
-        slots = run.frames_per_block
-        self._frames = np.empty((slots, *run.geometry.shape), run.geometry.dtype)
-        self._along = {name: np.zeros(slots, dtype) for name, dtype in COORDINATES.items()}
-        self._held = 0
         self._dropped: list[Dropped] = []
-        with durable.storage_errors(f"the log of {path}"):
-            self._log = durable.AppendLog(path / log_key(position.epoch))
-            self._record(
-                Opened(
-                    run_id=run.run_id,
-                    epoch=position.epoch,
-                    writer=writer_name(),
-                    at=clock.time_ns(),
-                    sealed_bytes=position.sealed_bytes,
-                )
-            )
+        self._log = durable.AppendLog(path / log_key(at.epoch))
 
     @classmethod
     def create(
@@ -158,20 +126,16 @@ class RunWriter:
         ------
         RunExistsError
             If there is something at `path`.
-        RunNameError, FrameError
-            If the name or the geometry cannot be a run's.
+        RunNameError, FrameError, SourceError
+            If the name, the geometry or the metadata cannot be a run's.
         StorageError
             If the folder cannot be made.
         """
         path = Path(path).absolute()
         layout.check_run_name(path.name)
-        layout.check_geometry(geometry)
+        check_geometry(geometry)
         if frames_per_block < 1:
             raise FrameError(f"a block of {frames_per_block} frames cannot be; use 1 or more")
-        if path.exists() or path.is_symlink():
-            raise RunExistsError(
-                f"{path} exists already: give the run another name, or remove what is there"
-            )
         run = RunLayout(
             run_id=str(uuid.uuid4()),
             name=path.name,
@@ -179,15 +143,19 @@ class RunWriter:
             geometry=geometry,
             frames_per_block=frames_per_block,
             compression=Compression(compression),
-            metadata=metadata or ImageMetadata(),
+            metadata=_plain(metadata or ImageMetadata()),
         )
+        held = HeldFrames(run)
+        at = Position()
+        lines = _line(Created(run.attributes()), at) + _line(_opened(run, at, 0, clock), at)
         with durable.storage_errors(f"the run {path}"):
-            lock = make_folder(path, run)
-        try:
-            return cls(path, lock, run, _Position(), clock)
-        except BaseException:
-            lock.release()
-            raise
+            check_free(path)
+            lock = make_folder(path, run, lines)
+            try:
+                return cls(path, lock, held, run, at, clock, gap=NOT_DELIVERED)
+            except BaseException:
+                lock.release()
+                raise
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> Self:
@@ -208,20 +176,27 @@ class RunWriter:
             If its log has changed.
         """
         path = Path(path).absolute()
-        run = read_layout(path)
+        held = HeldFrames(open_run(path).layout)
         with durable.storage_errors(f"the run {path}"):
             lock = WriterLock(path / layout.LOCK, run=path)
             try:
-                history = replay(Objects(LocalStore(path, read_only=True)))
+                run = open_run(path)
+                history, at = run.history, Position.after(run.history)
+                quarantine(path, run.layout, blocks=at.blocks, epoch=history.epoch)
                 if history.closed:
+                    show(path, run.layout, at.frames)
                     raise RunExistsError(f"{path} is closed and whole: start another run")
-                quarantine(path, run, blocks=len(history.blocks), epoch=history.epoch)
-                writer = cls(path, lock, run, _Position.after(history), clock)
-                writer._grow()
+                # A line that the earlier writer wrote and did not live to flush is read like any
+                # other; it must be as durable as they before the next log builds on it.
+                durable.flush_file(path / log_key(history.epoch))
+                first = _line(_opened(run.layout, at, history.log_bytes, clock), at)
+                durable.write_aside(path / layout.ASIDE / "log", [first])
+                durable.publish(path / layout.ASIDE / "log", path / log_key(at.epoch))
+                show(path, run.layout, at.frames)
+                return cls(path, lock, held, run.layout, at, clock, gap=NOT_RECORDED)
             except BaseException:
                 lock.release()
                 raise
-        return writer
 
     @property
     def path(self) -> Path:
@@ -246,8 +221,7 @@ class RunWriter:
     @property
     def counted(self) -> int:
         """Number of frames that the camera counted, from the first one seen."""
-        first, following = self._at.first_counter, self._at.next_counter
-        return 0 if first is None or following is None else following - first
+        return self._at.counted
 
     def append(self, frame: Frame) -> Block | None:
         """Take a frame; return the block if it is the one that completes it.
@@ -260,14 +234,11 @@ class RunWriter:
         StorageError
             If the block cannot be written.  What was committed before stays; the writer is done.
         """
-        self._check(frame)
-        self._count(frame.counter, frame.counter)
-        self._frames[self._held] = frame.data
-        self._along["timestamp"][self._held] = frame.timestamp
-        self._along["frame_id"][self._held] = frame.counter
-        self._along["flags"][self._held] = frame.flags
-        self._held += 1
-        return self._commit() if self._held == self._layout.frames_per_block else None
+        self._check_alive()
+        counter = check_frame(frame, self._layout.geometry, following=self._at.next_counter)
+        self._count(counter, counter)
+        self._held.add(frame)
+        return self._commit() if self._held.full else None
 
     def drop(self, first: int, last: int, *, reason: str) -> None:
         """Write down that the frames with the counters from `first` to `last` are lost.
@@ -278,12 +249,14 @@ class RunWriter:
         ------
         FrameError
             If the counters do not follow the last one that was taken.
+        StorageError
+            If the writer has ended.
         """
-        following = self._at.next_counter
-        if last < first or (following is not None and first < following):
-            raise FrameError(
-                f"cannot drop the frames {first} to {last}: the next counter is {following}"
-            )
+        self._check_alive()
+        first, last = operator.index(first), operator.index(last)
+        lowest = self._at.next_counter or 0
+        if not lowest <= first <= last < 2**64:
+            raise FrameError(f"cannot drop the frames {first} to {last}: {lowest} is the next")
         self._count(first, last)
         self._note(Dropped(first, last, reason, self._clock.time_ns()))
 
@@ -298,21 +271,8 @@ class RunWriter:
             If that cannot be written.
         """
         try:
-            if self._failed:
-                return
-            if self._held:
-                self._commit()
-            with durable.storage_errors(f"the end of {self._path}"):
-                self._record(
-                    Closed(
-                        counted=self.counted,
-                        committed=self.committed,
-                        dropped_count=self.dropped,
-                        dropped=tuple(self._dropped),
-                        reason=reason,
-                        at=self._clock.time_ns(),
-                    )
-                )
+            if not self._failed:
+                self._finish(reason)
         finally:
             self.abandon()
 
@@ -333,32 +293,21 @@ class RunWriter:
         else:
             self.close(reason=f"{type(error).__name__}: {error}")
 
-    def _check(self, frame: Frame) -> None:
+    def _check_alive(self) -> None:
         if self._failed:
             raise StorageError(f"the writer of {self._path} has ended; resume the run")
-        geometry, data = self._layout.geometry, frame.data
-        if data.shape != geometry.shape or data.dtype != geometry.dtype:
-            raise FrameError(
-                f"frame {frame.counter} has the shape {data.shape} and the dtype {data.dtype}; "
-                f"the run has {geometry.shape} and {geometry.dtype}: start another run for it"
-            )
-        if frame.counter < 0:
-            raise FrameError(f"the frame's counter is {frame.counter}; it cannot be below 0")
-        following = self._at.next_counter
-        if following is not None and frame.counter < following:
-            raise FrameError(
-                f"frame {frame.counter} comes again or too late: {following} was the next; the "
-                "camera's counter must go up"
-            )
 
     def _count(self, first: int, last: int) -> None:
         """Move the counter on, and write down what is jumped over."""
+        if self._at.first_counter is None:
+            with self._writing(f"the start of {self._path}"):
+                self._record(Started(first, self._clock.time_ns()))
+            self._at.first_counter = first
         following = self._at.next_counter
         if following is not None and first > following:
-            self._note(Dropped(following, first - 1, NOT_DELIVERED, self._clock.time_ns()))
-        if self._at.first_counter is None:
-            self._at.first_counter = first
+            self._note(Dropped(following, first - 1, self._gap, self._clock.time_ns()))
         self._at.next_counter = last + 1
+        self._gap = NOT_DELIVERED
 
     def _note(self, dropped: Dropped) -> None:
         self._at.dropped += dropped.count
@@ -369,78 +318,107 @@ class RunWriter:
         self._dropped.append(dropped)
 
     def _commit(self) -> Block:
-        number, start, held = self._at.blocks, self._at.frames, self._held
-        what = f"block {number} of {self._path} (the {start} frames before it stay readable)"
-        # A write or a flush that failed is not tried again: what the system then says of that
-        # file cannot be believed.  The writer ends, and `resume` starts from the log.
-        self._failed = True
-        with durable.storage_errors(what):
-            block = Block(
-                number=number,
-                extent=Extent(start, start + held),
-                frame_ids=self._ends("frame_id"),
-                timestamps=self._ends("timestamp"),
-                dropped=tuple(self._dropped),
-                objects=tuple(self._store(number)),
-            )
+        at = self._at
+        what = f"block {at.blocks} of {self._path} (the {at.frames} frames before it stay readable)"
+        with self._writing(what):
+            block = self._store()
             self._record(block)
-            self._at.blocks += 1
-            self._at.frames += held
-            self._held = 0
-            self._dropped = []
-            self._grow()
-        self._failed = False
-        stored = sum(each.bytes for each in block.objects)
-        fields = {"run": self._layout.name, "block": number, "frames": held, "bytes": stored}
-        _log.info("block committed", extra=fields)
+            self._advance(block)
         return block
 
-    def _ends(self, name: str) -> tuple[int, int]:
-        values = self._along[name]
-        return int(values[0]), int(values[self._held - 1])
+    def _finish(self, reason: str) -> None:
+        with self._writing(f"the end of {self._path}"):
+            block = self._store() if self._held else None
+            committed = block.extent.stop if block else self._at.frames
+            closed = Closed(
+                block=block,
+                counted=self._at.counted,
+                committed=committed,
+                dropped_count=self._at.dropped,
+                dropped=tuple(self._dropped),
+                reason=reason,
+                at=self._clock.time_ns(),
+            )
+            self._record(closed)
+            if block:
+                self._advance(block)
 
-    def _store(self, number: int) -> Iterable[StoredObject]:
-        """Write the objects of a block, each flushed and named before the next."""
-        for name, values in self._along.items():
-            stored = values.astype(values.dtype.newbyteorder("<"))
-            stored[self._held :] = 0
-            raw = stored.tobytes()
-            yield self._store_object(name, number, [raw, crc32c(raw)])
-        shard = encode_shard(
-            self._frames[: self._held],
-            slots=self._layout.frames_per_block,
-            compression=self._layout.compression,
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """End the writer unless the block is done whole.
+
+        A write or a flush that failed is not tried again: what the system then says of that file
+        cannot be believed.  `resume` starts from the log.
+        """
+        self._check_alive()
+        self._failed = True
+        with durable.storage_errors(what):
+            yield
+        self._failed = False
+
+    def _store(self) -> Block:
+        """Write the objects of the block that is held, each flushed and named before the next."""
+        number, start = self._at.blocks, self._at.frames
+        objects = []
+        for array, parts in self._held.objects():
+            temporary = self._path / layout.ASIDE / f"{array}-{number}"
+            key = self._layout.object_key(array, number)
+            size, digest = durable.write_aside(temporary, parts)
+            durable.publish(temporary, self._path / key)
+            objects.append(StoredObject(key=key, bytes=size, blake3=digest))
+        block = Block(
+            number=number,
+            extent=Extent(start, start + len(self._held)),
+            frame_ids=self._held.ends("frame_id"),
+            timestamps=self._held.ends("timestamp"),
+            dropped=tuple(self._dropped),
+            objects=tuple(objects),
         )
-        yield self._store_object(FRAMES, number, shard)
-
-    def _store_object(
-        self, array: str, number: int, parts: Iterable[memoryview | bytes]
-    ) -> StoredObject:
-        temporary = self._path / layout.TEMPORARY / f"{array}-{number}"
-        key = self._layout.object_key(array, number)
-        size, digest = durable.write_aside(temporary, parts)
-        durable.publish(temporary, self._path / key)
-        return StoredObject(key=key, bytes=size, blake3=digest)
+        self._dropped = []
+        return block
 
     def _record(self, record: Record) -> None:
-        line = encode_line(record, previous=self._at.digest)
-        self._log.append(line)
-        self._at.digest = line_digest(line)
+        self._log.append(_line(record, self._at))
 
-    def _grow(self) -> None:
-        """Show the committed frames to readers that know nothing of the log."""
-        frames = self._at.frames
-        for name, document in self._layout.array_documents(frames).items():
-            self._replace_document(f"{name}/{layout.METADATA}", document)
-        # The group comes last: where it says that frames are there, all arrays have them.
-        self._replace_document(layout.METADATA, self._layout.group_document(frames))
+    def _advance(self, block: Block) -> None:
+        """Show a block that is in the log."""
+        self._at.add(block)
+        self._held.clear()
+        show(self._path, self._layout, self._at.frames)
+        stored = sum(each.bytes for each in block.objects)
+        _log.info(
+            "block committed",
+            extra={
+                "run": self._layout.name,
+                "block": block.number,
+                "frames": len(block.extent),
+                "bytes": stored,
+            },
+        )
 
-    def _replace_document(self, key: str, document: dict[str, Any]) -> None:
-        temporary = self._path / layout.TEMPORARY / "document"
-        durable.replace(temporary, self._path / key, json.dumps(document).encode())
+
+def _line(record: Record, at: Position) -> bytes:
+    """Return the line for a record behind a position of the log, and move the position on."""
+    line = encode_line(record, previous=at.digest)
+    at.digest = line_digest(line)
+    return line
 
 
-def _counters(block: Block) -> list[int]:
-    """Return the counters at the ends of a block, with what was dropped before and within it."""
-    ends = [counter for each in block.dropped for counter in (each.first, each.last)]
-    return [*block.frame_ids, *ends]
+def _opened(run: RunLayout, at: Position, sealed_bytes: int, clock: Clock) -> Opened:
+    return Opened(
+        run_id=run.run_id,
+        epoch=at.epoch,
+        writer=writer_name(),
+        at=clock.time_ns(),
+        sealed_bytes=sealed_bytes,
+    )
+
+
+def _plain(metadata: ImageMetadata) -> ImageMetadata:
+    """Return the metadata if every JSON reader will understand them."""
+    known = (metadata.pixel_size, metadata.exposure, metadata.frame_rate, metadata.channels)
+    try:
+        json.dumps([*known, dict(metadata.instrument)], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"the instrument's metadata cannot be kept as JSON: {error}") from error
+    return metadata

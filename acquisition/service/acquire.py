@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
-from forebay.acquisition.errors import FrameError
+from forebay.acquisition.errors import SourceError
 from forebay.acquisition.format.codec import CompressionName
-from forebay.acquisition.frames import FrameSource
+from forebay.acquisition.frames import FrameSource, check_frame, check_geometry
 from forebay.acquisition.run.writer import RunWriter
 from forebay.acquisition.service.ring import FrameRing
 
 RING_FULL = "the recorder was slower than the camera and the ring was full"
 _WAKE_SECONDS = 0.1
-_JOIN_SECONDS = 10.0
+_PATIENCE_SECONDS = 10.0
+"""Time that a source has to end when it is stopped, beside its exposure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,8 @@ def acquire(
     stop
         Ends the acquisition when it is set; what has come until then is committed.
     on_status
-        Called after each commit.
+        Called in the caller's thread after commits; those that come while it runs are told of
+        together.
     clock
         Source of times.
 
@@ -87,11 +89,15 @@ def acquire(
     RunExistsError, RunNameError
         If the run cannot be made.
     SourceError, FrameError
-        If the source fails or delivers what does not fit.  What came before is committed, and the
-        run is closed with the error as its reason.
+        If the source fails, delivers what does not fit, or does not end when it is stopped.  What
+        came before is committed, and the run is closed with the error as its reason.
     StorageError
         If a block cannot be written.  What was committed before stays readable.
+    KeyboardInterrupt
+        On Ctrl-C, as anything else that is raised in the caller's thread: what has come is
+        committed first and the run is closed.
     """
+    ring = FrameRing(check_geometry(source.geometry), capacity_bytes=buffer_bytes)
     writer = RunWriter.create(
         path,
         source.geometry,
@@ -100,85 +106,149 @@ def acquire(
         compression=compression,
         clock=clock,
     )
-    service = _Service(source, writer, buffer_bytes, stop or threading.Event(), on_status, clock)
-    return service.run()
+    return _Service(source, writer, ring, stop or threading.Event(), on_status, clock).run()
 
 
 class _Service:
+    """One acquisition.
+
+    The caller's thread waits and tells how it goes, one thread receives, one records: so a Ctrl-C,
+    which Python raises in the main thread, never meets a commit half done.
+    """
+
     def __init__(
         self,
         source: FrameSource,
         writer: RunWriter,
-        buffer_bytes: int,
+        ring: FrameRing,
         stop: threading.Event,
         on_status: Callable[[AcquisitionStatus], None] | None,
         clock: Clock,
     ) -> None:
         self._source = source
         self._writer = writer
+        self._ring = ring
         self._stop = stop
         self._on_status = on_status
         self._clock = clock
         self._started = clock.monotonic()
-        self._ring = FrameRing(source.geometry, capacity_bytes=buffer_bytes)
-        self._failure: BaseException | None = None
-        self._receiver = threading.Thread(target=self._receive, name="forebay-source")
+        self._news = threading.Event()
+        self._ending: str | None = None
+        self._patience = _PATIENCE_SECONDS + (source.metadata.exposure or 0.0)
+        self._patient_until = 0.0
+        self._told = 0
+        self._hung = False
+        self._source_failure: BaseException | None = None
+        self._storage_failure: BaseException | None = None
+        # Daemons, so that a source that never comes back does not keep the process.
+        self._receiver = threading.Thread(target=self._receive, name="forebay-source", daemon=True)
+        self._recorder = threading.Thread(target=self._record, name="forebay-run", daemon=True)
 
     def run(self) -> AcquisitionStatus:
         try:
+            self._recorder.start()
             self._receiver.start()
-            try:
-                self._record()
-            except FrameError as failure:
-                self._failure = failure
-            self._writer.close(reason=self._reason())
+            self._wait()
+        except BaseException as error:
+            # Ctrl-C, or a failing `on_status`; what has come is still committed.  A second Ctrl-C
+            # leaves at once, and the run is as after a kill if the recorder does not get through.
+            self._on_status = None
+            self._end_source(f"interrupted: {type(error).__name__}")
+            self._wait()
+            raise
         finally:
-            self._ring.abandon()
-            self._source.stop()
-            self._receiver.join(_JOIN_SECONDS)
-            self._writer.abandon()
-        if self._failure is not None:
-            raise self._failure
+            if not self._recorder.is_alive():
+                self._writer.abandon()
+        if self._storage_failure is not None:
+            raise self._storage_failure
+        if self._source_failure is not None:
+            raise self._source_failure
+        if self._hung:
+            raise SourceError(
+                f"the source did not end within {self._patience:g} s of being stopped; "
+                f"{self._writer.path} is closed with the {self._writer.committed} frames that came"
+            )
         return self._report()
 
     def _receive(self) -> None:
         """Bring the frames from the source to the ring; runs in its own thread."""
-        wait = self._source.can_wait
-        geometry = self._source.geometry
+        following = None
         try:
+            wait, geometry = self._source.can_wait, self._source.geometry
             for frame in self._source.frames():
-                if frame.data.shape != geometry.shape or frame.data.dtype != geometry.dtype:
-                    raise FrameError(
-                        f"frame {frame.counter} has the shape {frame.data.shape} and the dtype "
-                        f"{frame.data.dtype}; the source announced {geometry.shape} and "
-                        f"{geometry.dtype}: start another run for it"
-                    )
-                self._ring.put(frame, wait=wait)
-        except BaseException as failure:  # noqa: BLE001 (raised again by the recording thread)
-            self._failure = failure
+                following = check_frame(frame, geometry, following=following) + 1
+                if not self._ring.put(frame, wait=wait):
+                    break
+        except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
+            self._source_failure = failure
         finally:
             self._ring.finish()
+            self._news.set()
 
     def _record(self) -> None:
-        """Bring the frames from the ring to the run, until there are no more."""
-        while True:
-            with self._ring.take(timeout=_WAKE_SECONDS) as delivery:
-                if self._stop.is_set():
-                    self._source.stop()
-                if delivery is None:
-                    continue
-                for lost in delivery.lost:
-                    self._writer.drop(lost.first, lost.last, reason=RING_FULL)
-                if delivery.frame is None:
-                    return
-                committed = self._writer.append(delivery.frame)
-            if committed and self._on_status:
-                self._on_status(self._report())
+        """Bring the frames from the ring to the run; runs in its own thread."""
+        try:
+            while self._record_next():
+                pass
+            self._writer.close(reason=self._reason())
+        except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
+            self._storage_failure = failure
+        finally:
+            self._ring.finish()
+            self._writer.abandon()
+            self._news.set()
+
+    def _record_next(self) -> bool:
+        with self._ring.take() as delivery:
+            for lost in delivery.lost:
+                self._writer.drop(lost.first, lost.last, reason=RING_FULL)
+            if delivery.frame is None:
+                return False
+            block = self._writer.append(delivery.frame)
+        if block:
+            self._news.set()
+        return True
+
+    def _wait(self) -> None:
+        """Wait for both threads to end, tell of commits, and pass a stop on to the source."""
+        while self._recorder.is_alive() or (self._receiver.is_alive() and not self._hung):
+            self._news.wait(_WAKE_SECONDS)
+            self._news.clear()
+            if self._stop.is_set():
+                self._end_source("stopped by the operator")
+            if not self._recorder.is_alive():
+                self._end_source("the recorder ended")
+            if not self._receiver.is_alive() or self._out_of_patience():
+                self._ring.finish()
+            self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._on_status and self._writer.committed > self._told:
+            self._told = self._writer.committed
+            self._on_status(self._report())
+
+    def _end_source(self, reason: str) -> None:
+        if self._ending is None:
+            self._ending = reason
+            self._patient_until = self._clock.monotonic() + self._patience
+            self._source.stop()
+
+    def _out_of_patience(self) -> bool:
+        """Tell whether the source was stopped and does not end."""
+        now = self._clock.monotonic()
+        if self._recorder.is_alive() and self._ring.depth == self._ring.slots:
+            # It is the recorder that everybody waits for.
+            self._patient_until = now + self._patience
+        self._hung = self._hung or (self._ending is not None and now > self._patient_until)
+        return self._hung
 
     def _reason(self) -> str:
-        if self._failure is not None:
-            return f"the source failed: {self._failure}"
-        return "stopped by the operator" if self._stop.is_set() else "the source ended"
+        if self._source_failure is not None:
+            return f"the source failed: {self._source_failure}"
+        if self._hung:
+            return f"{self._ending}; the source did not end"
+        return self._ending or "the source ended"
 
     def _report(self) -> AcquisitionStatus:
         frame_bytes = self._source.geometry.frame_bytes

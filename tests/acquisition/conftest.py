@@ -1,7 +1,10 @@
 """Runs to test with."""
 
-from collections.abc import Callable
+import itertools
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,27 @@ import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "fault: kills or starves a part at every point; slow")
+
+
 type Write = Callable[..., npt.NDArray[Any]]
+
+
+@pytest.fixture(scope="session")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """Give a new folder at each call: in memory where there is such a place, for flushes cost."""
+    shared = Path("/dev/shm")
+    base = shared if os.access(shared, os.W_OK) else tmp_path_factory.mktemp("runs")
+    with TemporaryDirectory(dir=base) as folder:
+        count = itertools.count()
+
+        def new() -> Path:
+            (path := Path(folder) / str(next(count))).mkdir()
+            return path
+
+        yield new
 
 
 @pytest.fixture

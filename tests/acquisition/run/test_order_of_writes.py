@@ -1,0 +1,107 @@
+"""What a power cut would tell: each thing is durable before the next one builds on it."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forebay.acquisition import Frame, Geometry, RunWriter
+
+LOG = "_forebay/log/00000001.log"
+
+
+@pytest.fixture
+def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Every call that changes or flushes something, with the path that it concerns."""
+    calls: list[tuple[str, str]] = []
+
+    def name(what: Any) -> str:
+        path = Path(f"/proc/self/fd/{what}").readlink() if isinstance(what, int) else Path(what)
+        return path.relative_to(tmp_path).as_posix() if path.is_relative_to(tmp_path) else ""
+
+    def watch(call: str, *, of: int) -> None:
+        original = getattr(os, call)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            kind = call
+            if call == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode):
+                kind = "fsync folder"
+            calls.append((kind, name(args[of])))
+            return original(*args, **options)
+
+        monkeypatch.setattr(os, call, watched)
+
+    for call in ("write", "fsync", "fdatasync", "mkdir"):
+        watch(call, of=0)
+    for call in ("link", "rename", "replace"):
+        watch(call, of=1)
+    return calls
+
+
+def test_a_block_is_durable_before_its_record_and_shown_after_it(
+    tmp_path: Path, trace: list[tuple[str, str]]
+) -> None:
+    """Object: written, flushed, named, folder flushed; then the record, flushed; then the arrays."""
+    writer = RunWriter.create(
+        tmp_path / "run", Geometry(("y", "x"), (3, 4), np.dtype("u2")), frames_per_block=2
+    )
+    writer.append(Frame(0, 0, np.zeros((3, 4), "u2")))
+    del trace[:]
+    writer.append(Frame(1, 1, np.zeros((3, 4), "u2")))
+    expected = []
+    for array, key in [
+        ("timestamp", "c.0"),
+        ("frame_id", "c.0"),
+        ("flags", "c.0"),
+        ("frames", "c.0.0.0"),
+    ]:
+        aside = f"run/_forebay/aside/{array}-0"
+        expected += [("write", aside), ("fsync", aside), ("link", f"run/{array}/{key}")]
+        expected += [("fsync folder", f"run/{array}")]
+    expected += [("write", f"run/{LOG}"), ("fdatasync", f"run/{LOG}")]
+    for folder in ("run/timestamp", "run/frame_id", "run/flags", "run/frames", "run"):
+        aside = "run/_forebay/aside/document"
+        expected += [("write", aside), ("fsync", aside), ("replace", f"{folder}/zarr.json")]
+        expected += [("fsync folder", folder)]
+    without_repetition = [
+        each for before, each in zip([None, *trace], trace, strict=False) if each != before
+    ]
+    assert without_repetition == expected
+    writer.abandon()
+
+
+def test_a_run_is_durable_before_it_has_its_name(
+    tmp_path: Path, trace: list[tuple[str, str]]
+) -> None:
+    """Every file and folder of a new run is flushed before the rename, and the name after it."""
+    path = tmp_path / "above" / "run"
+    RunWriter.create(path, Geometry(("y", "x"), (3, 4), np.dtype("u2"))).abandon()
+    (named,) = [index for index, (call, _) in enumerate(trace) if call == "rename"]
+    assert trace[named:] == [("rename", "above/run"), ("fsync folder", "above")]
+    made = {what for call, what in trace if call in {"mkdir", "write"} and what}
+    flushed = {what for call, what in trace[:named] if call.startswith("fsync")}
+    assert len(made) == 1 + 8 + 6
+    assert made - {"above"} <= flushed
+    assert ("fsync folder", "") in trace or ("fsync folder", ".") in trace
+
+
+def test_a_resumed_log_is_durable_before_the_next_one_seals_it(
+    tmp_path: Path, trace: list[tuple[str, str]]
+) -> None:
+    """What a killed writer had written without flushing it is flushed before it is built on."""
+    path = tmp_path / "run"
+    RunWriter.create(path, Geometry(("y", "x"), (3, 4), np.dtype("u2"))).abandon()
+    del trace[:]
+    RunWriter.resume(path).abandon()
+    second = "run/_forebay/log/00000002.log"
+    order = [
+        ("fsync", f"run/{LOG}"),
+        ("write", "run/_forebay/aside/log"),
+        ("fsync", "run/_forebay/aside/log"),
+        ("link", second),
+        ("fsync folder", "run/_forebay/log"),
+    ]
+    assert trace[: len(order)] == order

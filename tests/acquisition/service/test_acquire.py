@@ -1,0 +1,399 @@
+"""Frames get from a source into a run, or are written down, whatever goes wrong on the way."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from forebay.acquisition import (
+    AcquisitionStatus,
+    Frame,
+    Geometry,
+    ImageMetadata,
+    Run,
+    RunWriter,
+    acquire,
+    open_run,
+    verify_run,
+)
+from forebay.acquisition.errors import FrameError, RunExistsError, SourceError, StorageError
+from forebay.acquisition.run import writer as writer_module
+from forebay.acquisition.service import acquire as service
+from forebay.acquisition.service.acquire import RING_FULL
+
+FRAME_BYTES = 24
+SMALL = 8 * FRAME_BYTES
+LONG = 5_000
+
+type Step = int | Callable[[], object] | Frame
+
+
+def frame(counter: int) -> Frame:
+    return Frame(counter, counter * 10, np.full((3, 4), counter, "uint16"))
+
+
+class Scripted:
+    """A source that follows a script: a counter is a frame, a function is called."""
+
+    def __init__(self, script: list[Step] | range, *, can_wait: bool = True) -> None:
+        self.geometry = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
+        self.metadata = ImageMetadata(instrument={"serial": "A-1"})
+        self.can_wait = can_wait
+        self.stopped = threading.Event()
+        self.ended = threading.Event()
+        self.stops = 0
+        self._script = script
+
+    def frames(self) -> Iterator[Frame]:
+        try:
+            for step in self._script:
+                if self.stopped.is_set():
+                    return
+                if callable(step):
+                    step()
+                else:
+                    yield step if isinstance(step, Frame) else frame(step)
+        finally:
+            self.ended.set()
+
+    def stop(self) -> None:
+        self.stops += 1
+        self.stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Every thread of an acquisition has ended when it returns."""
+    yield
+    left = [each.name for each in threading.enumerate() if each.name.startswith("forebay-")]
+    assert left == []
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where the tests were started without that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def slow_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each append takes longer than the camera does."""
+    append = RunWriter.append
+
+    def slowly(self: RunWriter, given: Frame) -> Any:
+        time.sleep(0.002)
+        return append(self, given)
+
+    monkeypatch.setattr(RunWriter, "append", slowly)
+
+
+def check_sums(run: Run, status: AcquisitionStatus | None = None) -> list[int]:
+    """Check that every counter is there once, taken or dropped; return those that were taken."""
+    taken: list[int] = run.frames.frame_id.to_numpy().tolist()
+    lost = [number for each in run.dropped for number in range(each.first, each.last + 1)]
+    assert len({*taken, *lost}) == len(taken) + len(lost)
+    closed = run.history.closed
+    assert closed is not None
+    assert (closed.committed, closed.dropped_count) == (len(taken), len(lost))
+    assert closed.counted == len(taken) + len(lost)
+    if taken:
+        assert closed.counted == max(*taken, *lost, 0) - min(*taken, *lost, 2**64) + 1
+    if status:
+        assert (status.committed, status.dropped, status.counted) == (
+            closed.committed,
+            closed.dropped_count,
+            closed.counted,
+        )
+    np.testing.assert_array_equal(run.frames.to_numpy()[:, 0, 0], taken)
+    assert verify_run(run).ok
+    assert run.writer is None
+    return taken
+
+
+def reason(run: Run) -> str:
+    assert run.history.closed is not None
+    return run.history.closed.reason
+
+
+def test_a_source_is_recorded_to_its_end(tmp_path: Path) -> None:
+    """Every frame is in the run, and the status and the last call of `on_status` say so."""
+    told: list[AcquisitionStatus] = []
+    threads = set()
+
+    def tell(status: AcquisitionStatus) -> None:
+        told.append(status)
+        threads.add(threading.current_thread())
+
+    source = Scripted(range(3, 103))
+    status = acquire(source, tmp_path / "run", frames_per_block=8, on_status=tell)
+    run = open_run(tmp_path / "run")
+    assert check_sums(run, status) == list(range(3, 103))
+    assert reason(run) == "the source ended"
+    assert run.layout.metadata.instrument == {"serial": "A-1"}
+    assert told[-1].committed == status.committed == 100
+    assert status.bytes == 100 * FRAME_BYTES
+    assert [each.committed for each in told] == sorted({each.committed for each in told})
+    assert threads == {threading.current_thread()}
+
+
+@pytest.mark.usefixtures("slow_recorder")
+def test_a_recorder_that_is_too_slow_loses_frames_and_says_which(tmp_path: Path) -> None:
+    """A camera that cannot wait: what found no room is dropped with its counter and the reason."""
+    source = Scripted([*range(100, 300), *range(310, 340)], can_wait=False)
+    status = acquire(source, tmp_path / "run", frames_per_block=4, buffer_bytes=5 * FRAME_BYTES)
+    run = open_run(tmp_path / "run")
+    taken = check_sums(run, status)
+    assert status.counted == 240
+    assert status.ring_slots == status.ring_highest == 5
+    assert taken[:5] == list(range(100, 105))
+    reasons = {each.reason for each in run.dropped}
+    assert RING_FULL in reasons
+    assert reasons <= {RING_FULL, writer_module.NOT_DELIVERED}
+    not_delivered = [each for each in run.dropped if each.reason == writer_module.NOT_DELIVERED]
+    assert [(each.first, each.last) for each in not_delivered] == [(300, 309)]
+    assert run.dropped[-1].last == 339
+
+
+@pytest.mark.usefixtures("slow_recorder")
+def test_a_source_that_can_wait_loses_nothing(tmp_path: Path) -> None:
+    """A full ring holds the source up."""
+    status = acquire(Scripted(range(60)), tmp_path / "run", frames_per_block=4, buffer_bytes=1)
+    assert check_sums(open_run(tmp_path / "run"), status) == list(range(60))
+    assert status.dropped == 0
+
+
+def fail() -> None:
+    raise SourceError("the cable was pulled")
+
+
+def test_a_source_that_fails_midway_leaves_a_closed_run(tmp_path: Path) -> None:
+    """Everything before is committed, the run says why it ended, and the error is raised."""
+    with pytest.raises(SourceError, match="the cable was pulled"):
+        acquire(Scripted([*range(7), fail, 7]), tmp_path / "run", frames_per_block=4)
+    run = open_run(tmp_path / "run")
+    assert check_sums(run) == list(range(7))
+    assert reason(run) == "the source failed: the cable was pulled"
+
+
+def test_a_source_that_fails_at_once_leaves_an_empty_run(tmp_path: Path) -> None:
+    """There is a run, closed, without frames, with the reason."""
+    with pytest.raises(SourceError):
+        acquire(Scripted([fail]), tmp_path / "run", frames_per_block=4)
+    run = open_run(tmp_path / "run")
+    assert check_sums(run) == []
+    assert "the cable was pulled" in reason(run)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (Frame(9, 0, np.zeros((4, 3), "uint16")), r"frame 9 has the shape \(4, 3\)"),
+        (Frame(9, 0, np.zeros((3, 4), "uint8")), r"frame 9 has .* the dtype uint8"),
+        (frame(5), "frame 5 comes again or too late: 7 was the next"),
+        (Frame(-1, 0, np.zeros((3, 4), "uint16")), "it must be from 0"),
+    ],
+)
+def test_a_frame_that_does_not_fit_ends_the_run_before_it(
+    tmp_path: Path, bad: Frame, message: str
+) -> None:
+    """Another shape or dtype, or a counter that goes back: what came before is committed."""
+    source = Scripted([*range(7), bad, *range(10, 20)])
+    with pytest.raises(FrameError, match=message):
+        acquire(source, tmp_path / "run", frames_per_block=4)
+    run = open_run(tmp_path / "run")
+    assert check_sums(run) == list(range(7))
+    assert reason(run).startswith("the source failed: ")
+    assert source.ended.is_set()
+
+
+def test_a_stop_commits_what_has_come(tmp_path: Path) -> None:
+    """An endless source is stopped once, and the frames until then are all there."""
+    stop = threading.Event()
+    source = Scripted(range(LONG))
+
+    def after_some(status: AcquisitionStatus) -> None:
+        if status.committed >= 20:
+            stop.set()
+
+    status = acquire(
+        source,
+        tmp_path / "run",
+        frames_per_block=4,
+        buffer_bytes=SMALL,
+        stop=stop,
+        on_status=after_some,
+    )
+    run = open_run(tmp_path / "run")
+    taken = check_sums(run, status)
+    assert taken == list(range(len(taken)))
+    assert 20 <= len(taken) < LONG
+    assert reason(run) == "stopped by the operator"
+    assert source.stops == 1
+
+
+@pytest.mark.usefixtures("slow_recorder")
+@pytest.mark.parametrize("can_wait", [True, False])
+def test_a_stop_while_the_ring_is_full_ends(tmp_path: Path, can_wait: bool) -> None:
+    """What is in the ring is recorded, and a source that waits for room gets it."""
+    stop = threading.Event()
+    source = Scripted([*range(50), stop.set, *range(50, 10_000)], can_wait=can_wait)
+    status = acquire(source, tmp_path / "run", frames_per_block=4, buffer_bytes=SMALL, stop=stop)
+    check_sums(open_run(tmp_path / "run"), status)
+    assert status.ring_highest == 8
+    assert status.dropped == 0 or not can_wait
+    assert source.ended.is_set()
+
+
+def test_a_stop_before_the_start_gives_an_empty_run(tmp_path: Path) -> None:
+    """A stop that is set already ends the acquisition as soon as it begins."""
+    stop = threading.Event()
+    stop.set()
+    waiting = threading.Event()
+    source = Scripted([lambda: waiting.wait(0.3), *range(10)])
+    acquire(source, tmp_path / "run", frames_per_block=4, stop=stop)
+    check_sums(open_run(tmp_path / "run"))
+
+
+def test_a_source_that_hangs_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames are committed, the run is closed, and an error says that it did not end."""
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.2)
+    release, stop = threading.Event(), threading.Event()
+    source = Scripted([*range(6), stop.set, release.wait, 6, 7])
+    try:
+        with pytest.raises(SourceError, match=r"did not end within 0\.2 s .* 6 fr"):
+            acquire(source, tmp_path / "run", frames_per_block=4, stop=stop)
+        run = open_run(tmp_path / "run")
+        assert check_sums(run) == list(range(6))
+        assert reason(run) == "stopped by the operator; the source did not end"
+    finally:
+        release.set()
+        for thread in threading.enumerate():
+            if thread.name == "forebay-source":
+                thread.join(10)
+    assert check_sums(open_run(tmp_path / "run")) == list(range(6))
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("hangs", [False, True])
+def test_ctrl_c_closes_the_run_and_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    """A KeyboardInterrupt in the caller's thread: what has come is committed first."""
+    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.2)
+    release = threading.Event()
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        if hangs:
+            release.wait(10)
+
+    source = Scripted([*range(6), interrupt, *range(6, LONG)])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            acquire(source, tmp_path / "run", frames_per_block=4, buffer_bytes=SMALL)
+        run = open_run(tmp_path / "run")
+        taken = check_sums(run)
+        assert taken == list(range(len(taken)))
+        assert 6 <= len(taken) < LONG
+        assert reason(run).startswith("interrupted: KeyboardInterrupt")
+    finally:
+        release.set()
+        assert source.ended.wait(10)
+        for thread in threading.enumerate():
+            if thread.name == "forebay-source":
+                thread.join(10)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
+    """The run goes on to its end in the background, and can be resumed if it does not."""
+    release = threading.Event()
+
+    def interrupt_twice() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.3)
+        release.wait(10)
+
+    began = time.monotonic()
+    source = Scripted([*range(6), interrupt_twice])
+    with pytest.raises(KeyboardInterrupt):
+        acquire(source, tmp_path / "run", frames_per_block=4)
+    assert time.monotonic() - began < 5
+    release.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("forebay-"):
+            thread.join(10)
+    assert check_sums(open_run(tmp_path / "run")) == list(range(6))
+
+
+def test_a_status_that_cannot_be_told_closes_the_run(tmp_path: Path) -> None:
+    """An exception in `on_status` is the caller's; the run is closed, and it is passed on."""
+
+    def broken(status: AcquisitionStatus) -> None:
+        raise BrokenPipeError
+
+    source = Scripted(range(LONG))
+    with pytest.raises(BrokenPipeError):
+        acquire(source, tmp_path / "run", frames_per_block=4, buffer_bytes=SMALL, on_status=broken)
+    run = open_run(tmp_path / "run")
+    check_sums(run)
+    assert reason(run) == "interrupted: BrokenPipeError"
+
+
+def test_a_storage_that_refuses_ends_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the block; what was committed stays, and the run can be resumed."""
+    source = Scripted(range(LONG))
+    link = os.link
+
+    def full(origin: str, target: str) -> None:
+        if "frames/c.3." in str(target):
+            raise OSError(28, "No space left on device")
+        link(origin, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", full)
+        with pytest.raises(StorageError, match=r"cannot write block 3 of .*: no space is left"):
+            acquire(source, tmp_path / "run", frames_per_block=4, buffer_bytes=SMALL)
+    assert source.ended.is_set()
+    run = open_run(tmp_path / "run")
+    assert not run.closed
+    assert run.frames.frame_id.to_numpy().tolist() == list(range(12))
+    with RunWriter.resume(tmp_path / "run") as writer:
+        writer.append(frame(40))
+    assert check_sums(open_run(tmp_path / "run")) == [*range(12), 40]
+
+
+def test_a_run_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    """The source is not even asked for a frame."""
+    (tmp_path / "run").mkdir()
+    source = Scripted(range(3))
+    with pytest.raises(RunExistsError):
+        acquire(source, tmp_path / "run", frames_per_block=4)
+    assert not source.ended.is_set()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_buffer_that_does_not_fit_makes_no_run(tmp_path: Path) -> None:
+    """What cannot be started is not begun."""
+    with pytest.raises(SourceError, match="does not fit into memory"):
+        acquire(Scripted(range(3)), tmp_path / "run", frames_per_block=4, buffer_bytes=2**62)
+    assert list(tmp_path.iterdir()) == []
