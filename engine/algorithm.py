@@ -4,16 +4,16 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import pydantic
 
-from forebay.engine.errors import AlgorithmError, ParameterError
-from forebay.engine.suggestion import nearest
+from forebay.engine import parameters
+from forebay.engine.errors import AlgorithmError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", flags=re.ASCII)
-_VERSION = re.compile(r"\d+\.\d+\.\d+([.-][A-Za-z0-9.]+)?", flags=re.ASCII)
+_VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", flags=re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,10 @@ class Algorithm:
                 f"{self.version!r} is not the version of {self.name}: use three numbers, such as "
                 "'1.0.0'"
             )
+        if not isinstance(self.needs, Blockwise | WholeRun):
+            raise AlgorithmError(
+                f"{self.name} cannot need {self.needs!r}: give Blockwise(...) or WholeRun()"
+            )
         _ = self.parameters
 
     @property
@@ -96,7 +100,7 @@ class Algorithm:
     @functools.cached_property
     def parameters(self) -> type[pydantic.BaseModel]:
         """The parameters with their types and defaults, as a pydantic model."""
-        return _parameter_model(self.name, self.function)
+        return parameters.parameter_model(self.name, self.function)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Check parameters and fill in the defaults.
@@ -116,58 +120,16 @@ class Algorithm:
         ParameterError
             If one is unknown, missing or of the wrong type.
         """
-        known = list(self.parameters.model_fields)
-        for name in given:
-            if name not in known:
-                raise ParameterError(
-                    f"{self.label} has no parameter {name!r}{nearest(name, known)}; it has "
-                    f"{', '.join(known) or 'none'}"
-                )
-        try:
-            bound = self.parameters.model_validate(dict(given))
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise ParameterError(
-                f"{self.label}: parameter {name!r} cannot be {first['input']!r}: {first['msg']}"
-                if first["type"] != "missing"
-                else f"{self.label} needs the parameter {name!r}: give it as {name}=VALUE"
-            ) from error
-        return bound.model_dump(mode="json")
+        return parameters.bind(self.label, self.parameters, given)
+
+    def arguments(self, bound: Mapping[str, Any]) -> dict[str, Any]:
+        """Return bound parameters as the function expects them, each of its own type."""
+        return parameters.arguments(self.parameters, bound)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
 
-
-def _parameter_model(name: str, function: Function) -> type[pydantic.BaseModel]:
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
-    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
-        raise AlgorithmError(f"{name}: the function takes no frames; make them its first argument")
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {}
-    for parameter in parameters[1:]:
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise AlgorithmError(
-                f"{name}: parameter {parameter.name!r} must be given by keyword; put a * before it"
-            )
-        if parameter.name in RESERVED:
-            raise AlgorithmError(
-                f"{name}: a parameter cannot be called {parameter.name!r}, which process() uses "
-                "itself; give it another name"
-            )
-        if parameter.name not in hints:
-            raise AlgorithmError(f"{name}: parameter {parameter.name!r} needs a type")
-        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
-    try:
-        return pydantic.create_model(
-            "Parameters", __config__=pydantic.ConfigDict(extra="forbid"), **fields
-        )
-    except pydantic.PydanticSchemaGenerationError as error:
-        raise AlgorithmError(f"{name}: a parameter has a type that JSON cannot carry") from error
-
-
-RESERVED = frozenset({"client", "force", "follow", "on_event", "results", "stop"})
-"""Keywords of `process` that a parameter cannot be called by."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the model of the parameters behind: no worker needs it."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}

@@ -65,3 +65,27 @@ class LedgerError(EngineError, OSError):
     """The ledger cannot be read or written."""
 
     exit_code = ExitCode.STORAGE
+
+
+class JobTakenOverError(EngineError, RuntimeError):
+    """Another process computes the same job, and has not published all of it yet."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class ClusterLostError(EngineError, ConnectionError):
+    """The Dask cluster of a job went away; what is published stays."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class ResultStorageError(EngineError, OSError):
+    """The storage refused to keep a result."""
+
+    exit_code = ExitCode.STORAGE
+
+
+class ResultFormError(EngineError, TypeError):
+    """A result cannot be read in that form."""
+
+    exit_code = ExitCode.USAGE

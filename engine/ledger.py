@@ -1,9 +1,11 @@
 """The ledger: which units are done, and where their parts lie.
 
 A unit is published by one transaction, and only by the attempt that last began it: a later
-attempt fences the earlier ones off.
+attempt fences the earlier ones off.  What is published stays so until another part takes its
+place, whatever becomes of later attempts.
 """
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 
+from forebay.engine.algorithm import Blockwise, WholeRun
 from forebay.engine.errors import LedgerError
 from forebay.engine.results.part import Part
 from forebay.engine.unit import Job, Unit
+
+_WAIT_SECONDS = 30.0
+"""How long a writer waits for another one."""
 
 _METADATA = sa.MetaData()
 
@@ -27,6 +34,7 @@ _JOBS = sa.Table(
     sa.Column("run_name", sa.String, nullable=False),
     sa.Column("algorithm", sa.String, nullable=False),
     sa.Column("version", sa.String, nullable=False),
+    sa.Column("needs", sa.JSON, nullable=False, comment="of Blockwise; empty for whole runs"),
     sa.Column("parameters", sa.JSON, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False, comment="ns since 1970-01-01 UTC"),
 )
@@ -39,6 +47,8 @@ _UNITS = sa.Table(
     sa.Column("label", sa.String, nullable=False, comment="frames and tile"),
     sa.Column("start", sa.BigInteger, nullable=False, comment="first frame"),
     sa.Column("stop", sa.BigInteger, nullable=False, comment="frame after the last"),
+    sa.Column("y", sa.BigInteger, nullable=False, comment="first row of pixels"),
+    sa.Column("x", sa.BigInteger, nullable=False, comment="first column of pixels"),
     sa.Column("state", sa.String, nullable=False, comment="running, done, failed, superseded"),
     sa.Column("attempt", sa.Integer, nullable=False, comment="the attempt that may write"),
     sa.Column("part", sa.String, comment="folder of the published part"),
@@ -47,8 +57,9 @@ _UNITS = sa.Table(
     sa.Column("rows", sa.BigInteger),
     sa.Column("error", sa.String, comment="why the last attempt failed"),
     sa.Column("taken_at", sa.BigInteger, nullable=False, comment="when its last frame was taken"),
-    sa.Column("began_at", sa.BigInteger, nullable=False),
-    sa.Column("ended_at", sa.BigInteger, comment="when it was published or failed"),
+    sa.Column("began_at", sa.BigInteger, nullable=False, comment="when the last attempt began"),
+    sa.Column("ended_at", sa.BigInteger, comment="when the last attempt that ended did so"),
+    sa.Column("published_at", sa.BigInteger, comment="when its part was published"),
 )
 
 
@@ -64,8 +75,13 @@ class UnitRecord:
     """Its first frame."""
     stop: int
     """The frame after its last one."""
+    y: int
+    """Its first row of pixels."""
+    x: int
+    """Its first column of pixels."""
     state: str
-    """``running``, ``done``, ``failed`` or ``superseded``."""
+    """How the last attempt stands: ``running`` (also if its process died), ``done`` or
+    ``failed``; ``superseded`` if a part of the same frames, read anew, has taken its place."""
     attempt: int
     """How often it was begun."""
     part: str | None
@@ -83,19 +99,23 @@ class UnitRecord:
     began_at: int
     """When the last attempt began."""
     ended_at: int | None
-    """When it was published or failed."""
+    """When the last attempt that ended did so."""
+    published_at: int | None
+    """When its part was published."""
 
     @property
     def latency(self) -> float | None:
         """Seconds from the last frame to the published part."""
-        return None if self.ended_at is None else (self.ended_at - self.taken_at) / 1e9
+        return None if self.published_at is None else (self.published_at - self.taken_at) / 1e9
 
 
 class Ledger:
     """The durable record of units, in one database."""
 
-    def __init__(self, path: Path, *, now: Callable[[], int] = time.time_ns) -> None:
-        """Open the ledger at `path`, making it where there is none.
+    def __init__(
+        self, path: Path, *, create: bool = True, now: Callable[[], int] = time.time_ns
+    ) -> None:
+        """Open the ledger at `path`, making it where there is none if `create` says so.
 
         Raises
         ------
@@ -105,14 +125,16 @@ class Ledger:
         self._path = path
         self._now = now
         self._engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": 30}
+            sa.URL.create("sqlite", database=str(path)),
+            connect_args={"timeout": _WAIT_SECONDS},
         )
         sa.event.listen(self._engine, "connect", _prepare)
         sa.event.listen(self._engine, "begin", _begin)
-        with self._errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self._write() as connection:
-                _METADATA.create_all(connection)
+        if create:
+            with self._errors():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with self._write() as connection:
+                    _METADATA.create_all(connection)
 
     def close(self) -> None:
         """Close the database."""
@@ -121,7 +143,7 @@ class Ledger:
     def add_job(self, job: Job) -> None:
         """Note a job; nothing changes if it is known."""
         row = {"job": job.identity, "created_at": self._now(), **asdict(job)}
-        insert = sa.dialects.sqlite.insert(_JOBS).values(row).on_conflict_do_nothing()
+        insert = sqlite.insert(_JOBS).values(row).on_conflict_do_nothing()
         with self._write() as connection:
             connection.execute(insert)
 
@@ -132,20 +154,24 @@ class Ledger:
             row = connection.execute(
                 sa.select(*columns).where(_JOBS.c.job == identity)
             ).one_or_none()
-        return None if row is None else Job(*row)
+        if row is None:
+            return None
+        needs = Blockwise(**row.needs) if row.needs else WholeRun()
+        return Job(**{**row._asdict(), "needs": needs})
 
     def units(self, job: str) -> list[UnitRecord]:
-        """Return what is known of the units of a job, in the order of their frames."""
+        """Return what is known of the units of a job, in the order of their frames and tiles."""
         columns = [_UNITS.c[name] for name in UnitRecord.__dataclass_fields__]
-        query = sa.select(*columns).where(_UNITS.c.job == job).order_by(_UNITS.c.label)
+        order = _UNITS.c.start, _UNITS.c.y, _UNITS.c.x, _UNITS.c.began_at
+        query = sa.select(*columns).where(_UNITS.c.job == job).order_by(*order)
         with self._read() as connection:
             return [UnitRecord(*row) for row in connection.execute(query)]
 
-    def done(self, job: str) -> set[str]:
-        """Return the identities of the units of a job that are done."""
-        query = sa.select(_UNITS.c.unit).where(_UNITS.c.job == job, _UNITS.c.state == "done")
+    def done(self, job: str) -> frozenset[str]:
+        """Return the identities of the units of a job that have a published part."""
+        query = sa.select(_UNITS.c.unit).where(_UNITS.c.job == job, _UNITS.c.part.is_not(None))
         with self._read() as connection:
-            return set(connection.execute(query).scalars())
+            return frozenset(connection.execute(query).scalars())
 
     def begin(self, unit: Unit) -> int:
         """Begin an attempt at a unit and return its number; earlier ones can no longer publish."""
@@ -155,17 +181,18 @@ class Ledger:
             "label": unit.label,
             "start": unit.core.t.start,
             "stop": unit.core.t.stop,
+            "y": unit.core.y.start,
+            "x": unit.core.x.start,
             "state": "running",
             "attempt": 1,
             "taken_at": unit.taken_at,
             "began_at": self._now(),
         }
-        insert = sa.dialects.sqlite.insert(_UNITS).values(values)
+        insert = sqlite.insert(_UNITS).values(values)
         begin = insert.on_conflict_do_update(
             index_elements=["unit"],
             set_={
-                # A part that is published stays so until another takes its place.
-                "state": sa.case((_UNITS.c.part.is_not(None), _UNITS.c.state), else_="running"),
+                "state": "running",
                 "attempt": _UNITS.c.attempt + 1,
                 "began_at": insert.excluded.began_at,
             },
@@ -173,36 +200,38 @@ class Ledger:
         with self._write() as connection:
             return int(connection.execute(begin).scalar_one())
 
-    def publish(self, unit: Unit, attempt: int, part: Part, *, supersede: bool) -> list[str] | None:
-        """Publish a part; None if a later attempt has begun, and then nothing has changed.
+    def publish(self, unit: Unit, attempt: int, part: Part) -> list[str] | None:
+        """Publish a part, if its attempt still runs and no later one has begun.
 
-        Parameters
-        ----------
-        unit
-            The unit.
-        attempt
-            The attempt that computed the part.
-        part
-            The part, in its place.
-        supersede
-            Whether it takes the place of every other unit of its job too.
+        It takes the place of the unit's earlier part, and of those of units over the same frames
+        that had read other data, as after a block was lost and taken anew.
 
         Returns
         -------
         list of str or None
-            Parts that it has taken the place of.
+            The parts that it has taken the place of; None if nothing was published.
         """
-        mine = sa.and_(_UNITS.c.unit == unit.identity, _UNITS.c.attempt == attempt)
         others = sa.and_(
             _UNITS.c.job == unit.job.identity,
             _UNITS.c.unit != unit.identity,
-            _UNITS.c.state == "done",
+            _UNITS.c.part.is_not(None),
+            _UNITS.c.start < unit.core.t.stop,
+            _UNITS.c.stop > unit.core.t.start,
+            _UNITS.c.y == unit.core.y.start,
+            _UNITS.c.x == unit.core.x.start,
         )
         with self._write() as connection:
+            mine = _running(unit, attempt)
             before = connection.execute(sa.select(_UNITS.c.part).where(mine)).one_or_none()
             if before is None:
                 return None
-            replaced = [part for part in before if part is not None]
+            now = self._now()
+            replaced = [
+                *(name for name in before if name is not None),
+                *connection.execute(sa.select(_UNITS.c.part).where(others)).scalars(),
+            ]
+            values = {"state": "superseded", "part": None}
+            connection.execute(_UNITS.update().where(others).values(values))
             connection.execute(
                 _UNITS.update()
                 .where(mine)
@@ -213,31 +242,27 @@ class Ledger:
                     part_bytes=part.bytes,
                     rows=part.rows,
                     error=None,
-                    ended_at=self._now(),
+                    ended_at=now,
+                    published_at=now,
                 )
             )
-            if supersede:
-                replaced += connection.execute(sa.select(_UNITS.c.part).where(others)).scalars()
-                values = {"state": "superseded", "part": None}
-                connection.execute(_UNITS.update().where(others).values(values))
         return replaced
 
     def fail(self, unit: Unit, attempt: int, error: str) -> bool:
-        """Note that an attempt failed; False if a later one has begun.
-
-        A part that an earlier attempt published stays published.
-        """
-        mine = sa.and_(_UNITS.c.unit == unit.identity, _UNITS.c.attempt == attempt)
-        state = sa.case((_UNITS.c.part.is_not(None), _UNITS.c.state), else_="failed")
-        values = {"state": state, "error": error, "ended_at": self._now()}
+        """Note that an attempt failed; False if it had ended, or a later one has begun."""
+        values = {"state": "failed", "error": error, "ended_at": self._now()}
         with self._write() as connection:
-            return connection.execute(_UNITS.update().where(mine).values(values)).rowcount == 1
+            update = _UNITS.update().where(_running(unit, attempt)).values(values)
+            return connection.execute(update).rowcount == 1
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        with self._errors(), self._engine.connect() as connection:
-            with connection.execution_options(writes=True).begin():
-                yield connection
+        with (
+            self._errors(),
+            self._engine.connect() as connection,
+            connection.execution_options(writes=True).begin(),
+        ):
+            yield connection
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
@@ -248,14 +273,20 @@ class Ledger:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.DatabaseError, OSError) as error:
+        except (sa.exc.DatabaseError, sqlite3.Error, OSError) as error:
             cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise LedgerError(
                 f"the ledger {self._path} cannot be used: {cause}; check the folder and its space"
             ) from error
 
 
-def _prepare(connection: Any, record: object) -> None:
+def _running(unit: Unit, attempt: int) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        _UNITS.c.unit == unit.identity, _UNITS.c.attempt == attempt, _UNITS.c.state == "running"
+    )
+
+
+def _prepare(connection: Any, _: object) -> None:
     """Set a fresh connection up: durable commits, and writers that wait for each other."""
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")

@@ -2,12 +2,14 @@
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
+from blake3 import blake3
 
 from forebay.engine.algorithm import Algorithm
 from forebay.engine.errors import AlgorithmError, UnknownAlgorithmError
@@ -18,6 +20,8 @@ ENTRY_POINT_GROUP = "forebay.algorithms"
 
 _SHIPPED = ("forebay.engine.algorithms.particles", "forebay.engine.algorithms.spectrum")
 
+_log = logging.getLogger("forebay.engine")
+
 
 class Registry:
     """Algorithms by name and version."""
@@ -25,10 +29,25 @@ class Registry:
     def __init__(self) -> None:
         """Start empty."""
         self._algorithms: dict[tuple[str, str], Algorithm] = {}
+        self._broken: dict[str, str] = {}
 
     def add(self, algorithm: Algorithm) -> None:
-        """Register an algorithm; the same name and version again takes the place of the first."""
-        self._algorithms[algorithm.name, algorithm.version] = algorithm
+        """Register an algorithm; declaring it again in the same module replaces it.
+
+        Raises
+        ------
+        AlgorithmError
+            If another module has declared one of that name and version: a result has to tell by
+            them what computed it.
+        """
+        key = algorithm.name, algorithm.version
+        known = self._algorithms.get(key)
+        if known is not None and not _same_origin(known, algorithm):
+            raise AlgorithmError(
+                f"{algorithm.label} of {algorithm.function.__module__!r} is declared in "
+                f"{known.function.__module__!r} already; give it another name or version"
+            )
+        self._algorithms[key] = algorithm
 
     def get(self, name: str, version: str | None = None) -> Algorithm:
         """Return an algorithm, of the newest version unless one is given.
@@ -50,17 +69,21 @@ class Registry:
             for each in self
             if name in {each.name, each.label} and version in {None, each.version}
         ]
-        if not candidates:
-            known = sorted({each.name for each in self} | {each.label for each in self})
-            wanted = name if version is None else f"{name} {version}"
-            raise UnknownAlgorithmError(
-                f"there is no algorithm {wanted!r}{nearest(name, known)}; there are "
-                f"{', '.join(sorted(each.label for each in self))} ('forebay algorithms list')"
-            )
-        return max(candidates, key=lambda each: _version_key(each.version))
+        if candidates:
+            return candidates[-1]
+        known = sorted({each.name for each in self} | {each.label for each in self})
+        wanted = name if version is None else f"{name} {version}"
+        broken = "".join(f"; {point} could not be loaded" for point in self._broken)
+        raise UnknownAlgorithmError(
+            f"there is no algorithm {wanted!r}{nearest(name, known)}; there are "
+            f"{', '.join(each.label for each in self)} ('forebay algorithms list'){broken}"
+        )
 
     def load(self, modules: Iterable[str] = ()) -> None:
         """Import what declares algorithms: the shipped ones, entry points, and `modules`.
+
+        An installed package whose algorithms cannot be imported does not keep the others from
+        working: it is logged, and named where an algorithm is not found.
 
         Parameters
         ----------
@@ -70,10 +93,9 @@ class Registry:
         Raises
         ------
         AlgorithmError
-            If a module cannot be imported.
+            If one of `modules` cannot be imported.
         """
-        installed = [each.value for each in entry_points(group=ENTRY_POINT_GROUP)]
-        for module in (*_SHIPPED, *installed, *modules):
+        for module in (*_SHIPPED, *modules):
             try:
                 _import(module)
             except AlgorithmError:
@@ -83,50 +105,58 @@ class Registry:
                     f"the algorithms of {module!r} cannot be loaded: "
                     f"{type(error).__name__}: {error}"
                 ) from error
+        for point in entry_points(group=ENTRY_POINT_GROUP):
+            try:
+                point.load()
+            except Exception as error:  # noqa: BLE001 (a stranger's module may raise anything)
+                reason = f"{type(error).__name__}: {error}"
+                if self._broken.get(point.value) != reason:
+                    _log.warning("the algorithms of %s cannot be loaded: %s", point.value, reason)
+                self._broken[point.value] = reason
+            else:
+                self._broken.pop(point.value, None)
 
     def __iter__(self) -> Iterator[Algorithm]:
-        """Iterate over the algorithms in order of name and version."""
-        return iter(
-            sorted(
-                self._algorithms.values(), key=lambda each: (each.name, _version_key(each.version))
-            )
-        )
+        """Iterate over the algorithms in order of name and version, the newest last."""
+        return iter(sorted(self._algorithms.values(), key=_order))
 
 
 REGISTRY = Registry()
 """The algorithms of this process."""
 
 
+def _order(algorithm: Algorithm) -> tuple[str, tuple[int, ...]]:
+    return algorithm.name, tuple(int(number) for number in algorithm.version.split("."))
+
+
+def _same_origin(one: Algorithm, other: Algorithm) -> bool:
+    """Tell whether two algorithms come from the same module, notebook or file."""
+    files = [getattr(each.function, "__code__", None) for each in (one, other)]
+    paths = {None if code is None else code.co_filename for code in files}
+    return one.function.__module__ == other.function.__module__ or (
+        len(paths) == 1 and None not in paths
+    )
+
+
 def _import(module: str) -> None:
     if not module.endswith(".py"):
         importlib.import_module(module)
         return
-    path = Path(module)
-    name = path.stem
+    path = Path(module).absolute()
     if not path.is_file():
         raise AlgorithmError(f"there is no file {module!r} to load algorithms from")
+    # A name that nobody imports by: the file cannot hide a module, whatever it is called.
+    name = f"forebay_file_{path.stem}_{blake3(bytes(path)).hexdigest()[:8]}"
     if name in sys.modules:
-        loaded = getattr(sys.modules[name], "__file__", None)
-        if loaded and Path(loaded).samefile(path):
-            return
-        raise AlgorithmError(
-            f"{module!r} would hide the module {name!r}, which is loaded already; rename the file"
-        )
+        return
     specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:
-        raise AlgorithmError(f"{module!r} is not a Python file")
-    loaded_module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = loaded_module
+    assert specification is not None and specification.loader is not None  # noqa: S101, PT018
+    loaded = importlib.util.module_from_spec(specification)
+    sys.modules[name] = loaded
     try:
-        specification.loader.exec_module(loaded_module)
+        specification.loader.exec_module(loaded)
     except BaseException:
         del sys.modules[name]
         raise
     # Workers do not have the file on their path: they get its functions whole.
-    cloudpickle.register_pickle_by_value(loaded_module)
-
-
-def _version_key(version: str) -> tuple[tuple[int, ...], bool, str]:
-    numbers, separator, rest = version.partition("-")
-    parts = numbers.split(".")
-    return tuple(int(part) for part in parts[:3]), not separator, ".".join(parts[3:]) + rest
+    cloudpickle.register_pickle_by_value(loaded)

@@ -1,6 +1,7 @@
 """Units: the pieces of a job that are computed, retried and published by themselves."""
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -9,7 +10,7 @@ from typing import Any, Self
 from blake3 import blake3
 
 from forebay.acquisition import Block, Extent, Run
-from forebay.engine.algorithm import Algorithm, Blockwise
+from forebay.engine.algorithm import Algorithm, Blockwise, Needs, WholeRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,6 @@ class Region:
     """Rows of pixels."""
     x: Extent
     """Columns of pixels."""
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Self:
-        """Read a region back."""
-        return cls(**{name: Extent(**extent) for name, extent in fields.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +37,17 @@ class Job:
     """Name of the algorithm."""
     version: str
     """Its version."""
+    needs: Needs
+    """How it is cut into units."""
     parameters: dict[str, Any]
     """All its parameters, as JSON."""
 
     @classmethod
     def of(cls, run: Run, algorithm: Algorithm, parameters: dict[str, Any]) -> Self:
         """Return the job of an algorithm over a run."""
-        return cls(run.run_id, run.name, algorithm.name, algorithm.version, parameters)
+        return cls(
+            run.run_id, run.name, algorithm.name, algorithm.version, algorithm.needs, parameters
+        )
 
     @property
     def identity(self) -> str:
@@ -68,7 +68,7 @@ class Unit:
     seen: Region
     """What it has to see: the core with its halo."""
     inputs: tuple[str, ...]
-    """The digests of the blocks that it reads."""
+    """The digests of the objects that it reads."""
     taken_at: int
     """When the core's last frame was taken, in nanoseconds since 1970-01-01 UTC."""
 
@@ -79,55 +79,61 @@ class Unit:
         return _digest({**fields, "inputs": self.inputs})
 
     @property
+    def tiled(self) -> bool:
+        """Whether it is a tile of frames, rather than whole frames."""
+        needs = self.job.needs
+        return isinstance(needs, Blockwise) and needs.tile_pixels is not None
+
+    @property
     def label(self) -> str:
         """The unit's frames, and its tile if it has one, for people and for file names."""
-        core, seen = self.core, self.seen
-        frames = f"t{core.t.start:010d}-{core.t.stop:010d}"
-        tiled = (core.y, core.x) != (seen.y, seen.x) or core.y.start or core.x.start
-        return f"{frames}-y{core.y.start}-x{core.x.start}" if tiled else frames
+        frames = f"t{self.core.t.start:010d}-{self.core.t.stop:010d}"
+        return f"{frames}-y{self.core.y.start}-x{self.core.x.start}" if self.tiled else frames
 
 
-def plan(
-    run: Run, algorithm: Algorithm, job: Job, *, first_block: int = 0
-) -> Iterator[tuple[Unit, tuple[Block, ...]]]:
+def plannable(run: Run, needs: Needs) -> int:
+    """Return how many blocks, from the first on, can be planned with the run as it is.
+
+    While a run grows, a block waits for its halo: so a unit is the same whether it is planned
+    live or afterwards.
+    """
+    if run.closed:
+        return len(run.blocks)
+    if isinstance(needs, WholeRun):
+        return 0
+    followed = run.history.frames - needs.halo_frames
+    return bisect_right(run.blocks, followed, key=lambda block: block.extent.stop)
+
+
+def plan(run: Run, job: Job, *, first_block: int = 0) -> Iterator[tuple[Unit, tuple[Block, ...]]]:
     """Cut a job into units; yield each with the blocks that it reads.
-
-    A block whose halo reaches beyond what is committed comes only once the run holds the halo, or
-    is closed: so a unit is the same whether it is planned live or afterwards.
 
     Parameters
     ----------
     run
         The run, as far as it has come.
-    algorithm
-        What is to be computed.
     job
         The job that the units belong to.
     first_block
         Where to begin; blocks before it were planned already.
     """
+    blocks, frames, ready = run.blocks, run.history.frames, plannable(run, job.needs)
     height, width = run.layout.geometry.shape[-2:]
-    whole_y, whole_x = Extent(0, height), Extent(0, width)
-    needs = algorithm.needs
-    if not isinstance(needs, Blockwise):
-        if run.blocks:
-            everything = Region(Extent(0, run.extents[-1].stop), whole_y, whole_x)
-            yield _unit(job, everything, everything, run.blocks), run.blocks
+    needs = job.needs
+    if isinstance(needs, WholeRun):
+        if ready:
+            everything = Region(Extent(0, frames), Extent(0, height), Extent(0, width))
+            yield _unit(job, everything, everything, blocks), blocks
         return
-    for block in run.blocks[first_block:]:
-        t = _widen(block.extent, needs.halo_frames, run.extents[-1].stop)
-        if t.stop < block.extent.stop + needs.halo_frames and not run.closed:
-            return
-        blocks = tuple(
-            each
-            for each in run.blocks
-            if each.extent.start < t.stop and each.extent.stop > t.start
-        )
+    for block in blocks[first_block:ready]:
+        t = _widen(block.extent, needs.halo_frames, frames)
+        begin = bisect_right(blocks, t.start, key=lambda each: each.extent.start) - 1
+        end = bisect_left(blocks, t.stop, key=lambda each: each.extent.start)
+        read = blocks[begin:end]
         for y, x in product(_tiles(height, needs), _tiles(width, needs)):
-            core = Region(block.extent, y, x)
             halo = needs.halo_pixels
             seen = Region(t, _widen(y, halo, height), _widen(x, halo, width))
-            yield _unit(job, core, seen, blocks), blocks
+            yield _unit(job, Region(block.extent, y, x), seen, read), read
 
 
 def _unit(job: Job, core: Region, seen: Region, blocks: tuple[Block, ...]) -> Unit:
@@ -146,5 +152,5 @@ def _widen(extent: Extent, halo: int, length: int) -> Extent:
 
 
 def _digest(fields: Any) -> str:
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return str(blake3(text.encode()).hexdigest())

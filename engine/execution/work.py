@@ -13,13 +13,20 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import compute
 
 from forebay.acquisition import Block, Run
-from forebay.engine.algorithm import Algorithm, Blockwise
-from forebay.engine.results.part import Part, normalise, write_part
+from forebay.engine.algorithm import Algorithm, WholeRun
+from forebay.engine.errors import ResultStorageError
+from forebay.engine.results.folder import new_part_name
+from forebay.engine.results.output import normalise
+from forebay.engine.results.part import Part, write_part
 from forebay.engine.results.provenance import provenance
 from forebay.engine.results.trim import trim
 from forebay.engine.unit import Unit
+
+_LINE_CHARACTERS = 500
+"""How much of an exception's message is kept: an algorithm may put a whole array into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,10 @@ class Order:
     """Number of this attempt."""
     algorithm: Algorithm
     """What to compute."""
+    arguments: dict[str, Any]
+    """Its parameters, of the types that it declares."""
     run: Run
-    """The run, as far as it had come; its history holds no more than the blocks to read."""
+    """The run, without its history."""
     blocks: tuple[Block, ...]
     """The blocks to read."""
     staging: Path
@@ -67,19 +76,28 @@ def compute_unit(order: Order) -> Computed | Failed:
     not be sent.
     """
     started = time.monotonic()
-    folder = order.staging / f"{order.unit.label}-{order.unit.identity[:12]}.{order.attempt}"
     try:
         with _local_dask():
-            returned = order.algorithm(_frames(order), **order.unit.job.parameters)
-            if isinstance(returned, xr.DataArray | xr.Dataset):
-                returned = returned.compute()
+            returned = order.algorithm(_frames(order), **order.arguments)
+            (returned,) = compute(returned)  # type: ignore[no-untyped-call]
         output = trim(normalise(returned, algorithm=order.algorithm.label), order.unit)
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
-        part = write_part(folder, output, provenance=origin)
+        folder = order.staging / new_part_name(order.unit, order.staging)
+        try:
+            part = write_part(folder, output, provenance=origin)
+        except OSError as error:
+            cause = error.strerror or str(error)
+            raise ResultStorageError(f"cannot write {folder}: {cause}") from error
     except Exception as error:  # noqa: BLE001 (whatever an algorithm raises is the unit's failure)
-        line = " ".join(str(error).split())
-        return Failed(f"{type(error).__name__}: {line}", traceback.format_exc())
+        return Failed(error_line(error), traceback.format_exc())
     return Computed(part, time.monotonic() - started)
+
+
+def error_line(error: BaseException) -> str:
+    """Return type and message of an exception in one line of bounded length."""
+    message = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}…"
 
 
 def _frames(order: Order) -> xr.DataArray:
@@ -89,18 +107,20 @@ def _frames(order: Order) -> xr.DataArray:
     run are read as the algorithm's graph asks for them.
     """
     frames = order.run.frames_of(order.blocks)
-    if not isinstance(order.algorithm.needs, Blockwise):
+    unit = order.unit
+    if isinstance(unit.job.needs, WholeRun):
         return frames
-    seen = order.unit.seen
+    seen = unit.seen
     first = order.blocks[0].extent.start
     frames = frames.isel(t=slice(seen.t.start - first, seen.t.stop - first))
-    if order.algorithm.needs.tile_pixels is not None:
+    if unit.tiled:
         frames = frames.isel(y=slice(seen.y.start, seen.y.stop), x=slice(seen.x.start, seen.x.stop))
         frames = frames.assign_coords(
             y=np.arange(seen.y.start, seen.y.stop), x=np.arange(seen.x.start, seen.x.stop)
         )
     loaded = frames.compute()
-    return loaded.copy(data=da.from_array(loaded.data, chunks=-1, name=f"frames-{order.unit.label}"))
+    name = f"frames-{unit.identity}"
+    return loaded.copy(data=da.from_array(loaded.data, chunks=-1, name=name))  # type: ignore[no-untyped-call]
 
 
 _computing = 0
@@ -115,7 +135,7 @@ def _local_dask() -> Iterator[None]:
     A worker's own tasks would otherwise be sent to the cluster that waits for them.  Dask keeps
     the setting for the whole process, so that it is taken back only when the last unit is done.
     """
-    global _computing, _configured  # noqa: PLW0603
+    global _computing, _configured
     with _computing_lock:
         if _computing == 0:
             _configured = dask.config.set(scheduler="threads")

@@ -1,8 +1,7 @@
 """A part: what one unit computed, as files with their digests."""
 
 import json
-import os
-import shutil
+from collections.abc import Buffer, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xarray as xr
-from blake3 import blake3
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from forebay.acquisition import durable
-from forebay.engine.errors import OutputError, ResultDamagedError
+from forebay.engine.results.arrays import encode_arrays, open_arrays, read_checked
+from forebay.engine.results.output import Output
 
-ARRAY = "data.zarr"
+ARRAYS = "data.zarr"
 TABLE = "table.parquet"
 MANIFEST = "part.json"
-
-type Output = xr.Dataset | pd.DataFrame
-"""What a part holds: arrays with coordinates, or a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,72 +33,33 @@ class Part:
     """Rows of a table; None for arrays."""
 
 
-def normalise(returned: Any, *, algorithm: str) -> Output:
-    """Return what an algorithm returned as a Dataset or a DataFrame, in host memory.
+def write_part(folder: Path, output: Output, *, provenance: Mapping[str, Any]) -> Part:
+    """Write a part into a new folder, with its provenance beside it, and flush every byte.
 
-    Raises
-    ------
-    OutputError
-        If it is neither an xarray object nor a table.
+    Parameters
+    ----------
+    folder
+        Where it goes; its last component is the part's name.
+    output
+        What it holds.
+    provenance
+        Where it comes from, as JSON.
     """
-    match returned:
-        case xr.DataArray():
-            return returned.to_dataset(name=returned.name or "result").as_numpy()
-        case xr.Dataset():
-            return returned.as_numpy()
-        case pd.DataFrame():
-            return returned
-        case pa.Table():
-            return returned.to_pandas()
-    raise OutputError(
-        f"{algorithm} returned a {type(returned).__name__}; return an xarray DataArray or "
-        "Dataset, a pandas DataFrame or a pyarrow Table"
-    )
-
-
-def write_part(folder: Path, output: Output, *, provenance: dict[str, Any]) -> Part:
-    """Write a part into a new folder, with its provenance beside it, and flush every byte."""
+    rows = len(output) if isinstance(output, pd.DataFrame) else None
     folder.mkdir(parents=True)
-    rows = None
-    if isinstance(output, pd.DataFrame):
-        table = pa.Table.from_pandas(output, preserve_index=False)
-        pq.write_table(table, folder / TABLE, compression="zstd", write_page_checksum=True)
-        rows = len(output)
-    else:
-        compressors = (ZstdCodec(level=1), Crc32cCodec())
-        arrays = {name: _plain(output[name]) for name in output.variables}
-        output = output.assign({name: arrays[name] for name in output.data_vars})
-        output = output.assign_coords({name: arrays[name] for name in output.coords})
-        output.to_zarr(
-            folder / ARRAY,
-            mode="w-",
-            zarr_format=3,
-            consolidated=False,
-            write_empty_chunks=True,
-            encoding={name: {"compressors": compressors} for name in output.variables},
-        )
-    files = {
-        path.relative_to(folder).as_posix(): _digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    size = sum((folder / name).stat().st_size for name in files)
+    files: dict[str, dict[str, Any]] = {}
+    folders = {folder.parent, folder}
+    for name, content in _encode(output).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size, digest = durable.write_aside(path, [content])
+        files[name] = {"bytes": size, "blake3": digest}
+        folders.update(path.parents[: len(Path(name).parents)])
     manifest = json.dumps({**provenance, "rows": rows, "files": files}, indent=1).encode()
     _, digest = durable.write_aside(folder / MANIFEST, [manifest])
-    _flush(folder)
-    return Part(folder.name, digest, size, rows)
-
-
-def publish_part(staged: Path, target: Path) -> None:
-    """Move a flushed part to its place."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged.rename(target)
-    durable.flush_folder(target.parent)
-
-
-def discard_part(folder: Path) -> None:
-    """Remove a part that is not, or no longer, published."""
-    shutil.rmtree(folder, ignore_errors=False)
+    for each in folders:
+        durable.flush_folder(each)
+    return Part(folder.name, digest, sum(file["bytes"] for file in files.values()), rows)
 
 
 def read_part(folder: Path, *, blake3_digest: str) -> Output:
@@ -113,38 +68,23 @@ def read_part(folder: Path, *, blake3_digest: str) -> Output:
     Raises
     ------
     ResultDamagedError
-        If the part is missing or its manifest has changed.
+        If something of it is missing or has changed.
     """
-    manifest = folder / MANIFEST
-    if not manifest.is_file() or _digest(manifest) != blake3_digest:
-        raise ResultDamagedError(
-            f"{folder} is missing or has changed since it was published; compute it again with "
-            "--force"
-        )
-    if (folder / TABLE).is_file():
-        table = pq.read_table(folder / TABLE, page_checksum_verification=True)
-        return table.to_pandas()
-    return xr.open_zarr(folder / ARRAY, consolidated=False)
+    files = json.loads(read_checked(folder / MANIFEST, blake3_digest))["files"]
+    digests = {name: file["blake3"] for name, file in files.items()}
+    if TABLE in digests:
+        content = read_checked(folder / TABLE, digests[TABLE])
+        table: pd.DataFrame = pq.ParquetFile(pa.BufferReader(content)).read().to_pandas()
+        return table
+    within = {name.removeprefix(f"{ARRAYS}/"): digest for name, digest in digests.items()}
+    return open_arrays(folder / ARRAYS, within)
 
 
-def _plain(variable: xr.DataArray) -> xr.DataArray:
-    """Return a variable without the encoding that it was read with."""
-    return variable.drop_encoding()
-
-
-def _digest(path: Path) -> str:
-    return str(blake3().update_mmap(path).hexdigest())
-
-
-def _flush(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            durable.flush_folder(path)
-        else:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    durable.flush_folder(folder)
-    durable.flush_folder(folder.parent)
+def _encode(output: Output) -> dict[str, Buffer]:
+    """Return the files of a part."""
+    if isinstance(output, pd.DataFrame):
+        table = pa.Table.from_pandas(output, preserve_index=False)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        return {TABLE: sink.getvalue()}
+    return {f"{ARRAYS}/{key}": content for key, content in encode_arrays(output).items()}

@@ -37,6 +37,8 @@ def environment() -> dict[str, str]:
 def provenance(unit: Unit, *, attempt: int, location: str) -> dict[str, Any]:
     """Return what a part says of its origin."""
     return {
+        "format_version": 1,
+        "job": unit.job.identity,
         "unit": unit.identity,
         "attempt": attempt,
         "run": {"id": unit.job.run_id, "name": unit.job.run_name, "location": location},
@@ -44,7 +46,11 @@ def provenance(unit: Unit, *, attempt: int, location: str) -> dict[str, Any]:
         "core": asdict(unit.core),
         "seen": asdict(unit.seen),
         "inputs_blake3": list(unit.inputs),
-        "algorithm": {"name": unit.job.algorithm, "version": unit.job.version},
+        "algorithm": {
+            "name": unit.job.algorithm,
+            "version": unit.job.version,
+            "needs": asdict(unit.job.needs),
+        },
         "parameters": unit.job.parameters,
         "environment": environment(),
     }

@@ -1,26 +1,21 @@
 """A result: the published parts of a job, read as one table or one set of arrays."""
 
-import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 
-from forebay.acquisition import durable
-from forebay.engine.errors import ResultNotFoundError
+from forebay.engine.errors import ResultFormError, ResultNotFoundError
 from forebay.engine.ledger import Ledger, UnitRecord
-from forebay.engine.results.part import Output, read_part
-from forebay.engine.results.provenance import environment
+from forebay.engine.results.folder import ResultFolder
+from forebay.engine.results.output import Output
+from forebay.engine.results.part import read_part
 from forebay.engine.unit import Job
-
-DESCRIPTION = "result.json"
-LEDGER = "ledger.sqlite"
-PARTS = "parts"
-STAGING = "staging"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +39,7 @@ class Result:
     @property
     def failed(self) -> tuple[UnitRecord, ...]:
         """The units of which no part could be computed."""
-        return tuple(unit for unit in self.units if unit.state == "failed")
+        return tuple(unit for unit in self.units if unit.part is None and unit.state == "failed")
 
     @property
     def frames(self) -> int:
@@ -57,23 +52,24 @@ class Result:
         Raises
         ------
         ResultDamagedError
-            If one is missing or has changed.
+            If one is missing or has changed; for the values of arrays, when they are computed.
         """
+        folder = ResultFolder(self.path)
         for unit in self.done:
-            if unit.part is not None and unit.part_blake3 is not None:
-                yield read_part(self.path / PARTS / unit.part, blake3_digest=unit.part_blake3)
+            assert unit.part is not None and unit.part_blake3 is not None  # noqa: S101, PT018
+            yield read_part(folder.parts / unit.part, blake3_digest=unit.part_blake3)
 
     def table(self) -> pd.DataFrame:
         """Return the rows of all parts as one table.
 
         Raises
         ------
-        TypeError
+        ResultFormError
             If the algorithm returns arrays.
         """
         tables = [part for part in self.parts() if isinstance(part, pd.DataFrame)]
         if len(tables) != len(self.done):
-            raise TypeError(f"{self.path} holds arrays; use arrays()")
+            raise ResultFormError(f"{self.path} holds arrays; use arrays()")
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def arrays(self) -> xr.Dataset:
@@ -81,52 +77,21 @@ class Result:
 
         Raises
         ------
-        TypeError
-            If the algorithm returns tables.
+        ResultFormError
+            If the algorithm returns tables, or arrays that do not fit together.
         """
         arrays = [part for part in self.parts() if isinstance(part, xr.Dataset)]
         if len(arrays) != len(self.done):
-            raise TypeError(f"{self.path} holds tables; use table()")
+            raise ResultFormError(f"{self.path} holds tables; use table()")
         if len(arrays) < 2:
             return arrays[0] if arrays else xr.Dataset()
-        if len({unit.start for unit in self.done}) == len(arrays):
-            return xr.concat(arrays, dim="t", data_vars="minimal", coords="minimal", join="exact")
-        combined = xr.combine_by_coords(arrays, combine_attrs="drop_conflicts", join="outer")
-        assert isinstance(combined, xr.Dataset)  # noqa: S101 (datasets combine to a dataset)
-        return combined
-
-
-def default_results(run_path: Path | None) -> Path | None:
-    """Return the folder in which the results of a run lie unless another is given."""
-    return None if run_path is None else run_path.parent / "results"
-
-
-def result_folder(results: Path, job: Job) -> Path:
-    """Return the folder of a job's result."""
-    return results / job.run_name / f"{job.algorithm}-{job.version}-{job.identity[:8]}"
-
-
-@contextmanager
-def open_ledger(results: Path) -> Iterator[Ledger]:
-    """Open the ledger of a results folder for the time of a block."""
-    ledger = Ledger(results / LEDGER)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
-def describe(folder: Path, job: Job) -> None:
-    """Write beside the parts what they are the result of, once."""
-    target = folder / DESCRIPTION
-    if target.is_file():
-        return
-    with durable.storage_errors(f"the result {folder}"):
-        for name in (PARTS, STAGING):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        content = {"format_version": 1, **asdict(job), "job": job.identity}
-        text = json.dumps({**content, "environment": environment()}, indent=1)
-        durable.replace(folder / STAGING / DESCRIPTION, target, text.encode())
+        try:
+            return _joined(list(zip(self.done, arrays, strict=True)))
+        except ValueError as error:
+            raise ResultFormError(
+                f"the arrays in {self.path} cannot be put together ({_line(error)}); complete "
+                "them if tiles are missing, else read them one by one with parts()"
+            ) from error
 
 
 def open_result(path: str | os.PathLike[str]) -> Result:
@@ -142,23 +107,49 @@ def open_result(path: str | os.PathLike[str]) -> Result:
     ResultNotFoundError
         If there is none.
     """
-    folder = Path(path)
-    ledger_path = folder.parent.parent / LEDGER
+    folder = ResultFolder(Path(path).absolute())
+    identity = folder.job_identity()
+    if identity is None:
+        raise ResultNotFoundError(f"{path} is not a result: it has no result.json that names a job")
+    if not folder.ledger.is_file():
+        raise ResultNotFoundError(f"{path} has lost its ledger, {folder.ledger}")
+    ledger = Ledger(folder.ledger, create=False)
     try:
-        identity = json.loads((folder / DESCRIPTION).read_bytes())["job"]
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError) as error:
-        raise ResultNotFoundError(
-            f"{folder} is not a result: it has no {DESCRIPTION} that names a job"
-        ) from error
-    if not ledger_path.is_file():
-        raise ResultNotFoundError(f"{folder} has lost its ledger, {ledger_path}")
-    with open_ledger(folder.parent.parent) as ledger:
         return load_result(folder, ledger, identity)
+    finally:
+        ledger.close()
 
 
-def load_result(folder: Path, ledger: Ledger, identity: str, *, computed: int = 0) -> Result:
+def load_result(
+    folder: ResultFolder, ledger: Ledger, identity: str, *, computed: int = 0
+) -> Result:
     """Return what the ledger knows of a job."""
     job = ledger.job(identity)
     if job is None:
-        raise ResultNotFoundError(f"the ledger does not know the job of {folder}")
-    return Result(folder, job, tuple(ledger.units(identity)), computed)
+        raise ResultNotFoundError(f"the ledger does not know the job of {folder.path}")
+    return Result(folder.path, job, tuple(ledger.units(identity)), computed)
+
+
+def _joined(parts: list[tuple[UnitRecord, xr.Dataset]]) -> xr.Dataset:
+    """Put parts together: tiles along x and y, then blocks along t."""
+    nested: list[list[list[xr.Dataset]]] = []
+    places: set[tuple[tuple[int, int], ...]] = set()
+    for _, block in groupby(parts, key=lambda each: each[0].start):
+        tiles = list(block)
+        places.add(tuple((unit.y, unit.x) for unit, _ in tiles))
+        rows = groupby(tiles, key=lambda each: each[0].y)
+        nested.append([[arrays for _, arrays in row] for _, row in rows])
+    if len(places) > 1 or len({len(row) for block in nested for row in block}) > 1:
+        raise ValueError("some tiles are missing")
+    along = {"join": "exact", "data_vars": "minimal", "coords": "minimal", "compat": "equals"}
+    return xr.concat([_along("y", rows, along) for rows in nested], dim="t", **along)  # type: ignore[call-overload, no-any-return]
+
+
+def _along(axis: str, rows: list[list[xr.Dataset]], options: dict[str, Any]) -> xr.Dataset:
+    """Put the tiles of a block together."""
+    joined = [row[0] if len(row) == 1 else xr.concat(row, dim="x", **options) for row in rows]
+    return joined[0] if len(joined) == 1 else xr.concat(joined, dim=axis, **options)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

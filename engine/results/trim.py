@@ -1,69 +1,102 @@
 """Keeping of an output what lies in the unit's core, and not in its halo."""
 
+from typing import Literal
+
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from forebay.acquisition import Extent
+from forebay.engine.algorithm import WholeRun
 from forebay.engine.errors import OutputError
-from forebay.engine.results.part import Output
+from forebay.engine.results.output import Output
 from forebay.engine.unit import Unit
+
+type Axis = Literal["t", "y", "x"]
 
 
 def trim(output: Output, unit: Unit) -> Output:
     """Return the part of an output that belongs to the core of a unit.
 
     What lies where is told by the coordinate, or the column, ``t``, ``y`` or ``x``; a pixel or a
-    frame with the centre ``c`` reaches from ``c - 0.5`` to ``c + 0.5``.
+    frame with the centre ``c`` reaches from ``c - 0.5`` to ``c + 0.5``.  Arrays come back with
+    the coordinates by which the parts are put together: ``t``, and ``y`` and ``x`` of tiles.
 
     Raises
     ------
     OutputError
-        If there is a halo and the output does not say what lies in it.
+        If the output does not say what lies where.
     """
-    for name in ("t", "y", "x"):
-        core, seen = getattr(unit.core, name), getattr(unit.seen, name)
-        if core != seen:
-            output = (
-                _trim_rows(output, name, core, unit)
-                if isinstance(output, pd.DataFrame)
-                else _trim_axis(output, name, core, seen, unit)
-            )
-    if isinstance(output, xr.Dataset):
-        # Parts are put together along t, so each has to say where it lies.
-        position = {"t": [unit.core.t.start]}
-        lacking = [name for name, array in output.data_vars.items() if "t" not in array.dims]
-        if lacking:
-            output = output.drop_vars("t", errors="ignore")
-            output = output.assign(
-                {name: output[name].expand_dims(position) for name in lacking}
-            )
+    if isinstance(unit.job.needs, WholeRun):
+        return output
+    axes: tuple[Axis, ...] = ("t", "y", "x") if unit.tiled else ("t",)
+    for axis in axes:
+        core: Extent = getattr(unit.core, axis)
+        seen: Extent = getattr(unit.seen, axis)
+        if isinstance(output, xr.Dataset):
+            output = _trim_arrays(output, axis, core, seen, unit)
+        elif core != seen:
+            output = _trim_rows(output, axis, core, unit)
     return output
 
 
-def _trim_rows(table: pd.DataFrame, name: str, core: Extent, unit: Unit) -> pd.DataFrame:
-    if name not in table.columns:
+def _trim_rows(table: pd.DataFrame, axis: Axis, core: Extent, unit: Unit) -> pd.DataFrame:
+    if axis not in table.columns:
         raise OutputError(
-            f"the table of {unit.job.algorithm} has no column {name!r}, by which the rows of the "
+            f"the table of {unit.job.algorithm} has no column {axis!r}, by which the rows of the "
             "halo could be told from the others; add it"
         )
-    inside = (table[name] >= core.start - 0.5) & (table[name] < core.stop - 0.5)
+    if table[axis].isna().any():
+        raise OutputError(
+            f"the column {axis!r} of the table of {unit.job.algorithm} is empty in some rows, so "
+            "that they cannot be placed; fill it, or leave those rows out"
+        )
+    inside = (table[axis] >= core.start - 0.5) & (table[axis] < core.stop - 0.5)
     return table[inside].reset_index(drop=True)
 
 
-def _trim_axis(
-    arrays: xr.Dataset, name: str, core: Extent, seen: Extent, unit: Unit
+def _trim_arrays(
+    arrays: xr.Dataset, axis: Axis, core: Extent, seen: Extent, unit: Unit
 ) -> xr.Dataset:
-    if name not in arrays.dims:
+    lacking = [str(name) for name, array in arrays.data_vars.items() if axis not in array.dims]
+    if lacking and axis not in arrays.dims:
+        if core != seen:
+            raise OutputError(
+                f"the arrays of {unit.job.algorithm} have no axis {axis!r}, so that the halo "
+                "cannot be told from the rest; keep the axis, or declare no halo along it"
+            )
+        return _placed(arrays, axis, core.start)
+    if lacking:
         raise OutputError(
-            f"the arrays of {unit.job.algorithm} have no axis {name!r}, so that the halo cannot "
-            "be told from the rest; keep the axis, or declare no halo along it"
+            f"of the arrays of {unit.job.algorithm}, {', '.join(lacking)} lack the axis {axis!r} "
+            "that others have; give it to all, or return them from an algorithm of their own"
         )
-    if name in arrays.coords:
-        inside = (arrays[name] >= core.start - 0.5) & (arrays[name] < core.stop - 0.5)
-        return arrays.isel({name: inside.to_numpy()})
-    if arrays.sizes[name] != len(seen):
+    if axis not in arrays.dims:
+        return arrays
+    if axis not in arrays.coords:
+        if arrays.sizes[axis] != len(seen):
+            raise OutputError(
+                f"the axis {axis!r} that {unit.job.algorithm} returned has {arrays.sizes[axis]} "
+                f"values for {len(seen)} and no coordinate; keep the coordinate {axis!r}"
+            )
+        arrays = arrays.assign_coords({axis: np.arange(seen.start, seen.stop)})
+    position = arrays[axis]
+    if position.dtype.kind not in "iuf":
         raise OutputError(
-            f"the axis {name!r} that {unit.job.algorithm} returned has {arrays.sizes[name]} "
-            f"values for {len(seen)} and no coordinate; keep the coordinate {name!r}"
+            f"the coordinate {axis!r} that {unit.job.algorithm} returned has the dtype "
+            f"{position.dtype}; keep the place in the run, and give other coordinates other names"
         )
-    return arrays.isel({name: slice(core.start - seen.start, core.stop - seen.start)})
+    if core == seen:
+        return arrays
+    inside = (position >= core.start - 0.5) & (position < core.stop - 0.5)
+    return arrays.isel({axis: inside.to_numpy()})
+
+
+def _placed(arrays: xr.Dataset, axis: Axis, position: int) -> xr.Dataset:
+    """Return arrays that stand for the whole unit, placed where the unit begins."""
+    arrays = arrays.drop_vars(axis, errors="ignore").expand_dims({axis: [position]})
+    if axis != "t":
+        arrays = arrays.transpose(..., axis)
+    # What is said once of the unit, such as the time of its first frame, differs between units.
+    single = {name: each for name, each in arrays.coords.items() if each.ndim == 0}
+    return arrays.assign_coords({name: each.expand_dims(axis) for name, each in single.items()})

@@ -1,0 +1,160 @@
+"""Arrays of a part: a Zarr group whose every object is compared with its digest when read."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import xarray as xr
+from blake3 import blake3
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    SuffixByteRequest,
+)
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.storage import LocalStore, MemoryStore
+
+from forebay.engine.errors import ResultDamagedError
+
+_METADATA = "zarr.json"
+_CHUNK_BYTES = 64 * 2**20
+_FLAT_KEYS = {"name": "default", "separator": "."}
+"""A folder for each axis would have to be made and flushed."""
+
+
+def encode_arrays(arrays: xr.Dataset) -> dict[str, memoryview]:
+    """Return the objects of a Zarr group that holds `arrays`, by key.
+
+    A variable is one chunk, or several along its first axis if it is large; the group's metadata
+    hold those of all variables, so that one object tells a reader everything.
+    """
+    stored: dict[str, Buffer] = {}
+    arrays.drop_encoding().to_zarr(
+        MemoryStore(stored),
+        mode="w-",
+        zarr_format=3,
+        consolidated=False,
+        write_empty_chunks=True,
+        encoding={name: _encoding(variable) for name, variable in arrays.variables.items()},
+    )
+    documents = {
+        key.removesuffix(f"/{_METADATA}"): json.loads(content.to_bytes())
+        for key, content in stored.items()
+        if key.endswith(f"/{_METADATA}")
+    }
+    group = json.loads(stored.pop(_METADATA).to_bytes())
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": documents}
+    group["consolidated_metadata"] = consolidated
+    objects = {key: memoryview(content.as_numpy_array()) for key, content in stored.items()}
+    return {**objects, _METADATA: memoryview(json.dumps(group).encode())}
+
+
+def open_arrays(folder: Path, digests: Mapping[str, str]) -> xr.Dataset:
+    """Return the arrays in a folder, lazily, given the digests of its objects by key.
+
+    Raises
+    ------
+    ResultDamagedError
+        If an object is missing or has changed; for the chunks, when they are computed.
+    """
+    arrays: xr.Dataset = xr.open_zarr(
+        CheckedStore(folder, digests=digests), consolidated=True, chunks={}
+    )
+    return arrays
+
+
+class CheckedStore(LocalStore):
+    """A folder of objects whose digests are known; none of them is ever taken for absent."""
+
+    def __init__(
+        self, root: Path | str, *, digests: Mapping[str, str], read_only: bool = True
+    ) -> None:
+        """Read from `root` what `digests` names."""
+        super().__init__(root, read_only=read_only)
+        self._digests = digests
+
+    def with_read_only(self, read_only: bool = False) -> Self:  # noqa: D102 (Zarr's own)
+        return type(self)(self.root, digests=self._digests, read_only=read_only)
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        """Tell Dask which arrays these are: those that have the same bytes."""
+        return type(self).__qualname__, *sorted(self._digests.items())
+
+    def get_sync(  # noqa: D102 (Zarr's own)
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        if key not in self._digests:
+            return None
+        content = self._read(key)
+        wanted = content if byte_range is None else content[_slice(byte_range, len(content))]
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(wanted)
+
+    async def get(  # noqa: D102 (Zarr's own)
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        return self.get_sync(key, prototype=prototype, byte_range=byte_range)
+
+    async def get_partial_values(  # noqa: D102 (Zarr's own)
+        self,
+        prototype: BufferPrototype,
+        key_ranges: Iterable[tuple[str, ByteRequest | None]],
+    ) -> list[Buffer | None]:
+        return [self.get_sync(key, prototype=prototype, byte_range=at) for key, at in key_ranges]
+
+    def _read(self, key: str) -> bytes:
+        return read_checked(self.root / key, self._digests[key])
+
+
+def read_checked(path: Path, digest: str) -> bytes:
+    """Read a file and compare it with its digest.
+
+    Raises
+    ------
+    ResultDamagedError
+        If it is missing or has changed.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ResultDamagedError(
+            f"{path} is missing; if it was computed again meanwhile, open the result again, else "
+            "compute it again with --force"
+        ) from error
+    if blake3(content).hexdigest() != digest:
+        raise ResultDamagedError(
+            f"{path} has changed since it was published; compute it again with --force"
+        )
+    return content
+
+
+def _encoding(variable: xr.Variable) -> dict[str, Any]:
+    encoding: dict[str, Any] = {
+        "compressors": (ZstdCodec(level=1), Crc32cCodec()),
+        "chunk_key_encoding": _FLAT_KEYS,
+    }
+    if variable.ndim:
+        row = variable.dtype.itemsize * math.prod(variable.shape[1:])
+        rows = max(1, min(variable.shape[0], _CHUNK_BYTES // max(1, row)))
+        encoding["chunks"] = (rows, *(max(1, length) for length in variable.shape[1:]))
+    return encoding
+
+
+def _slice(wanted: ByteRequest, size: int) -> slice:
+    match wanted:
+        case RangeByteRequest(start=start, end=end):
+            return slice(start, end)
+        case OffsetByteRequest(offset=offset):
+            return slice(offset, None)
+        case SuffixByteRequest(suffix=suffix):
+            return slice(max(0, size - suffix), None)

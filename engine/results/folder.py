@@ -1,0 +1,187 @@
+"""The folder of a result: its description, parts that are being made, and published parts."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from forebay.acquisition import durable
+from forebay.acquisition.format.layout import check_run_name
+from forebay.engine.errors import ResultDamagedError, ResultStorageError
+from forebay.engine.ledger import Ledger
+from forebay.engine.results.provenance import environment
+from forebay.engine.unit import Job, Unit
+
+DESCRIPTION = "result.json"
+LEDGER = "ledger.sqlite"
+PARTS = "parts"
+STAGING = "staging"
+
+_LOCK = "lock"
+
+_log = logging.getLogger("forebay.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFolder:
+    """Where the parts of a job lie.
+
+    A part is made in a folder below ``staging`` that one call of `process` has for itself, moved
+    to ``parts``, and published by the ledger's entry.  What the ledger does not name is no part,
+    wherever it lies; once the call that made it has ended, however it ended, `sweep` removes it.
+    """
+
+    path: Path
+    """The folder."""
+
+    @classmethod
+    def of(cls, results: Path, job: Job) -> "ResultFolder":
+        """Return the folder of a job among `results`."""
+        run = check_run_name(job.run_name)
+        return cls(results / run / f"{job.algorithm}-{job.version}-{job.identity[:8]}")
+
+    @property
+    def staging(self) -> Path:
+        """Where parts are made."""
+        return self.path / STAGING
+
+    @property
+    def parts(self) -> Path:
+        """Where published parts lie."""
+        return self.path / PARTS
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger that says which parts are published."""
+        return self.path.parent.parent / LEDGER
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Path]:
+        """Make a folder for what is staged within the block; it goes with the block."""
+        with _storage_errors(self.path):
+            for folder in (self.parts, self.staging):
+                durable.make_folders(folder)
+            staging, lock = self._locked_folder()
+        try:
+            yield staging
+        finally:
+            _remove(staging)
+            os.close(lock)
+
+    def _locked_folder(self) -> tuple[Path, int]:
+        while True:
+            folder = self.staging / uuid.uuid4().hex[:_SESSION]
+            folder.mkdir()
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # Before it was locked, somebody's sweep may have taken it for a dead one's.
+                if (folder / _LOCK).exists():
+                    return folder, lock
+                os.close(lock)
+
+    def describe(self, job: Job, staging: Path) -> None:
+        """Write into the folder, once, what it is the result of."""
+        target = self.path / DESCRIPTION
+        with _storage_errors(self.path):
+            if not target.is_file():
+                content = {"format_version": 1, "job": job.identity, **asdict(job)}
+                text = json.dumps({**content, "environment": environment()}, indent=1)
+                durable.replace(staging / DESCRIPTION, target, text.encode())
+        if self.job_identity() != job.identity:
+            raise ResultDamagedError(
+                f"{target} is that of another job; move {self.path} away and run it again"
+            )
+
+    def job_identity(self) -> str | None:
+        """Return the identity of the job that the folder is the result of, if it says so."""
+        try:
+            return str(json.loads((self.path / DESCRIPTION).read_bytes())["job"])
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+            return None
+
+    def take_in(self, staged: Path) -> bool:
+        """Move a part that was made to its place; False if it is not there."""
+        with _storage_errors(self.path):
+            try:
+                staged.rename(self.parts / staged.name)
+            except FileNotFoundError:
+                return False
+            durable.flush_folder(self.parts)
+        return True
+
+    def discard(self, name: str) -> None:
+        """Remove a part that is not, or no longer, published."""
+        _remove(self.parts / name)
+
+    def sweep(self, ledger: Ledger, job: Job) -> None:
+        """Remove what calls that have ended have left behind."""
+        # The order matters: a part that is found is of a call that still runs, or in the ledger.
+        found = list(self.parts.iterdir())
+        sessions = list(self.staging.iterdir())
+        running = {session.name for session in sessions if not _remove_session(session)}
+        published = {record.part for record in ledger.units(job.identity)}
+        for path in found:
+            if path.name not in published and _session_of(path.name) not in running:
+                _remove(path)
+
+
+_SESSION = 8
+_IDENTITY = 12
+"""How much of their identities goes into the names of sessions and parts."""
+
+
+def new_part_name(unit: Unit, staging: Path) -> str:
+    """Return a name for a part that no other has: Dask may make an attempt twice."""
+    return f"{unit.label}-{unit.identity[:_IDENTITY]}.{staging.name}.{uuid.uuid4().hex[:8]}"
+
+
+def _session_of(part: str) -> str:
+    return part.rpartition(".")[0].rpartition(".")[2]
+
+
+def _remove_session(folder: Path) -> bool:
+    """Remove the folder of a session that has ended; False if it has not."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        _remove(folder)
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(folder)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or file; what cannot be removed now is left to a later sweep."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warning("cannot remove %s: %s", path, error)
+
+
+@contextlib.contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResultStorageError(
+            f"cannot write the result {path}: {error.strerror or error}; mend that and run it "
+            "again, what is published stays"
+        ) from error

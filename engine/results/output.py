@@ -1,0 +1,64 @@
+"""What an algorithm returned, in the form in which it can be kept."""
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import xarray as xr
+
+from forebay.engine.errors import OutputError
+
+type Output = xr.Dataset | pd.DataFrame
+"""What a part holds: arrays with coordinates, or a table."""
+
+UNNAMED = "result"
+"""What an array is called that has no name of its own."""
+
+
+def normalise(returned: Any, *, algorithm: str) -> Output:
+    """Return what an algorithm returned as a Dataset or a DataFrame, in host memory.
+
+    Parameters
+    ----------
+    returned
+        An xarray object or a table.
+    algorithm
+        What returned it, for messages.
+
+    Raises
+    ------
+    OutputError
+        If it is something else, or holds what cannot be kept.
+    """
+    match returned:
+        case xr.DataArray():
+            taken = returned.name is None or returned.name in returned.coords
+            name = UNNAMED if taken else returned.name
+            return _checked(returned.to_dataset(name=name).as_numpy(), algorithm)
+        case xr.Dataset():
+            return _checked(returned.as_numpy(), algorithm)
+        case pd.DataFrame():
+            return _with_columns(returned)
+        case pa.Table():
+            table: pd.DataFrame = returned.to_pandas()
+            return table
+    raise OutputError(
+        f"{algorithm} returned a {type(returned).__name__}; return an xarray DataArray or "
+        "Dataset, a pandas DataFrame or a pyarrow Table"
+    )
+
+
+def _checked(arrays: xr.Dataset, algorithm: str) -> xr.Dataset:
+    for name, variable in arrays.variables.items():
+        if variable.dtype.kind == "O":
+            raise OutputError(
+                f"{algorithm} returned {str(name)!r} with the dtype object; give it numbers, "
+                "times or texts of a fixed length"
+            )
+    return arrays
+
+
+def _with_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with what its index tells as columns; a plain count of rows is left out."""
+    named = any(name is not None for name in table.index.names)
+    return table.reset_index(drop=not named)

@@ -1,0 +1,28 @@
+"""A job that is killed, wherever that is, is completed by running it again."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.engine import kill_points
+from tests.engine.conftest import WriteRun
+
+
+def test_a_job_survives_a_kill_at_every_point(write_run: WriteRun, tmp_path: Path) -> None:
+    """What was published can be read; the next call completes it, once, and leaves no rest."""
+    killings = []
+    for mode, blocks in (("fresh", 2), ("forced", 1)):
+        run = write_run(mode, frames=2 * blocks, frames_per_block=2)
+        command = [kill_points.__file__, run.location, str(tmp_path / "results"), mode]
+        killings.append(
+            subprocess.Popen(
+                [sys.executable, "-W", "error", *command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    for killing, points in zip(killings, (30, 15), strict=True):
+        printed, errors = killing.communicate(timeout=100)
+        assert killing.returncode == 0, errors
+        assert int(printed) > points
