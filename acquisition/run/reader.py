@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import Block, Dropped, Extent
 from forebay.acquisition.run.blocks import BlockArray
 from forebay.acquisition.run.lock import current_writer
+from forebay.acquisition.run.verify import Verification, verify_run
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,21 @@ class Run:
             meta=np.empty((0,) * source.ndim, source.dtype),
         )
         return array
+
+    def verify(self, *, on_block: Callable[[Block], None] | None = None) -> Verification:
+        """Read every object of the run and compare it with its digest, its log and its arrays.
+
+        Parameters
+        ----------
+        on_block
+            Called after each block, to show progress.
+
+        Returns
+        -------
+        Verification
+            What is wrong, if anything, by block and frame.
+        """
+        return verify_run(self, on_block=on_block)
 
     def refresh(self) -> "Run":
         """Return the run as it is now."""

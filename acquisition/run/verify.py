@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA
 from forebay.acquisition.format.record import Block, Extent, StoredObject
 from forebay.acquisition.format.shard import index_bytes
 from forebay.acquisition.run.blocks import BlockArray
-from forebay.acquisition.run.reader import Run
+
+if TYPE_CHECKING:
+    from forebay.acquisition.run.reader import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Verification:
         return not self.problems
 
 
-def verify_run(run: Run, *, on_block: Callable[[Block], None] | None = None) -> Verification:
+def verify_run(run: "Run", *, on_block: Callable[[Block], None] | None = None) -> Verification:
     """Read every object of a run and compare it with its digest, its log and its arrays.
 
     Parameters
@@ -76,7 +78,7 @@ def verify_run(run: Run, *, on_block: Callable[[Block], None] | None = None) -> 
     return Verification(len(run.blocks), read, tuple(problems))
 
 
-def _check_object(run: Run, block: Block, stored: StoredObject) -> list[Problem]:
+def _check_object(run: "Run", block: Block, stored: StoredObject) -> list[Problem]:
     array = BlockArray(stored.key.partition("/")[0], run.layout, (block,), run.objects)
     try:
         array.whole(block, stored)
@@ -105,7 +107,7 @@ def _damaged_frames(array: BlockArray, block: Block) -> str:
     return f" (damaged: frame {', '.join(str(frame) for frame in damaged)})"
 
 
-def _check_coordinates(run: Run, block: Block) -> list[Problem]:
+def _check_coordinates(run: "Run", block: Block) -> list[Problem]:
     """Compare the counters and times of a block, whose bytes are right, with the log."""
     along = {}
     for name in COORDINATES:
@@ -122,13 +124,13 @@ def _check_coordinates(run: Run, block: Block) -> list[Problem]:
     return [Problem(f"block {block.number}: {what}", block.number, block.extent) for what in wrong]
 
 
-def _check_log(run: Run) -> list[Problem]:
+def _check_log(run: "Run") -> list[Problem]:
     history = run.history
     key = log_key(history.epoch)
     if history.torn_bytes and run.writer is None:
         what = (
             f"{run.objects.where(key)}: the log ends in {history.torn_bytes} bytes that are no "
-            "record: its writer died, or the end has changed; resuming the run goes on before them"
+            "record: its writer died, or the end has changed; 'forebay runs close' ends it there"
         )
         return [Problem(what, key=key)]
     if closed := history.closed:
@@ -143,7 +145,7 @@ def _check_log(run: Run) -> list[Problem]:
     return []
 
 
-def _check_arrays(run: Run) -> list[Problem]:
+def _check_arrays(run: "Run") -> list[Problem]:
     """Compare what other readers see with the log; while a writer is at it, they may see less."""
     if run.writer is not None:
         return []

@@ -74,8 +74,8 @@ def acquire(
     stop
         Ends the acquisition when it is set; what has come until then is committed.
     on_status
-        Called in the caller's thread after commits; those that come while it runs are told of
-        together.
+        Called in the caller's thread once the run is there and after commits; those that come
+        while it runs are told of together.
     clock
         Source of times.
 
@@ -136,7 +136,7 @@ class _Service:
         self._ending: str | None = None
         self._patience = _PATIENCE_SECONDS + (source.metadata.exposure or 0.0)
         self._patient_until = 0.0
-        self._told = 0
+        self._told = -1
         self._hung = False
         self._source_failure: BaseException | None = None
         self._storage_failure: BaseException | None = None

@@ -14,7 +14,6 @@ from .acquisition import (
     Verification,
     acquire,
     follow,
-    verify_run,
 )
 from .acquisition.sources import open_source
 from .engine import (
@@ -59,5 +58,4 @@ __all__ = [
     "open_run",
     "open_source",
     "process",
-    "verify_run",
 ]

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 from tests.cli.conftest import Forebay
 
-from forebay import ExitCode, Geometry, RunWriter, open_run, verify_run
+from forebay import ExitCode, Geometry, RunWriter, open_run
 
 
 def assert_whole(path: Path, frames: int) -> None:
@@ -20,7 +20,7 @@ def assert_whole(path: Path, frames: int) -> None:
     run = open_run(path)
     assert run.frames.shape[0] == frames
     run.frames.compute()
-    assert verify_run(run).ok
+    assert run.verify().ok
 
 
 def test_a_frame_of_another_shape_midway_ends_the_run_behind_the_frames_before_it(
@@ -81,7 +81,7 @@ def test_a_truncated_tiff_ends_the_run_behind_the_pages_that_are_whole(
     if (tmp_path / "stack").exists():
         held = open_run(tmp_path / "stack").frames
         np.testing.assert_array_equal(held, frames[: len(held)])
-        assert verify_run(open_run(tmp_path / "stack")).ok
+        assert open_run(tmp_path / "stack").verify().ok
 
 
 def test_a_run_that_exists_is_not_touched(forebay: Forebay, water: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import EXAMPLES
 
-from forebay import ExitCode, open_result, open_run, verify_run
+from forebay import ExitCode, open_result, open_run
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -36,7 +36,7 @@ def test_it_records_processes_and_draws_and_its_sums_agree(tmp_path: Path) -> No
     assert summary["frames_processed"] == summary["frames_recorded"]
     assert 0 < summary["latency_median_seconds"] <= summary["latency_p99_seconds"]
     run = open_run(tmp_path / summary["run"])
-    assert verify_run(run).ok
+    assert run.verify().ok
     table = open_result(tmp_path / summary["particles"]).table()
     reference = pd.read_csv(EXAMPLES.parent / "bulk_water_trackpy.csv")
     expected = reference.groupby("file").size().iloc[:32].mean()

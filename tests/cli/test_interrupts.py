@@ -11,7 +11,7 @@ from typing import IO
 import pytest
 from tests.cli.conftest import EXAMPLES
 
-from forebay import ExitCode, open_run, verify_run
+from forebay import ExitCode, open_run
 
 SECONDS = 60
 
@@ -55,7 +55,7 @@ def test_acquire_commits_what_has_come_and_closes_the_run(
     assert run.history.closed is not None
     assert run.history.closed.reason == "stopped by the operator"
     assert run.history.frames == last["committed"] >= 20
-    assert verify_run(run).ok
+    assert run.verify().ok
 
 
 def test_process_publishes_what_is_computed_and_goes_on_when_it_is_called_again(

@@ -99,6 +99,7 @@ def _demonstrate(
     from forebay.engine.execution.events import JobEvent, UnitPublished
 
     call = session(context)
+    folder = folder.absolute()
     runs = folder / "runs"
     _step("starting the local Dask cluster")
     with cluster_client(call, "local") as client:

@@ -95,12 +95,12 @@ def verify(
 
     Ends with code 5 and names the blocks where something is missing or has changed.
     """
-    from forebay import open_run, verify_run
+    from forebay import open_run
 
     opened = open_run(session(context).location(run, runs))
     with progress("blocks") as bars:
         task = bars.add_task(f"verifying {opened.name}", total=len(opened.blocks), note="")
-        found = verify_run(opened, on_block=lambda _: bars.advance(task))
+        found = opened.verify(on_block=lambda _: bars.advance(task))
     if as_json:
         print_json(found)
     else:
