@@ -21,7 +21,11 @@ demo: .venv/synced ## Run the main job on real frames: record, find particles li
 	@$(BIN)/forebay demo
 
 .PHONY: test
-test: .venv/synced ## Run the tests
+test: .venv/synced ## Run all tests
+	$(BIN)/pytest -m ""
+
+.PHONY: quick
+quick: .venv/synced ## Run the quick tests
 	$(BIN)/pytest
 
 .PHONY: setup

@@ -44,6 +44,7 @@ def script_of(page: Path) -> list[str]:
     [page for page in PAGES if script_of(page)],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
+@pytest.mark.whole
 @pytest.mark.timeout(300)
 def test_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -14,7 +14,7 @@ import forebay
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.package
+pytestmark = pytest.mark.whole
 
 
 def find_uv() -> str:

@@ -149,7 +149,8 @@ def _session_of(part: str) -> str:
 def _remove_session(folder: Path) -> bool:
     """Remove the folder of a session that has ended; False if it has not."""
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        # Made where it is missing: only who holds it may remove the folder.
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError:
         _remove(folder)
         return True

@@ -13,11 +13,6 @@ import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter
 
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "fault: kills or starves a part at every point; slow")
-
-
 type Write = Callable[..., npt.NDArray[Any]]
 
 

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import EXAMPLES
 
+pytestmark = pytest.mark.whole
+
 from forebay import ExitCode, open_result, open_run
 
 

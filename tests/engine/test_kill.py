@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.engine import kill_points
 from tests.engine.conftest import WriteRun
 
 
+@pytest.mark.fault
 def test_a_job_survives_a_kill_at_every_point(write_run: WriteRun, tmp_path: Path) -> None:
     """What was published can be read; the next call completes it, once, and leaves no rest."""
     killings = []

@@ -1,6 +1,5 @@
 """What is written to a run is what is read from it."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from forebay.acquisition import (
     Geometry,
     ImageMetadata,
     RunWriter,
-    follow,
     open_run,
     verify_run,
 )
@@ -196,42 +194,3 @@ def test_a_chunk_is_a_block(sliced_run: tuple[Path, npt.NDArray[Any]]) -> None:
         (6, 9),
         (9, 10),
     ]
-
-
-def test_a_follower_sees_every_block_and_the_end(tmp_path: Path) -> None:
-    """Following a run gives it as it grows, and stops when it is closed."""
-    geometry = Geometry(("y", "x"), (3, 4), np.dtype("uint8"))
-    writer = RunWriter.create(tmp_path / "followed", geometry, frames_per_block=2)
-    lengths: list[int] = []
-    first_seen = threading.Event()
-
-    def watch() -> None:
-        for run in follow(open_run(tmp_path / "followed"), stop=threading.Event()):
-            lengths.append(run.history.frames)
-            first_seen.set()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    assert first_seen.wait(10)
-    for counter in range(7):
-        writer.append(Frame(counter, counter, np.zeros((3, 4), "uint8")))
-    writer.close()
-    watcher.join(10)
-    assert not watcher.is_alive()
-    assert lengths[0] == 0
-    assert lengths[-1] == 7
-    assert lengths == sorted(set(lengths))
-
-
-def test_a_follower_can_be_stopped(tmp_path: Path) -> None:
-    """Setting the event ends the following of a run that does not grow."""
-    geometry = Geometry(("y", "x"), (3, 4), np.dtype("uint8"))
-    stop = threading.Event()
-    with RunWriter.create(tmp_path / "still", geometry):
-        watcher = threading.Thread(
-            target=lambda: list(follow(open_run(tmp_path / "still"), stop=stop))
-        )
-        watcher.start()
-        stop.set()
-        watcher.join(10)
-        assert not watcher.is_alive()
