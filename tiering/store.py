@@ -80,4 +80,5 @@ def _folder(path: Path) -> Path:
         raise RunNotFoundError(
             f"{path} is not a run: there is no such folder; check the name and the runs folder"
         )
-    return path
+    # A worker in another folder must find the same place.
+    return path.absolute()

@@ -37,8 +37,18 @@ def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
     yield run
     if run.closed or stop.is_set():
         return
+    told = False
     for _ in _changes(run, stop):
+        # Asked before the log is read: a writer that has closed the run in between is no news.
+        alone = run.path is not None and run.writer is None
         latest = run.refresh()
+        if alone and not latest.closed and not told:
+            told = True
+            _log.warning(
+                "%s is open, and nobody is writing it: if its writer has died, "
+                "'forebay runs close' ends it",
+                run.location,
+            )
         if len(latest.blocks) > len(run.blocks) or latest.closed:
             run = latest
             yield run

@@ -176,7 +176,7 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
     """
     if isinstance(location, Store):
         return _open(Objects(location), str(location).removeprefix("file://"))
-    path = Path(location)
+    path = Path(location).absolute()
     if not path.is_dir():
         raise RunNotFoundError(
             f"{path} is not a run: there is no such folder; check the name and the runs folder"

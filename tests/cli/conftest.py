@@ -1,8 +1,9 @@
 """The command line, called in this process, in a folder of its own."""
 
 import json
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,10 @@ type Forebay = Callable[..., Outcome]
 @pytest.fixture
 def forebay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Forebay:
+) -> Iterator[Forebay]:
     """Call the command line with the given words."""
     monkeypatch.chdir(tmp_path)
+    handlers = logging.getLogger().handlers[:]
 
     def call(*words: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["forebay", *(str(word) for word in words)])
@@ -55,7 +57,8 @@ def forebay(
         code = ended.value.code
         return Outcome(code if isinstance(code, int) else 0, printed.out, printed.err)
 
-    return call
+    yield call
+    logging.getLogger().handlers[:] = handlers
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,9 @@ from tests.engine.conftest import WriteRun
 
 from forebay.engine import Algorithm, Blockwise, Result, process
 from forebay.engine.errors import ResultDamagedError, ResultStorageError, UnitsFailedError
+from forebay.engine.ledger import Ledger
+from forebay.engine.results.folder import ResultFolder
+from forebay.engine.unit import Job
 
 
 def blurred(frames: xr.DataArray, *, sigma: float = 1.5) -> xr.DataArray:
@@ -150,6 +155,25 @@ def test_a_folder_of_another_job_is_not_written_into(write_run: WriteRun) -> Non
     description.write_text(description.read_text().replace(result.job.identity, "0" * 64))
     with pytest.raises(ResultDamagedError, match="is that of another job"):
         process(run, LISTED)
+
+
+def test_a_sweep_never_takes_what_a_running_call_has(tmp_path: Path) -> None:
+    """However calls come and go, each keeps its staging folder to its end, and none stays."""
+    folder = ResultFolder(tmp_path / "results" / "run" / "listed")
+    empty = cast("Ledger", SimpleNamespace(units=lambda job: []))
+    job = Job("id", "run", "listed", "1.0.0", Blockwise(), {})
+
+    def come_and_go(number: int) -> None:
+        for turn in range(40):
+            with folder.session() as staging:
+                (staging / "part").mkdir()
+                folder.sweep(empty, job)
+                (staging / "part" / "file").write_text(f"{number} {turn}")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(come_and_go, range(6)))
+    folder.sweep(empty, job)
+    assert list(folder.staging.iterdir()) == []
 
 
 def test_no_space_left_is_said_in_one_line(

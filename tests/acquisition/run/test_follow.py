@@ -1,5 +1,6 @@
 """A follower sees a run as it grows, whatever happens to its writer or to the notifications."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +108,34 @@ def test_a_follower_without_notifications_looks_itself(
         assert follower.wait_for(4)
         writer.close()
     assert follower.closed
+
+
+def test_a_follower_says_once_that_the_writer_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was left open is not waited for in silence, and one that is closed is no news."""
+    monkeypatch.setattr(following, "_RECHECK_SECONDS", 0.05)
+    told = threading.Event()
+    emit = caplog.handler.emit
+
+    def tell(record: logging.LogRecord) -> None:
+        emit(record)
+        told.set()
+
+    monkeypatch.setattr(caplog.handler, "emit", tell)
+    path = tmp_path / "run"
+    writer = RunWriter.create(path, GEOMETRY, frames_per_block=2)
+    with Follower(path) as follower:
+        assert follower.wait_for(0)
+        assert not told.is_set()
+        for counter in range(2):
+            writer.append(frame(counter))
+        writer.abandon()
+        assert follower.wait_for(2)
+        assert told.wait(10)
+        RunWriter.resume(path).close()
+    assert follower.closed
+    assert ["nobody is writing it" in record.message for record in caplog.records] == [True]
 
 
 def test_a_follower_can_be_stopped(tmp_path: Path) -> None:
