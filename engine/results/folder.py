@@ -82,7 +82,7 @@ class ResultFolder:
                 lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 # Before it was locked, somebody's sweep may have taken it for a dead one's.
-                if (folder / _LOCK).exists():
+                if os.fstat(lock).st_nlink:
                     return folder, lock
                 os.close(lock)
 
@@ -147,15 +147,19 @@ def _session_of(part: str) -> str:
 
 
 def _remove_session(folder: Path) -> bool:
-    """Remove the folder of a session that has ended; False if it has not."""
+    """Remove the folder of a session that has ended; False if it may not have."""
     try:
         # Made where it is missing: only who holds it may remove the folder.
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError:
+    except NotADirectoryError:
         _remove(folder)
         return True
+    except OSError:
+        return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(lock).st_nlink:
+            return False
         _remove(folder)
     except BlockingIOError:
         return False
