@@ -11,7 +11,7 @@ from blake3 import blake3
 from forebay.acquisition.errors import AcquisitionError, RunExistsError, StorageError
 
 _REMEDIES = {
-    errno.ENOSPC: "no space is left there; free some and go on",
+    errno.ENOSPC: "no space is left there; free some, end the run with 'forebay runs close', start another",
     errno.EDQUOT: "the quota is used up; raise it or free some space and go on",
     errno.EFBIG: "the file would be larger than is allowed there; raise the limit",
     errno.EROFS: "the file system is read-only; mount it for writing",

@@ -23,6 +23,7 @@ from forebay.engine.unit import Job, Unit
 
 _WAIT_SECONDS = 30.0
 """How long a writer waits for another one."""
+_RETRY_SECONDS = 0.01
 
 _METADATA = sa.MetaData()
 
@@ -289,9 +290,23 @@ def _running(unit: Unit, attempt: int) -> sa.ColumnElement[bool]:
 def _prepare(connection: Any, _: object) -> None:
     """Set a fresh connection up: durable commits, and writers that wait for each other."""
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch to a write-ahead log; SQLite itself does not wait here for who does it already."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -59,14 +59,14 @@ def test_an_empty_environment_runs_what_was_installed(
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         command = [str(word) for word in words]
-        clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        clean["VIRTUAL_ENV"] = str(environment)
+        ours = {"PYTHONPATH", "UV_PYTHON", "VIRTUAL_ENV"}
+        clean = {name: value for name, value in os.environ.items() if name not in ours}
         return subprocess.run(
             command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
         )
 
     run(uv, "venv", "--quiet", "--python", sys.executable, environment)
-    run(uv, "pip", "install", "--quiet", distribution)
+    run(uv, "pip", "install", "--quiet", "--python", environment / "bin" / "python", distribution)
     program = environment / "bin" / "forebay"
     assert run(program, "--version").stdout == f"forebay {forebay.__version__}\n"
     recorded = run(

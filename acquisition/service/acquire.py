@@ -76,6 +76,7 @@ def acquire(
     on_status
         Called in the caller's thread once the run is there and after commits; those that come
         while it runs are told of together.
+        If it raises, it is not called again, and the exception is raised when the run is closed.
     clock
         Source of times.
 
@@ -140,6 +141,7 @@ class _Service:
         self._hung = False
         self._source_failure: BaseException | None = None
         self._storage_failure: BaseException | None = None
+        self._listener_failure: Exception | None = None
         # Daemons, so that a source that never comes back does not keep the process.
         self._receiver = threading.Thread(target=self._receive, name="forebay-source", daemon=True)
         self._recorder = threading.Thread(target=self._record, name="forebay-run", daemon=True)
@@ -168,6 +170,8 @@ class _Service:
                 f"the source did not end within {self._patience:g} s of being stopped; "
                 f"{self._writer.path} is closed with the {self._writer.committed} frames that came"
             )
+        if self._listener_failure is not None:
+            raise self._listener_failure
         return self._report()
 
     def _receive(self) -> None:
@@ -226,7 +230,12 @@ class _Service:
     def _tell(self) -> None:
         if self._on_status and self._writer.committed > self._told:
             self._told = self._writer.committed
-            self._on_status(self._report())
+            try:
+                self._on_status(self._report())
+            except Exception as failure:  # noqa: BLE001 (raised again when the run is closed)
+                # Whoever listens has failed, not the recording: it goes on without.
+                self._listener_failure = failure
+                self._on_status = None
 
     def _end_source(self, reason: str) -> None:
         if self._ending is None:

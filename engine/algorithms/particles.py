@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated
 
 import xarray as xr
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from forebay.engine.algorithm import Blockwise
 from forebay.engine.declare import algorithm
@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("it must be odd, so that a pixel is in its middle")
+    return number
+
+
 @algorithm("find-particles", version="1.0.0", needs=Blockwise())
 def find_particles(
     frames: xr.DataArray,
     *,
-    diameter: Annotated[int, Field(ge=3)] = 11,
+    diameter: Annotated[int, Field(ge=3), AfterValidator(_odd)] = 11,
     minmass: Annotated[float, Field(ge=0)] = 0.0,
     invert: bool = False,
 ) -> "pd.DataFrame | dask.dataframe.DataFrame":

@@ -245,7 +245,7 @@ class Dispatcher:
             return
         self._failed += 1
         self._first_failure = self._first_failure or (unit, failed.error)
-        _log.warning("unit failed", extra=self._fields(unit, error=failed.error))
+        _log.info("unit failed", extra=self._fields(unit, error=failed.error))
         _log.debug("%s", failed.traceback)
         self._tell(UnitFailed(unit, failed.error, failed.traceback))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Run
+from forebay.acquisition.format.layout import LOG
 from forebay.engine.algorithm import Algorithm, WholeRun
 from forebay.engine.errors import ParameterError, RunNotClosedError
 from forebay.engine.execution.dispatcher import Dispatcher
@@ -103,9 +104,13 @@ def process(
         algorithm = REGISTRY.get(algorithm)
     bound = algorithm.bind(parameters)
     if isinstance(algorithm.needs, WholeRun) and not (run.closed or follow):
+        remedy = (
+            "is open though nobody writes it: end it first ('forebay runs close')"
+            if run.path is not None and run.writer is None
+            else "is still growing: wait until it is closed, or follow it (--follow)"
+        )
         raise RunNotClosedError(
-            f"{algorithm.label} needs the whole run and {run.location} is still growing: wait "
-            "until it is closed, or follow it (--follow)"
+            f"{algorithm.label} needs the whole run and {run.location} {remedy}"
         )
     if units_in_flight_per_worker < 1:
         raise ParameterError(
@@ -138,9 +143,17 @@ def process(
 
 
 def _results(run: Run, given: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of all results: as given, or beside the run."""
+    """Return the folder of all results: as given, or beside the run; never within a run."""
     if given is not None:
-        return Path(given).absolute()
-    if run.path is None:
+        results = Path(given).absolute()
+    elif run.path is not None:
+        results = run.path.absolute().parent / "results"
+    else:
         raise ParameterError(f"{run.location} is not on this machine: say where results go")
-    return run.path.absolute().parent / "results"
+    for folder in (results, *results.parents):
+        if os.path.isdir(folder / LOG):  # noqa: PTH112 (False where it may not be looked at)
+            raise ParameterError(
+                f"results cannot go to {results}, which is in the run {folder}: choose another "
+                "folder (--results)"
+            )
+    return results

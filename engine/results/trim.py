@@ -1,8 +1,9 @@
 """Keeping of an output what lies in the unit's core, and not in its halo."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -35,24 +36,39 @@ def trim(output: Output, unit: Unit) -> Output:
         seen: Extent = getattr(unit.seen, axis)
         if isinstance(output, xr.Dataset):
             output = _trim_arrays(output, axis, core, seen, unit)
-        elif core != seen:
-            output = _trim_rows(output, axis, core, unit)
+        elif axis == "t" or core != seen:
+            output = _trim_rows(output, axis, core, seen, unit)
     return output
 
 
-def _trim_rows(table: pd.DataFrame, axis: Axis, core: Extent, unit: Unit) -> pd.DataFrame:
+def _trim_rows(
+    table: pd.DataFrame, axis: Axis, core: Extent, seen: Extent, unit: Unit
+) -> pd.DataFrame:
     if axis not in table.columns:
         raise OutputError(
-            f"the table of {unit.job.algorithm} has no column {axis!r}, by which the rows of the "
-            "halo could be told from the others; add it"
+            f"the table of {unit.job.algorithm} has no column {axis!r}, which says where a row "
+            "belongs; add it, with the values of the frames' own coordinate"
         )
     if table[axis].isna().any():
         raise OutputError(
             f"the column {axis!r} of the table of {unit.job.algorithm} is empty in some rows, so "
             "that they cannot be placed; fill it, or leave those rows out"
         )
+    _check_seen(table[axis].to_numpy(), axis, seen, unit)
+    if core == seen:
+        return table
     inside = (table[axis] >= core.start - 0.5) & (table[axis] < core.stop - 0.5)
     return table[inside].reset_index(drop=True)
+
+
+def _check_seen(position: npt.NDArray[Any], axis: Axis, seen: Extent, unit: Unit) -> None:
+    """Refuse what is placed where the unit has not looked, as counting from 0 in each block is."""
+    outside = (position < seen.start - 0.5) | (position > seen.stop - 0.5)
+    if axis == "t" and outside.any():
+        raise OutputError(
+            f"{unit.job.algorithm} returned {axis} = {position[outside][0]:g} for the frames "
+            f"{seen.start} to {seen.stop - 1}: take {axis!r} from the frames' own coordinate"
+        )
 
 
 def _trim_arrays(
@@ -86,6 +102,7 @@ def _trim_arrays(
             f"the coordinate {axis!r} that {unit.job.algorithm} returned has the dtype "
             f"{position.dtype}; keep the place in the run, and give other coordinates other names"
         )
+    _check_seen(position.to_numpy(), axis, seen, unit)
     if core == seen:
         return arrays
     inside = (position >= core.start - 0.5) & (position < core.stop - 0.5)

@@ -199,6 +199,7 @@ def test_no_space_left_keeps_what_was_committed(tmp_path: Path) -> None:
     ("parameter", "words"),
     [
         ("diameter=wide", ["'diameter'", "'wide'", "integer"]),
+        ("diameter=10", ["'diameter'", "must be odd"]),
         ("diameter=1", ["'diameter'", "greater than or equal to 3"]),
         ("minmas=3", ["no parameter 'minmas'", "did you mean 'minmass'"]),
         ("diameter", ["NAME=VALUE"]),
@@ -246,6 +247,19 @@ def test_an_option_that_cannot_be_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_command_or_option_is_a_usage_error(forebay: Forebay) -> None:
-    assert forebay("aquire").code == ExitCode.USAGE
-    assert forebay("runs", "list", "--jsno").code == ExitCode.USAGE
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("aquire",), "aquire"),
+        (("runs", "list", "--jsno"), "--jsno"),
+        (("acquire", "simulated", "run", "--frames", "1.5"), "--frames"),
+        (("acquire", "simulated", "run", "--compression", "gzip"), "--compression"),
+    ],
+)
+def test_an_unknown_command_or_option_is_a_usage_error_in_one_line(
+    forebay: Forebay, words: tuple[str, ...], named: str
+) -> None:
+    outcome = forebay(*words)
+    assert outcome.code == ExitCode.USAGE
+    assert named in outcome.error
+    assert outcome.err.count("\n") == 1

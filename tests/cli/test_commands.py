@@ -1,6 +1,7 @@
 """What each command does and prints."""
 
 import json
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -102,7 +103,44 @@ def test_process_puts_results_where_it_is_told(
     assert outcome.code == 0, outcome.err
     assert Path(outcome.json[-1]["result"]).is_relative_to(tmp_path / "elsewhere")
     shown = forebay("runs", "show", water, "--results", "elsewhere", "--json").json[0]
-    assert [Path(each).name for each in shown["results"]] == [Path(outcome.json[-1]["result"]).name]
+    (listed,) = shown["results"]
+    assert Path(listed["path"]).name == Path(outcome.json[-1]["result"]).name
+    assert (listed["frames"], listed["failed_units"]) == (8, [])
+
+
+def test_runs_show_tells_results_of_runs_of_the_same_name_apart(forebay: Forebay) -> None:
+    for day in ("one", "two"):
+        forebay("acquire", "simulated:shape=32x32", f"{day}/cell", "--frames", 4)
+    forebay("process", "one/cell", "find-particles", "--cluster", "none", "--results", "all")
+    one, two = (
+        forebay("runs", "show", f"{day}/cell", "--results", "all", "--json").json[0]["results"]
+        for day in ("one", "two")
+    )
+    assert len(one) == 1
+    assert two == []
+
+
+def test_results_never_go_into_a_run(forebay: Forebay, water: str, tmp_path: Path) -> None:
+    outcome = forebay("process", water, "find-particles", "--cluster", "none", "--results", water)
+    assert outcome.code == ExitCode.USAGE
+    assert f"in the run {tmp_path / water}" in outcome.error
+    assert forebay("runs", "verify", water).code == 0
+    assert not (tmp_path / water / "ledger.sqlite").exists()
+
+
+def test_runs_list_passes_over_what_may_not_be_looked_into(
+    forebay: Forebay, water: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").mkdir()
+    scandir = os.scandir
+
+    def guarded(path: Path) -> object:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert [each["name"] for each in forebay("runs", "list", "--json").json] == [water]
 
 
 def test_runs_show_tells_what_a_run_holds(forebay: Forebay, water: str, tmp_path: Path) -> None:

@@ -105,3 +105,19 @@ def test_a_job_that_follows_can_be_stopped_while_it_waits(tmp_path: Path) -> Non
     _, err = job.communicate(timeout=SECONDS)
     assert job.returncode == ExitCode.INTERRUPTED, err
     assert "Traceback" not in err
+
+
+def test_a_recording_goes_on_when_nobody_listens_any_more(tmp_path: Path) -> None:
+    process = start(
+        tmp_path, "acquire", "simulated:shape=32x32", "unheard", "--rate", 100, "--frames", 120,
+        "--frames-per-block", 4, "--json",
+    )  # fmt: skip
+    lines(process.stdout).readline()
+    lines(process.stdout).close()
+    err = lines(process.stderr).read()
+    assert process.wait(SECONDS) == ExitCode.STORAGE, err
+    assert "Traceback" not in err
+    assert "stdout takes no more" in err
+    run = open_run(tmp_path / "unheard")
+    assert run.closed
+    assert run.history.frames + sum(each.count for each in run.dropped) == 120

@@ -144,7 +144,7 @@ def test_a_whole_run_that_is_followed_waits_for_the_end(tmp_path: Path) -> None:
 def test_a_whole_run_that_grows_is_refused_in_batch(write_run: WriteRun) -> None:
     """The message says how to wait for it."""
     algorithm = Algorithm("total", "1.0.0", lambda frames: frames.sum("t"), WholeRun())
-    with pytest.raises(RunNotClosedError, match=r"or follow it \(--follow\)"):
+    with pytest.raises(RunNotClosedError, match="end it first \\('forebay runs close'\\)"):
         process(write_run(close=False), algorithm)
 
 

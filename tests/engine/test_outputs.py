@@ -180,6 +180,17 @@ def mixed(frames: xr.DataArray) -> xr.Dataset:
         (lambda frames: pd.Series([1]), None, "returned a Series"),
         (lambda frames: frames.astype(object), None, "'frames' with the dtype object"),
         (without_t, Blockwise(halo_frames=1), "has no column 't'"),
+        (without_t, None, "has no column 't'"),
+        (
+            lambda f: pd.DataFrame({"t": range(f.sizes["t"])}),
+            None,
+            "returned t = 0 for the frames 4 to 7: take 't' from the frames' own coordinate",
+        ),
+        (
+            lambda f: f.assign_coords(t=range(f.sizes["t"])),
+            None,
+            "returned t = 0 for the frames 4 to 7",
+        ),
         (partly_placed, Blockwise(halo_frames=1), "the column 't' .* is empty in some rows"),
         (lambda f: f.mean("t"), Blockwise(halo_frames=1), "have no axis 't', so that the halo"),
         (shortened, Blockwise(halo_frames=1), "has 4 values for 5 and no coordinate"),

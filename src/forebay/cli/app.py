@@ -10,7 +10,15 @@ from typer.core import TyperGroup
 from forebay.cli.commands import acquire, algorithms, config, demo, process, runs
 from forebay.cli.logs import log_to_stderr
 from forebay.cli.session import Session
-from forebay.errors import ForebayError
+from forebay.errors import ExitCode, ForebayError
+
+# What typer raises for words that it does not understand has no public name of its own.
+UsageError: Any = typer.BadParameter.__base__
+
+
+def _tell(message: str) -> None:
+    line = " ".join(message.split())
+    sys.stderr.write(f"forebay: error: {line}\n")
 
 
 class _Commands(TyperGroup):
@@ -20,9 +28,11 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ForebayError as error:
-            line = " ".join(str(error).split())
-            sys.stderr.write(f"forebay: error: {line}\n")
+            _tell(str(error))
             raise typer.Exit(error.exit_code) from error
+        except UsageError as error:
+            _tell(f"{error.format_message().rstrip('.')}; see 'forebay --help'")
+            raise typer.Exit(ExitCode.USAGE) from error
 
 
 app = typer.Typer(

@@ -3,8 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forebay.cli.errors import FolderError
+
+if TYPE_CHECKING:
+    from forebay.acquisition import Run
+    from forebay.engine import Result
 
 _RUN_MARK = "_forebay"
 _DEPTH = 8
@@ -32,14 +37,25 @@ def find_runs(folder: Path, *, depth: int = _DEPTH) -> Iterator[Path]:
         ) from error
     for name in names:
         path = folder / name
-        if (path / _RUN_MARK).is_dir():
-            yield path
-        elif depth > 1 and os.access(path, os.R_OK | os.X_OK):
-            yield from find_runs(path, depth=depth - 1)
+        try:
+            if (path / _RUN_MARK).is_dir():
+                yield path
+            elif depth > 1:
+                yield from find_runs(path, depth=depth - 1)
+        except OSError:
+            # What this user may not look into holds no run of theirs.
+            continue
 
 
-def find_results(results: Path, run_name: str) -> Iterator[Path]:
-    """Yield the folders of a run's results."""
-    folder = results / run_name
-    if folder.is_dir():
-        yield from sorted(each.parent for each in folder.glob("*/result.json"))
+def find_results(results: Path, run: "Run") -> "Iterator[Result]":
+    """Yield what is published of a run, not of another one of that name."""
+    from forebay import open_result
+    from forebay.engine.errors import ResultNotFoundError
+
+    for description in sorted((results / run.name).glob("*/result.json")):
+        try:
+            result = open_result(description.parent)
+        except ResultNotFoundError:
+            continue
+        if result.job.run_id == run.run_id:
+            yield result

@@ -15,6 +15,12 @@ class FolderError(ForebayError, OSError):
     exit_code = ExitCode.INPUT
 
 
+class OutputClosedError(ForebayError, OSError):
+    """Nobody takes what is printed any more."""
+
+    exit_code = ExitCode.STORAGE
+
+
 class VerificationError(ForebayError):
     """A run is not as it was committed."""
 

@@ -3,10 +3,15 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from forebay.cli.errors import OutputClosedError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,8 +21,23 @@ _WIDTH_OF_A_FILE = 240
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON object on a line of its own."""
-    typer.echo(json.dumps(content, default=_plain))
+    """Print one JSON object on a line of its own, at once."""
+    with writing_output():
+        typer.echo(json.dumps(content, default=_plain))
+
+
+@contextmanager
+def writing_output() -> Iterator[None]:
+    """Turn a stdout that takes no more into an `OutputClosedError`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still held back would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise OutputClosedError(
+            f"stdout takes no more: {error.strerror}; what was asked is done as far as it got"
+        ) from error
 
 
 def _plain(value: Any) -> Any:
@@ -51,7 +71,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    _console().print(table)
+    with writing_output():
+        _console().print(table)
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
@@ -64,7 +85,8 @@ def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, Text(str(value)))
-    _console().print(table)
+    with writing_output():
+        _console().print(table)
 
 
 def progress(unit: str) -> "Progress":

@@ -72,21 +72,27 @@ def acquire(
     ):
         task = bars.add_task(target.name, total=frames, note="")
 
+        begun = False
+
         def show(status: "AcquisitionStatus") -> None:
+            nonlocal begun
+            begun = True
             if as_json:
                 print_json({"event": "committed", **_described(status)})
             bars.update(task, completed=status.committed, note=_note(status))
 
-        status = record(
-            opened,
-            target,
-            frames_per_block=frames_per_block or settings.frames_for(opened.geometry),
-            compression=compression or settings.compression,
-            buffer_bytes=settings.buffer_bytes,
-            stop=stop,
-            on_status=show,
-        )
-        truth = _save_truth(opened, target)
+        try:
+            status = record(
+                opened,
+                target,
+                frames_per_block=frames_per_block or settings.frames_for(opened.geometry),
+                compression=compression or settings.compression,
+                buffer_bytes=settings.buffer_bytes,
+                stop=stop,
+                on_status=show,
+            )
+        finally:
+            truth = _save_truth(opened, target) if begun else None
     if as_json:
         print_json({"event": "closed", **_described(status), "truth": truth})
     else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from forebay.cli.demonstration.summary import Summary
 
 FRAMES = Path("examples/data/bulk_water")
-PARTICLES: dict[str, Any] = {"diameter": 11, "minmass": 300, "invert": True}
+PARTICLES: dict[str, Any] = {"diameter": 11, "minmass": 150, "invert": True}
 _BEGIN_SECONDS = 60.0
 
 
@@ -53,7 +53,11 @@ def demo(
             context, recorded, folder, name, rate=rate, frames=frames, stop=stop, bars=bars
         )
     if summary is None:
-        typer.echo(f"stopped; what was recorded until then is in {folder / 'runs'}", err=True)
+        run = folder / "runs" / name
+        recorded_until = (
+            f"what was recorded is in {run}" if run.is_dir() else "nothing was recorded"
+        )
+        typer.echo(f"stopped; {recorded_until}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED)
     if as_json:
         print_json(summary)
@@ -103,6 +107,8 @@ def _demonstrate(
     runs = folder / "runs"
     _step("starting the local Dask cluster")
     with cluster_client(call, "local") as client:
+        if stop.is_set():
+            return None
         slots = sum(client.nthreads().values())
         _step(f"recording {frames} frames at {rate:g} frames/s, finding particles in each block")
         recording_bar = bars.add_task("recorded", total=frames, note="")
@@ -139,6 +145,8 @@ def _demonstrate(
                     **PARTICLES,
                 )
                 recording.finish()
+            if stop.is_set():
+                return None
             _step("the run is closed; its background and power spectrum, in batch")
             batch = JobProgress(bars, "background-spectrum")
             run = run.refresh()
@@ -152,6 +160,8 @@ def _demonstrate(
             )
         except JobInterruptedError:
             return None
+    if stop.is_set():
+        return None
     _step("drawing")
     picture = folder / f"{name}.png"
     draw_picture(picture, run, particles, spectrum)

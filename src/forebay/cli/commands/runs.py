@@ -1,20 +1,20 @@
 """``forebay runs``: look at runs, check them, end what was left open."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forebay.cli.catalogue import find_results, find_runs
 from forebay.cli.commands.completion import complete_runs
-from forebay.cli.errors import VerificationError
+from forebay.cli.errors import OptionError, VerificationError
 from forebay.cli.output import print_facts, print_json, print_table, progress, seconds, size
 from forebay.cli.session import JsonOption, ResultsOption, RunsOption, session
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from forebay.acquisition import Run
+    from forebay.engine import Result
 
 app = typer.Typer(help="Look at runs, check them, and end what was left open.")
 
@@ -75,12 +75,12 @@ def show(
     opened = open_run(call.location(run, runs))
     described = _description(opened)
     folder = call.results(results) or (opened.path and opened.path.absolute().parent / "results")
-    published = [str(each) for each in find_results(folder, opened.name)] if folder else []
+    published = [_published(each) for each in find_results(folder, opened)] if folder else []
     if as_json:
         print_json({**described, "results": published})
         return
     facts = [(name.replace("_", " "), _shown(name, value)) for name, value in described.items()]
-    facts += [("result", each) for each in published]
+    facts += [("result", _result_line(each, opened.history.frames)) for each in published]
     print_facts(f"run {opened.name}", [(name, value) for name, value in facts if value != ""])
 
 
@@ -102,7 +102,16 @@ def verify(
         task = bars.add_task(f"verifying {opened.name}", total=len(opened.blocks), note="")
         found = opened.verify(on_block=lambda _: bars.advance(task))
     if as_json:
-        print_json(found)
+        print_json(
+            {
+                "run": opened.location,
+                "ok": found.ok,
+                "closed": opened.closed,
+                "blocks": found.blocks,
+                "bytes": found.bytes,
+                "problems": found.problems,
+            }
+        )
     else:
         for problem in found.problems:
             typer.echo(problem.what)
@@ -132,9 +141,30 @@ def close(
     from forebay import RunWriter
 
     location = session(context).location(run, runs)
-    writer = RunWriter.resume(Path(location))
+    if isinstance(location, str):
+        raise OptionError(f"{location} cannot be closed from here: only a run in a folder can be")
+    writer = RunWriter.resume(location)
     writer.close(reason="closed by the operator; its writer was gone")
     typer.echo(f"{writer.path} is closed with {writer.committed} frames")
+
+
+def _published(result: "Result") -> dict[str, Any]:
+    return {
+        "path": str(result.path),
+        "algorithm": result.job.algorithm,
+        "version": result.job.version,
+        "parameters": result.job.parameters,
+        "frames": result.frames,
+        "failed_units": [
+            {"start": unit.start, "stop": unit.stop, "error": unit.error} for unit in result.failed
+        ],
+    }
+
+
+def _result_line(published: dict[str, Any], frames: int) -> str:
+    failed = published["failed_units"]
+    line = f"{published['path']}: {published['frames']} of {frames} frames"
+    return f"{line}, {len(failed)} failed, first: {failed[0]['error']}" if failed else line
 
 
 def _state(run: "Run") -> str:

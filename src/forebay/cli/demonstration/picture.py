@@ -70,14 +70,19 @@ def _show(axes: "Axes", image: xr.DataArray, title: str, **options: Any) -> None
 
 
 def _draw_frame(axes: "Axes", run: Run, particles: Result) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Circle
+
     frame = _first_image(run.frames.isel(t=-1)).compute()
     table = particles.table()
     found = table[table["t"] == int(frame["t"])]
-    _show(axes, frame, f"frame {int(frame['frame_id'])}: {len(found)} particles", cmap="gray")
-    diameter = float(particles.job.parameters["diameter"])
-    axes.scatter(
-        found["x"], found["y"], s=diameter**2, facecolors="none", edgecolors=_ACCENT, linewidths=1
+    chosen = particles.job.parameters
+    title = (
+        f"frame {int(frame['frame_id'])}: {len(found)} particles of mass > {chosen['minmass']:g}"
     )
+    _show(axes, frame, title, cmap="gray")
+    circles = [Circle((x, y), chosen["diameter"] / 2) for x, y in found[["x", "y"]].to_numpy()]
+    axes.add_collection(PatchCollection(circles, facecolor="none", edgecolor=_ACCENT, linewidth=1))
 
 
 def _elapsed(run: Run) -> Any:
@@ -112,7 +117,7 @@ def _draw_spectrum(image: "Axes", line: "Axes", power: xr.DataArray) -> None:
 
     _show(
         image,
-        power.copy(data=np.log10(power.to_numpy())),
+        power.copy(data=np.log10(np.maximum(power.to_numpy(), np.finfo("float32").tiny))),
         "mean power spectrum (log)",
         cmap="magma",
     )
