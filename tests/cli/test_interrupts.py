@@ -15,6 +15,16 @@ from forebay import ExitCode, open_run
 
 SECONDS = 60
 
+STUCK = """
+import threading, forebay
+
+@forebay.algorithm("stuck", version="1.0.0")
+def stuck(frames):
+    print("stuck now", flush=True)
+    threading.Event().wait(300)
+    return frames
+"""
+
 
 def start(folder: Path, *words: object) -> subprocess.Popen[str]:
     """Start the command line as a shell does, in a process group of its own."""
@@ -121,3 +131,20 @@ def test_a_recording_goes_on_when_nobody_listens_any_more(tmp_path: Path) -> Non
     run = open_run(tmp_path / "unheard")
     assert run.closed
     assert run.history.frames + sum(each.count for each in run.dropped) == 120
+
+
+def test_the_third_signal_ends_what_hangs(tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text(STUCK)
+    (tmp_path / "forebay.toml").write_text('engine.algorithm_modules = ["stuck.py"]\n')
+    record = start(tmp_path, "acquire", "simulated:shape=16x16", "run", "--frames", 2)
+    record.communicate(timeout=SECONDS)
+    job = start(tmp_path, "process", "run", "stuck", "--cluster", "none")
+    assert "stuck now" in lines(job.stdout).readline()
+    os.killpg(job.pid, signal.SIGINT)
+    assert any("stopping" in line for line in lines(job.stderr))
+    os.killpg(job.pid, signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        job.wait(2)
+    os.killpg(job.pid, signal.SIGINT)
+    job.communicate(timeout=SECONDS)
+    assert job.returncode == ExitCode.INTERRUPTED
