@@ -82,7 +82,8 @@ def _draw_frame(axes: "Axes", run: Run, particles: Result) -> None:
     )
     _show(axes, frame, title, cmap="gray")
     circles = [Circle((x, y), chosen["diameter"] / 2) for x, y in found[["x", "y"]].to_numpy()]
-    axes.add_collection(PatchCollection(circles, facecolor="none", edgecolor=_ACCENT, linewidth=1))
+    marks = PatchCollection(circles, facecolor="none", edgecolor=_ACCENT, linewidth=1)
+    axes.add_collection(marks, autolim=False)
 
 
 def _elapsed(run: Run) -> Any:
@@ -93,7 +94,7 @@ def _elapsed(run: Run) -> Any:
 def _draw_counts(axes: "Axes", run: Run, particles: Result) -> None:
     axes.plot(_elapsed(run), particles_per_frame(particles, run.history.frames), color=_LINE, lw=1)
     axes.set(xlabel="time (s)", ylabel="particles", title="particles in each frame")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
 
 
 def _draw_latency(axes: "Axes", run: Run, particles: Result) -> None:
@@ -104,7 +105,7 @@ def _draw_latency(axes: "Axes", run: Run, particles: Result) -> None:
     axes.set(
         xlabel="time (s)", ylabel="latency (s)", title="from a block's last frame to its result"
     )
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     axes.legend(frameon=False)
 
 
