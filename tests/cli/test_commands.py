@@ -128,6 +128,15 @@ def test_results_never_go_into_a_run(forebay: Forebay, water: str, tmp_path: Pat
     assert not (tmp_path / water / "ledger.sqlite").exists()
 
 
+def test_a_run_does_not_take_the_place_of_the_results(forebay: Forebay, tmp_path: Path) -> None:
+    words = ("acquire", "simulated:shape=16x16", "results", "--frames", 2)
+    outcome = forebay(*words)
+    assert outcome.code == ExitCode.USAGE
+    assert "results is where the results of the runs beside it go" in outcome.error
+    (tmp_path / "forebay.toml").write_text('results = "elsewhere"\n')
+    assert forebay(*words).code == 0
+
+
 def test_runs_list_passes_over_what_may_not_be_looked_into(
     forebay: Forebay, water: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

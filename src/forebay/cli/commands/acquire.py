@@ -63,6 +63,11 @@ def acquire(
 
     call = session(context)
     target = call.target(run, runs)
+    if target.name == "results" and call.results(None) is None:
+        raise OptionError(
+            f"{target} is where the results of the runs beside it go: give the run another name, "
+            "or set 'results'"
+        )
     settings = call.settings.acquisition
     known = _metadata(pixel_size, exposure, rate, instrument or [])
     with (
