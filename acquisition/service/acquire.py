@@ -152,7 +152,7 @@ class _Service:
             self._receiver.start()
             self._wait()
         except BaseException as error:
-            # Ctrl-C, or a failing `on_status`; what has come is still committed.  A second Ctrl-C
+            # Ctrl-C: what has come is still committed.  A second Ctrl-C
             # leaves at once, and the run is as after a kill if the recorder does not get through.
             self._on_status = None
             self._end_source(f"interrupted: {type(error).__name__}")

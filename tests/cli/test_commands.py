@@ -120,6 +120,18 @@ def test_runs_show_tells_results_of_runs_of_the_same_name_apart(forebay: Forebay
     assert two == []
 
 
+def test_runs_show_survives_a_result_that_lost_its_ledger(
+    forebay: Forebay, water: str, tmp_path: Path
+) -> None:
+    forebay("process", water, "find-particles", "--cluster", "none")
+    for file in (tmp_path / "results").glob("ledger.sqlite*"):
+        file.unlink()
+    shown = forebay("runs", "show", water, "--json")
+    assert shown.code == 0, shown.err
+    assert "lost its ledger" in shown.json[0]["results"][0]["error"]
+    assert "lost its ledger" in forebay("runs", "show", water).out
+
+
 def test_results_never_go_into_a_run(forebay: Forebay, water: str, tmp_path: Path) -> None:
     outcome = forebay("process", water, "find-particles", "--cluster", "none", "--results", water)
     assert outcome.code == ExitCode.USAGE

@@ -1,5 +1,6 @@
 """Which runs lie in a folder, and what is published of a run."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,6 @@ from forebay.cli.errors import FolderError
 
 if TYPE_CHECKING:
     from forebay.acquisition import Run
-    from forebay.engine import Result
 
 _RUN_MARK = "_forebay"
 _DEPTH = 8
@@ -47,15 +47,12 @@ def find_runs(folder: Path, *, depth: int = _DEPTH) -> Iterator[Path]:
             continue
 
 
-def find_results(results: Path, run: "Run") -> "Iterator[Result]":
-    """Yield what is published of a run, not of another one of that name."""
-    from forebay import open_result
-    from forebay.engine.errors import ResultNotFoundError
-
+def find_results(results: Path, run: "Run") -> Iterator[Path]:
+    """Yield the folders of a run's results, and not of another run's of that name."""
     for description in sorted((results / run.name).glob("*/result.json")):
         try:
-            result = open_result(description.parent)
-        except ResultNotFoundError:
+            job = json.loads(description.read_bytes())
+        except (OSError, ValueError):
             continue
-        if result.job.run_id == run.run_id:
-            yield result
+        if isinstance(job, dict) and job.get("run_id") == run.run_id:
+            yield description.parent

@@ -1,6 +1,7 @@
 """``forebay runs``: look at runs, check them, end what was left open."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,6 @@ from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from forebay.acquisition import Run
-    from forebay.engine import Result
 
 app = typer.Typer(help="Look at runs, check them, and end what was left open.")
 
@@ -148,7 +148,14 @@ def close(
     typer.echo(f"{writer.path} is closed with {writer.committed} frames")
 
 
-def _published(result: "Result") -> dict[str, Any]:
+def _published(folder: Path) -> dict[str, Any]:
+    """Return what is published in a folder; a result that cannot be read hides nothing else."""
+    from forebay import open_result
+
+    try:
+        result = open_result(folder)
+    except ForebayError as error:
+        return {"path": str(folder), "error": " ".join(str(error).split())}
     return {
         "path": str(result.path),
         "algorithm": result.job.algorithm,
@@ -162,6 +169,8 @@ def _published(result: "Result") -> dict[str, Any]:
 
 
 def _result_line(published: dict[str, Any], frames: int) -> str:
+    if "error" in published:
+        return f"{published['path']}: {published['error']}"
     failed = published["failed_units"]
     line = f"{published['path']}: {published['frames']} of {frames} frames"
     return f"{line}, {len(failed)} failed, first: {failed[0]['error']}" if failed else line
