@@ -1,21 +1,15 @@
 """Ctrl-C and SIGTERM, as an event that ends the work in order."""
 
-import itertools
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from forebay.errors import ExitCode
-
 
 @contextmanager
 def stop_on_signals(what_follows: str) -> Iterator[threading.Event]:
-    """Set an event at the first SIGINT or SIGTERM, and raise `KeyboardInterrupt` at the second.
-
-    The third ends the process on the spot, whatever hangs: a kill loses nothing that is committed.
+    """Set an event at the first SIGINT or SIGTERM, and raise `KeyboardInterrupt` at each later one.
 
     Parameters
     ----------
@@ -23,11 +17,8 @@ def stop_on_signals(what_follows: str) -> Iterator[threading.Event]:
         What is done between the first signal and the end, for the user.
     """
     stop = threading.Event()
-    signals = itertools.count(1)
 
     def handle(*_: object) -> None:
-        if next(signals) > 2:
-            os._exit(ExitCode.INTERRUPTED)
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
