@@ -6,7 +6,8 @@ from forebay.acquisition.run.follow import follow
 from forebay.acquisition.run.reader import Run, open_run
 from forebay.acquisition.run.verify import Problem, Verification, verify_run
 from forebay.acquisition.run.writer import RunWriter
-from forebay.acquisition.service.acquire import AcquisitionStatus, acquire
+from forebay.acquisition.service.acquire import acquire
+from forebay.acquisition.service.status import AcquisitionStatus
 
 __all__ = [
     "AcquisitionStatus",

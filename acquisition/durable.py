@@ -8,7 +8,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from forebay.acquisition.errors import AcquisitionError, RunExistsError, StorageError
+from forebay.acquisition.errors import (
+    AcquisitionError,
+    NoSpaceError,
+    RunExistsError,
+    StorageError,
+)
 
 _REMEDIES = {
     errno.ENOSPC: "no space is left there; free some, end the run with 'forebay runs close', start another",
@@ -19,6 +24,8 @@ _REMEDIES = {
     errno.EPERM: "the operation is not permitted; a run needs a file system with hard links",
     errno.EIO: "the device reported an I/O error; check it before going on",
 }
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+"""What the system says where there is no room."""
 
 
 @contextlib.contextmanager
@@ -31,7 +38,8 @@ def storage_errors(what: str) -> Iterator[None]:
             raise
         cause = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, f"the system says: {cause}")
-        raise StorageError(f"cannot write {what}: {remedy}") from error
+        kind = NoSpaceError if error.errno in NO_SPACE else StorageError
+        raise kind(f"cannot write {what}: {remedy}") from error
 
 
 def flush_file(path: Path) -> None:
@@ -128,16 +136,28 @@ class AppendLog:
 
         Where the system refuses, the line is taken back: what a failed flush has left behind
         may be read now and be gone after a power cut, so nobody shall build on it.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written: then nothing has changed, and where the error tells of no
+            space it can be tried again.  Or if it cannot be flushed: then what the system says of
+            the file cannot be believed any more, and the error always tells of the device.
         """
         descriptor = self._file.fileno()
         length = os.fstat(descriptor).st_size
         try:
             _write_all(descriptor, memoryview(line))
-            os.fdatasync(descriptor)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, length)
             raise
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, length)
+            raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
 
     @property
     def closed(self) -> bool:

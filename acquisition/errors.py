@@ -53,3 +53,17 @@ class StorageError(AcquisitionError, OSError):
     """The storage refused to keep what it was given."""
 
     exit_code = ExitCode.STORAGE
+
+
+class NoSpaceError(StorageError):
+    """There is no room on the storage; once some is made, the same can be tried again."""
+
+
+class RunTakenOverError(StorageError):
+    """Another writer has taken the run over; what this one still had is not committed."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class ControlError(AcquisitionError, ConnectionError):
+    """A running acquisition cannot be reached, or does not do what it was asked."""

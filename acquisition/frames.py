@@ -1,5 +1,6 @@
 """What a camera delivers: frames, their geometry, and the protocol of a source."""
 
+import math
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,21 @@ class FrameFlag(IntFlag):
     """At least one pixel is at the sensor's upper limit."""
     INCOMPLETE = 2
     """The source lost a part of the frame's pixels."""
+    PARTNER_MISSING = 4
+    """One of several synchronised cameras did not deliver its part."""
+    CLOCK_JUMPED = 8
+    """The camera's clock jumped between the frame before and this one."""
+    REDUCED = 16
+    """A reduction that is declared for times of overload was applied."""
+    OVERLOAD_STEP_1 = 1 << 16
+    """The first of the declared overload reductions was applied; so on for the others."""
+    OVERLOAD_STEP_2 = 1 << 17
+    OVERLOAD_STEP_3 = 1 << 18
+    OVERLOAD_STEP_4 = 1 << 19
+    OVERLOAD_STEP_5 = 1 << 20
+    OVERLOAD_STEP_6 = 1 << 21
+    OVERLOAD_STEP_7 = 1 << 22
+    OVERLOAD_STEP_8 = 1 << 23
 
 
 NO_FLAGS = FrameFlag(0)
@@ -39,7 +55,7 @@ class Geometry:
     @property
     def frame_bytes(self) -> int:
         """Bytes in one frame."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

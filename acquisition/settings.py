@@ -1,9 +1,24 @@
 """How frames are recorded, as it stands in the configuration."""
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, field_validator
+import math
+from typing import Self
+
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.frames import Geometry
+from forebay.acquisition.ring.ring import slots_in
+from forebay.acquisition.service.flow import OverloadPolicy
 
 
 class AcquisitionSettings(BaseModel):
@@ -21,8 +36,42 @@ class AcquisitionSettings(BaseModel):
     )
     compression: CompressionName = Field(default="none", description="How the frames are packed.")
     buffer_bytes: ByteSize = Field(
-        default=ByteSize(256 * 2**20),
-        description="Size of the buffer for frames that wait to be recorded.",
+        default=ByteSize(512 * 2**20),
+        description="Most memory for frames that wait to be recorded; as much as the blocks in "
+        "flight and one more need is taken in any case.",
+    )
+    buffer_seconds: PositiveFloat | None = Field(
+        default=None,
+        description="Time that the buffer bridges at the camera's frame rate, if it is known and "
+        "buffer_bytes suffice for it.",
+    )
+    blocks_in_flight: int = Field(
+        default=3,
+        ge=2,
+        le=64,
+        description="Blocks that are written at a time, the one that is being filled included.",
+    )
+    direct_io: bool = Field(
+        default=True,
+        description="Whether frames of 512 KiB and more are written past the page cache.",
+    )
+    show_seconds: NonNegativeFloat = Field(
+        default=1.0,
+        description="Most time until readers that know only Zarr see what is committed.",
+    )
+    overload: OverloadPolicy | None = Field(
+        default=None,
+        description="What to do when frames come faster than they can be recorded; 'block' for "
+        "sources that can wait and 'drop-newest' for others if not given.",
+    )
+    high_watermark: float = Field(
+        default=0.8, gt=0, le=1, description="Fill of the buffer at which overload begins."
+    )
+    low_watermark: float = Field(
+        default=0.5, gt=0, le=1, description="Fill of the buffer at which overload ends."
+    )
+    keep_every: int = Field(
+        default=2, ge=2, description="With overload = 'decimate': which frames are kept."
     )
 
     @field_validator("block_bytes", "buffer_bytes")
@@ -31,6 +80,15 @@ class AcquisitionSettings(BaseModel):
         if size <= 0:
             raise ValueError("it needs more than 0 bytes")
         return size
+
+    @model_validator(mode="after")
+    def _marks_in_order(self) -> Self:
+        if self.low_watermark > self.high_watermark:
+            raise ValueError(
+                f"low_watermark is {self.low_watermark:g} and above high_watermark, "
+                f"{self.high_watermark:g}: give a lower one"
+            )
+        return self
 
     def frames_for(self, geometry: Geometry) -> int:
         """Return the number of frames in a block.
@@ -52,3 +110,27 @@ class AcquisitionSettings(BaseModel):
         if self.frames_per_block is not None:
             return self.frames_per_block
         return max(1, round(self.block_bytes / geometry.frame_bytes))
+
+    def slots_for(self, geometry: Geometry, *, frame_rate: float | None) -> int:
+        """Return the number of frames that the buffer holds.
+
+        Parameters
+        ----------
+        geometry
+            Layout of the frames.
+        frame_rate
+            Frames per second, where that is known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> camera = Geometry(("y", "x"), (2048, 2048), np.dtype("uint16"))
+        >>> AcquisitionSettings().slots_for(camera, frame_rate=50)
+        64
+        >>> AcquisitionSettings(buffer_seconds=0.8).slots_for(camera, frame_rate=50)
+        40
+        """
+        slots = slots_in(geometry, capacity_bytes=self.buffer_bytes)
+        if self.buffer_seconds is not None and frame_rate is not None:
+            slots = min(slots, math.ceil(self.buffer_seconds * frame_rate))
+        return max(slots, (self.blocks_in_flight + 1) * self.frames_for(geometry))

@@ -2,7 +2,8 @@
 
 Each takes a `xarray.DataArray` first and keeps its dimensions, coordinates, name and attributes.
 On Dask-backed frames nothing is computed before the result is asked for. Work is done in float32,
-or in float64 where the frames are float64. Whatever cannot be done raises `OperationError`.
+or in float64 where the frames are float64; what makes frames smaller gives integers for integers
+and says by how much they can be off. Whatever cannot be done raises `OperationError`.
 """
 
 from forebay.ops.correction.background import background, subtract_background
@@ -12,19 +13,37 @@ from forebay.ops.filters.fourier import fourier_bandpass
 from forebay.ops.filters.gaussian import bandpass
 from forebay.ops.particles.finding import find_particles
 from forebay.ops.particles.matching import Matches, match_points
+from forebay.ops.reduction.activity import mean_change, pixel_variance
+from forebay.ops.reduction.binning import bin_pixels
+from forebay.ops.reduction.bits import drop_low_bits
+from forebay.ops.reduction.companding import Companding, compand, expand
+from forebay.ops.reduction.integers import to_integers
+from forebay.ops.reduction.region import crop, mask_outside
+from forebay.ops.reduction.sparse import sparsify
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
 
 __all__ = [
+    "Companding",
     "Matches",
     "OperationError",
     "background",
     "bandpass",
+    "bin_pixels",
+    "compand",
+    "crop",
+    "drop_low_bits",
+    "expand",
     "find_particles",
     "flat_field",
     "fourier_bandpass",
+    "mask_outside",
     "match_points",
+    "mean_change",
+    "pixel_variance",
     "power_spectrum",
     "radial_average",
+    "sparsify",
     "subtract_background",
+    "to_integers",
 ]

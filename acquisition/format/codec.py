@@ -59,7 +59,7 @@ class Compression:
         little = np.ascontiguousarray(frame, dtype=frame.dtype.newbyteorder("<"))
         if self.name == "none":
             return memoryview(little.reshape(-1).view(np.uint8))
-        return memoryview(self._codec(frame.dtype).encode(little))
+        return memoryview(self._codec(frame.dtype).encode(little)).cast("B")
 
     def unpack(self, stored: memoryview, out: npt.NDArray[Any]) -> None:
         """Fill `out`, a frame, from its stored bytes.

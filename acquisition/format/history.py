@@ -11,6 +11,7 @@ from forebay.acquisition.format.record import (
     Closed,
     Created,
     Dropped,
+    Noted,
     Opened,
     Record,
     Started,
@@ -34,6 +35,8 @@ class History:
     """The camera's counter at the first frame that was taken or dropped."""
     blocks: list[Block] = field(default_factory=list)
     """The committed blocks."""
+    notes: list[Noted] = field(default_factory=list)
+    """What happened and what was said, in order."""
     closed: Closed | None = None
     """The last record of a closed run."""
     log_bytes: int = 0
@@ -78,6 +81,8 @@ class History:
                 self.epoch = record.epoch
             case Started():
                 self.first_counter = record.counter
+            case Noted():
+                self.notes.append(record)
             case Block():
                 whole = self.layout.frames_per_block
                 self._add(record, self.layout, shortest=whole, where=where)
@@ -144,7 +149,7 @@ def replay(objects: Objects, since: History | None = None) -> History:
 
 def _continue(objects: Objects, since: History) -> History:
     key = log_key(since.epoch)
-    history = replace(since, blocks=[*since.blocks])
+    history = replace(since, blocks=[*since.blocks], notes=[*since.notes])
     added = objects.read_from(key, since.log_bytes)
     _replay_log(history, added, None, where=objects.where(key))
     history.log_bytes += since.log_bytes

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from forebay.acquisition.errors import RunDamagedError, RunNameError
 from forebay.acquisition.format.codec import Compression
 from forebay.acquisition.frames import FrameFlag, Geometry, ImageMetadata, check_geometry
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 2 knows notes in the log, and frames in a shard that begin on pages."""
 CONTROL = "_forebay"
 LOG = f"{CONTROL}/log"
 ASIDE = f"{CONTROL}/aside"
@@ -72,6 +74,10 @@ class RunLayout:
     """How a frame's bytes are packed."""
     metadata: ImageMetadata
     """What is known of the instrument."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What was done to the frames before they were recorded, as JSON."""
+    format_version: int = FORMAT_VERSION
+    """The format that the run was made with, and keeps."""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -144,7 +150,7 @@ class RunLayout:
     def attributes(self) -> dict[str, Any]:
         """Return the layout as JSON: the first record of the log, and the group's attributes."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": self.format_version,
             "run_id": self.run_id,
             "name": self.name,
             "created": self.created,
@@ -158,6 +164,7 @@ class RunLayout:
             "frame_rate_hertz": self.metadata.frame_rate,
             "channels": list(self.metadata.channels),
             "instrument": dict(self.metadata.instrument),
+            **({"provenance": dict(self.provenance)} if self.provenance else {}),
         }
 
     def _ome(self) -> dict[str, Any]:
@@ -222,6 +229,8 @@ class RunLayout:
                     channels=tuple(attributes["channels"]),
                     instrument=attributes["instrument"],
                 ),
+                provenance=attributes.get("provenance", {}),
+                format_version=attributes["format_version"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunDamagedError(f"{where} does not describe a run ({error!r})") from error
@@ -237,10 +246,11 @@ def check_version(attributes: Mapping[str, Any], *, where: str) -> None:
     KeyError
         If no format is given.
     """
-    if attributes["format_version"] != FORMAT_VERSION:
+    if attributes["format_version"] not in READABLE_VERSIONS:
+        known = " and ".join(map(str, READABLE_VERSIONS))
         raise RunDamagedError(
             f"{where} belongs to a run of format {attributes['format_version']!r}; this forebay "
-            f"reads format {FORMAT_VERSION}: install a newer one"
+            f"reads the formats {known}: install a newer one"
         )
 
 

@@ -183,12 +183,34 @@ class Closed:
         return cls(**{**_known(cls, record), "block": block, "dropped": dropped})
 
 
-type Record = Created | Opened | Started | Block | Closed
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that happened in the run, or that somebody had to say of it."""
 
-_KINDS: Mapping[str, type[Created | Opened | Started | Block | Closed]] = {
+    topic: str
+    """What it is about, such as ``annotation``, ``event``, ``flow`` or an anomaly's name."""
+    text: str
+    """What there is to say."""
+    counter: int | None
+    """The camera's counter that was the next one then; None before the first frame."""
+    at: int
+    """When, in nanoseconds since 1970-01-01 UTC."""
+
+    kind: Literal["noted"] = "noted"
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read the record back."""
+        return cls(**_known(cls, record))
+
+
+type Record = Created | Opened | Started | Noted | Block | Closed
+
+_KINDS: Mapping[str, type[Created | Opened | Started | Noted | Block | Closed]] = {
     "created": Created,
     "opened": Opened,
     "started": Started,
+    "noted": Noted,
     "block": Block,
     "closed": Closed,
 }

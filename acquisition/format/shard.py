@@ -1,11 +1,12 @@
 """A block's frames as one Zarr v3 shard: every frame an inner chunk, then the index.
 
 The layout is that of the ``sharding_indexed`` codec with the index at the end: the frames' stored
-bytes one after the other, each followed by its CRC-32C; then for each frame its offset and its
-length as two little-endian 64-bit integers; then the CRC-32C of that index.
+bytes one after the other, each followed by its CRC-32C, and by zeros where frames begin on pages;
+then for each frame its offset and its length as two little-endian 64-bit integers; then the
+CRC-32C of that index.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,32 +22,53 @@ type ReadRange = Callable[[int, int], memoryview]
 """Reads so many bytes from an offset of a shard."""
 
 
-def encode_shard(
-    frames: npt.NDArray[Any], *, slots: int, compression: Compression
-) -> Iterator[memoryview | bytes]:
-    """Yield the parts of a shard in the order in which they are stored.
+class ShardEncoder:
+    """Turns frames into the bytes of a shard, one after the other as they come.
 
     Parameters
     ----------
-    frames
-        The frames of the block, along the first axis.
     slots
         Frames that a whole block has; the index of a shorter one marks the rest as absent.
     compression
         How a frame's bytes are packed.
     """
-    index = np.full(slots, np.array((_ABSENT, _ABSENT), dtype=_ENTRY))
-    offset = 0
-    for position, frame in enumerate(frames):
-        packed = compression.pack(frame)
-        yield packed
-        yield crc32c(packed)
-        length = packed.nbytes + CRC_BYTES
-        index[position] = (offset, length)
-        offset += length
-    table = index.tobytes()
-    yield table
-    yield crc32c(table)
+
+    def __init__(self, *, slots: int, compression: Compression) -> None:
+        self._index = np.full(slots, np.array((_ABSENT, _ABSENT), dtype=_ENTRY))
+        self._compression = compression
+        self._count = 0
+        self._offset = 0
+
+    def add(self, pixels: npt.NDArray[Any], stored: memoryview) -> list[memoryview | bytes]:
+        """Return the bytes that the next frame is stored as.
+
+        Parameters
+        ----------
+        pixels
+            The frame, little-endian.
+        stored
+            The memory in which it lies, with room for its checksum behind the pixels and zeros
+            behind that.  Where frames are not compressed, the checksum is put in and this very
+            memory returned, so that nothing is copied.
+        """
+        if self._compression.name == "none":
+            size = pixels.nbytes
+            stored[size : size + CRC_BYTES] = crc32c(stored[:size])
+            self._place(size + CRC_BYTES, taking=stored.nbytes)
+            return [stored]
+        packed = self._compression.pack(pixels)
+        self._place(packed.nbytes + CRC_BYTES, taking=packed.nbytes + CRC_BYTES)
+        return [packed, crc32c(packed)]
+
+    def finish(self) -> list[memoryview | bytes]:
+        """Return the index, which ends the shard."""
+        table = self._index.tobytes()
+        return [table, crc32c(table)]
+
+    def _place(self, length: int, *, taking: int) -> None:
+        self._index[self._count] = (self._offset, length)
+        self._count += 1
+        self._offset += taking
 
 
 def index_bytes(slots: int) -> int:

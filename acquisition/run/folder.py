@@ -2,10 +2,9 @@
 
 import errno
 import json
-import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from forebay.acquisition import durable
 from forebay.acquisition.errors import RunExistsError
@@ -13,8 +12,7 @@ from forebay.acquisition.format import layout
 from forebay.acquisition.format.history import log_key
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout
 from forebay.acquisition.run.lock import WriterLock
-
-_log = logging.getLogger("forebay.acquisition")
+from forebay.acquisition.storage import folder as storage
 
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
@@ -69,8 +67,8 @@ def _fill(folder: Path, run: RunLayout, first_lines: bytes) -> None:
     folder.mkdir()
     for name in below:
         (folder / name).mkdir()
-    for key, document in _documents(run, 0).items():
-        durable.write_aside(folder / key, [_json(document)])
+    for key, document in documents(run, 0).items():
+        durable.write_aside(folder / key, [document])
     durable.write_aside(folder / log_key(1), [first_lines])
     for name in below:
         durable.flush_folder(folder / name)
@@ -79,34 +77,24 @@ def _fill(folder: Path, run: RunLayout, first_lines: bytes) -> None:
 
 def show(path: Path, run: RunLayout, frames: int) -> None:
     """Show the committed frames to readers that know nothing of the log."""
-    for key, document in _documents(run, frames).items():
-        durable.replace(path / layout.ASIDE / "document", path / key, _json(document))
+    storage.show(path, documents(run, frames))
 
 
-def quarantine(path: Path, run: RunLayout, *, blocks: int, epoch: int) -> None:
+def quarantine(path: Path, run: RunLayout, *, blocks: Sequence[int], epoch: int) -> None:
     """Move the objects that a dead writer wrote and did not commit out of the way."""
     durable.make_folders(path / layout.ASIDE)
     for left in (path / layout.ASIDE).iterdir():
         left.unlink()
-    folder = path / layout.QUARANTINE / f"{epoch:08d}"
-    for key in run.object_keys(blocks):
-        if (path / key).exists(follow_symlinks=False):
-            durable.make_folders(folder)
-            (path / key).rename(folder / key.replace("/", "."))
-            durable.flush_folder(folder)
-            durable.flush_folder((path / key).parent)
-            _log.warning("uncommitted object put aside", extra={"run": run.name, "object": key})
+    for number in blocks:
+        storage.put_aside(path, run.object_keys(number), epoch=epoch)
 
 
-def _documents(run: RunLayout, frames: int) -> dict[str, dict[str, Any]]:
+def documents(run: RunLayout, frames: int) -> dict[str, bytes]:
     """Return every ``zarr.json`` of a run in the order in which they are to be written.
 
     The group comes last: where it says that frames are there, all arrays have them.
     """
     arrays = run.array_documents(frames)
-    of_arrays = {f"{name}/{METADATA}": document for name, document in arrays.items()}
-    return {**of_arrays, METADATA: run.group_document(frames)}
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    return json.dumps(document).encode()
+    content = {f"{name}/{METADATA}": document for name, document in arrays.items()}
+    content[METADATA] = run.group_document(frames)
+    return {key: json.dumps(document).encode() for key, document in content.items()}

@@ -3,9 +3,13 @@
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 
 import watchfiles
 
+from forebay.acquisition.control import ClosedEvent, CommittedEvent, ControlClient
+from forebay.acquisition.errors import ControlError
 from forebay.acquisition.format.layout import LOG
 from forebay.acquisition.run.reader import Run
 
@@ -13,14 +17,28 @@ _log = logging.getLogger("forebay.acquisition")
 
 _STEP_MILLISECONDS = 5
 _RECHECK_SECONDS = 2.0
+_RELEASE_SECONDS = 0.5
+_RELEASE_LOOKS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    """What the writer says is durable; more than that may stand in its log."""
+
+    blocks: int
+    closed: bool = False
+
+    def covers(self, run: Run) -> bool:
+        return self.closed or (len(run.blocks) <= self.blocks and not run.closed)
 
 
 def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
     """Yield a run now and each time that it has grown, until it is closed or `stop` is set.
 
-    The writer's flush of its log wakes the follower.  Should the system not tell of it, as on a
-    network file system or where all its watches are taken, the log is looked at every two
-    seconds.
+    An acquisition of this user on this machine announces what it has committed, and a block that
+    it announces is durable.  Where nobody announces anything, the writer's flush of its log wakes
+    the follower; should the system not tell of that either, as on a network file system or where
+    all its watches are taken, the log is looked at every two seconds.
 
     Parameters
     ----------
@@ -38,10 +56,14 @@ def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
     if run.closed or stop.is_set():
         return
     told = False
-    for _ in _changes(run, stop):
+    latest = run
+    for durable in _changes(run, stop):
+        if durable is not None and not durable.covers(latest):
+            # The log was read ahead of the announcements, which will come to that.
+            continue
         # Asked before the log is read: a writer that has closed the run in between is no news.
-        alone = run.path is not None and run.writer is None
-        latest = run.refresh()
+        alone = durable is None and run.path is not None and run.writer is None
+        ahead, latest = latest, run.refresh()
         if alone and not latest.closed and not told:
             told = True
             _log.warning(
@@ -49,19 +71,73 @@ def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
                 "'forebay runs close' ends it",
                 run.location,
             )
-        if len(latest.blocks) > len(run.blocks) or latest.closed:
-            run = latest
-            yield run
-        if run.closed or stop.is_set():
+        for seen in (latest,) if durable is None else (ahead, latest):
+            grown = len(seen.blocks) > len(run.blocks) or seen.closed
+            if grown and (durable is None or durable.covers(seen)):
+                run = seen
+                yield run
+                if run.closed:
+                    return
+        if stop.is_set():
             return
 
 
-def _changes(run: Run, stop: threading.Event) -> Iterator[object]:
-    """Yield whenever the log may have grown, the first time at once."""
+def _changes(run: Run, stop: threading.Event) -> Iterator[_Durable | None]:
+    """Yield what is durable when that changes, or None when the log may have grown.
+
+    The first time is at once.
+    """
     yield None
+    yield from _announced(run, stop)
+    with closing(_watched(run, stop)) as changes:
+        for _ in changes:
+            yield None
+            # The run may have got a writer that announces.
+            yield from _announced(run, stop)
+
+
+def _announced(run: Run, stop: threading.Event) -> Iterator[_Durable | None]:
+    """Yield what the writer announces, as long as it does, and None when it is gone."""
+    if run.writer is None:
+        return
+    try:
+        writer = ControlClient(run.run_id)
+    except ControlError:
+        return
+    blocks = 0
+    with writer:
+        try:
+            for event in writer.events(stop):
+                match event:
+                    case CommittedEvent():
+                        blocks = event.blocks
+                        yield _Durable(blocks)
+                    case ClosedEvent():
+                        yield _Durable(blocks, closed=True)
+        except ControlError as error:
+            _log.info("the log of %s is watched from now on: %s", run.location, error)
+            yield None
+            yield from _released(run, stop)
+
+
+def _released(run: Run, stop: threading.Event) -> Iterator[None]:
+    """Yield once the writer that has gone silent has let go of the run, if it does so at once.
+
+    Of a process that is killed the system closes one file after the other.
+    """
+    for _ in range(_RELEASE_LOOKS):
+        if run.writer is None:
+            yield None
+            return
+        if stop.wait(_RELEASE_SECONDS / _RELEASE_LOOKS):
+            return
+
+
+def _watched(run: Run, stop: threading.Event) -> Iterator[object]:
+    """Yield whenever the log has changed, and every two seconds."""
     if run.path is not None:
         try:
-            # What is committed between the first look and the watch being set up is seen by the
+            # What is committed between the last look and the watch being set up is seen by the
             # empty change that `yield_on_timeout` gives.
             yield from watchfiles.watch(
                 run.path / LOG,

@@ -19,7 +19,7 @@ from forebay.acquisition.format import layout
 from forebay.acquisition.format.history import History, replay
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout, shown_frames
 from forebay.acquisition.format.objects import Objects
-from forebay.acquisition.format.record import Block, Dropped, Extent
+from forebay.acquisition.format.record import Block, Dropped, Extent, Noted
 from forebay.acquisition.run.blocks import BlockArray
 from forebay.acquisition.run.lock import current_writer
 from forebay.acquisition.run.verify import Verification, verify_run
@@ -73,6 +73,11 @@ class Run:
     def dropped(self) -> tuple[Dropped, ...]:
         """Frames that the camera counted and that the run does not hold."""
         return tuple(self.history.dropped)
+
+    @property
+    def notes(self) -> tuple[Noted, ...]:
+        """What happened in the run, and what was said of it, in order."""
+        return tuple(self.history.notes)
 
     @property
     def writer(self) -> str | None:

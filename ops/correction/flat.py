@@ -61,8 +61,13 @@ def flat_field(
     if dark is not None:
         frames, dark = aligned(frames, dark, "dark")
         signal, gain = frames - dark, gain - dark
-    gain = gain.where(gain > 0)
-    over = [dim for dim in dims if dim in gain.dims]
-    level = gain.mean(over, skipna=True, dtype=np.float64).astype(gain.dtype)
+    gain, level = usable_gain(gain, dims)
     result = (signal / gain * level).transpose(*frames.dims)
     return result.rename(frames.name).assign_attrs(frames.attrs)
+
+
+def usable_gain(gain: xr.DataArray, dims: Sequence[Hashable]) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return `gain`, NaN where it is not above zero, and the mean of the rest over `dims`."""
+    gain = gain.where(gain > 0)
+    over = [dim for dim in dims if dim in gain.dims]
+    return gain, gain.mean(over, skipna=True, dtype=np.float64).astype(gain.dtype)

@@ -25,9 +25,9 @@ import zarr
 
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunExistsError
-from forebay.acquisition.run.writer import NOT_RECORDED
+from forebay.acquisition.run.account import NOT_RECORDED
 
-CALLS = ("mkdir", "write", "fsync", "fdatasync", "link", "unlink", "rename", "replace")
+CALLS = ("mkdir", "write", "pwritev", "fsync", "fdatasync", "link", "unlink", "rename", "replace")
 SHAPE = (3, 4)
 FRAMES_PER_BLOCK = 2
 
@@ -92,6 +92,8 @@ def _die_at(number: int, calls: tuple[str, ...], tell: Callable[[bytes], object]
             if next(count) == number:
                 if name == "write":
                     call(args[0], args[1][: len(args[1]) // 2])
+                if name == "pwritev":
+                    call(args[0], [args[1][0][: len(args[1][0]) // 2]], args[2])
                 tell(name.encode())
                 os.kill(os.getpid(), signal.SIGKILL)
             return call(*args, **options)

@@ -252,9 +252,9 @@ def test_a_later_format_is_refused(write_run: Write, tmp_path: Path) -> None:
     write_run()
     path = tmp_path / "run" / "zarr.json"
     document = json.loads(path.read_bytes())
-    document["attributes"]["forebay"]["format_version"] = 2
+    document["attributes"]["forebay"]["format_version"] = 3
     path.write_text(json.dumps(document))
-    with pytest.raises(RunDamagedError, match=r"format 2; this forebay reads format 1"):
+    with pytest.raises(RunDamagedError, match=r"format 3; this forebay reads the formats 1 and 2"):
         open_run(tmp_path / "run")
 
 

@@ -1,6 +1,9 @@
 """A follower sees a run as it grows, whatever happens to its writer or to the notifications."""
 
+import contextlib
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +14,12 @@ import pytest
 import watchfiles
 
 from forebay.acquisition import Frame, Geometry, RunWriter, follow, open_run
+from forebay.acquisition.control import ClosedEvent, CommittedEvent, ControlServer
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.run import follow as following
 from forebay.acquisition.run.folder import show
 
+SERVING = Path(__file__).parents[1] / "control" / "serving.py"
 GEOMETRY = Geometry(("y", "x"), (3, 4), np.dtype("uint8"))
 
 
@@ -44,9 +49,9 @@ class Follower:
         except RunDamagedError as error:
             self.failure = error
 
-    def wait_for(self, frames: int) -> bool:
+    def wait_for(self, frames: int, *, seconds: float = 10) -> bool:
         with self._grown:
-            return self._grown.wait_for(lambda: self.lengths[-1:] == [frames], 10)
+            return self._grown.wait_for(lambda: self.lengths[-1:] == [frames], seconds)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -57,6 +62,49 @@ class Follower:
         self.stop.set()
         self._thread.join(10)
         assert not self._thread.is_alive()
+
+
+class Idle:
+    """An acquisition that is asked nothing."""
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    def stop(self, reason: str) -> None: ...
+
+    def start(self) -> None: ...
+
+    def note(self, topic: str, text: str) -> None: ...
+
+
+def serve(writer: RunWriter) -> ControlServer:
+    return ControlServer(writer.layout.run_id, Idle(), standing=standing(writer))
+
+
+def standing(writer: RunWriter) -> CommittedEvent:
+    return CommittedEvent(
+        blocks=writer.committed // 2,
+        frames=writer.committed,
+        dropped=writer.dropped,
+        counted=writer.counted,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _sockets_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (base := tmp_path / "runtime").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the log's own changes go unnoticed."""
+
+    def watch(*args: Any, **options: Any) -> Iterator[object]:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr(watchfiles, "watch", watch)
+    monkeypatch.setattr(following, "_RECHECK_SECONDS", 60.0)
 
 
 @pytest.mark.parametrize("frames", [0, 6, 7])
@@ -136,6 +184,137 @@ def test_a_follower_says_once_that_the_writer_is_gone(
         RunWriter.resume(path).close()
     assert follower.closed
     assert ["nobody is writing it" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_follower_is_woken_by_what_the_writer_announces(tmp_path: Path) -> None:
+    """Where the writer announces its commits, nothing else is needed."""
+    writer = RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2)
+    with serve(writer) as server, Follower(tmp_path / "run") as follower:
+        for counter in range(7):
+            if writer.append(frame(counter)):
+                server.announce(standing(writer))
+                assert follower.wait_for(counter + 1)
+        writer.close()
+        server.announce(ClosedEvent(reason="the source ended"))
+    assert follower.lengths[-1] == 7
+    assert follower.closed
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_block_is_told_of_when_it_is_announced_and_not_when_it_can_be_read(
+    tmp_path: Path,
+) -> None:
+    """What stands in the log may still be lost; what was announced is flushed."""
+    writer = RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2)
+    with serve(writer) as server, Follower(tmp_path / "run") as follower:
+        for counter in range(2):
+            writer.append(frame(counter))
+        server.announce(first := standing(writer))
+        assert follower.wait_for(2)
+        for counter in range(2, 6):
+            writer.append(frame(counter))
+        server.announce(first)
+        assert not follower.wait_for(6, seconds=0.2)
+        assert follower.lengths[-1] == 2
+        server.announce(CommittedEvent(blocks=3, frames=6, dropped=0, counted=6))
+        assert follower.wait_for(6)
+        writer.append(frame(6))
+        writer.close()
+        server.announce(standing(writer))
+        assert not follower.wait_for(7, seconds=0.2)
+        server.announce(ClosedEvent(reason="the source ended"))
+    assert follower.lengths[-1] == 7
+    assert follower.closed
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_log_that_is_always_ahead_keeps_no_block_back(tmp_path: Path) -> None:
+    """What was read too early is told of when it is announced, though there is more by then."""
+    writer = RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2)
+    with serve(writer) as server, Follower(tmp_path / "run") as follower:
+
+        def write(blocks: int) -> None:
+            while writer.committed < 2 * blocks:
+                writer.append(frame(writer.counted))
+
+        def announce(blocks: int) -> None:
+            frames = 2 * blocks
+            server.announce(
+                CommittedEvent(blocks=blocks, frames=frames, dropped=0, counted=frames)
+            )
+
+        write(2)
+        announce(2)
+        assert follower.wait_for(4)
+        write(4)
+        announce(3)
+        assert not follower.wait_for(8, seconds=0.3)
+        write(6)
+        announce(4)
+        assert follower.wait_for(8)
+        announce(6)
+        assert follower.wait_for(12)
+        writer.close()
+        server.announce(ClosedEvent(reason="the source ended"))
+    assert follower.closed
+
+
+def test_a_follower_watches_the_log_when_nobody_announces_any_more(tmp_path: Path) -> None:
+    """A control socket that is gone is no reason to miss anything, nor is one that comes."""
+    writer = RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2)
+    with Follower(tmp_path / "run") as follower:
+        assert follower.wait_for(0)
+        for blocks in range(1, 6):
+            with serve(writer) if blocks % 2 else contextlib.nullcontext() as server:
+                for _ in range(2):
+                    writer.append(frame(writer.counted))
+                if server:
+                    server.announce(standing(writer))
+                assert follower.wait_for(2 * blocks)
+        writer.close()
+    assert follower.closed
+
+
+def test_sockets_that_others_may_have_made_are_not_listened_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runtime" / "forebay").symlink_to("/")
+    writer = RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2)
+    with Follower(tmp_path / "run") as follower:
+        for counter in range(2):
+            writer.append(frame(counter))
+        assert follower.wait_for(2)
+        writer.close()
+    assert follower.closed
+
+
+@pytest.mark.usefixtures("deaf")
+def test_a_writer_that_is_killed_is_missed_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the connection tells of it, long before the log would be looked at again."""
+    missed = threading.Event()
+    emit = caplog.handler.emit
+
+    def tell(record: logging.LogRecord) -> None:
+        emit(record)
+        if "nobody is writing it" in record.message:
+            missed.set()
+
+    monkeypatch.setattr(caplog.handler, "emit", tell)
+    path = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, str(SERVING), str(path)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with Follower(path) as follower:
+            assert follower.wait_for(2)
+            process.kill()
+            assert missed.wait(10)
+            follower.stop.set()
+    assert follower.failure is None
 
 
 def test_a_follower_can_be_stopped(tmp_path: Path) -> None:

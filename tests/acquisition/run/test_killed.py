@@ -37,5 +37,15 @@ def test_a_writer_killed_at_any_of_its_calls_leaves_a_run_that_goes_on(memory: M
     """Readers see whole committed frames, resuming accounts for every counter, all is verified."""
     calls, points = kill(memory(), stride=1)
     assert points > 200
-    kinds = {"mkdir", "write", "fsync", "fdatasync", "link", "unlink", "rename", "replace"}
+    kinds = {
+        "mkdir",
+        "write",
+        "pwritev",
+        "fsync",
+        "fdatasync",
+        "link",
+        "unlink",
+        "rename",
+        "replace",
+    }
     assert kinds <= set(calls)

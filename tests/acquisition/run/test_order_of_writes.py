@@ -34,7 +34,7 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
 
         monkeypatch.setattr(os, call, watched)
 
-    for call in ("write", "fsync", "fdatasync", "mkdir"):
+    for call in ("write", "pwritev", "fsync", "fdatasync", "mkdir"):
         watch(call, of=0)
     for call in ("link", "rename", "replace"):
         watch(call, of=1)
@@ -44,23 +44,21 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
 def test_a_block_is_durable_before_its_record_and_shown_after_it(
     tmp_path: Path, trace: list[tuple[str, str]]
 ) -> None:
-    """Object: written, flushed, named, folder flushed; then the record, flushed; then the arrays."""
+    """Objects written and flushed; all named, folders flushed; the record, flushed; the arrays."""
     writer = RunWriter.create(
         tmp_path / "run", Geometry(("y", "x"), (3, 4), np.dtype("u2")), frames_per_block=2
     )
     writer.append(Frame(0, 0, np.zeros((3, 4), "u2")))
     del trace[:]
     writer.append(Frame(1, 1, np.zeros((3, 4), "u2")))
+    coordinates = [("timestamp", "c.0"), ("frame_id", "c.0"), ("flags", "c.0")]
+    frames = ("frames", "c.0.0.0")
     expected = []
-    for array, key in [
-        ("timestamp", "c.0"),
-        ("frame_id", "c.0"),
-        ("flags", "c.0"),
-        ("frames", "c.0.0.0"),
-    ]:
-        aside = f"run/_forebay/aside/{array}-0"
-        expected += [("write", aside), ("fsync", aside), ("link", f"run/{array}/{key}")]
-        expected += [("fsync folder", f"run/{array}")]
+    for array, key in [frames, *coordinates]:
+        aside = f"run/_forebay/aside/{array}.{key}"
+        expected += [("pwritev", aside), ("fsync", aside)]
+    expected += [("link", f"run/{array}/{key}") for array, key in [*coordinates, frames]]
+    expected += [("fsync folder", f"run/{array}") for array, _ in [*coordinates, frames]]
     expected += [("write", f"run/{LOG}"), ("fdatasync", f"run/{LOG}")]
     for folder in ("run/timestamp", "run/frame_id", "run/flags", "run/frames", "run"):
         aside = "run/_forebay/aside/document"

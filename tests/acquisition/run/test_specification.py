@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata, RunWriter, open_run
 from forebay.acquisition.format import record
-from forebay.acquisition.run import writer as writer_module
+from forebay.acquisition.run import create as writer_module
 
 PAGE = Path(__file__).parents[3] / "docs/reference/run-format.md"
 
@@ -90,10 +90,10 @@ def unwrap(stored: bytes, what: str) -> bytes:
 def read_run(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the frames of an uncompressed run, and what goes along with them."""
     document = json.loads((path / "zarr.json").read_bytes())
-    check(document["attributes"]["forebay"]["format_version"] == 1, "version")
+    check(document["attributes"]["forebay"]["format_version"] in {1, 2}, "version")
     records = read_log(path)
     run = records[0]["attributes"]
-    check(run["format_version"] == 1, "version")
+    check(run["format_version"] in {1, 2}, "version")
     check(run["compression"] == "none", "compressed")
     whole = run["frames_per_block"]
     blocks = [each for each in records if each["kind"] == "block"]
@@ -179,6 +179,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         writer.append(frame(counter))
     writer.abandon()
     with RunWriter.resume(path, clock=StoppedClock()) as writer:
+        writer.note("event", "the shutter was opened")
         writer.append(frame(10))
     return path
 
@@ -235,7 +236,14 @@ def test_the_group_repeats_the_arrays(example: Path) -> None:
 def test_every_field_is_explained() -> None:
     """Each field of each record, each attribute and each flag stands in a table of the page."""
     explained = set(re.findall(r"^\| `(\w+)`", PAGE.read_text(), flags=re.MULTILINE))
-    records = (record.Opened, record.Started, record.Block, record.Closed, record.Created)
+    records = (
+        record.Opened,
+        record.Started,
+        record.Noted,
+        record.Block,
+        record.Closed,
+        record.Created,
+    )
     parts = (record.Extent, record.StoredObject, record.Dropped)
     names = {each.name for kind in (*records, *parts) for each in fields(kind)}
     attributes = json.loads(shown()["zarr.json, attributes"])["forebay"]

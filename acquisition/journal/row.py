@@ -1,0 +1,166 @@
+"""The segments of one writer, in a row: how many there may be, and which may go."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forebay.acquisition import durable
+from forebay.acquisition.errors import StorageError
+from forebay.acquisition.frames import Geometry
+from forebay.acquisition.journal.folder import SPARE, remove_leftovers
+from forebay.acquisition.journal.records import SEGMENT_HEADER_BYTES, SegmentHeader, padded
+from forebay.acquisition.journal.segment import SegmentFile
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a journal may take of the storage."""
+
+    capacity_bytes: int = 4 * 2**30
+    """Bytes of all its segments together."""
+    segment_bytes: int = 256 * 2**20
+    """Bytes of a segment, or of one frame where that is larger."""
+    spares: int = 1
+    """Freed segments that are kept to be written again, which makes flushing them much cheaper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A segment to which nothing is added any more."""
+
+    path: Path
+    """Its file."""
+    last_counter: int
+    """The highest counter in it."""
+    bytes: int
+    """Bytes that it takes on the storage."""
+
+
+class SegmentRow:
+    """The segments of a writer.
+
+    One thread begins and ends segments; another one may free them meanwhile.
+
+    Parameters
+    ----------
+    folder
+        Where they are to be.
+    run_id
+        The run that their frames belong to.
+    geometry
+        The layout of the frames.
+    epoch
+        The writer's number.
+    room
+        How much they may take.
+    earlier
+        Segments of earlier writers, which come before its own and are freed like them.
+
+    Raises
+    ------
+    StorageError
+        If the room is not enough for two segments of one frame.
+    OSError
+        If the folder cannot be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        run_id: str,
+        geometry: Geometry,
+        epoch: int,
+        room: Room,
+        earlier: Sequence[Written] = (),
+    ) -> None:
+        least = SEGMENT_HEADER_BYTES + padded(geometry.frame_bytes)
+        self._segment_bytes = max(least, min(room.segment_bytes, room.capacity_bytes // 2))
+        if room.capacity_bytes < 2 * self._segment_bytes:
+            raise StorageError(
+                f"{room.capacity_bytes} bytes are too few for the frames in {folder}: two segments "
+                f"of {self._segment_bytes} bytes are needed; give it more room"
+            )
+        self.folder = folder
+        """Where they are."""
+        self._run_id = run_id
+        self._geometry = geometry
+        self._epoch = epoch
+        self._room = room
+        self._lock = threading.Lock()
+        self._written = deque(earlier)
+        self._spares: list[Path] = []
+        self._number = 0
+        self._freed_through = -1
+        self.current: SegmentFile | None = None
+        """The segment that is added to."""
+        durable.make_folders(folder)
+        remove_leftovers(folder)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that they take on the storage."""
+        with self._lock:
+            current = self.current.size if self.current else 0
+            spare = len(self._spares) * self._segment_bytes
+            return current + spare + sum(each.bytes for each in self._written)
+
+    def begin(self, *, first_record: int, length: int) -> SegmentFile | None:
+        """Begin a segment with room for so many bytes; None where that would be too much."""
+        size = max(self._segment_bytes, SEGMENT_HEADER_BYTES + length)
+        with self._lock:
+            spare = self._spares.pop() if self._spares and size == self._segment_bytes else None
+        if not spare and self.bytes + size > self._room.capacity_bytes:
+            return None
+        header = SegmentHeader(
+            self._run_id, self._epoch, self._number, first_record, self._geometry
+        )
+        segment = SegmentFile.create(self.folder, header, size=size, spare=spare)
+        with self._lock:
+            self._number += 1
+            self.current = segment
+        return segment
+
+    def end(self, *, last_counter: int) -> None:
+        """Add nothing more to the current segment, whose last counter is known now."""
+        if self.current:
+            self.current.close()
+            written = Written(self.current.path, last_counter, self.current.size)
+            with self._lock:
+                self._written.append(written)
+                self.current = None
+            self.free_through(self._freed_through)
+
+    def flush(self) -> None:
+        """Make what was added to the current segment durable; the others are."""
+        if self.current:
+            self.current.flush()
+
+    def free_through(self, counter: int) -> None:
+        """Free the segments of which no frame has a counter above `counter`."""
+        while True:
+            with self._lock:
+                self._freed_through = max(self._freed_through, counter)
+                if not self._written or self._written[0].last_counter > counter:
+                    return
+                written = self._written.popleft()
+                whole = written.bytes == self._segment_bytes
+                keep = whole and len(self._spares) < self._room.spares
+            spare = written.path.with_suffix(f".{SPARE}")
+            if keep:
+                written.path.rename(spare)
+            else:
+                written.path.unlink()
+            # The oldest goes first for good, so that a power cut leaves no gap in the row; and what
+            # is written to a spare must not show under its old name.
+            durable.flush_folder(self.folder)
+            if keep:
+                with self._lock:
+                    self._spares.append(spare)
+
+    def close(self) -> None:
+        """Close the current segment; everything stays."""
+        if self.current:
+            self.current.close()

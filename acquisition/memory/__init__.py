@@ -1,0 +1,1 @@
+"""Memory that frames are copied into once, and from which they are written."""

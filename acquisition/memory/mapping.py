@@ -1,0 +1,107 @@
+"""One piece of memory, taken beforehand: shared, in huge pages and pinned where that is possible."""
+
+import logging
+import mmap
+import os
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from forebay.acquisition.errors import SourceError
+
+_log = logging.getLogger("forebay.acquisition")
+
+_HUGE_PAGE = 2 * 2**20
+_MEMORY_LEFT = 64 * 2**20
+"""Memory that a mapping must leave to the rest of the machine, in bytes."""
+
+
+class Mapping:
+    """Zeroed memory, which another process may map too by its file descriptor.
+
+    The pages are there from the beginning (``MAP_POPULATE``), so that no frame waits for one, and
+    are huge where the system gives such pages.
+
+    Parameters
+    ----------
+    size
+        Bytes that are wanted; a whole number of pages is taken.
+    what
+        What it is for, for messages.
+    shared
+        Whether another process will map it.
+
+    Raises
+    ------
+    SourceError
+        If there is not so much memory.
+    """
+
+    def __init__(self, size: int, *, what: str, shared: bool = False) -> None:
+        self.descriptor = -1
+        """The memory as a file, for another process to map; -1 where it is this process's own."""
+        page = mmap.PAGESIZE if size < _HUGE_PAGE else _HUGE_PAGE
+        self.size = -(-size // page) * page
+        """Bytes that were taken."""
+        available = _available_memory()
+        if self.size > available - _MEMORY_LEFT:
+            raise SourceError(
+                f"{what} of {self.size} bytes does not fit into memory, of which {available} "
+                "bytes are free: take a smaller one"
+            )
+        if shared:
+            self.descriptor = os.memfd_create("forebay", os.MFD_CLOEXEC)
+        kind = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        try:
+            if shared:
+                os.ftruncate(self.descriptor, self.size)
+            self._map = mmap.mmap(self.descriptor, self.size, flags=kind | mmap.MAP_POPULATE)
+        except (OSError, OverflowError, ValueError, MemoryError) as error:
+            self.close()
+            raise SourceError(
+                f"{what} of {self.size} bytes cannot be had from the system ({error}): take a "
+                "smaller one"
+            ) from error
+        if page == _HUGE_PAGE:
+            self._ask_for_huge_pages()
+        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
+        """The memory."""
+
+    def _ask_for_huge_pages(self) -> None:
+        try:
+            self._map.madvise(mmap.MADV_HUGEPAGE)
+        except OSError as error:
+            # The kernel may be built without them; small pages do the same, a little slower.
+            _log.debug("no huge pages: %s", error)
+
+    def close(self) -> None:
+        """Give the descriptor back; the memory itself goes when no array shows it any more."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        """Use the memory within the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _available_memory() -> int:
+    """Return the bytes that the system can give away without swapping."""
+    with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123 (no file of ours)
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE

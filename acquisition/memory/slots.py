@@ -1,0 +1,78 @@
+"""Room for frames, each laid out as it will be stored: pixels, CRC-32C, and zeros behind it."""
+
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from forebay.acquisition.format.codec import CRC_BYTES
+from forebay.acquisition.frames import Geometry
+from forebay.acquisition.memory.mapping import Mapping
+
+PAGE = 4096
+_PAGE_WORTH = 2**19
+"""Frames of at least so many bytes begin on a page, in memory and in a shard: that costs less than
+one per cent, and lets the system write them from where they lie."""
+_LINE = 64
+
+
+class FrameRoom(NamedTuple):
+    """Room for one frame."""
+
+    pixels: npt.NDArray[Any]
+    """The pixels, little-endian, to be read or written."""
+    stored: memoryview
+    """The bytes that the frame is stored as where it is not compressed: pixels, CRC-32C, zeros."""
+
+
+def _alignment(geometry: Geometry) -> int:
+    return PAGE if geometry.frame_bytes >= _PAGE_WORTH else 1
+
+
+def stored_bytes(geometry: Geometry) -> int:
+    """Return the bytes that an uncompressed frame takes in a shard."""
+    return _rounded_up(geometry.frame_bytes + CRC_BYTES, _alignment(geometry))
+
+
+class FrameSlots:
+    """Slots for frames, one after the other in one piece of memory.
+
+    Parameters
+    ----------
+    geometry
+        The layout of a frame.
+    count
+        Number of slots.
+    shared
+        Whether another process will write into them.
+
+    Raises
+    ------
+    SourceError
+        If there is not so much memory.
+    """
+
+    def __init__(self, geometry: Geometry, count: int, *, shared: bool = False) -> None:
+        self.geometry = geometry
+        """The layout of a frame."""
+        self.count = count
+        """Number of slots."""
+        size = geometry.frame_bytes
+        self._stored_bytes = stored_bytes(geometry)
+        self.stride = _rounded_up(self._stored_bytes, _LINE)
+        """Bytes from one slot to the next."""
+        what = f"a buffer of {count} frames"
+        self.mapping = Mapping(count * self.stride, what=what, shared=shared)
+        """The memory."""
+        little = geometry.dtype.newbyteorder("<")
+        self._stored = memoryview(self.mapping.bytes)
+        pixels = self.mapping.bytes[: count * self.stride].reshape(count, self.stride)[:, :size]
+        self._pixels: npt.NDArray[Any] = pixels.view(little).reshape(count, *geometry.shape)
+
+    def __getitem__(self, slot: int) -> FrameRoom:
+        """Return the room of one frame."""
+        begin = slot * self.stride
+        return FrameRoom(self._pixels[slot], self._stored[begin : begin + self._stored_bytes])
+
+
+def _rounded_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple

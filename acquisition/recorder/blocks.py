@@ -1,0 +1,283 @@
+"""Blocks in flight: each is written by a thread of its own, and one thread commits them in order."""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from forebay.acquisition import durable
+from forebay.acquisition.clock import Clock
+from forebay.acquisition.errors import NoSpaceError, StorageError
+from forebay.acquisition.format.record import Block
+from forebay.acquisition.run.block import BlockInFlight
+from forebay.acquisition.run.writable import WritableRun
+
+_REWRITES = 2
+"""Times that a block is written anew, into new files, when the storage reports an error."""
+_LOOK_FOR_SPACE_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Flight:
+    """A block in flight, and what must be done when it is there."""
+
+    block: BlockInFlight
+    """The block."""
+    slots: list[int] = field(default_factory=list)
+    """Slots of the ring that are free when it is committed."""
+    arrived: list[float] = field(default_factory=list)
+    """When its frames came, on the monotonic clock."""
+    stored: Future[Block] = field(default_factory=Future)
+    """Its record, when its objects are durable."""
+    writer: threading.Thread | None = None
+    """The thread that writes it."""
+
+
+class BlocksInFlight:
+    """Writes blocks side by side, commits them in order, and never holds more than a few.
+
+    Parameters
+    ----------
+    run
+        The run.
+    most
+        Blocks that may be in flight, the one that is being filled included.
+    on_commit
+        Called from the committing thread when blocks are committed.
+    clock
+        Source of times.
+    patience
+        Seconds to wait for room on the storage after `end` was called.
+    on_thread
+        Called at the start of each thread, in it, with what it does: ``writer`` or ``commit``.
+    """
+
+    def __init__(
+        self,
+        run: WritableRun,
+        *,
+        most: int,
+        on_commit: Callable[[list[Flight]], None],
+        clock: Clock,
+        patience: float,
+        on_thread: Callable[[str], None],
+    ) -> None:
+        self._run = run
+        self._most = most
+        self._on_commit = on_commit
+        self._clock = clock
+        self._patience = patience
+        self._next_number = run.blocks
+        self._flights: deque[Flight] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._deadline = float("inf")
+        self.failure: BaseException | None = None
+        """What ended the writing, if anything did."""
+        self.waiting_for_space = False
+        """Whether the storage is full, and room is waited for."""
+        self._on_thread = on_thread
+        # Daemons, so that a storage that never comes back does not keep the process.
+        self._committer = threading.Thread(
+            target=self._commit_all, name="forebay-commit", daemon=True
+        )
+        self._committer.start()
+
+    @property
+    def in_flight(self) -> int:
+        """Number of blocks that are not committed."""
+        return len(self._flights)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a block can be begun without waiting."""
+        return len(self._flights) < self._most
+
+    def wait_for_room(self, seconds: float) -> None:
+        """Wait until a block can be begun, or so many seconds.
+
+        Raises
+        ------
+        StorageError
+            If the writing has ended with an error.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.has_room or self.failure, seconds)
+            self._check()
+
+    def begin(self) -> Flight:
+        """Begin the next block, when there are not too many.
+
+        Raises
+        ------
+        StorageError
+            If the writing has ended with an error.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.has_room or self.failure)
+            self._check()
+            flight = Flight(BlockInFlight(self._run.layout, self._next_number))
+            self._next_number += 1
+            flight.writer = threading.Thread(
+                target=self._write, args=(flight,), name="forebay-writer", daemon=True
+            )
+            flight.writer.start()
+            self._flights.append(flight)
+        return flight
+
+    def seal(self, flight: Flight) -> None:
+        """Say that a block has all its frames."""
+        flight.block.seal(self._run.account.cut())
+
+    def end(self) -> None:
+        """Wait for room on the storage no longer than patience allows; call it when all ends."""
+        self._deadline = self._clock.monotonic() + self._patience
+
+    def close(self, last: Flight | None, *, reason: str) -> None:
+        """Commit all blocks, the last one of which may be a short one, and close the run.
+
+        Raises
+        ------
+        BaseException
+            What ended the writing, if anything did.
+        """
+        if last is not None:
+            self.seal(last)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._committer.join()
+        try:
+            if self.failure is not None:
+                raise self.failure
+            block = last.stored.result() if last else None
+            self._until_room(lambda: self._run.close(block, reason=reason))
+            if last:
+                self._on_commit([last])
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """End without committing anything more."""
+        self._fail(StorageError("the writing was given up"))
+        self._committer.join()
+        for flight in self._flights:
+            if flight.writer is not None:
+                flight.writer.join()
+        self._run.abandon()
+
+    def _commit_all(self) -> None:
+        """Commit blocks in their order; runs in its own thread."""
+        try:
+            self._on_thread("commit")
+            while flights := self._next_stored():
+                self._commit(flights)
+        except BaseException as failure:  # noqa: BLE001 (raised again by who closes)
+            self._fail(failure)
+
+    def _commit(self, flights: list[Flight]) -> None:
+        blocks = [flight.stored.result() for flight in flights]
+        self._until_room(lambda: self._run.commit(blocks))
+        with self._changed:
+            for flight in flights:
+                self._flights.popleft()
+                if flight.writer is not None:
+                    flight.writer.join()
+            self._changed.notify_all()
+        self._on_commit(flights)
+
+    def _next_stored(self) -> list[Flight]:
+        """Wait for the next blocks that are durable; return none at the end, or after a failure.
+
+        Whole blocks only: a short one is committed by closing the run.
+        """
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._ready() or self._done(), self._run.committer.seconds_to_show
+                )
+                if self.failure is not None:
+                    return []
+                ready = self._ready()
+                if ready or self._done():
+                    return ready
+            self._run.committer.show()
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise StorageError("the writing has ended") from self.failure
+
+    def _done(self) -> bool:
+        left = self._closing and not any(flight.block.full for flight in self._flights)
+        return left or self.failure is not None
+
+    def _ready(self) -> list[Flight]:
+        stored = itertools.takewhile(
+            lambda flight: flight.block.full and flight.stored.done(), self._flights
+        )
+        return list(stored)
+
+    def _write(self, flight: Flight) -> None:
+        """Write a block; runs in a thread of its own."""
+        try:
+            self._on_thread("writer")
+            flight.stored.set_result(self._store(flight.block))
+        except BaseException as failure:  # noqa: BLE001 (raised again by who closes)
+            flight.stored.set_exception(failure)
+            self._fail(failure)
+        finally:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _store(self, block: BlockInFlight) -> Block:
+        """Write a block; runs in one of the writers' threads."""
+        what = (
+            f"block {block.number} of {self._run.storage.where} (the "
+            f"{self._run.committer.frames} frames before it stay readable)"
+        )
+
+        def store() -> Block:
+            with durable.storage_errors(what):
+                return block.store(self._run.storage)
+
+        for _ in range(_REWRITES):
+            try:
+                return self._until_room(store)
+            except NoSpaceError:
+                raise
+            except StorageError:
+                if self.failure is not None:
+                    raise
+                # A flush that failed is not tried again on the same file; the frames are still in
+                # memory, and a new file may find a better place.
+        return self._until_room(store)
+
+    def _until_room[T](self, write: Callable[[], T]) -> T:
+        """Write, again and again as long as the storage is full."""
+        while True:
+            try:
+                written = write()
+            except NoSpaceError:
+                if not self._wait_for_room():
+                    raise
+            else:
+                self.waiting_for_space = False
+                return written
+
+    def _wait_for_room(self) -> bool:
+        """Wait a little; False when nothing is to be waited for any more."""
+        self.waiting_for_space = True
+        # File systems tell nobody of room that is made, so it is looked for.
+        with self._changed:
+            self._changed.wait_for(lambda: self.failure, _LOOK_FOR_SPACE_SECONDS)
+        return self.failure is None and self._clock.monotonic() < self._deadline
+
+    def _fail(self, failure: BaseException) -> None:
+        with self._changed:
+            if self.failure is None:
+                self.failure = failure
+            for flight in self._flights:
+                flight.block.give_up()
+            self._changed.notify_all()

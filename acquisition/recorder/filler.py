@@ -1,0 +1,100 @@
+"""Filling block after block with frames, in the order of their counters."""
+
+from forebay.acquisition.memory.slots import FrameRoom, FrameSlots
+from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
+from forebay.acquisition.ring.ring import Arrived, Lost
+from forebay.acquisition.run.writable import WritableRun
+
+
+class BlockFiller:
+    """Puts frames into the block that is being filled, and begins the next one when it is full.
+
+    Parameters
+    ----------
+    run
+        The run.
+    blocks
+        Its blocks in flight.
+    most
+        Blocks that may be in flight.
+    """
+
+    def __init__(self, run: WritableRun, blocks: BlocksInFlight, *, most: int) -> None:
+        self._run = run
+        self._blocks = blocks
+        self._most = most
+        self._flight: Flight | None = None
+        self._own: FrameSlots | None = None
+
+    def use_own_memory(self) -> None:
+        """Take memory for all blocks in flight, for frames that do not stay where they came.
+
+        Raises
+        ------
+        SourceError
+            If there is not so much memory.
+        """
+        run = self._run.layout
+        self._own = FrameSlots(run.geometry, self._most * run.frames_per_block)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a frame can be added without waiting."""
+        return self._flight is not None or self._blocks.has_room
+
+    def own_room(self) -> FrameRoom:
+        """Return the filler's own memory for the next frame; waits for a block to be done."""
+        if self._own is None:
+            raise RuntimeError("the filler has no memory of its own")
+        flight = self._begin()
+        size = self._run.layout.frames_per_block
+        return self._own[flight.block.number % self._most * size + len(flight.block)]
+
+    def add(self, frame: Arrived, room: FrameRoom, *, slot: int | None) -> None:
+        """Put a frame into the block that is being filled; waits for one to be done.
+
+        Parameters
+        ----------
+        frame
+            Its header.
+        room
+            Where its pixels are, until the block is durable.
+        slot
+            The slot of the ring that is free then, if it lies in one.
+
+        Raises
+        ------
+        StorageError
+            If the writing has ended with an error.
+        """
+        flight = self._begin()
+        self._run.take(frame.counter)
+        if slot is not None:
+            flight.slots.append(slot)
+        flight.arrived.append(frame.at)
+        flight.block.add(
+            room, counter=frame.counter, timestamp=frame.timestamp, flags=frame.flags
+        )
+        if flight.block.full:
+            self._blocks.seal(flight)
+            self._flight = None
+
+    def lose(self, lost: Lost) -> None:
+        """Write lost frames down."""
+        self._run.drop(lost.first, lost.last, reason=lost.reason)
+
+    def close(self, *, reason: str) -> None:
+        """Commit what there is, and close the run.
+
+        Raises
+        ------
+        StorageError
+            If that cannot be done.
+        """
+        flight, self._flight = self._flight, None
+        self._blocks.close(flight, reason=reason)
+
+    def _begin(self) -> Flight:
+        if self._flight is None:
+            self._flight = self._blocks.begin()
+        return self._flight

@@ -1,0 +1,1 @@
+"""Steps fitted to the frames that come to them, working in memory that is taken beforehand."""

@@ -1,0 +1,1 @@
+"""The ring of frames between whoever receives and whoever records."""

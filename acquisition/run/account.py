@@ -1,0 +1,85 @@
+"""Which counters have come, and which were dropped: the sums of a run."""
+
+import operator
+from collections.abc import Callable
+
+from forebay.acquisition.errors import FrameError
+from forebay.acquisition.format.record import Dropped
+from forebay.acquisition.run.position import Position
+
+NOT_DELIVERED = "the camera counted it and did not deliver it"
+NOT_RECORDED = "it was not committed when an earlier writer ended, or came while there was none"
+
+
+class Account:
+    """Counts frames as they come, in the order of their counters.
+
+    Parameters
+    ----------
+    at
+        How far the run has come.
+    gap
+        Why counters are missing in front of the first frame to come.
+    now
+        Gives the time, in nanoseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, at: Position, *, gap: str, now: Callable[[], int]) -> None:
+        self.first_counter = at.first_counter
+        """The camera's counter at the first frame; None before it."""
+        self.next_counter = at.next_counter
+        """The lowest counter that has not been seen; None before the first one."""
+        self.dropped = at.dropped
+        """Number of frames that were dropped."""
+        self.dropped_by_reason: dict[str, int] = {}
+        """Frames that were dropped since this writer has the run, by reason."""
+        self._gap = gap
+        self._now = now
+        self._notes: list[Dropped] = []
+
+    @property
+    def counted(self) -> int:
+        """Number of frames that the camera counted, from the first one seen."""
+        if self.first_counter is None or self.next_counter is None:
+            return 0
+        return self.next_counter - self.first_counter
+
+    def take(self, first: int, last: int) -> None:
+        """Move on behind the counters from `first` to `last`; what is jumped over is dropped."""
+        if self.first_counter is None:
+            self.first_counter = first
+        following = self.next_counter
+        if following is not None and first > following:
+            self._note(following, first - 1, self._gap)
+        self.next_counter = last + 1
+        self._gap = NOT_DELIVERED
+
+    def drop(self, first: int, last: int, *, reason: str) -> None:
+        """Write the counters from `first` to `last` down as dropped.
+
+        Raises
+        ------
+        FrameError
+            If they do not follow the last one that came.
+        """
+        first, last = operator.index(first), operator.index(last)
+        lowest = self.next_counter or 0
+        if not lowest <= first <= last < 2**64:
+            raise FrameError(f"cannot drop the frames {first} to {last}: {lowest} is the next")
+        self.take(first, last)
+        self._note(first, last, reason)
+
+    def cut(self) -> tuple[Dropped, ...]:
+        """Return what was dropped since this was last asked; it goes into the next record."""
+        notes, self._notes = tuple(self._notes), []
+        return notes
+
+    def _note(self, first: int, last: int, reason: str) -> None:
+        dropped = Dropped(first, last, reason, self._now())
+        self.dropped += dropped.count
+        self.dropped_by_reason[reason] = self.dropped_by_reason.get(reason, 0) + dropped.count
+        before = self._notes[-1] if self._notes else None
+        if before and before.last + 1 == first and before.reason == reason:
+            dropped = Dropped(before.first, last, reason, before.at)
+            self._notes.pop()
+        self._notes.append(dropped)

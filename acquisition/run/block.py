@@ -1,0 +1,155 @@
+"""A block in flight: its frames as they come, and the objects that they become."""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from forebay.acquisition.errors import StorageError
+from forebay.acquisition.format.codec import crc32c
+from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout
+from forebay.acquisition.format.record import Block, Dropped, Extent, StoredObject
+from forebay.acquisition.format.shard import ShardEncoder, index_bytes
+from forebay.acquisition.memory.slots import FrameRoom, stored_bytes
+from forebay.acquisition.storage.storage import ObjectWriter, RunStorage
+
+
+class BlockInFlight:
+    """The frames of one block: some there, some still to come, until it is sealed.
+
+    One thread adds and seals; another one may store it meanwhile.
+
+    Parameters
+    ----------
+    run
+        What the blocks of the run have in common.
+    number
+        Place of the block in the run.
+    """
+
+    def __init__(self, run: RunLayout, number: int) -> None:
+        self.run = run
+        self.number = number
+        self._frames: list[FrameRoom] = []
+        self.dropped: tuple[Dropped, ...] = ()
+        """What was dropped since the block before, and within this one."""
+        self._along = {
+            name: np.zeros(run.frames_per_block, dtype) for name, dtype in COORDINATES.items()
+        }
+        self._changed = threading.Condition()
+        self._sealed = self._given_up = False
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._frames)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is a whole block."""
+        return len(self._frames) == self.run.frames_per_block
+
+    def add(self, frame: FrameRoom, *, counter: int, timestamp: int, flags: int) -> None:
+        """Take a frame in, which stays where it is until the block is durable."""
+        place = len(self._frames)
+        self._along["timestamp"][place] = timestamp
+        self._along["frame_id"][place] = counter
+        self._along["flags"][place] = flags
+        with self._changed:
+            self._frames.append(frame)
+            self._changed.notify_all()
+
+    def seal(self, dropped: Sequence[Dropped]) -> None:
+        """Say that no frame comes any more, and what was dropped up to the last one."""
+        with self._changed:
+            self.dropped = tuple(dropped)
+            self._sealed = True
+            self._changed.notify_all()
+
+    def give_up(self) -> None:
+        """Let whoever stores the block end with an error."""
+        with self._changed:
+            self._given_up = True
+            self._changed.notify_all()
+
+    def _arriving(self) -> Iterator[Sequence[FrameRoom]]:
+        """Yield all frames, those that are there together, until the block is sealed."""
+        taken = 0
+        while frames := self._frames_behind(taken):
+            taken += len(frames)
+            yield frames
+
+    def _frames_behind(self, taken: int) -> Sequence[FrameRoom]:
+        """Wait for the frames behind the first `taken`; return none when there will be none."""
+        with self._changed:
+            # Whoever adds seals or gives up at last, whatever happens.
+            self._changed.wait_for(
+                lambda: len(self._frames) > taken or self._sealed or self._given_up
+            )
+            if self._given_up:
+                raise StorageError(f"block {self.number} was given up")
+            return self._frames[taken:]
+
+    def store(self, storage: RunStorage) -> Block:
+        """Write the objects of the block, each of them durable; return its record.
+
+        The frames are written while they come.
+
+        Raises
+        ------
+        OSError
+            If an object cannot be written; none is left behind, and it can be tried again.
+        """
+        stored = self._store_frames(storage)
+        along = [self._store_along(storage, name) for name in COORDINATES]
+        start = self.number * self.run.frames_per_block
+        return Block(
+            number=self.number,
+            extent=Extent(start, start + len(self)),
+            frame_ids=self._ends("frame_id"),
+            timestamps=self._ends("timestamp"),
+            dropped=self.dropped,
+            objects=(*along, stored),
+        )
+
+    def _store_frames(self, storage: RunStorage) -> StoredObject:
+        run = self.run
+        encoder = ShardEncoder(slots=run.frames_per_block, compression=run.compression)
+        key = run.object_key(FRAMES, self.number)
+        target = storage.new_object(key, expected_bytes=_expected_bytes(run))
+        with _discarded_on_error(target):
+            for frames in self._arriving():
+                parts = (encoder.add(frame.pixels, frame.stored) for frame in frames)
+                target.write([*itertools.chain.from_iterable(parts)])
+            target.write(encoder.finish())
+            return target.finish()
+
+    def _store_along(self, storage: RunStorage, name: str) -> StoredObject:
+        values = self._along[name]
+        raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+        target = storage.new_object(self.run.object_key(name, self.number))
+        with _discarded_on_error(target):
+            target.write([raw, crc32c(raw)])
+            return target.finish()
+
+    def _ends(self, name: str) -> tuple[int, int]:
+        values = self._along[name]
+        return int(values[0]), int(values[len(self) - 1])
+
+
+def _expected_bytes(run: RunLayout) -> int:
+    """Return the length of a whole block's shard, or 0 where only packing tells."""
+    if run.compression.name != "none":
+        return 0
+    return run.frames_per_block * stored_bytes(run.geometry) + index_bytes(run.frames_per_block)
+
+
+@contextlib.contextmanager
+def _discarded_on_error(target: ObjectWriter) -> Iterator[None]:
+    """Leave nothing of an object that could not be written."""
+    try:
+        yield
+    except BaseException:
+        target.discard()
+        raise

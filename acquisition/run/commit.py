@@ -1,0 +1,215 @@
+"""The commit: objects get their names, one flush of the log makes them the run's, then they show."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+
+from forebay.acquisition import durable
+from forebay.acquisition.clock import Clock
+from forebay.acquisition.errors import NoSpaceError, RunTakenOverError, StorageError
+from forebay.acquisition.format.layout import RunLayout
+from forebay.acquisition.format.record import (
+    Block,
+    Closed,
+    Noted,
+    Record,
+    Started,
+    encode_line,
+    line_digest,
+)
+from forebay.acquisition.run.folder import documents
+from forebay.acquisition.run.position import Position
+from forebay.acquisition.storage.storage import RunStorage
+
+_log = logging.getLogger("forebay.acquisition")
+
+
+class Committer:
+    """Adds to a run's log, in the order in which it is asked; may be used by several threads.
+
+    Parameters
+    ----------
+    storage
+        Where the run lies.
+    run
+        What its blocks have in common.
+    at
+        How far it has come.
+    clock
+        Source of times.
+    show_every
+        Seconds between two times that the arrays of a growing run are shown to readers that know
+        nothing of the log; 0 to show each commit at once.
+    """
+
+    def __init__(
+        self,
+        storage: RunStorage,
+        run: RunLayout,
+        at: Position,
+        clock: Clock,
+        *,
+        show_every: float = 0.0,
+    ) -> None:
+        self._storage = storage
+        self._run = run
+        self._at = at
+        self._clock = clock
+        self._show_every = show_every
+        self._shown = at.frames
+        self._shown_at = clock.monotonic()
+        self._lock = threading.Lock()
+        self._failed = False
+        self.failure: BaseException | None = None
+        """What kept something from being added, so that nothing can be any more."""
+        self.stored_bytes = 0
+        """Bytes of the objects that this writer has committed."""
+
+    @property
+    def storage(self) -> RunStorage:
+        """Where the run lies."""
+        return self._storage
+
+    @property
+    def frames(self) -> int:
+        """Number of committed frames."""
+        return self._at.frames
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing can be added any more."""
+        return self._failed
+
+    def start(self, counter: int) -> None:
+        """Write down that the camera began to count."""
+        with self._changing(f"the start of {self._storage.where}"):
+            self._append([Started(counter, self._clock.time_ns())])
+
+    def note(self, topic: str, text: str, *, counter: int | None) -> Noted:
+        """Write down what happened or was said; durable when this returns."""
+        noted = Noted(topic, text, counter, self._clock.time_ns())
+        if self._run.format_version < 2:
+            raise StorageError(
+                f"{self._storage.where} is a run of format {self._run.format_version}, which "
+                "keeps no notes: start another run for them"
+            )
+        with self._changing(f"a note in {self._storage.where}"):
+            self._append([noted])
+        return noted
+
+    def commit(self, blocks: Sequence[Block]) -> None:
+        """Commit blocks that follow the last one, whose objects are durable and have no names.
+
+        Raises
+        ------
+        NoSpaceError
+            If there is no room; nothing is committed, and it can be tried again.
+        StorageError
+            If they cannot be committed; the writer is done.
+        """
+        first = blocks[0]
+        what = (
+            f"block {first.number} of {self._storage.where} "
+            f"(the {first.extent.start} frames before it stay readable)"
+        )
+        with self._changing(what):
+            self._publish(blocks)
+            self._append(blocks)
+            self._add(blocks)
+            self._show_when_due()
+
+    def close(self, closed: Closed) -> None:
+        """Write the last record, and commit the short block that it may hold."""
+        blocks = [closed.block] if closed.block else []
+        with self._changing(f"the end of {self._storage.where}"):
+            self._publish(blocks)
+            self._append([closed])
+            self._add(blocks)
+            self._show_if_room()
+        self._failed = True
+
+    @property
+    def seconds_to_show(self) -> float | None:
+        """Time until committed frames are due to be shown; None where all are."""
+        if self._shown == self._at.frames or self._failed:
+            return None
+        return max(0.0, self._shown_at + self._show_every - self._clock.monotonic())
+
+    def show(self) -> None:
+        """Show what is committed, if the time has come."""
+        if self.seconds_to_show is not None:
+            with self._changing(f"the metadata of {self._storage.where}"):
+                self._show_when_due()
+
+    def abandon(self) -> None:
+        """Add nothing any more."""
+        self._failed = True
+
+    @contextlib.contextmanager
+    def _changing(self, what: str) -> Iterator[None]:
+        """End the writer unless the change is done whole, or can be begun anew.
+
+        A write or a flush of the log that failed is not tried again: what the system then says of
+        that file cannot be believed.  Resuming starts from what the log holds.
+        """
+        with self._lock:
+            if self._failed:
+                raise StorageError(f"the writer of {self._storage.where} has ended; resume the run")
+            if self._storage.superseded():
+                self._failed = True
+                raise RunTakenOverError(
+                    f"{self._storage.where} was taken over by another writer: what this one has "
+                    "not committed is lost"
+                )
+            try:
+                with durable.storage_errors(what):
+                    yield
+            except NoSpaceError:
+                raise
+            except BaseException as failure:
+                self._failed = True
+                self.failure = failure
+                raise
+
+    def _publish(self, blocks: Sequence[Block]) -> None:
+        self._storage.publish([stored for block in blocks for stored in block.objects])
+
+    def _append(self, records: Sequence[Record]) -> None:
+        lines, digest = [], self._at.digest
+        for record in records:
+            lines.append(encode_line(record, previous=digest))
+            digest = line_digest(lines[-1])
+        self._storage.append(b"".join(lines))
+        self._at.digest = digest
+
+    def _add(self, blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            stored = sum(each.bytes for each in block.objects)
+            self._at.add(block)
+            self.stored_bytes += stored
+            _log.info(
+                "block committed",
+                extra={
+                    "run": self._run.name,
+                    "block": block.number,
+                    "frames": len(block.extent),
+                    "bytes": stored,
+                },
+            )
+
+    def _show_when_due(self) -> None:
+        if self._clock.monotonic() - self._shown_at >= self._show_every:
+            self._show_if_room()
+
+    def _show_if_room(self) -> None:
+        try:
+            self._storage.show(documents(self._run, self._at.frames))
+        except OSError as error:
+            if error.errno not in durable.NO_SPACE:
+                raise
+            # The log has it, and a later time shows it: frames must not wait for this.
+            _log.warning("no room to show what was committed", extra={"run": self._run.name})
+        else:
+            self._shown = self._at.frames
+        self._shown_at = self._clock.monotonic()

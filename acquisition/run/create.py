@@ -1,0 +1,166 @@
+"""Making a new run, and becoming its writer."""
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from forebay.acquisition import durable
+from forebay.acquisition.clock import Clock
+from forebay.acquisition.errors import FrameError, SourceError
+from forebay.acquisition.format import layout
+from forebay.acquisition.format.codec import Compression, CompressionName
+from forebay.acquisition.format.layout import RunLayout
+from forebay.acquisition.format.record import Created, Opened, Record, encode_line, line_digest
+from forebay.acquisition.frames import Geometry, ImageMetadata, check_geometry
+from forebay.acquisition.run.account import NOT_DELIVERED
+from forebay.acquisition.run.folder import check_free, make_folder
+from forebay.acquisition.run.lock import writer_name
+from forebay.acquisition.run.position import Position
+from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.storage.folder import FolderStorage
+
+
+def create_run(
+    path: str | os.PathLike[str],
+    geometry: Geometry,
+    *,
+    metadata: ImageMetadata | None,
+    provenance: Mapping[str, Any] | None = None,
+    frames_per_block: int,
+    compression: CompressionName,
+    clock: Clock,
+    direct: bool = False,
+    show_every: float = 0.0,
+) -> WritableRun:
+    """Make a new run in a folder of its own.
+
+    Parameters
+    ----------
+    path
+        The folder; its last part is the run's name.
+    geometry
+        The layout of every frame to come.
+    metadata
+        What is known of the instrument.
+    provenance
+        What is done to the frames before they are recorded, as JSON.
+    frames_per_block
+        Frames that are committed together.
+    compression
+        How frames are packed.
+    clock
+        Source of the times in the log.
+    direct
+        Whether frames are written past the page cache where that can be done.
+    show_every
+        Seconds between two times that the arrays are shown while the run grows.
+
+    Raises
+    ------
+    RunExistsError
+        If there is something at `path`.
+    RunNameError, FrameError, SourceError
+        If the name, the geometry or the metadata cannot be a run's.
+    StorageError
+        If the folder cannot be made.
+    """
+    path = Path(path).absolute()
+    run = new_layout(
+        path.name,
+        geometry,
+        metadata=metadata,
+        provenance=provenance,
+        frames_per_block=frames_per_block,
+        compression=compression,
+        clock=clock,
+    )
+    at = Position()
+    lines = first_lines(run, at, clock)
+    with durable.storage_errors(f"the run {path}"):
+        check_free(path)
+        lock = make_folder(path, run, lines)
+        try:
+            storage = FolderStorage(path, epoch=at.epoch, direct=direct)
+        except BaseException:
+            lock.release()
+            raise
+    return WritableRun(
+        run,
+        storage,
+        at,
+        clock,
+        gap=NOT_DELIVERED,
+        release=lock.release,
+        show_every=show_every,
+    )
+
+
+def new_layout(
+    name: str,
+    geometry: Geometry,
+    *,
+    metadata: ImageMetadata | None,
+    provenance: Mapping[str, Any] | None,
+    frames_per_block: int,
+    compression: CompressionName,
+    clock: Clock,
+) -> RunLayout:
+    """Return what never changes about a new run.
+
+    Raises
+    ------
+    RunNameError, FrameError, SourceError
+        If the name, the geometry or the metadata cannot be a run's.
+    """
+    layout.check_run_name(name)
+    check_geometry(geometry)
+    if frames_per_block < 1:
+        raise FrameError(f"a block of {frames_per_block} frames cannot be; use 1 or more")
+    return RunLayout(
+        run_id=str(uuid.uuid4()),
+        name=name,
+        created=datetime.fromtimestamp(clock.time_ns() / 1e9, UTC).isoformat(),
+        geometry=geometry,
+        frames_per_block=frames_per_block,
+        compression=Compression(compression),
+        metadata=_plain(metadata or ImageMetadata()),
+        provenance=provenance or {},
+    )
+
+
+def first_lines(run: RunLayout, at: Position, clock: Clock) -> bytes:
+    """Return the first two lines of a run's first log, and move the position behind them."""
+    return next_line(Created(run.attributes()), at) + opening_line(run, at, 0, clock)
+
+
+def opening_line(run: RunLayout, at: Position, sealed_bytes: int, clock: Clock) -> bytes:
+    """Return the line with which a writer's log begins, and move the position behind it."""
+    opened = Opened(
+        run_id=run.run_id,
+        epoch=at.epoch,
+        writer=writer_name(),
+        at=clock.time_ns(),
+        sealed_bytes=sealed_bytes,
+    )
+    return next_line(opened, at)
+
+
+def next_line(record: Record, at: Position) -> bytes:
+    """Return the line for a record behind a position of the log, and move the position on."""
+    line = encode_line(record, previous=at.digest)
+    at.digest = line_digest(line)
+    return line
+
+
+def _plain(metadata: ImageMetadata) -> ImageMetadata:
+    """Return the metadata if every JSON reader will understand them."""
+    known = (metadata.pixel_size, metadata.exposure, metadata.frame_rate, metadata.channels)
+    try:
+        json.dumps([*known, dict(metadata.instrument)], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"the instrument's metadata cannot be kept as JSON: {error}") from error
+    return metadata

@@ -1,0 +1,424 @@
+"""An acquisition while it goes on: its threads, how it ends, and how it is doing."""
+
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from forebay.acquisition.clock import Clock
+from forebay.acquisition.control.messages import (
+    ClosedEvent,
+    CommittedEvent,
+    NotedEvent,
+    StateEvent,
+)
+from forebay.acquisition.control.server import ControlServer
+from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
+from forebay.acquisition.frames import FrameSource
+from forebay.acquisition.intake import AnomalyKind, Intake, Refused, StallWatch, stall_patience
+from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
+from forebay.acquisition.recorder.filler import BlockFiller
+from forebay.acquisition.recorder.recorder import Recorder
+from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.service.flow import DropWatch, FlowState, Gate, Holding, RingLevel
+from forebay.acquisition.service.latency import LatencyHistogram
+from forebay.acquisition.service.status import AcquisitionStatus
+
+_WAKE_SECONDS = 0.1
+_TELL_SECONDS = 1.0
+_PATIENCE_SECONDS = 10.0
+"""Time that a source has to end when it is stopped, beside its exposure."""
+_RATE_SECONDS = 5.0
+_WARN_SECONDS_LEFT = 600.0
+
+_log = logging.getLogger("forebay.acquisition")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an acquisition is made of."""
+
+    source: FrameSource
+    """Where the frames come from."""
+    run: WritableRun
+    """Where they go to."""
+    ring: FrameRing
+    """What is between them."""
+    gate: Gate
+    """What brings them into the ring."""
+    level: RingLevel
+    """How full the ring is."""
+    blocks_in_flight: int
+    """Blocks that may be in flight."""
+    clock: Clock
+    """Source of times."""
+
+
+class Acquisition:
+    """One acquisition, from a source through the ring to a run.
+
+    The caller's thread waits and tells how it goes, one thread receives, one records, and each
+    block in flight is written by a thread of its own: so a Ctrl-C, which Python raises in the
+    main thread, never meets a commit half done.  Made by `prepare`; `run` does it, once.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        stop: threading.Event | None = None,
+        on_status: Callable[[AcquisitionStatus], None] | None = None,
+    ) -> None:
+        self._parts = parts
+        self._source = parts.source
+        self._run = parts.run
+        self._ring = parts.ring
+        self._clock = parts.clock
+        self._stop = stop or threading.Event()
+        self._on_status = on_status
+        self._started = self._clock.monotonic()
+        self._news = threading.Event()
+        self._ending: str | None = None
+        self._patience = _PATIENCE_SECONDS + (self._source.metadata.exposure or 0.0)
+        self._patient_until = 0.0
+        self._told = -1
+        self._told_at = -_TELL_SECONDS
+        self._hung = False
+        self._source_failure: BaseException | None = None
+        self._storage_failure: BaseException | None = None
+        self._listener_failure: Exception | None = None
+        self._received = 0
+        self._commits: deque[tuple[float, int, int]] = deque([(self._started, 0, 0)])
+        self._latency = LatencyHistogram()
+        self._receiving = LatencyHistogram()
+        self._intake = Intake(self._source.geometry, clock=self._clock)
+        self._stall = StallWatch(
+            self._intake.anomalies,
+            patience=stall_patience(self._source.metadata),
+            began=self._started,
+        )
+        self._flow = FlowState.NORMAL
+        self._drops = DropWatch(self._clock)
+        self._blocks = BlocksInFlight(
+            self._run,
+            most=parts.blocks_in_flight,
+            on_commit=self._committed,
+            clock=self._clock,
+            patience=_PATIENCE_SECONDS,
+            on_thread=self._place_thread,
+        )
+        filler = BlockFiller(self._run, self._blocks, most=parts.blocks_in_flight)
+        self._filler = filler
+        self._frames = Recorder(self._ring, self._blocks, filler, steps=[])
+        self._control: ControlServer | None = None
+        # Daemons, so that a source that never comes back does not keep the process.
+        self._receiver = threading.Thread(target=self._receive, name="forebay-source", daemon=True)
+        self._recorder = threading.Thread(target=self._record, name="forebay-run", daemon=True)
+
+    def run(self) -> AcquisitionStatus:
+        """Record until the source ends or is stopped; return how it ended.
+
+        Raises
+        ------
+        SourceError, FrameError
+            If the source fails, delivers what does not fit, or does not end when it is stopped.
+        StorageError
+            If a block cannot be written.
+        """
+        with contextlib.ExitStack() as around:
+            self._control = self._open_control(around)
+            try:
+                self._recorder.start()
+                self._receiver.start()
+                self._wait()
+            except BaseException as error:
+                # Ctrl-C: what has come is still committed.  A second Ctrl-C
+                # leaves at once, and the run is as after a kill if the recorder does not get
+                # through.
+                self._on_status = None
+                self._end_source(f"interrupted: {type(error).__name__}")
+                self._wait()
+                raise
+            self._announce_end()
+        return self._outcome()
+
+    def status(self) -> AcquisitionStatus:
+        """Return how it is doing; may be called from any thread."""
+        account, committer = self._run.account, self._run.committer
+        frames_rate, bytes_rate = self._rates()
+        free = self._run.storage.free_bytes()
+        frame_bytes = self._run.layout.geometry.frame_bytes
+        return AcquisitionStatus(
+            run=self._run.storage.where,
+            run_id=self._run.layout.run_id,
+            committed=committer.frames,
+            dropped=account.dropped,
+            counted=account.counted,
+            dropped_by_reason=dict(account.dropped_by_reason),
+            bytes=committer.frames * frame_bytes,
+            stored_bytes=committer.stored_bytes,
+            received_bytes=self._received * self._source.geometry.frame_bytes,
+            seconds=self._clock.monotonic() - self._started,
+            frames_per_second=frames_rate,
+            bytes_per_second=bytes_rate,
+            ring_depth=self._ring.depth,
+            ring_highest=self._ring.highest,
+            ring_slots=self._ring.slots,
+            flow=self._flow.value,
+            spilled_frames=0,
+            disk_free_bytes=free,
+            seconds_left=free / bytes_rate if free is not None and bytes_rate > 0 else None,
+            latency_seconds=_summary(self._latency),
+            receive_seconds=_summary(self._receiving),
+            anomalies=dict(self._intake.anomalies.counts()),
+            source_state=self._source_state(),
+        )
+
+    def stop(self, reason: str) -> None:
+        """Begin to end: what has come is committed, and the run closed for that reason."""
+        self._end_source(reason)
+        self._news.set()
+
+    def note(self, topic: str, text: str) -> None:
+        """Write down in the run what happened or what there is to say.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written.
+        """
+        self._run.note(topic, text)
+        counter = self._run.account.next_counter
+        self._announce(
+            NotedEvent(topic=topic, text=text, counter=counter, at=self._clock.time_ns())
+        )
+
+    # The threads.
+
+    def _receive(self) -> None:
+        """Bring the frames from the source to the ring; runs in its own thread."""
+        try:
+            self._place_thread("source")
+            for frame in self._source.frames():
+                began = self._clock.monotonic()
+                outcome = self._intake.receive(frame)
+                if isinstance(outcome, Refused):
+                    self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)
+                elif outcome is not None:
+                    self._parts.gate.place(self._ring, outcome)
+                    self._received += 1
+                self._receiving.record(self._clock.monotonic() - began)
+                if self._ring.finished:
+                    break
+        except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
+            self._source_failure = failure
+        finally:
+            self._ring.finish()
+            self._news.set()
+
+    def _record(self) -> None:
+        """Bring the frames from the ring to the run; runs in its own thread."""
+        try:
+            self._place_thread("recorder")
+            self._frames.run()
+            self._filler.close(reason=self._reason())
+        except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
+            # Where something has failed before, this is what it has led to.
+            first = self._run.committer.failure or self._blocks.failure
+            self._storage_failure = first or failure
+        finally:
+            self._ring.finish()
+            self._blocks.abandon()
+            self._news.set()
+
+    def _committed(self, flights: list[Flight]) -> None:
+        """Let go of what committed blocks needed; called by the committing thread."""
+        now = self._clock.monotonic()
+        for flight in flights:
+            self._ring.free(flight.slots)
+            self._latency.record_many(now - np.array(flight.arrived))
+        committer, account = self._run.committer, self._run.account
+        self._commits.append((now, committer.frames, committer.stored_bytes))
+        self._announce(
+            CommittedEvent(
+                blocks=flights[-1].block.number + 1,
+                frames=committer.frames,
+                dropped=account.dropped,
+                counted=account.counted,
+            )
+        )
+        self._news.set()
+
+    def _place_thread(self, role: str) -> None:
+        """Give the calling thread its place on the machine."""
+
+    # Waiting.
+
+    def _wait(self) -> None:
+        """Wait for both threads to end, tell of commits, and pass a stop on to the source."""
+        while self._recorder.is_alive() or (self._receiver.is_alive() and not self._hung):
+            self._news.wait(_WAKE_SECONDS)
+            self._news.clear()
+            if self._stop.is_set():
+                self._end_source("stopped by the operator")
+            if not self._recorder.is_alive():
+                self._end_source("the recorder ended")
+            if not self._receiver.is_alive() or self._out_of_patience():
+                self._ring.finish()
+                self._blocks.end()
+            self._watch_source()
+            self._watch_flow()
+            self._tell()
+        self._tell()
+
+    def _watch_source(self) -> None:
+        held_up = isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots
+        if self._receiver.is_alive():
+            self._stall.look(self._intake.last, self._clock.monotonic(), held_up=held_up)
+        for anomaly in self._intake.anomalies.take(everything=not self._receiver.is_alive()):
+            more = f" (and {anomaly.more} more)" if anomaly.more else ""
+            _log.warning("%s: %s%s", anomaly.kind, anomaly.text, more)
+            if anomaly.kind is not AnomalyKind.COUNTER_GAP:
+                # Gaps are in the run's own accounts.
+                with contextlib.suppress(StorageError):
+                    self.note(anomaly.kind.value, f"{anomaly.text}{more}")
+
+    def _watch_flow(self) -> None:
+        flow = self._flow_now()
+        if flow is not self._flow:
+            self._flow = flow
+            calm = flow in {FlowState.NORMAL, FlowState.HOLDING}
+            level = logging.INFO if calm else logging.WARNING
+            _log.log(level, "the flow of frames is now: %s", flow.value)
+            self._announce(StateEvent(flow=flow.value))
+
+    def _flow_now(self) -> FlowState:
+        if self._blocks.waiting_for_space:
+            return FlowState.WAITING_FOR_SPACE
+        if self._drops.dropping(self._run.account.dropped - self._intake.missing):
+            return FlowState.DROPPING
+        if isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots:
+            return FlowState.HOLDING
+        return FlowState.NORMAL
+
+    def _tell(self) -> None:
+        now = self._clock.monotonic()
+        committed = self._run.committer.frames
+        due = committed > self._told or now - self._told_at >= _TELL_SECONDS
+        if self._on_status and due:
+            self._told, self._told_at = committed, now
+            try:
+                self._on_status(self.status())
+            except Exception as failure:  # noqa: BLE001 (raised again when the run is closed)
+                # Whoever listens has failed, not the recording: it goes on without.
+                self._listener_failure = failure
+                self._on_status = None
+
+    def _end_source(self, reason: str) -> None:
+        if self._ending is None:
+            self._ending = reason
+            self._patient_until = self._clock.monotonic() + self._patience
+            self._source.stop()
+
+    def _out_of_patience(self) -> bool:
+        """Tell whether the source was stopped and does not end."""
+        now = self._clock.monotonic()
+        if self._recorder.is_alive() and self._ring.depth == self._ring.slots:
+            # It is the recorder that everybody waits for.
+            self._patient_until = now + self._patience
+        self._hung = self._hung or (self._ending is not None and now > self._patient_until)
+        return self._hung
+
+    # The end.
+
+    def _reason(self) -> str:
+        if self._source_failure is not None:
+            return f"the source failed: {self._source_failure}"
+        if self._hung:
+            return f"{self._ending}; the source did not end"
+        return self._ending or "the source ended"
+
+    def _outcome(self) -> AcquisitionStatus:
+        if self._storage_failure is not None:
+            raise self._storage_failure
+        if self._source_failure is not None:
+            raise self._source_failure
+        if self._hung:
+            raise SourceError(
+                f"the source did not end within {self._patience:g} s of being stopped; "
+                f"{self._run.storage.where} is closed with the {self._run.committer.frames} frames "
+                "that came"
+            )
+        if self._listener_failure is not None:
+            raise self._listener_failure
+        return self.status()
+
+    # Telling.
+
+    def _open_control(self, around: contextlib.ExitStack) -> ControlServer | None:
+        try:
+            return around.enter_context(
+                ControlServer(self._run.layout.run_id, _Handle(self), clock=self._clock)
+            )
+        except ControlError as error:
+            _log.warning("%s; the recording goes on without", error)
+            return None
+
+    def _announce(self, event: CommittedEvent | StateEvent | NotedEvent | ClosedEvent) -> None:
+        if self._control is not None:
+            self._control.announce(event)
+
+    def _announce_end(self) -> None:
+        if self._storage_failure is None:
+            self._announce(ClosedEvent(reason=self._reason()))
+
+    def _rates(self) -> tuple[float, float]:
+        """Return the frames and bytes that were committed per second of late."""
+        now = self._clock.monotonic()
+        while len(self._commits) > 2 and self._commits[1][0] < now - _RATE_SECONDS:
+            self._commits.popleft()
+        began, frames, size = self._commits[0]
+        seconds = now - began
+        if seconds <= 0:
+            return 0.0, 0.0
+        committer = self._run.committer
+        return (committer.frames - frames) / seconds, (committer.stored_bytes - size) / seconds
+
+    def _source_state(self) -> Any:
+        if self._stall.stalled:
+            return "stalled"
+        return "delivering" if self._receiver.is_alive() else "ended"
+
+
+class _Handle:
+    """What of an acquisition the control socket may do."""
+
+    def __init__(self, acquisition: Acquisition) -> None:
+        self._acquisition = acquisition
+
+    def status(self) -> Mapping[str, Any]:
+        return dataclasses.asdict(self._acquisition.status())
+
+    def stop(self, reason: str) -> None:
+        self._acquisition.stop(reason)
+
+    def start(self) -> None:
+        raise AcquisitionError("the acquisition is under way already; there is nothing to start")
+
+    def note(self, topic: str, text: str) -> None:
+        self._acquisition.note(topic, text)
+
+
+def _summary(latency: LatencyHistogram) -> dict[str, float]:
+    if not latency.count:
+        return {}
+    points = {"median": 50.0, "p99": 99.0, "p999": 99.9}
+    return {name: latency.percentile(point) for name, point in points.items()} | {
+        "max": latency.max
+    }

@@ -1,0 +1,141 @@
+"""From messages to frames: which stream they belong to, and whether they are whole."""
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import assert_never
+
+import crc32c
+import numpy as np
+
+from forebay.acquisition.frames import Frame, FrameFlag, Geometry, ImageMetadata
+from forebay.acquisition.sources.messages import shown
+from forebay.acquisition.sources.network.header import Begin, End, FrameHeader, parse_header
+from forebay.acquisition.sources.network.refusals import MessageError, Refusal
+
+_STREAMS_REMEMBERED = 64
+
+_log = logging.getLogger("forebay.acquisition")
+
+
+class FrameStream:
+    """The streams that senders push, one after the other, as one row of frames.
+
+    A new stream takes the place of the one before it, whose late messages are refused: two
+    senders that push at the same time are never mixed.  Counters and layouts are delivered as
+    they come; it is for the receiver of the frames to judge them.
+
+    Parameters
+    ----------
+    max_frame_bytes
+        Largest frame that is taken.
+    """
+
+    def __init__(self, *, max_frame_bytes: int) -> None:
+        self._max_frame_bytes = max_frame_bytes
+        self.geometry: Geometry | None = None
+        """The layout that the first stream began with; None until then."""
+        self.metadata = ImageMetadata()
+        """What the first stream says of the instrument."""
+        self.ended = False
+        """Whether the sender has said that there is no more."""
+        self._name: str | None = None
+        self._left: deque[str] = deque(maxlen=_STREAMS_REMEMBERED)
+
+    def take(self, parts: Sequence[memoryview]) -> Frame | None:
+        """Return the frame that a message is; None where it begins or ends a stream.
+
+        The pixels stay where they are, and cannot be written to.
+
+        Raises
+        ------
+        MessageError
+            If the message is refused; nothing has changed then.
+        """
+        header = parse_header(bytes(parts[0]))
+        expected = 2 if isinstance(header, FrameHeader) else 1
+        if len(parts) != expected:
+            raise MessageError(
+                Refusal.PARTS,
+                f"a message of the kind '{header.kind}' with {len(parts)} parts: it has {expected}",
+            )
+        match header:
+            case Begin():
+                self._begin(header)
+                return None
+            case End():
+                self._end(header)
+                return None
+            case FrameHeader():
+                return self._frame(header, parts[1])
+            case _:
+                assert_never(header)
+
+    def _begin(self, header: Begin) -> None:
+        geometry, first = self._checked(header), self.geometry is None
+        self._enter(header.stream, geometry)
+        if first:
+            self.metadata = header.metadata.as_metadata()
+
+    def _end(self, header: End) -> None:
+        if header.stream != self._name:
+            raise MessageError(
+                Refusal.STREAM, f"the end of stream '{shown(header.stream)}', which is not on"
+            )
+        self.ended = True
+
+    def _frame(self, header: FrameHeader, pixels: memoryview) -> Frame:
+        geometry = self._checked(header)
+        if len(pixels) != geometry.frame_bytes:
+            raise MessageError(
+                Refusal.PIXELS,
+                f"frame {header.counter} with {len(pixels)} bytes of pixels: {_described(geometry)} "
+                f"are {geometry.frame_bytes}",
+            )
+        if header.crc32c is not None and header.crc32c != (found := crc32c.crc32c(pixels)):
+            raise MessageError(
+                Refusal.CHECKSUM,
+                f"frame {header.counter}, whose pixels have the CRC-32C {found} and not "
+                f"{header.crc32c}; it counts as not delivered",
+            )
+        self._enter(header.stream, geometry)
+        little = np.frombuffer(pixels, geometry.dtype.newbyteorder("<")).reshape(geometry.shape)
+        data = little.astype(geometry.dtype, copy=False)
+        data.flags.writeable = False
+        return Frame(header.counter, header.timestamp, data, FrameFlag(header.flags))
+
+    def _checked(self, header: Begin | FrameHeader) -> Geometry:
+        """Return the layout that a header names, if it is not too large."""
+        geometry = header.geometry()
+        if geometry.frame_bytes > self._max_frame_bytes:
+            raise MessageError(
+                Refusal.SIZE,
+                f"frames of {_described(geometry)} are {geometry.frame_bytes} bytes; "
+                f"max_frame_bytes is {self._max_frame_bytes}",
+            )
+        return geometry
+
+    def _enter(self, name: str, geometry: Geometry) -> None:
+        """Go over to a stream, if it is another one."""
+        if name == self._name:
+            return
+        if name in self._left:
+            raise MessageError(
+                Refusal.STREAM, f"a message of stream '{shown(name)}', after another one began"
+            )
+        if self.geometry is None:
+            self.geometry = geometry
+        if self._name is not None:
+            self._left.append(self._name)
+            _log.warning(
+                "stream '%s' of %s takes the place of '%s'; what was counted in between is unknown",
+                shown(name),
+                _described(geometry),
+                shown(self._name),
+            )
+        self._name = name
+
+
+def _described(geometry: Geometry) -> str:
+    """Return a layout as one reads it: ``64 × 48 uint16``."""
+    return f"{' × '.join(map(str, geometry.shape))} {geometry.dtype}"

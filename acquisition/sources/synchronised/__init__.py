@@ -1,0 +1,1 @@
+"""Cameras on one trigger: their queues, their threads, and the source that they make."""

@@ -1,0 +1,122 @@
+"""One of several synchronised cameras, received in a thread of its own."""
+
+import threading
+from contextlib import ExitStack
+from typing import Self
+
+from forebay.acquisition.clock import Clock
+from forebay.acquisition.errors import SourceError
+from forebay.acquisition.frames import Frame, FrameSource
+from forebay.acquisition.intake import AnomalyKind, Intake, Refused
+from forebay.acquisition.sources.synchronised.planes import PlaneQueue
+
+_END_SECONDS = 5.0
+"""Time that a camera has to end when it is stopped, beside its exposure."""
+
+
+class Camera:
+    """Brings the frames of a source to a queue, by their triggers.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    source
+        Where its frames come from; entered and left with this camera.
+    intake
+        What they pass.
+    queue
+        Where they wait for their partners.
+    first_counter
+        Counter of trigger 0; that of the first frame if it is None.
+    clock
+        Source of times.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: FrameSource,
+        intake: Intake,
+        queue: PlaneQueue,
+        *,
+        first_counter: int | None,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.intake = intake
+        self.queue = queue
+        self.failure: BaseException | None = None
+        """What ended it, where that was not the end of its frames."""
+        self._first_counter = first_counter
+        self._clock = clock
+        self._patience = _END_SECONDS + (source.metadata.exposure or 0.0)
+        self._entered = ExitStack()
+        # A daemon, so that a camera that never comes back does not keep the process.
+        self._thread = threading.Thread(
+            target=self._receive, name=f"forebay-camera-{name}", daemon=True
+        )
+
+    @property
+    def pressing(self) -> bool:
+        """Whether it has a frame for which there is no room, and cannot be held up."""
+        return self.queue.overfull and not self.source.can_wait
+
+    def start(self) -> None:
+        """Begin to receive."""
+        self._thread.start()
+
+    def join(self) -> bool:
+        """Wait for the thread to end, once the source is stopped; False if it does not."""
+        if self._thread.ident is not None:
+            self._thread.join(self._patience)
+        return not self._thread.is_alive()
+
+    def miss(self, trigger: int) -> None:
+        """Tell that a trigger goes on without this camera."""
+        text = f"trigger {trigger} goes on without this camera"
+        self.intake.anomalies.report(AnomalyKind.PARTNER_MISSING, text, trigger)
+
+    def __enter__(self) -> Self:
+        """Enter the source."""
+        self._entered.enter_context(self.source)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Leave the source, unless its thread is stuck in it."""
+        if not self._thread.is_alive():
+            self._entered.close()
+
+    def _receive(self) -> None:
+        try:
+            for frame in self.source.frames():
+                if not self._take(frame):
+                    break
+        except BaseException as failure:  # noqa: BLE001 (raised again by whoever takes the frames)
+            self.failure = failure
+            self.intake.anomalies.report(AnomalyKind.PARTNER_FAILED, f"it failed: {failure}")
+        finally:
+            self.queue.end()
+
+    def _take(self, frame: Frame) -> bool:
+        """Bring a frame to the queue; False if none is wanted any more."""
+        outcome = self.intake.receive(frame)
+        if self.intake.restarts:
+            raise SourceError(
+                f"it began to count anew with {frame.counter}, so that the triggers of its frames "
+                "are unknown; start another run"
+            )
+        if outcome is None:
+            return True
+        if self._first_counter is None:
+            self._first_counter = outcome.counter
+        if isinstance(outcome, Refused):
+            return True
+        trigger = outcome.counter - self._first_counter
+        if not self.queue.put(outcome, trigger=trigger, now=self._clock.monotonic()):
+            if self.queue.closed:
+                return False
+            text = f"the frame for trigger {trigger} came too late; it is left out"
+            self.intake.anomalies.report(AnomalyKind.PARTNER_LATE, text, trigger)
+        return True

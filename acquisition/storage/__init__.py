@@ -1,0 +1,1 @@
+"""Where a run is written: what a writer asks of a storage, and the storages that do it."""

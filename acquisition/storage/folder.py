@@ -1,0 +1,146 @@
+"""A run in a folder of a POSIX file system."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Buffer, Mapping, Sequence
+from pathlib import Path
+
+from forebay.acquisition import durable
+from forebay.acquisition.format import layout
+from forebay.acquisition.format.history import log_key
+from forebay.acquisition.format.record import StoredObject
+from forebay.acquisition.storage.aside import AsideFile
+
+_log = logging.getLogger("forebay.acquisition")
+
+
+class FolderObject:
+    """An object that is written aside, flushed, and named later by a hard link."""
+
+    def __init__(self, key: str, file: AsideFile) -> None:
+        self._key = key
+        self._file = file
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        """Write parts one behind the other, behind what is there."""
+        self._file.write(parts)
+
+    def finish(self) -> StoredObject:
+        """Flush the file; return what it is."""
+        size, digest = self._file.finish()
+        return StoredObject(key=self._key, bytes=size, blake3=digest)
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self._file.discard()
+
+
+class FolderStorage:
+    """The folder of a run, made or taken over already.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    epoch
+        Number of the writer, whose log is there.
+    direct
+        Whether frames are written past the page cache where that can be done.
+    """
+
+    def __init__(self, path: Path, *, epoch: int, direct: bool = False) -> None:
+        self._path = path
+        self._epoch = epoch
+        self._direct = direct
+        self._log = durable.AppendLog(path / log_key(epoch))
+
+    @property
+    def where(self) -> str:
+        """The path."""
+        return str(self._path)
+
+    def new_object(self, key: str, *, expected_bytes: int = 0) -> FolderObject:
+        """Begin an object that will have the name `key`."""
+        # What an attempt before this one left behind is not believed.
+        aside = self._aside(key)
+        with contextlib.suppress(FileNotFoundError):
+            aside.unlink()
+        direct = self._direct and expected_bytes > 0
+        return FolderObject(key, AsideFile(aside, expected_bytes=expected_bytes, direct=direct))
+
+    def publish(self, objects: Sequence[StoredObject]) -> None:
+        """Link each file to its name, never replacing one, and flush the folders."""
+        for stored in objects:
+            self._give_name(stored.key)
+        for folder in dict.fromkeys((self._path / each.key).parent for each in objects):
+            durable.flush_folder(folder)
+        for stored in objects:
+            with contextlib.suppress(FileNotFoundError):
+                self._aside(stored.key).unlink()
+
+    def append(self, lines: bytes) -> None:
+        """Add lines to the log and flush it."""
+        self._log.append(lines)
+
+    def show(self, documents: Mapping[str, bytes]) -> None:
+        """Rename documents over those of the same keys, in their order."""
+        show(self._path, documents)
+
+    def superseded(self) -> bool:
+        """Tell whether there is a log of a later writer."""
+        return (self._path / log_key(self._epoch + 1)).exists()
+
+    def free_bytes(self) -> int | None:
+        """Return the room that this user may still fill."""
+        return free_bytes(self._path)
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+    def _aside(self, key: str) -> Path:
+        return self._path / layout.ASIDE / key.replace("/", ".")
+
+    def _give_name(self, key: str) -> None:
+        aside, target = self._aside(key), self._path / key
+        try:
+            os.link(aside, target)
+        except FileExistsError:
+            if target.is_file() and os.path.samestat(aside.stat(), target.stat()):
+                return  # Named before an error that made this be tried again.
+            # The log knows of no such object: a writer that was taken over has left it.
+            put_aside(self._path, [key], epoch=self._epoch)
+            os.link(aside, target)
+
+
+def show(path: Path, documents: Mapping[str, bytes]) -> None:
+    """Rename documents over those of the same keys in a run's folder, in their order."""
+    for key, document in documents.items():
+        durable.replace(path / layout.ASIDE / "document", path / key, document)
+
+
+def put_aside(path: Path, keys: Sequence[str], *, epoch: int) -> None:
+    """Move objects that were not committed into the quarantine of an epoch."""
+    folder = path / layout.QUARANTINE / f"{epoch:08d}"
+    for key in keys:
+        if (path / key).exists(follow_symlinks=False):
+            durable.make_folders(folder)
+            (path / key).rename(_free_name(folder, key.replace("/", ".")))
+            durable.flush_folder(folder)
+            durable.flush_folder((path / key).parent)
+            _log.warning("uncommitted object put aside", extra={"run": path.name, "object": key})
+
+
+def _free_name(folder: Path, name: str) -> Path:
+    """Return a path in the quarantine that nothing has yet."""
+    path, count = folder / name, 1
+    while path.exists(follow_symlinks=False):
+        path, count = folder / f"{name}.{count}", count + 1
+    return path
+
+
+def free_bytes(path: Path) -> int:
+    """Return the room that this user may still fill on the file system of `path`."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

@@ -1,0 +1,85 @@
+"""Frames in which nothing but the bright stands out of one value."""
+
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from array_api_compat import device
+
+from forebay.ops._arrays import Array, namespace
+from forebay.ops._blocks import apply
+from forebay.ops._checks import check_frames, check_number
+from forebay.ops.reduction.integers import check_held
+
+
+def sparsify(frames: xr.DataArray, *, threshold: float, background: float = 0) -> xr.DataArray:
+    """Return `frames` with `background` in each pixel that is nearer to it than `threshold`.
+
+    With the background at 0 and frames that have no negative values, those are the pixels below
+    the threshold.
+
+    Parameters
+    ----------
+    frames
+        Integer or float; NumPy or CuPy, eager or Dask.
+    threshold
+        In the unit of `frames`, above 0.
+    background
+        The value around which pixels are made equal; one that the dtype of `frames` holds.
+
+    Returns
+    -------
+    xarray.DataArray
+        Everything of `frames`, its dtype too. A pixel changes by less than `threshold`, or not at
+        all. NaN stays NaN.
+
+    Raises
+    ------
+    OperationError
+        If the dtype of `frames` is not real or cannot hold `background`, or `threshold` is not
+        above 0.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> frames = xr.DataArray(np.array([[3, 97, 100, 104, 105]], "uint8"), dims=("y", "x"))
+    >>> sparsify(frames, threshold=5, background=100).values
+    array([[  3, 100, 100, 100, 105]], dtype=uint8)
+    """
+    check_frames(frames, ())
+    dtype = frames.dtype.newbyteorder("=")
+    limits = background_limits(dtype, threshold, background)
+    kwargs = {"limits": limits, "background": background}
+    return apply(flattened, frames, (), dtype=dtype, kwargs=kwargs)
+
+
+def flattened(array: Array, *, limits: tuple[float, float], background: float) -> Array:
+    """Return `array` with `background` where it lies within `limits`, both included."""
+    xp = namespace(array)
+    low, high = limits
+    value = xp.asarray(background, dtype=array.dtype, device=device(array))
+    return xp.where((array >= low) & (array <= high), value, array)
+
+
+def background_limits(
+    dtype: np.dtype[Any], threshold: float, background: float
+) -> tuple[float, float]:
+    """Return the lowest and the highest pixel that counts as background.
+
+    Examples
+    --------
+    >>> background_limits(np.dtype("uint8"), 5, 100), background_limits(np.dtype("uint8"), 5, 0)
+    ((96, 104), (0, 4))
+    """
+    reach = check_number("threshold", threshold, above=0)
+    centre = check_held("background", background, dtype)
+    if dtype.kind == "f":
+        # The nearest to the ends, from within, that pixels can have; Python compares exactly.
+        low, high = dtype.type(centre - reach), dtype.type(centre + reach)
+        low = low if float(low) > centre - reach else np.nextafter(low, dtype.type(np.inf))
+        high = high if float(high) < centre + reach else np.nextafter(high, dtype.type(-np.inf))
+        return float(low), float(high)
+    ends = np.iinfo(dtype)
+    low = max(math.floor(centre - reach) + 1, int(ends.min))
+    return low, min(math.ceil(centre + reach) - 1, int(ends.max))

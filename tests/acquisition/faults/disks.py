@@ -1,0 +1,53 @@
+"""File systems of a test's own: small, in memory, or in an image that can be copied at any time."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MAKING = {
+    "ext4": ("64M", ["mkfs.ext4", "-q", "-F"], "commit=300"),
+    # 300 MB is the least that mkfs.xfs makes.
+    "xfs": ("320M", ["mkfs.xfs", "-q"], "nouuid"),
+}
+"""Size of an image, what makes the file system in it, and how it is mounted."""
+
+
+@contextlib.contextmanager
+def mounted(source: str | Path, at: Path, *, kind: str, options: str) -> Iterator[Path]:
+    """Mount a file system for the time of the block; skip the test where that is not permitted."""
+    at.mkdir(exist_ok=True)
+    command = ["mount", "-t", kind, "-o", options, str(source), str(at)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system of its own may not be mounted here: {done.stderr.strip()}")
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+def in_memory(at: Path, *, megabytes: int) -> contextlib.AbstractContextManager[Path]:
+    """Mount a small file system in memory for the time of the block."""
+    return mounted("forebay-test", at, kind="tmpfs", options=f"size={megabytes}m")
+
+
+def make_image(path: Path, kind: str, *options: str) -> Path:
+    """Make a file with an empty file system in it."""
+    size, command, _ = MAKING[kind]
+    subprocess.run(["truncate", "--size", size, str(path)], check=True)
+    subprocess.run([*command, *options, str(path)], check=True)
+    return path
+
+
+def mounted_image(image: Path, at: Path, kind: str) -> contextlib.AbstractContextManager[Path]:
+    """Mount the file system of an image for the time of the block."""
+    return mounted(image, at, kind=kind, options=f"loop,{MAKING[kind][2]}")
+
+
+def copy_of(image: Path, path: Path) -> Path:
+    """Copy an image: what a power cut would leave now, if nothing is on its way to it."""
+    subprocess.run(["cp", "--sparse=always", str(image), str(path)], check=True)
+    return path

@@ -1,0 +1,145 @@
+"""What is recorded while something goes wrong, and what the writer says of it.
+
+A recording runs in a process of its own, with the folder that the fault concerns, and with a file
+elsewhere into which it writes each number of frames that it was told to be committed: what stands
+there was promised.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forebay.acquisition import (
+    AcquisitionStatus,
+    Frame,
+    Geometry,
+    ImageMetadata,
+    RunWriter,
+    acquire,
+    open_run,
+)
+from tests.acquisition.faults.promises import Promises
+
+FRAMES_PER_BLOCK = 2
+COUNTERS = (10, 11, 13, 14, 15)
+"""What the camera of a small run counts: 12 is lost on the way, and the last block is short."""
+LATER = (18, 19, 20, 21, 22)
+"""What it counts for the second writer of a run."""
+SMALL = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
+LARGER = Geometry(("y", "x"), (32, 33), np.dtype("uint16"))
+RUN = "run"
+
+_PATIENCE_SECONDS = 60.0
+
+type Recording = Callable[..., None]
+
+
+def pixels(counter: int, geometry: Geometry = SMALL) -> npt.NDArray[Any]:
+    """Return the pixels of a frame: they tell which one it is, and none is zero."""
+    along = np.arange(np.prod(geometry.shape), dtype="uint32") % 251 + 1
+    return (along * (counter % 97 + 1)).astype(geometry.dtype).reshape(geometry.shape)
+
+
+def frame(counter: int, geometry: Geometry = SMALL) -> Frame:
+    """Return the frame with a counter."""
+    return Frame(counter, counter * 1000, pixels(counter, geometry))
+
+
+class ListedSource:
+    """A source of frames with listed counters.
+
+    Parameters
+    ----------
+    counters
+        The counters.
+    geometry
+        Layout of the frames.
+    can_wait
+        Whether it may be held up.
+    before
+        Called before each frame with its place in the row.
+    """
+
+    def __init__(
+        self,
+        counters: Sequence[int],
+        geometry: Geometry = SMALL,
+        *,
+        can_wait: bool = True,
+        before: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self.geometry = geometry
+        self.metadata = ImageMetadata()
+        self.can_wait = can_wait
+        self.stopped = threading.Event()
+        self._counters = counters
+        self._before = before
+
+    def frames(self) -> Iterator[Frame]:
+        """Deliver the frames."""
+        for place, counter in enumerate(self._counters):
+            self._before(place)
+            if self.stopped.is_set():
+                return
+            yield frame(counter, self.geometry)
+
+    def stop(self) -> None:
+        """Make `frames` end."""
+        self.stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+def record(disk: Path, promises: Promises) -> None:
+    """Record a small run through the service; the first block is committed before the second."""
+    first_is_committed = threading.Event()
+
+    def wait_for_the_first(place: int) -> None:
+        if place == FRAMES_PER_BLOCK:
+            assert first_is_committed.wait(_PATIENCE_SECONDS)
+
+    def tell(status: AcquisitionStatus) -> None:
+        if status.committed:
+            promises.tell(committed=status.committed)
+            first_is_committed.set()
+
+    source = ListedSource(COUNTERS, before=wait_for_the_first)
+    status = acquire(source, disk / RUN, frames_per_block=FRAMES_PER_BLOCK, on_status=tell)
+    promises.tell(committed=status.committed, closed=True)
+
+
+def go_on(disk: Path, promises: Promises, *, counters: Sequence[int]) -> None:
+    """Take over a run whose writer is gone, record those of `counters` that it lacks, close it."""
+    with RunWriter.resume(disk / RUN) as writer:
+        promises.tell(committed=writer.committed)
+        blocks = open_run(disk / RUN).blocks
+        last = blocks[-1].frame_ids[1] if blocks else -1
+        for counter in counters:
+            if counter > last:
+                writer.append(frame(counter, writer.layout.geometry))
+                promises.tell(committed=writer.committed)
+    promises.tell(committed=writer.committed, closed=True)
+
+
+def record_on(disk: Path, promises: Promises, *, frames: int) -> None:
+    """Record as fast as the storage can, through the service."""
+
+    def tell(status: AcquisitionStatus) -> None:
+        promises.tell(committed=status.committed)
+
+    source = ListedSource(range(frames), LARGER)
+    status = acquire(source, disk / RUN, frames_per_block=FRAMES_PER_BLOCK, on_status=tell)
+    promises.tell(committed=status.committed, closed=True)
+
+
+if __name__ == "__main__":
+    record(Path(sys.argv[1]), Promises(Path(sys.argv[2])))

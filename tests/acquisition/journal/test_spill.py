@@ -1,0 +1,396 @@
+"""What is spilled comes back in order and unchanged, also after a kill; no room is no error."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.acquisition import Dropped, Frame, FrameFlag, Geometry
+from forebay.acquisition.errors import RunDamagedError, RunExistsError, StorageError
+from forebay.acquisition.journal.group_commit import GroupCommit
+from forebay.acquisition.journal.journal import Window
+from forebay.acquisition.journal.row import Room
+from forebay.acquisition.journal.spill import Spilled, SpillQueue
+from forebay.acquisition.sources.testing.clock import ManualClock
+
+RUN_ID = "6f1d3a52-0d0b-4a8e-9a53-6a4a3c1f2e10"
+GEOMETRY = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
+SEGMENT = 4096 + 3 * 128
+
+type Make = Callable[..., Frame]
+type Open = Callable[..., SpillQueue]
+
+
+@pytest.fixture
+def spill(memory: Callable[[], Path]) -> Open:
+    """Open a queue of segments of three frames, or take one over."""
+    folder = memory()
+
+    def make(
+        *, epoch: int = 1, segments: int = 4, recover: bool = False, **options: Any
+    ) -> SpillQueue:
+        room = Room(segments * SEGMENT, SEGMENT, spares=0)
+        start = SpillQueue.recover if recover else SpillQueue
+        return start(folder, RUN_ID, GEOMETRY, epoch=epoch, room=room, **options)
+
+    return make
+
+
+def empty() -> npt.NDArray[Any]:
+    return np.zeros((3, 4), "uint16")
+
+
+def take_all(queue: SpillQueue) -> list[Spilled]:
+    taken = []
+    while spilled := queue.take(empty()):
+        taken.append(spilled)
+    return taken
+
+
+def counters(queue: SpillQueue) -> list[int]:
+    return [each.frame.counter for each in take_all(queue) if each.frame]
+
+
+def test_frames_come_back_in_order_with_what_was_dropped_before_them(
+    spill: Open, frame: Make
+) -> None:
+    lost = (Dropped(1, 2, "the queue was full", 5), Dropped(3, 3, "late", 6))
+    with spill() as queue:
+        assert queue.take(empty()) is None
+        assert queue.put(frame(0, FrameFlag.REDUCED))
+        assert queue.put(frame(4), dropped=lost)
+        assert len(queue) == 2
+        into = empty()
+        first, second, nothing = queue.take(into), queue.take(empty()), queue.take(into)
+        assert len(queue) == 0
+    assert first and first.frame and second and second.frame
+    assert nothing is None
+    assert (first.dropped, second.dropped) == ((), lost)
+    assert first.frame.data is into
+    assert (first.frame.timestamp, first.frame.flags) == (0, FrameFlag.REDUCED)
+    np.testing.assert_array_equal(into, frame(0).data)
+    np.testing.assert_array_equal(second.frame.data, frame(4).data)
+
+
+def test_a_full_queue_takes_nothing_until_something_is_freed(spill: Open, frame: Make) -> None:
+    """Taking makes no room: what was taken is not committed yet, and would be lost in a kill."""
+    with spill(segments=2) as queue:
+        assert [queue.put(frame(counter)) for counter in range(8)] == [True] * 6 + [False] * 2
+        assert (len(queue), queue.bytes) == (6, 2 * SEGMENT)
+        for _ in range(4):
+            queue.take(empty())
+        assert not queue.put(frame(6))
+        queue.free_through(3)
+        assert queue.put(frame(6))
+        assert counters(queue) == [4, 5, 6]
+
+
+def test_what_is_not_taken_is_not_freed(spill: Open, frame: Make) -> None:
+    with spill() as queue:
+        for counter in range(7):
+            queue.put(frame(counter))
+        queue.take(empty())
+        queue.free_through(100)
+        assert counters(queue) == [1, 2, 3, 4, 5, 6]
+
+
+def test_no_space_is_no_error(spill: Open, frame: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue has no room then; a second later, or when something is freed, it asks again."""
+    clock, asked = ManualClock(), 0
+
+    def no_space(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise OSError(28, "No space left on device")
+
+    with spill(clock=clock) as queue:
+        for counter in range(3):
+            queue.put(frame(counter))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "posix_fallocate", no_space)
+            assert [queue.put(frame(3)) for _ in range(5)] == [False] * 5
+            assert asked == 1
+            clock.advance(1.0)
+            assert not queue.put(frame(3))
+            assert asked == 2
+            queue.free_through(0)
+            assert not queue.put(frame(3))
+            assert asked == 3
+        clock.advance(1.0)
+        assert queue.put(frame(3))
+        assert counters(queue) == [0, 1, 2, 3]
+
+
+ON_A_SMALL_DISK = """
+import sys, numpy as np
+from pathlib import Path
+from forebay.acquisition import Frame, Geometry
+from forebay.acquisition.journal.row import Room
+from forebay.acquisition.journal.spill import SpillQueue
+from forebay.acquisition.sources.testing.clock import ManualClock
+
+geometry, clock = Geometry(("y", "x"), (128, 128), np.dtype("uint16")), ManualClock()
+room = Room(capacity_bytes=2**30, segment_bytes=256 * 2**10, spares=0)
+queue = SpillQueue(sys.argv[1], "6f1d3a52-0d0b-4a8e-9a53-6a4a3c1f2e10", geometry, epoch=1,
+                   room=room, clock=clock)
+put = 0
+while queue.put(Frame(put, 0, np.full((128, 128), put, "uint16"))):
+    put += 1
+assert 15 <= put <= 32, put
+clock.advance(1.0)
+assert not queue.put(Frame(put, 0, np.full((128, 128), put, "uint16")))
+pixels = np.zeros((128, 128), "uint16")
+for counter in range(14):
+    assert queue.take(pixels).frame.counter == counter and (pixels == counter).all()
+queue.free_through(13)
+assert queue.put(Frame(put, 0, np.full((128, 128), put, "uint16")))
+while queue.take(pixels):
+    pass
+assert (pixels == put).all()
+queue.remove()
+assert not list(Path(sys.argv[1]).iterdir())
+"""
+
+
+def test_a_disk_that_is_full_is_no_error(tmp_path: Path) -> None:
+    """On a real file system of 1 MB: what fitted comes back, and room that is made is used."""
+    inside = 'mount -t tmpfs -o size=1m forebay-test "$0" && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", inside, str(tmp_path)]
+    may_mount = (
+        shutil.which("unshare")
+        and not subprocess.run([*command, "true"], capture_output=True, check=False).returncode
+    )
+    if not may_mount:
+        pytest.skip("this system does not let its users mount a file system of their own")
+    done = subprocess.run(
+        [*command, sys.executable, "-W", "error", "-c", ON_A_SMALL_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("call", ["pwritev", "posix_fallocate", "fsync"])
+def test_a_device_that_fails_is_an_error(
+    spill: Open, frame: Make, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Nothing is put any more, and what is there can be taken."""
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with spill() as queue:
+        for counter in range(3):
+            queue.put(frame(counter))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, broken)
+            with pytest.raises(StorageError, match="the device reported an I/O error"):
+                queue.put(frame(3))
+        with pytest.raises(StorageError, match="has ended"):
+            queue.put(frame(3))
+        assert counters(queue) == [0, 1, 2]
+
+
+def test_a_device_that_does_not_read_is_an_error(
+    spill: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    with spill() as queue:
+        queue.put(frame(0))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "preadv", broken)
+            with pytest.raises(StorageError, match="cannot read .* back"):
+                queue.take(empty())
+
+
+def test_a_frame_that_changed_on_disk_is_left_out_and_told(spill: Open, frame: Make) -> None:
+    with spill() as queue:
+        for counter in range(5):
+            queue.put(frame(counter))
+        segment = queue.journal.folder / "00000001-00000000.segment"
+        content = bytearray(segment.read_bytes())
+        content[4096 + 128 + 70] ^= 1
+        segment.write_bytes(content)
+        assert counters_of(queue.take(empty())) == 0
+        with pytest.raises(RunDamagedError, match="frame 1 has changed in .*: it is lost"):
+            queue.take(empty())
+        assert counters(queue) == [2, 3, 4]
+        assert len(queue) == 0
+
+
+def counters_of(spilled: Spilled | None) -> int:
+    assert spilled and spilled.frame
+    return spilled.frame.counter
+
+
+class TestRecovery:
+    """What a writer that died had spilled and not committed."""
+
+    def leave(self, spill: Open, frame: Make, *, frames: int = 8, taken: int = 0) -> Path:
+        """Put frames as a writer does that is killed: nothing is flushed or closed in order."""
+        queue = spill()
+        for counter in range(frames):
+            queue.put(frame(counter))
+        for _ in range(taken):
+            queue.take(empty())
+        queue.journal._end()
+        queue._cursor.close()
+        return queue.journal.folder
+
+    def test_it_is_given_back_first(self, spill: Open, frame: Make) -> None:
+        self.leave(spill, frame)
+        with spill(epoch=2, recover=True) as queue:
+            assert len(queue) == 8
+            assert queue.put(frame(8))
+            assert counters(queue) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+            queue.free_through(5)
+            names = sorted(path.name for path in queue.journal.folder.iterdir())
+            assert names == ["00000001-00000002.segment", "00000002-00000000.segment"]
+
+    def test_what_was_taken_and_not_committed_is_given_back(self, spill: Open, frame: Make) -> None:
+        self.leave(spill, frame, taken=6)
+        with spill(epoch=2, recover=True, after=3) as queue:
+            assert len(queue) == 4
+            assert counters(queue) == [4, 5, 6, 7]
+
+    def test_it_counts_towards_the_capacity(self, spill: Open, frame: Make) -> None:
+        self.leave(spill, frame, frames=9)
+        with spill(epoch=2, recover=True, segments=4) as queue:
+            assert [queue.put(frame(counter)) for counter in range(9, 13)] == [True] * 3 + [False]
+            take_all(queue)
+            queue.free_through(2)
+            assert queue.put(frame(12))
+
+    def test_it_has_to_be_wanted(self, spill: Open, frame: Make) -> None:
+        """A new queue would hide it."""
+        self.leave(spill, frame)
+        with pytest.raises(RunExistsError, match="did not commit: take them over"):
+            spill(epoch=2)
+
+    def test_a_torn_end_is_no_damage(self, spill: Open, frame: Make) -> None:
+        folder = self.leave(spill, frame)
+        last = folder / "00000001-00000002.segment"
+        os.truncate(last, 4096 + 128 + 80)
+        with spill(epoch=2, recover=True) as queue:
+            assert len(queue) == 7
+            assert counters(queue) == [0, 1, 2, 3, 4, 5, 6]
+
+    @pytest.mark.parametrize(
+        ("place", "left"),
+        [(10, [3, 4, 5, 6, 7]), (4096 + 128 + 20, [0, 3, 4, 5, 6, 7])],
+    )
+    def test_damage_is_told_once_and_the_rest_is_given_back(
+        self, spill: Open, frame: Make, place: int, left: list[int]
+    ) -> None:
+        """The segment that is damaged stays on disk for people, until everything is removed."""
+        folder = self.leave(spill, frame)
+        segment = folder / "00000001-00000000.segment"
+        content = bytearray(segment.read_bytes())
+        content[place] ^= 1
+        segment.write_bytes(content)
+        with spill(epoch=2, recover=True) as queue:
+            assert len(queue) == len(left)
+            assert [counters_of(queue.take(empty())) for _ in left[:-5]] == left[:-5]
+            with pytest.raises(RunDamagedError, match="00000001-00000000"):
+                queue.take(empty())
+            assert counters(queue) == left[-5:]
+            queue.free_through(7)
+            assert segment.exists()
+            queue.remove()
+            assert not folder.exists()
+
+    def test_frames_of_another_layout_are_not_given_back(
+        self, spill: Open, frame: Make, memory: Callable[[], Path]
+    ) -> None:
+        folder = self.leave(spill, frame)
+        other = Geometry(("y", "x"), (4, 3), np.dtype("uint16"))
+        queue = SpillQueue.recover(folder.parent, RUN_ID, other, epoch=2, room=Room(10**6))
+        with queue, pytest.raises(RunDamagedError, match=r"shape=\(3, 4\).* not .*shape=\(4, 3\)"):
+            queue.take(np.zeros((4, 3), "uint16"))
+
+
+def test_one_thread_puts_while_another_takes(spill: Open, frame: Make) -> None:
+    """Through many segments, with a third thread that flushes: each frame once, in order."""
+    frames = 1000
+    taken: list[int] = []
+    with spill(segments=1000, window=Window(seconds=0.0)) as queue, GroupCommit(queue.journal):
+
+        def put() -> None:
+            for counter in range(frames):
+                assert queue.put(frame(counter))
+
+        thread = threading.Thread(target=put)
+        thread.start()
+        try:
+            while len(taken) < frames:
+                if spilled := queue.take(into := empty()):
+                    taken.append(counters_of(spilled))
+                    np.testing.assert_array_equal(into, frame(taken[-1]).data)
+                    queue.free_through(taken[-1] - 5)
+        finally:
+            thread.join()
+        assert queue.bytes <= 4 * SEGMENT
+    assert taken == list(range(frames))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(
+        st.sampled_from(["put", "put", "put", "lose", "take", "take", "free", "die"]), max_size=60
+    )
+)
+def test_it_is_a_queue_whatever_is_done_to_it(steps: list[str], memory: Callable[[], Path]) -> None:
+    """The same as a plain queue in memory, with all that was not freed back in it after a death."""
+    folder, room = memory(), Room(6 * SEGMENT, SEGMENT, spares=0)
+    queue = SpillQueue(folder, RUN_ID, GEOMETRY, epoch=1, room=room)
+    epoch, following, committed, last = 1, 0, -1, -1
+    waiting: deque[int] = deque()
+    held: deque[int] = deque()
+    for step in steps:
+        if step == "put":
+            pixels = np.full((3, 4), following % 1000, "uint16")
+            if queue.put(Frame(following, following, pixels)):
+                waiting.append(following)
+            following += 1
+        elif step == "lose":
+            following += 1
+        elif step == "take":
+            into = empty()
+            spilled = queue.take(into)
+            if waiting:
+                last = counters_of(spilled)
+                assert last == waiting.popleft()
+                assert (into == last % 1000).all()
+                held.append(last)
+            else:
+                assert spilled is None
+        elif step == "free" and held:
+            committed = held.popleft()
+            queue.free_through(committed)
+        elif step == "die":
+            queue.journal._end()
+            queue._cursor.close()
+            epoch += 1
+            queue = SpillQueue.recover(
+                folder, RUN_ID, GEOMETRY, epoch=epoch, room=room, after=committed
+            )
+            waiting, held = deque([*held, *waiting]), deque()
+        assert len(queue) == len(waiting)
+        assert queue.bytes <= room.capacity_bytes
+    queue.remove()
+    assert not any(folder.iterdir())
