@@ -1,7 +1,8 @@
 """How frames are recorded, as it stands in the configuration."""
 
 import math
-from typing import Self
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,8 +18,10 @@ from pydantic import (
 
 from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.frames import Geometry
+from forebay.acquisition.reduction import ReductionSettings
 from forebay.acquisition.ring.ring import slots_in
 from forebay.acquisition.service.flow import OverloadPolicy
+from forebay.acquisition.service.scheduling import SchedulingSettings
 
 
 class AcquisitionSettings(BaseModel):
@@ -74,7 +77,43 @@ class AcquisitionSettings(BaseModel):
         default=2, ge=2, description="With overload = 'decimate': which frames are kept."
     )
 
-    @field_validator("block_bytes", "buffer_bytes")
+    spill: Path | None = Field(
+        default=None,
+        description="With overload = 'spill': a folder on another disk for frames that the first "
+        "one cannot take; they are merged back in order.",
+    )
+    spill_bytes: ByteSize = Field(
+        default=ByteSize(64 * 2**30), description="Most room that spilled frames take."
+    )
+    durability: Literal["block", "frame"] = Field(
+        default="block",
+        description="What is safe from a power cut: whole blocks, or each frame, which is written "
+        "to a journal first.",
+    )
+    journal_seconds: PositiveFloat = Field(
+        default=0.02,
+        description="With durability = 'frame': time after which a frame is safe.",
+    )
+    reduction: ReductionSettings = Field(
+        default=ReductionSettings(), description="How frames are reduced before they are recorded."
+    )
+    scheduling: SchedulingSettings = Field(
+        default=SchedulingSettings(), description="How the threads are scheduled."
+    )
+    counter_bits: int | None = Field(
+        default=None,
+        ge=8,
+        le=64,
+        description="Width of the camera's counter; a wrap at 16 or 32 bits is recognised if not "
+        "given.",
+    )
+    stall_seconds: PositiveFloat | None = Field(
+        default=None,
+        description="Time without a frame after which the source is said to have stalled; ten "
+        "frames, and 5 s at the least, if not given.",
+    )
+
+    @field_validator("block_bytes", "buffer_bytes", "spill_bytes")
     @classmethod
     def _some_bytes(cls, size: ByteSize) -> ByteSize:
         if size <= 0:
@@ -87,6 +126,16 @@ class AcquisitionSettings(BaseModel):
             raise ValueError(
                 f"low_watermark is {self.low_watermark:g} and above high_watermark, "
                 f"{self.high_watermark:g}: give a lower one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _policy_has_what_it_needs(self) -> Self:
+        if self.overload == "spill" and self.spill is None:
+            raise ValueError("overload = 'spill' needs the folder 'spill', on another disk")
+        if self.overload == "reduce" and not self.reduction.overload_steps:
+            raise ValueError(
+                "overload = 'reduce' needs reduction.overload_steps, such as ['bit-depth:10']"
             )
         return self
 
@@ -111,13 +160,17 @@ class AcquisitionSettings(BaseModel):
             return self.frames_per_block
         return max(1, round(self.block_bytes / geometry.frame_bytes))
 
-    def slots_for(self, geometry: Geometry, *, frame_rate: float | None) -> int:
+    def slots_for(
+        self, geometry: Geometry, *, frames_per_block: int, frame_rate: float | None
+    ) -> int:
         """Return the number of frames that the buffer holds.
 
         Parameters
         ----------
         geometry
             Layout of the frames.
+        frames_per_block
+            Frames in a block.
         frame_rate
             Frames per second, where that is known.
 
@@ -125,12 +178,12 @@ class AcquisitionSettings(BaseModel):
         --------
         >>> import numpy as np
         >>> camera = Geometry(("y", "x"), (2048, 2048), np.dtype("uint16"))
-        >>> AcquisitionSettings().slots_for(camera, frame_rate=50)
+        >>> AcquisitionSettings().slots_for(camera, frames_per_block=8, frame_rate=50)
         64
-        >>> AcquisitionSettings(buffer_seconds=0.8).slots_for(camera, frame_rate=50)
+        >>> AcquisitionSettings(buffer_seconds=0.8).slots_for(camera, frames_per_block=8, frame_rate=50)
         40
         """
         slots = slots_in(geometry, capacity_bytes=self.buffer_bytes)
         if self.buffer_seconds is not None and frame_rate is not None:
             slots = min(slots, math.ceil(self.buffer_seconds * frame_rate))
-        return max(slots, (self.blocks_in_flight + 1) * self.frames_for(geometry))
+        return max(slots, (self.blocks_in_flight + 1) * frames_per_block)

@@ -32,9 +32,7 @@ class Connection:
     @property
     def user(self) -> int:
         """The user at the other end, as the system knows it."""
-        found = self.socket.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
-        )
+        found = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _, user, _ = _CREDENTIALS.unpack(found)
         return int(user)
 

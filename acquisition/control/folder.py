@@ -42,7 +42,7 @@ def runtime_folder() -> Path:
 
 def _owner(path: str) -> int | None:
     try:
-        return os.stat(path).st_uid
+        return Path(path).stat().st_uid
     except OSError:
         return None
 

@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,7 @@ from pydantic_core import to_jsonable_python
 
 from forebay.acquisition.control.errors import RequestError
 
-VERSION = 1
+VERSION: Final = 1
 LINE_BYTES = 64 * 1024
 """The longest line, with its line feed."""
 STOPPED = "stopped by the operator"
@@ -236,7 +236,7 @@ def _refusal(error: ValidationError) -> str:
     return f"{first['loc'][0]}: {field}: {said}"
 
 
-def decode_answer(line: bytes) -> Reply | Event | None:
+def decode_answer(line: bytes | bytearray) -> Reply | Event | None:
     """Return what an acquisition has sent; None for an event that this version does not know.
 
     Raises
@@ -245,9 +245,7 @@ def decode_answer(line: bytes) -> Reply | Event | None:
         If it is neither a reply nor an event.
     """
     content = json.loads(line)
-    if not isinstance(content, dict):
-        raise ValueError("the line is no JSON object")
-    if "event" in content:
+    if isinstance(content, dict) and "event" in content:
         kind = _EVENTS.get(str(content["event"]))
-        return kind and kind.model_validate(content)
+        return None if kind is None else kind.model_validate(content)
     return Reply.model_validate(content)

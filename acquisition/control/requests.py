@@ -54,7 +54,7 @@ def answer(request: Request, controlled: Controlled) -> bytes:
             raise RequestError(f"the answer has {len(line)} bytes, and a line {LINE_BYTES} at most")
     except ForebayError as error:
         return refusal(str(error), request=request.request)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (logged, and told to who asked)
         # Whoever asks must not end a recording, nor the other connections.
         _log.exception("the request %s failed", request.request)
         return refusal(

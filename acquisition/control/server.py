@@ -26,7 +26,7 @@ from forebay.acquisition.control.requests import Controlled, answer, refusal
 
 CLIENTS = 64
 """The most that are let in at a time."""
-_ANNOUNCEMENTS = 1024
+ANNOUNCEMENTS = 1024
 _REST_SECONDS = 1.0
 _FAREWELL_SECONDS = 1.0
 _JOIN_SECONDS = 5.0
@@ -83,7 +83,7 @@ class ControlServer:
         self._name = socket_name(run_id)
         self._controlled = controlled
         self._clock = clock
-        self._announced: deque[Event] = deque(maxlen=_ANNOUNCEMENTS)
+        self._announced: deque[Event] = deque(maxlen=ANNOUNCEMENTS)
         self._latest: dict[str, Event] = {standing.event: standing}
         self._clients: set[Connection] = set()
         self._resting = False
@@ -126,7 +126,7 @@ class ControlServer:
                 self._turn()
             self._hand_on()
             self._say_farewell()
-        except Exception:
+        except Exception:  # noqa: BLE001 (logged)
             _log.exception("the control socket failed; the recording goes on without it")
         finally:
             for client in list(self._clients):

@@ -19,6 +19,7 @@ CONTROL = "_forebay"
 LOG = f"{CONTROL}/log"
 ASIDE = f"{CONTROL}/aside"
 QUARANTINE = f"{CONTROL}/quarantine"
+JOURNAL = f"{CONTROL}/journal"
 LOCK = f"{CONTROL}/writer.lock"
 METADATA = "zarr.json"
 

@@ -114,7 +114,8 @@ class Intake:
         Refused
             What to write down as dropped instead.
         None
-            Nothing is to be done: the frame's number is recorded or written down already.
+            Nothing is to be done: the frame's number is recorded or written down already, or it
+            has none.
 
         Raises
         ------
@@ -143,7 +144,8 @@ class Intake:
             return self._refuse(kind, place.number, unfit or wrong or "")
         self.taken += 1
         flags = self._compare_clocks(place.number, timestamp, now, frame.flags)
-        if counter == place.number and counter is frame.counter and flags is frame.flags:
+        as_it_is = counter is frame.counter and timestamp is frame.timestamp
+        if as_it_is and counter == place.number and flags is frame.flags:
             return frame
         return Frame(place.number, timestamp, frame.data, flags)
 

@@ -175,8 +175,6 @@ class CounterSequence:
         if place.number is not None:
             self.restarts += 1
             self._first, self._seen = place.number, 1
-            if not self._declared:
-                self._values = 0
         return place
 
     def _behind(self, raw: int, back: int, *, later: bool) -> Place:

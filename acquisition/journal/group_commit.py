@@ -9,6 +9,8 @@ from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import StorageError
 from forebay.acquisition.journal.journal import FrameJournal
 
+_RECHECK_SECONDS = 0.2
+
 _log = logging.getLogger("forebay.acquisition")
 
 
@@ -64,7 +66,10 @@ class GroupCommit:
 
     def _flush_in_time(self) -> None:
         journal = self._journal
-        while journal.waiting.wait() and not self._stopped.is_set():
+        while not self._stopped.is_set():
+            # A flush that somebody else asks for takes the signal to stop away.
+            if not journal.waiting.wait(_RECHECK_SECONDS) or self._stopped.is_set():
+                continue
             if (due := journal.due) is not None:
                 self._clock.wait_until(due, journal.urgent)
             try:

@@ -22,7 +22,7 @@ class Room:
     """Bytes of all its segments together."""
     segment_bytes: int = 256 * 2**20
     """Bytes of a segment, or of one frame where that is larger."""
-    spares: int = 1
+    spares: int = 2
     """Freed segments that are kept to be written again, which makes flushing them much cheaper."""
 
 

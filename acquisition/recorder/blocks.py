@@ -107,6 +107,35 @@ class BlocksInFlight:
             self._changed.wait_for(lambda: self.has_room or self.failure, seconds)
             self._check()
 
+    def wait_for_commit(self) -> None:
+        """Wait until a block is committed.
+
+        Raises
+        ------
+        StorageError
+            If the writing has ended with an error.
+        """
+        with self._changed:
+            committed = self._run.committer.frames
+            self._changed.wait_for(
+                lambda: self._run.committer.frames > committed or self.failure,
+                _LOOK_FOR_SPACE_SECONDS,
+            )
+            self._check()
+
+    def wait_for_next(self) -> int:
+        """Wait until the next block can be begun; return its number.
+
+        Raises
+        ------
+        StorageError
+            If the writing has ended with an error.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.has_room or self.failure)
+            self._check()
+            return self._next_number
+
     def begin(self) -> Flight:
         """Begin the next block, when there are not too many.
 
@@ -132,8 +161,8 @@ class BlocksInFlight:
         flight.block.seal(self._run.account.cut())
 
     def end(self) -> None:
-        """Wait for room on the storage no longer than patience allows; call it when all ends."""
-        self._deadline = self._clock.monotonic() + self._patience
+        """Wait for room on the storage no longer than patience allows, from the first call on."""
+        self._deadline = min(self._deadline, self._clock.monotonic() + self._patience)
 
     def close(self, last: Flight | None, *, reason: str) -> None:
         """Commit all blocks, the last one of which may be a short one, and close the run.
@@ -153,7 +182,7 @@ class BlocksInFlight:
             if self.failure is not None:
                 raise self.failure
             block = last.stored.result() if last else None
-            self._until_room(lambda: self._run.close(block, reason=reason))
+            self.until_room(lambda: self._run.close(block, reason=reason))
             if last:
                 self._on_commit([last])
         finally:
@@ -179,13 +208,15 @@ class BlocksInFlight:
 
     def _commit(self, flights: list[Flight]) -> None:
         blocks = [flight.stored.result() for flight in flights]
-        self._until_room(lambda: self._run.commit(blocks))
+        self.until_room(lambda: self._run.commit(blocks))
         with self._changed:
-            for flight in flights:
+            for _ in flights:
                 self._flights.popleft()
-                if flight.writer is not None:
-                    flight.writer.join()
             self._changed.notify_all()
+        for flight in flights:
+            # They have said that they are done; this is their last line.
+            if flight.writer is not None:
+                flight.writer.join()
         self._on_commit(flights)
 
     def _next_stored(self) -> list[Flight]:
@@ -244,7 +275,7 @@ class BlocksInFlight:
 
         for _ in range(_REWRITES):
             try:
-                return self._until_room(store)
+                return self.until_room(store)
             except NoSpaceError:
                 raise
             except StorageError:
@@ -252,10 +283,16 @@ class BlocksInFlight:
                     raise
                 # A flush that failed is not tried again on the same file; the frames are still in
                 # memory, and a new file may find a better place.
-        return self._until_room(store)
+        return self.until_room(store)
 
-    def _until_room[T](self, write: Callable[[], T]) -> T:
-        """Write, again and again as long as the storage is full."""
+    def until_room[T](self, write: Callable[[], T]) -> T:
+        """Write, again and again as long as the storage is full.
+
+        Raises
+        ------
+        NoSpaceError
+            If nothing is to be waited for any more.
+        """
         while True:
             try:
                 written = write()

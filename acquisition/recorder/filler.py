@@ -15,27 +15,18 @@ class BlockFiller:
         The run.
     blocks
         Its blocks in flight.
-    most
-        Blocks that may be in flight.
+    own
+        Memory of its own, for frames that do not stay where they came: for all blocks that may be
+        in flight, or None where no such frame comes.
     """
 
-    def __init__(self, run: WritableRun, blocks: BlocksInFlight, *, most: int) -> None:
+    def __init__(
+        self, run: WritableRun, blocks: BlocksInFlight, *, own: FrameSlots | None = None
+    ) -> None:
         self._run = run
         self._blocks = blocks
-        self._most = most
+        self._own = own
         self._flight: Flight | None = None
-        self._own: FrameSlots | None = None
-
-    def use_own_memory(self) -> None:
-        """Take memory for all blocks in flight, for frames that do not stay where they came.
-
-        Raises
-        ------
-        SourceError
-            If there is not so much memory.
-        """
-        run = self._run.layout
-        self._own = FrameSlots(run.geometry, self._most * run.frames_per_block)
 
     @property
     def has_room(self) -> bool:
@@ -46,9 +37,12 @@ class BlockFiller:
         """Return the filler's own memory for the next frame; waits for a block to be done."""
         if self._own is None:
             raise RuntimeError("the filler has no memory of its own")
-        flight = self._begin()
         size = self._run.layout.frames_per_block
-        return self._own[flight.block.number % self._most * size + len(flight.block)]
+        if self._flight is None:
+            # The memory of the next block is free when it could be begun.
+            return self._own[self._blocks.wait_for_next() * size % self._own.count]
+        block = self._flight.block
+        return self._own[(block.number * size + len(block)) % self._own.count]
 
     def add(self, frame: Arrived, room: FrameRoom, *, slot: int | None) -> None:
         """Put a frame into the block that is being filled; waits for one to be done.
@@ -72,9 +66,7 @@ class BlockFiller:
         if slot is not None:
             flight.slots.append(slot)
         flight.arrived.append(frame.at)
-        flight.block.add(
-            room, counter=frame.counter, timestamp=frame.timestamp, flags=frame.flags
-        )
+        flight.block.add(room, counter=frame.counter, timestamp=frame.timestamp, flags=frame.flags)
         if flight.block.full:
             self._blocks.seal(flight)
             self._flight = None

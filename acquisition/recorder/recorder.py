@@ -1,7 +1,7 @@
 """What happens to a frame between the ring and its block."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ _LOOK_AGAIN_SECONDS = 0.02
 
 
 class Step(Protocol):
-    """Something that is done with each frame before it is put into a block."""
+    """Something that is done with each frame."""
 
-    def __call__(self, frame: Arrived, pixels: npt.NDArray[np.generic]) -> Arrived:
+    def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
         """Look at a frame, or change its pixels in place; return its header."""
 
 
@@ -25,10 +25,10 @@ class Reduction(Protocol):
     """Makes the frame that is recorded out of the one that came."""
 
     @property
-    def reason(self) -> str:
-        """Why a frame is not recorded."""
+    def reason(self) -> str | None:
+        """Why the last frame is not to be recorded."""
 
-    def apply(self, pixels: npt.NDArray[np.generic], out: npt.NDArray[np.generic]) -> bool:
+    def apply(self, pixels: npt.NDArray[Any], out: npt.NDArray[Any]) -> bool:
         """Put the frame into `out`; False if it is not to be recorded."""
 
 
@@ -38,14 +38,14 @@ class Overflow(Protocol):
     def wanted(self) -> bool:
         """Whether frames are to go there while no block can be begun."""
 
-    def put(self, frame: Arrived, pixels: npt.NDArray[np.generic]) -> bool:
+    def put(self, frame: Arrived, pixels: npt.NDArray[Any]) -> bool:
         """Take a frame; False if there is no room for it."""
 
     def lose(self, lost: Lost) -> None:
         """Keep in its place that frames were lost."""
 
-    def take(self, out: npt.NDArray[np.generic]) -> Item:
-        """Give back what came first, the pixels of a frame in `out`."""
+    def take(self, out: npt.NDArray[Any]) -> tuple[Sequence[Lost], Arrived | None]:
+        """Give back what was lost next, and the frame behind it, its pixels in `out`."""
 
     def __len__(self) -> int:
         """Return the number of frames and losses that are there."""
@@ -62,12 +62,16 @@ class Recorder:
         The blocks in flight.
     filler
         What puts frames into them.
-    steps
-        What is done with each frame, in this order.
+    taps
+        What is done with each frame as it came, in this order.
     reduction
-        What makes the recorded frames, if they are not those of the ring.
+        What makes the recorded frames, if they are not those that came.
+    steps
+        What is done with each frame that is recorded, in this order.
     overflow
         Where frames go that find no block, if there is such a place.
+    on_lost
+        Called with what is written down as lost.
     """
 
     def __init__(
@@ -76,21 +80,23 @@ class Recorder:
         blocks: BlocksInFlight,
         filler: BlockFiller,
         *,
-        steps: list[Step],
+        taps: Sequence[Step] = (),
         reduction: Reduction | None = None,
+        steps: Sequence[Step] = (),
         overflow: Overflow | None = None,
+        on_lost: Callable[[Lost], None] | None = None,
     ) -> None:
         self._ring = ring
         self._blocks = blocks
         self._filler = filler
-        self._steps = steps
+        self._taps = taps
         self._reduction = reduction
+        self._steps = steps
         self._overflow = overflow
-        self._scratch: npt.NDArray[np.generic] | None = None
-        if reduction is not None or overflow is not None:
-            filler.use_own_memory()
-        if reduction is not None and overflow is not None:
-            self._scratch = np.empty(ring.memory.geometry.shape, ring.memory.geometry.dtype)
+        self._on_lost = on_lost
+        # Frames come back from the overflow as they came, and are reduced then.
+        came = ring.memory.geometry
+        self._taken_back = np.empty(came.shape, came.dtype.newbyteorder("<"))
 
     def run(self) -> None:
         """Record until the ring is finished and empty.
@@ -102,7 +108,7 @@ class Recorder:
         """
         for item in self._from_ring():
             if isinstance(item, Lost):
-                self._filler.lose(item)
+                self._lose(item)
             else:
                 self._record(item)
 
@@ -122,18 +128,12 @@ class Recorder:
         """Record what is in the overflow, as long as there is a block for it."""
         overflow = self._overflow
         while overflow is not None and len(overflow) and self._filler.has_room:
-            if self._scratch is not None:
-                item = overflow.take(self._scratch)
-                if isinstance(item, Arrived):
-                    self._reduce(item, self._scratch)
-                    continue
-            else:
-                room = self._filler.own_room()
-                item = overflow.take(room.pixels)
-                if isinstance(item, Arrived):
-                    self._filler.add(self._step(item, room.pixels), room, slot=None)
-                    continue
-            self._filler.lose(item)
+            into = self._filler.own_room().pixels if self._reduction is None else self._taken_back
+            lost, frame = overflow.take(into)
+            for each in lost:
+                self._lose(each)
+            if frame is not None:
+                self._record_copy(frame, into)
 
     def _diverted(self, item: Item, overflow: Overflow) -> bool:
         """Put an item into the overflow, if it has to go there."""
@@ -159,24 +159,32 @@ class Recorder:
 
     def _record(self, frame: Arrived) -> None:
         room = self._ring[frame.slot]
-        if self._reduction is None:
-            self._filler.add(self._step(frame, room.pixels), room, slot=frame.slot)
+        if self._reduction is not None:
+            self._record_copy(frame, room.pixels)
+            self._ring.free([frame.slot])
             return
-        self._reduce(frame, room.pixels)
-        self._ring.free([frame.slot])
+        frame = _through(self._taps, frame, room.pixels)
+        frame = _through(self._steps, frame, room.pixels)
+        self._filler.add(frame, room, slot=frame.slot)
 
-    def _reduce(self, frame: Arrived, pixels: npt.NDArray[np.generic]) -> None:
-        frame = self._step(frame, pixels)
-        reduction = self._reduction
-        if reduction is None:
-            raise RuntimeError("there is no reduction to apply")
+    def _record_copy(self, frame: Arrived, pixels: npt.NDArray[Any]) -> None:
+        """Record a frame from the filler's own memory, where it is or is put reduced."""
+        frame = _through(self._taps, frame, pixels)
         room = self._filler.own_room()
-        if reduction.apply(pixels, room.pixels):
-            self._filler.add(frame, room, slot=None)
-        else:
-            self._filler.lose(Lost(frame.counter, frame.counter, reduction.reason))
+        if self._reduction is not None and not self._reduction.apply(pixels, room.pixels):
+            reason = self._reduction.reason or "the reduction left it out"
+            self._lose(Lost(frame.counter, frame.counter, reason))
+            return
+        frame = _through(self._steps, frame, room.pixels)
+        self._filler.add(frame, room, slot=None)
 
-    def _step(self, frame: Arrived, pixels: npt.NDArray[np.generic]) -> Arrived:
-        for step in self._steps:
-            frame = step(frame, pixels)
-        return frame
+    def _lose(self, lost: Lost) -> None:
+        self._filler.lose(lost)
+        if self._on_lost is not None:
+            self._on_lost(lost)
+
+
+def _through(steps: Sequence[Step], frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
+    for step in steps:
+        frame = step(frame, pixels)
+    return frame

@@ -155,9 +155,7 @@ class FrameRing:
     def fill(self, slot: int, frame: Frame) -> None:
         """Copy a frame into a reserved slot, and put it behind the others."""
         self.memory[slot].pixels[...] = frame.data
-        self.publish(
-            slot, counter=frame.counter, timestamp=frame.timestamp, flags=int(frame.flags)
-        )
+        self.publish(slot, counter=frame.counter, timestamp=frame.timestamp, flags=int(frame.flags))
 
     def lose(self, first: int, last: int, *, reason: str) -> None:
         """Write down that frames came and have no place in the ring."""

@@ -20,11 +20,15 @@ class Account:
         How far the run has come.
     gap
         Why counters are missing in front of the first frame to come.
+    usual_gap
+        Why they are missing between the others.
     now
         Gives the time, in nanoseconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, at: Position, *, gap: str, now: Callable[[], int]) -> None:
+    def __init__(
+        self, at: Position, *, gap: str, usual_gap: str = NOT_DELIVERED, now: Callable[[], int]
+    ) -> None:
         self.first_counter = at.first_counter
         """The camera's counter at the first frame; None before it."""
         self.next_counter = at.next_counter
@@ -34,6 +38,7 @@ class Account:
         self.dropped_by_reason: dict[str, int] = {}
         """Frames that were dropped since this writer has the run, by reason."""
         self._gap = gap
+        self._usual_gap = usual_gap
         self._now = now
         self._notes: list[Dropped] = []
 
@@ -52,7 +57,7 @@ class Account:
         if following is not None and first > following:
             self._note(following, first - 1, self._gap)
         self.next_counter = last + 1
-        self._gap = NOT_DELIVERED
+        self._gap = self._usual_gap
 
     def drop(self, first: int, last: int, *, reason: str) -> None:
         """Write the counters from `first` to `last` down as dropped.
@@ -68,6 +73,10 @@ class Account:
             raise FrameError(f"cannot drop the frames {first} to {last}: {lowest} is the next")
         self.take(first, last)
         self._note(first, last, reason)
+
+    def explain_gap(self, reason: str) -> None:
+        """Say why counters will be missing in front of the next frame, if they are."""
+        self._gap = reason
 
     def cut(self) -> tuple[Dropped, ...]:
         """Return what was dropped since this was last asked; it goes into the next record."""

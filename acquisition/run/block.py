@@ -46,6 +46,11 @@ class BlockInFlight:
         return len(self._frames)
 
     @property
+    def last_counter(self) -> int:
+        """Counter of the last frame that is there."""
+        return self._ends("frame_id")[1]
+
+    @property
     def full(self) -> bool:
         """Whether it is a whole block."""
         return len(self._frames) == self.run.frames_per_block

@@ -35,6 +35,7 @@ def create_run(
     clock: Clock,
     direct: bool = False,
     show_every: float = 0.0,
+    gap: str = NOT_DELIVERED,
 ) -> WritableRun:
     """Make a new run in a folder of its own.
 
@@ -58,6 +59,8 @@ def create_run(
         Whether frames are written past the page cache where that can be done.
     show_every
         Seconds between two times that the arrays are shown while the run grows.
+    gap
+        Why counters are missing between its frames.
 
     Raises
     ------
@@ -93,7 +96,8 @@ def create_run(
         storage,
         at,
         clock,
-        gap=NOT_DELIVERED,
+        gap=gap,
+        usual_gap=gap,
         release=lock.release,
         show_every=show_every,
     )

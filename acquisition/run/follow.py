@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -133,7 +133,7 @@ def _released(run: Run, stop: threading.Event) -> Iterator[None]:
             return
 
 
-def _watched(run: Run, stop: threading.Event) -> Iterator[object]:
+def _watched(run: Run, stop: threading.Event) -> Generator[object]:
     """Yield whenever the log has changed, and every two seconds."""
     if run.path is not None:
         try:

@@ -7,7 +7,7 @@ from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import StorageError
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Block, Closed
-from forebay.acquisition.run.account import Account
+from forebay.acquisition.run.account import NOT_DELIVERED, Account
 from forebay.acquisition.run.commit import Committer
 from forebay.acquisition.run.position import Position
 from forebay.acquisition.storage.storage import RunStorage
@@ -28,6 +28,8 @@ class WritableRun:
         Source of times.
     gap
         Why counters are missing in front of the first frame to come.
+    usual_gap
+        Why they are missing between the others.
     release
         Lets go of the run, so that another writer may take it.
     show_every
@@ -42,6 +44,7 @@ class WritableRun:
         clock: Clock,
         *,
         gap: str,
+        usual_gap: str = NOT_DELIVERED,
         release: Callable[[], None],
         show_every: float = 0.0,
     ) -> None:
@@ -49,10 +52,12 @@ class WritableRun:
         """What the blocks have in common."""
         self.storage = storage
         """Where the run lies."""
-        self.account = Account(at, gap=gap, now=clock.time_ns)
+        self.account = Account(at, gap=gap, usual_gap=usual_gap, now=clock.time_ns)
         """The counters that have come."""
         self.committer = Committer(storage, run, at, clock, show_every=show_every)
         """The log."""
+        self.epoch = at.epoch
+        """Number of this writer."""
         self.blocks = at.blocks
         """Blocks that were committed before this writer came."""
         self._clock = clock

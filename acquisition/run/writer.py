@@ -165,9 +165,7 @@ class RunWriter:
             If the block cannot be written.  What was committed before stays; the writer is done.
         """
         self._run.check_alive()
-        counter = check_frame(
-            frame, self.layout.geometry, following=self._run.account.next_counter
-        )
+        counter = check_frame(frame, self.layout.geometry, following=self._run.account.next_counter)
         self._run.take(counter)
         room = self._memory[len(self._block)]
         room.pixels[...] = frame.data

@@ -1,26 +1,14 @@
-"""From a source, through the ring, to a run."""
+"""Recording a source into a new run: the whole of it in one call."""
 
 import os
 import threading
 from collections.abc import Callable
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
-from forebay.acquisition.errors import SourceError
 from forebay.acquisition.format.codec import CompressionName
-from forebay.acquisition.frames import FrameSource, check_geometry
-from forebay.acquisition.ring.ring import FrameRing
-from forebay.acquisition.run.create import create_run
-from forebay.acquisition.service.acquisition import Acquisition, Parts
-from forebay.acquisition.service.flow import (
-    Decimating,
-    DroppingNewest,
-    DroppingOldest,
-    Gate,
-    Holding,
-    OverloadPolicy,
-    RingLevel,
-    Watermarks,
-)
+from forebay.acquisition.frames import FrameSource
+from forebay.acquisition.service.flow import OverloadPolicy
+from forebay.acquisition.service.prepare import prepare
 from forebay.acquisition.service.status import AcquisitionStatus
 from forebay.acquisition.settings import AcquisitionSettings
 
@@ -95,76 +83,12 @@ def acquire(
         "overload": overload,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    settings = AcquisitionSettings.model_validate(
-        {**(settings or AcquisitionSettings()).model_dump(), **changes}
-    )
+    known = (settings or AcquisitionSettings()).model_dump()
     acquisition = prepare(
         source,
         path,
-        settings=settings,
+        settings=AcquisitionSettings.model_validate({**known, **changes}),
         expected_frames=expected_frames,
-        stop=stop,
-        on_status=on_status,
         clock=clock,
     )
-    return acquisition.run()
-
-
-def prepare(
-    source: FrameSource,
-    path: str | os.PathLike[str],
-    *,
-    settings: AcquisitionSettings,
-    expected_frames: int | None = None,
-    stop: threading.Event | None = None,
-    on_status: Callable[[AcquisitionStatus], None] | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-) -> Acquisition:
-    """Make the run and everything that an acquisition needs, as `acquire` does, and begin nothing.
-
-    Its `Acquisition.run` must be called; until then the run is there, without a frame.
-    """
-    geometry = check_geometry(source.geometry)
-    slots = settings.slots_for(geometry, frame_rate=source.metadata.frame_rate)
-    ring = FrameRing(geometry, slots=slots, clock=clock)
-    in_flight = settings.blocks_in_flight * settings.frames_for(geometry)
-    marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
-    level = RingLevel(ring, in_flight=in_flight, marks=marks)
-    gate = _gate(settings, source, level)
-    run = create_run(
-        path,
-        geometry,
-        metadata=source.metadata,
-        frames_per_block=settings.frames_for(geometry),
-        compression=settings.compression,
-        clock=clock,
-        direct=settings.direct_io,
-        show_every=settings.show_seconds,
-    )
-    parts = Parts(
-        source=source,
-        run=run,
-        ring=ring,
-        gate=gate,
-        level=level,
-        blocks_in_flight=settings.blocks_in_flight,
-        clock=clock,
-    )
-    return Acquisition(parts, stop=stop, on_status=on_status)
-
-
-def _gate(settings: AcquisitionSettings, source: FrameSource, level: RingLevel) -> Gate:
-    policy = settings.overload or ("block" if source.can_wait else "drop-newest")
-    match policy:
-        case "block":
-            if not source.can_wait:
-                raise SourceError(
-                    "the source cannot be held up, so overload = 'block' cannot be: choose "
-                    "spill, reduce, drop-oldest, drop-newest or decimate"
-                )
-            return Holding()
-        case "drop-oldest":
-            return DroppingOldest()
-        case "decimate":
-            return Decimating(level, every=settings.keep_every)
-    return Holding() if source.can_wait else DroppingNewest()
+    return acquisition.run(stop=stop, on_status=on_status)

@@ -4,13 +4,11 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from forebay.acquisition.clock import Clock
 from forebay.acquisition.control.messages import (
     ClosedEvent,
     CommittedEvent,
@@ -19,45 +17,32 @@ from forebay.acquisition.control.messages import (
 )
 from forebay.acquisition.control.server import ControlServer
 from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
-from forebay.acquisition.frames import FrameSource
 from forebay.acquisition.intake import AnomalyKind, Intake, Refused, StallWatch, stall_patience
+from forebay.acquisition.journal.group_commit import GroupCommit
+from forebay.acquisition.journal.journal import FrameJournal
+from forebay.acquisition.journal.spill import SpillQueue
+from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
 from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.recorder.recorder import Recorder
-from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writable import WritableRun
-from forebay.acquisition.service.flow import DropWatch, FlowState, Gate, Holding, RingLevel
+from forebay.acquisition.service.collector import QuietCollector
+from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
 from forebay.acquisition.service.latency import LatencyHistogram
+from forebay.acquisition.service.overflow import SpillOverflow
+from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.rates import DiskWatch, RateMeter
+from forebay.acquisition.service.scheduling import locked_memory, place_thread
 from forebay.acquisition.service.status import AcquisitionStatus
+from forebay.acquisition.service.steps import Journalling, OverloadReduction, RawTap
 
 _WAKE_SECONDS = 0.1
 _TELL_SECONDS = 1.0
 _PATIENCE_SECONDS = 10.0
 """Time that a source has to end when it is stopped, beside its exposure."""
-_RATE_SECONDS = 5.0
-_WARN_SECONDS_LEFT = 600.0
+DAMAGED_SPILL = "it was damaged on the disk that it was spilled to"
 
 _log = logging.getLogger("forebay.acquisition")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What an acquisition is made of."""
-
-    source: FrameSource
-    """Where the frames come from."""
-    run: WritableRun
-    """Where they go to."""
-    ring: FrameRing
-    """What is between them."""
-    gate: Gate
-    """What brings them into the ring."""
-    level: RingLevel
-    """How full the ring is."""
-    blocks_in_flight: int
-    """Blocks that may be in flight."""
-    clock: Clock
-    """Source of times."""
 
 
 class Acquisition:
@@ -68,21 +53,15 @@ class Acquisition:
     main thread, never meets a commit half done.  Made by `prepare`; `run` does it, once.
     """
 
-    def __init__(
-        self,
-        parts: Parts,
-        *,
-        stop: threading.Event | None = None,
-        on_status: Callable[[AcquisitionStatus], None] | None = None,
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._source = parts.source
         self._run = parts.run
         self._ring = parts.ring
-        self._clock = parts.clock
-        self._stop = stop or threading.Event()
-        self._on_status = on_status
-        self._started = self._clock.monotonic()
+        self._clock = clock = parts.clock
+        self._stop = threading.Event()
+        self._on_status: Callable[[AcquisitionStatus], None] | None = None
+        self._started = clock.monotonic()
         self._news = threading.Event()
         self._ending: str | None = None
         self._patience = _PATIENCE_SECONDS + (self._source.metadata.exposure or 0.0)
@@ -94,35 +73,49 @@ class Acquisition:
         self._storage_failure: BaseException | None = None
         self._listener_failure: Exception | None = None
         self._received = 0
-        self._commits: deque[tuple[float, int, int]] = deque([(self._started, 0, 0)])
         self._latency = LatencyHistogram()
         self._receiving = LatencyHistogram()
-        self._intake = Intake(self._source.geometry, clock=self._clock)
-        self._stall = StallWatch(
-            self._intake.anomalies,
-            patience=stall_patience(self._source.metadata),
-            began=self._started,
+        self._rates = RateMeter(clock, frames=self._run.committer.frames)
+        self._disk = DiskWatch()
+        self._warnings: dict[str, None] = {}
+        settings = parts.settings
+        self._intake = Intake(
+            self._source.geometry,
+            clock=clock,
+            counter_bits=settings.counter_bits,
+            following=self._run.account.next_counter,
         )
+        patience = settings.stall_seconds or stall_patience(self._source.metadata)
+        self._stall = StallWatch(self._intake.anomalies, patience=patience, began=self._started)
         self._flow = FlowState.NORMAL
-        self._drops = DropWatch(self._clock)
-        self._blocks = BlocksInFlight(
-            self._run,
-            most=parts.blocks_in_flight,
-            on_commit=self._committed,
-            clock=self._clock,
-            patience=_PATIENCE_SECONDS,
-            on_thread=self._place_thread,
+        self._drops = DropWatch(clock)
+        self._blocks = self._blocks_of(self._run, on_commit=self._committed)
+        self._filler = BlockFiller(self._run, self._blocks, own=parts.own)
+        self._raw = self._raw_tap()
+        self._overload = (
+            OverloadReduction(parts.overload, parts.level, clock=clock) if parts.overload else None
         )
-        filler = BlockFiller(self._run, self._blocks, most=parts.blocks_in_flight)
-        self._filler = filler
-        self._frames = Recorder(self._ring, self._blocks, filler, steps=[])
+        self._overflow = self._overflow_of(parts.spill)
+        self._frames = self._recorder_of_frames()
         self._control: ControlServer | None = None
         # Daemons, so that a source that never comes back does not keep the process.
         self._receiver = threading.Thread(target=self._receive, name="forebay-source", daemon=True)
         self._recorder = threading.Thread(target=self._record, name="forebay-run", daemon=True)
 
-    def run(self) -> AcquisitionStatus:
+    def run(
+        self,
+        *,
+        stop: threading.Event | None = None,
+        on_status: Callable[[AcquisitionStatus], None] | None = None,
+    ) -> AcquisitionStatus:
         """Record until the source ends or is stopped; return how it ended.
+
+        Parameters
+        ----------
+        stop
+            Ends the acquisition when it is set.
+        on_status
+            Called in this thread at the start, after commits, and every second.
 
         Raises
         ------
@@ -131,8 +124,10 @@ class Acquisition:
         StorageError
             If a block cannot be written.
         """
+        self._stop = stop or self._stop
+        self._on_status = on_status
         with contextlib.ExitStack() as around:
-            self._control = self._open_control(around)
+            self._surround(around)
             try:
                 self._recorder.start()
                 self._receiver.start()
@@ -151,7 +146,7 @@ class Acquisition:
     def status(self) -> AcquisitionStatus:
         """Return how it is doing; may be called from any thread."""
         account, committer = self._run.account, self._run.committer
-        frames_rate, bytes_rate = self._rates()
+        frames_rate, bytes_rate = self._rates.of(committer.frames, committer.stored_bytes)
         free = self._run.storage.free_bytes()
         frame_bytes = self._run.layout.geometry.frame_bytes
         return AcquisitionStatus(
@@ -171,13 +166,14 @@ class Acquisition:
             ring_highest=self._ring.highest,
             ring_slots=self._ring.slots,
             flow=self._flow.value,
-            spilled_frames=0,
+            spilled_frames=self._overflow.frames if self._overflow is not None else 0,
             disk_free_bytes=free,
             seconds_left=free / bytes_rate if free is not None and bytes_rate > 0 else None,
             latency_seconds=_summary(self._latency),
             receive_seconds=_summary(self._receiving),
             anomalies=dict(self._intake.anomalies.counts()),
             source_state=self._source_state(),
+            warnings=tuple(self._warnings),
         )
 
     def stop(self, reason: str) -> None:
@@ -228,6 +224,9 @@ class Acquisition:
             self._place_thread("recorder")
             self._frames.run()
             self._filler.close(reason=self._reason())
+            if self._raw:
+                self._raw.close(reason=self._reason())
+            self._remove_copies()
         except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
             # Where something has failed before, this is what it has led to.
             first = self._run.committer.failure or self._blocks.failure
@@ -235,6 +234,8 @@ class Acquisition:
         finally:
             self._ring.finish()
             self._blocks.abandon()
+            if self._raw:
+                self._raw.abandon()
             self._news.set()
 
     def _committed(self, flights: list[Flight]) -> None:
@@ -244,7 +245,11 @@ class Acquisition:
             self._ring.free(flight.slots)
             self._latency.record_many(now - np.array(flight.arrived))
         committer, account = self._run.committer, self._run.account
-        self._commits.append((now, committer.frames, committer.stored_bytes))
+        last = flights[-1].block.last_counter
+        if self._parts.journal is not None:
+            self._parts.journal.free_through(last)
+        if self._parts.spill is not None:
+            self._parts.spill.free_through(last)
         self._announce(
             CommittedEvent(
                 blocks=flights[-1].block.number + 1,
@@ -257,6 +262,86 @@ class Acquisition:
 
     def _place_thread(self, role: str) -> None:
         """Give the calling thread its place on the machine."""
+        for refusal in place_thread(self._parts.settings.scheduling).refusals:
+            self._warn(f"the {role} thread: {refusal}")
+
+    # The parts.
+
+    def _blocks_of(
+        self, run: WritableRun, *, on_commit: Callable[[list[Flight]], None]
+    ) -> BlocksInFlight:
+        return BlocksInFlight(
+            run,
+            most=self._parts.settings.blocks_in_flight,
+            on_commit=on_commit,
+            clock=self._clock,
+            patience=_PATIENCE_SECONDS,
+            on_thread=self._place_thread,
+        )
+
+    def _raw_tap(self) -> RawTap | None:
+        raw, every = self._parts.raw, self._parts.settings.reduction.keep_raw_every
+        if raw is None or every is None:
+            return None
+        size = self._parts.settings.blocks_in_flight * raw.layout.frames_per_block
+        own = FrameSlots(raw.layout.geometry, size)
+        return RawTap(raw, self._blocks_of(raw, on_commit=_nothing), own=own, every=every)
+
+    def _overflow_of(self, spill: SpillQueue | None) -> SpillOverflow | None:
+        if spill is None:
+            return None
+        return SpillOverflow(
+            spill,
+            self._parts.level,
+            on_damage=lambda: self._run.account.explain_gap(DAMAGED_SPILL),
+            clock=self._clock,
+        )
+
+    def _recorder_of_frames(self) -> Recorder:
+        journal = self._parts.journal
+        kept = Journalling(journal, self._blocks, clock=self._clock) if journal else None
+        return Recorder(
+            self._ring,
+            self._blocks,
+            self._filler,
+            taps=[self._raw] if self._raw else [],
+            reduction=self._parts.reduction,
+            steps=[step for step in (self._overload, kept) if step is not None],
+            overflow=self._overflow,
+            on_lost=kept.lose if kept else None,
+        )
+
+    def _surround(self, around: contextlib.ExitStack) -> None:
+        """Set up what is there as long as the acquisition goes on."""
+        settings = self._parts.settings
+        self._collector = around.enter_context(QuietCollector(clock=self._clock))
+        if settings.scheduling.lock_memory:
+            refusal = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))
+            if refusal:
+                self._warn(refusal)
+        for journal in self._journals():
+            around.callback(journal.close)
+            around.enter_context(GroupCommit(journal, clock=self._clock))
+        self._control = self._open_control(around)
+
+    def _journals(self) -> Iterator[FrameJournal]:
+        if self._parts.journal is not None:
+            yield self._parts.journal
+        if self._parts.spill is not None:
+            yield self._parts.spill.journal
+
+    def _remove_copies(self) -> None:
+        """Remove what was only kept until it was committed."""
+        if self._parts.journal is not None:
+            self._parts.journal.remove()
+        if self._parts.spill is not None:
+            self._parts.spill.remove()
+
+    def _warn(self, text: str) -> None:
+        """Tell the operator, once."""
+        if text not in self._warnings:
+            self._warnings[text] = None
+            _log.warning("%s", text)
 
     # Waiting.
 
@@ -272,9 +357,13 @@ class Acquisition:
             if not self._receiver.is_alive() or self._out_of_patience():
                 self._ring.finish()
                 self._blocks.end()
+                if self._raw:
+                    self._raw.end()
             self._watch_source()
             self._watch_flow()
+            self._watch_disk()
             self._tell()
+            self._collector.collect()
         self._tell()
 
     def _watch_source(self) -> None:
@@ -298,11 +387,23 @@ class Acquisition:
             _log.log(level, "the flow of frames is now: %s", flow.value)
             self._announce(StateEvent(flow=flow.value))
 
+    def _watch_disk(self) -> None:
+        free = self._run.storage.free_bytes()
+        committer = self._run.committer
+        _, rate = self._rates.of(committer.frames, committer.stored_bytes)
+        warning = self._disk.look(free, rate)
+        if warning:
+            self._warn(warning)
+
     def _flow_now(self) -> FlowState:
         if self._blocks.waiting_for_space:
             return FlowState.WAITING_FOR_SPACE
         if self._drops.dropping(self._run.account.dropped - self._intake.missing):
             return FlowState.DROPPING
+        if self._overflow is not None and len(self._overflow):
+            return FlowState.SPILLING
+        if self._overload and self._overload.applied:
+            return FlowState.REDUCING
         if isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots:
             return FlowState.HOLDING
         return FlowState.NORMAL
@@ -378,18 +479,6 @@ class Acquisition:
         if self._storage_failure is None:
             self._announce(ClosedEvent(reason=self._reason()))
 
-    def _rates(self) -> tuple[float, float]:
-        """Return the frames and bytes that were committed per second of late."""
-        now = self._clock.monotonic()
-        while len(self._commits) > 2 and self._commits[1][0] < now - _RATE_SECONDS:
-            self._commits.popleft()
-        began, frames, size = self._commits[0]
-        seconds = now - began
-        if seconds <= 0:
-            return 0.0, 0.0
-        committer = self._run.committer
-        return (committer.frames - frames) / seconds, (committer.stored_bytes - size) / seconds
-
     def _source_state(self) -> Any:
         if self._stall.stalled:
             return "stalled"
@@ -413,6 +502,10 @@ class _Handle:
 
     def note(self, topic: str, text: str) -> None:
         self._acquisition.note(topic, text)
+
+
+def _nothing(_: list[Flight]) -> None:
+    """Do nothing: nobody waits for this."""
 
 
 def _summary(latency: LatencyHistogram) -> dict[str, float]:

@@ -7,9 +7,7 @@ from forebay.acquisition.clock import Clock
 from forebay.acquisition.frames import Frame
 from forebay.acquisition.ring.ring import FrameRing
 
-type OverloadPolicy = Literal[
-    "block", "spill", "reduce", "drop-oldest", "drop-newest", "decimate"
-]
+type OverloadPolicy = Literal["block", "spill", "reduce", "drop-oldest", "drop-newest", "decimate"]
 """What to do when frames come faster than they can be recorded."""
 
 RING_FULL = "the recorder was slower than the camera and the ring was full"

@@ -54,12 +54,13 @@ class CallbackSource:
     FrameError
         If a run cannot hold frames of that layout.
     SourceError
-        If `capacity_frames` is out of range.
+        If `capacity_frames` is out of range, or there is not so much memory.
 
     Notes
     -----
-    A frame's pixels are copied once, while `submit` runs: the software may use its own memory
-    again when it returns.  The copy belongs to the frame that is delivered, and to nobody else.
+    A frame's pixels are copied once, while `submit` runs, into memory of the source that was
+    taken beforehand: the software may use its own again when `submit` returns.  The pixels of a
+    frame that is delivered cannot be written to, and are valid until the next one is asked for.
 
     Examples
     --------
@@ -84,6 +85,9 @@ class CallbackSource:
         self._geometry = check_geometry(geometry)
         self._metadata = metadata or ImageMetadata()
         self._capacity = whole("capacity_frames", capacity_frames, 1, 2**20)
+        # One slot is that of the frame that was delivered last.
+        self._slots = _slots(geometry, self._capacity + 1)
+        self._taken = 0
         self._can_wait = can_wait
         self._clock = clock
         self._queue: deque[Frame] = deque()
@@ -170,10 +174,14 @@ class CallbackSource:
             check_frame(given, self._geometry, following=None)
             if not self._room(seconds):
                 return False
-            frame = replace(given, data=np.array(given.data, order="C"))
+            slot = self._slots[self._taken % len(self._slots)]
+            np.copyto(slot, given.data, casting="no")
+            frame = replace(given, data=slot.view())
+            frame.data.flags.writeable = False
             with self._changed:
                 if not self._open:
                     return False
+                self._taken += 1
                 self._queue.append(frame)
                 self._changed.notify_all()
         return True
@@ -262,3 +270,13 @@ class CallbackSource:
                 return None
             self._changed.notify_all()
             return self._queue.popleft()
+
+
+def _slots(geometry: Geometry, count: int) -> npt.NDArray[Any]:
+    try:
+        return np.empty((count, *geometry.shape), geometry.dtype)
+    except (MemoryError, ValueError) as error:
+        raise SourceError(
+            f"{count} frames of {geometry.frame_bytes} bytes do not fit into memory; take less "
+            "capacity_frames"
+        ) from error

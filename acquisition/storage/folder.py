@@ -54,6 +54,8 @@ class FolderStorage:
         self._epoch = epoch
         self._direct = direct
         self._log = durable.AppendLog(path / log_key(epoch))
+        self._named: set[str] = set()
+        """Objects that have their names and are not in the log."""
 
     @property
     def where(self) -> str:
@@ -72,7 +74,9 @@ class FolderStorage:
     def publish(self, objects: Sequence[StoredObject]) -> None:
         """Link each file to its name, never replacing one, and flush the folders."""
         for stored in objects:
-            self._give_name(stored.key)
+            if stored.key not in self._named:
+                self._give_name(stored.key)
+                self._named.add(stored.key)
         for folder in dict.fromkeys((self._path / each.key).parent for each in objects):
             durable.flush_folder(folder)
         for stored in objects:
@@ -82,6 +86,7 @@ class FolderStorage:
     def append(self, lines: bytes) -> None:
         """Add lines to the log and flush it."""
         self._log.append(lines)
+        self._named.clear()
 
     def show(self, documents: Mapping[str, bytes]) -> None:
         """Rename documents over those of the same keys, in their order."""
@@ -107,8 +112,6 @@ class FolderStorage:
         try:
             os.link(aside, target)
         except FileExistsError:
-            if target.is_file() and os.path.samestat(aside.stat(), target.stat()):
-                return  # Named before an error that made this be tried again.
             # The log knows of no such object: a writer that was taken over has left it.
             put_aside(self._path, [key], epoch=self._epoch)
             os.link(aside, target)

@@ -18,6 +18,7 @@ NETWORK = "network"
 TIMEOUT_SECONDS = 60.0
 """How long a stream is waited for, unless the text says otherwise."""
 
+_ARGUMENTS = ("frames", "rate")
 _ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
 
 
@@ -124,8 +125,12 @@ def parse_network(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _unknown(key: str) -> SourceError:
-    near = difflib.get_close_matches(key.casefold(), _FORMS, n=1)
-    hint = f"did you mean {near[0]}?" if near else "choose one of those"
+    if key in _ARGUMENTS:
+        hint = f"it belongs to the recording, not to the socket: give it as --{key} or {key}=…"
+    elif near := difflib.get_close_matches(key.casefold(), _FORMS, n=1):
+        hint = f"did you mean {near[0]}?"
+    else:
+        hint = "choose one of those"
     return SourceError(
         f"a network source has no {shown(repr(key))}, but {', '.join(_FORMS)}; {hint}"
     )

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import reprlib
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import numpy as np
@@ -25,6 +25,7 @@ from forebay.acquisition.sources.network.refusals import MessageError, Refusal
 MAX_HEADER_BYTES = 64 * 2**10
 """Longest header that is read."""
 
+_SHOWN = 80
 _AXES = ("c", "y", "x")
 
 
@@ -85,7 +86,7 @@ class _Layout(_Header):
 
     def geometry(self) -> Geometry:
         """Return the layout of a frame, with pixels as this machine has them."""
-        return Geometry(_AXES[-len(self.shape) :], self.shape, np.dtype(self.dtype))
+        return _geometry(self.shape, self.dtype)
 
 
 class Begin(_Layout):
@@ -163,6 +164,11 @@ def parse_header(data: bytes) -> Begin | FrameHeader | End:
         raise MessageError(Refusal.HEADER, _said(error)) from error
 
 
+@lru_cache(maxsize=64)
+def _geometry(shape: tuple[int, ...], dtype: PixelType) -> Geometry:
+    return Geometry(_AXES[-len(shape) :], shape, np.dtype(dtype))
+
+
 @cache
 def _headers() -> TypeAdapter[Begin | FrameHeader | End]:
     return TypeAdapter(Annotated[Begin | FrameHeader | End, Field(discriminator="kind")])
@@ -180,7 +186,7 @@ should be 1
     """
     first: Any = error.errors(include_url=False, include_context=False)[0]
     wish = shown(first["msg"][:1].lower() + first["msg"][1:])
-    given = shown(reprlib.repr(first["input"]))
+    given = shown(reprlib.repr(first["input"]))[:_SHOWN]
     if first["type"] == "json_invalid":
         return f"a header that is no JSON ({wish}): {given}"
     # The kind of the message stands before the names of its fields.

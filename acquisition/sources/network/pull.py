@@ -11,6 +11,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.sources.network.connections import Connections
+from forebay.acquisition.sources.network.header import MAX_HEADER_BYTES
 from forebay.acquisition.sources.network.keys import KeyPair
 from forebay.acquisition.sources.network.refusals import Refusals
 
@@ -29,7 +30,7 @@ class PullSocket:
     """A bounded queue of messages from all who connect.
 
     Each connection may have `queue_frames` messages waiting here, and no part of one is larger
-    than `max_frame_bytes`.  All but `wake` is called from one thread at a time.
+    than `max_frame_bytes`, or than a header may be.  All but `wake` is called from one thread at a time.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class PullSocket:
             socket = context.socket(zmq.PULL)
             opened.callback(socket.close, linger=0)
             socket.rcvhwm = queue_frames
-            socket.maxmsgsize = max_frame_bytes + _ENCRYPTION_BYTES
+            socket.maxmsgsize = max(max_frame_bytes, MAX_HEADER_BYTES) + _ENCRYPTION_BYTES
             socket.ipv6 = "[" in endpoint
             for option, value in _KEEPALIVE.items():
                 socket.setsockopt(option, value)

@@ -16,6 +16,7 @@ from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.acquisition.control import ClosedEvent, CommittedEvent, ControlServer, NotedEvent
 from forebay.acquisition.errors import AcquisitionError
 
+AT = 1_790_000_000_000_000_000
 GEOMETRY = Geometry(("y", "x"), (3, 4), np.dtype("uint8"))
 
 
@@ -38,8 +39,7 @@ class Recording:
 
     def note(self, topic: str, text: str) -> None:
         assert self.server is not None
-        self.server.announce(NotedEvent(topic=topic, text=text, counter=2))
-
+        self.server.announce(NotedEvent(topic=topic, text=text, counter=2, at=AT))
 
     def finish(self) -> None:
         """Close the run when it is to be stopped, or when nobody has asked for long."""

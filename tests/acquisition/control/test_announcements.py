@@ -1,17 +1,17 @@
 """Followers hear what is announced, and nothing that they do reaches the recorder."""
 
 import contextlib
-import os
 import resource
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 import pytest
 from tests.acquisition.control.conftest import RUN, SECONDS, Remembering, Start
+from tests.acquisition.control.serving import AT
 
 from forebay.acquisition.control import (
     ClosedEvent,
@@ -33,6 +33,7 @@ def committed(blocks: int) -> CommittedEvent:
 
 
 NOTHING = CommittedEvent(blocks=0, frames=0, dropped=0, counted=0)
+STANDING = CommittedEvent(blocks=1, frames=2, dropped=0, counted=2)
 
 
 class Follower:
@@ -82,7 +83,7 @@ def follower() -> Iterator[Follower]:
 def test_a_follower_hears_everything_in_order_and_ends_with_the_run(
     controlled: Remembering,
 ) -> None:
-    told = [
+    told: list[Event] = [
         committed(1),
         StateEvent(flow="spilling"),
         NotedEvent(topic="event", text="pump on", counter=11, at=17),
@@ -126,6 +127,41 @@ def test_what_was_announced_before_the_end_is_still_heard(controlled: Rememberin
         ClosedEvent(reason="done"),
     ]
     server.announce(committed(502))
+
+
+def test_who_reads_late_still_hears_the_end(controlled: Remembering) -> None:
+    """A server that ends waits a moment for what its followers have not taken yet."""
+    heard: list[Event] = []
+    with ControlServer(RUN, controlled) as server:
+        late = ControlClient(RUN)
+        events = late.events(threading.Event())
+        heard.append(next(events))
+        for number in range(80):
+            server.announce(NotedEvent(topic="event", text="x" * 3990, counter=number))
+        server.announce(ClosedEvent(reason="done"))
+        reading = threading.Timer(0.2, lambda: heard.extend(events))
+        reading.start()
+    reading.join(SECONDS)
+    late.close()
+    assert len(heard) == 82
+    assert heard[-1] == ClosedEvent(reason="done")
+
+
+def test_what_was_announced_while_a_request_took_its_time_is_heard_at_the_end(
+    controlled: Remembering,
+) -> None:
+    with contextlib.ExitStack() as serving:
+        server = serving.enter_context(ControlServer(RUN, controlled))
+        with follower() as following:
+            controlled.hold.clear()
+            with ControlClient(RUN, timeout=0.1) as client, pytest.raises(ControlError):
+                client.request("status")
+            server.announce(ClosedEvent(reason="done"))
+            answering = threading.Timer(0.2, controlled.hold.set)
+            answering.start()
+            serving.close()
+            answering.join(SECONDS)
+    assert following.heard == [NOTHING, ClosedEvent(reason="done")]
 
 
 def test_texts_that_no_line_could_carry_are_made_to_fit(controlled: Remembering) -> None:
@@ -205,26 +241,26 @@ def test_without_a_free_descriptor_a_client_waits_to_be_let_in(
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     waiting = socket.socket(socket.AF_UNIX)
-    taken: list[IO[bytes]] = []
-    try:
+    waiting.settimeout(0.2)
+    with contextlib.ExitStack() as taken:
+        taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         with contextlib.suppress(OSError):
             while True:
-                taken.append(open("/dev/null", "rb"))
+                taken.enter_context(Path("/dev/null").open("rb"))
         waiting.connect(str(runtime_folder / f"{RUN}.sock"))
         waiting.sendall(b'{"version": 1, "request": "status"}\n')
-        waiting.settimeout(0.2)
         with pytest.raises(TimeoutError):
             waiting.recv(1)
-    finally:
-        for file in taken:
-            file.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with waiting:
         waiting.settimeout(SECONDS)
         assert b'"ok":true' in waiting.recv(1000)
     assert "nobody can be let in" in caplog.text
     assert len(caplog.records) < 4
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_clients_leave_nothing_behind(server: ControlServer) -> None:
@@ -235,24 +271,20 @@ def test_clients_leave_nothing_behind(server: ControlServer) -> None:
     ask()
     with ControlClient(RUN) as last:
         last.request("status")
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files(), threading.active_count()
         for _ in range(100):
             ask()
         last.request("status")
-        assert len(os.listdir("/proc/self/fd")) == before
-    assert threading.active_count() == 2
+        assert (open_files(), threading.active_count()) == before
 
 
-def test_a_process_that_is_killed_is_missed_at_once(
-    tmp_path: Path, start_serving: Start
-) -> None:
+def test_a_process_that_is_killed_is_missed_at_once(tmp_path: Path, start_serving: Start) -> None:
     process, run_id = start_serving(tmp_path / "run")
     with Follower(run_id) as following:
-        standing = CommittedEvent(blocks=1, frames=2, dropped=0, counted=2)
-        assert following.wait_for(standing)
+        assert following.wait_for(STANDING)
         with ControlClient(run_id) as client:
             client.request("mark", name="pump on")
-        assert following.wait_for(NotedEvent(topic="event", text="pump on", counter=2))
+        assert following.wait_for(NotedEvent(topic="event", text="pump on", counter=2, at=AT))
         process.send_signal(signal.SIGKILL)
     assert "is gone" in str(following.failure)
 
@@ -262,6 +294,7 @@ def test_a_process_that_is_asked_to_stop_says_when_the_run_is_closed(
 ) -> None:
     process, run_id = start_serving(tmp_path / "run")
     with Follower(run_id) as following, ControlClient(run_id) as client:
+        assert following.wait_for(STANDING)
         client.request("stop", reason="sample dried")
     assert following.heard[-1] == ClosedEvent(reason="sample dried")
     assert process.wait(SECONDS) == 0

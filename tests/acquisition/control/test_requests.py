@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,7 +35,7 @@ class RawClient:
         assert isinstance(answer, dict)
         return answer
 
-    def __enter__(self) -> "RawClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -209,7 +209,7 @@ def test_an_acquisition_that_does_not_answer_is_named(
 def test_a_client_is_told_that_the_acquisition_has_ended(controlled: Remembering) -> None:
     with ControlServer(RUN, controlled):
         client = ControlClient(RUN)
-    with client, pytest.raises(ControlError, match="that was writing run .* is gone"):
+    with client, pytest.raises(ControlError, match=r"that was writing run .* is gone"):
         client.request("status")
     with pytest.raises(ControlError, match="no acquisition of this user is writing run"):
         ControlClient(RUN)

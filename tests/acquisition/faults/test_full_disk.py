@@ -1,79 +1,39 @@
 """The disk fills while a run is recorded: frames wait, then are dropped and written down."""
 
-import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from forebay.acquisition import Geometry, RunWriter, acquire, open_run, verify_run
+from forebay.acquisition import AcquisitionStatus, Geometry, RunWriter, acquire, open_run
 from forebay.acquisition.clock import SystemClock
 from forebay.acquisition.errors import StorageError
 from tests.acquisition.faults.checks import check_committed, check_whole
 from tests.acquisition.faults.disks import in_memory, make_image, mounted_image
-from tests.acquisition.faults.recordings import RUN, ListedSource
+from tests.acquisition.faults.recordings import RUN, ListedSource, frame
 
 pytestmark = pytest.mark.fault
 
 LARGE = Geometry(("y", "x"), (256, 256), np.dtype("uint16"))
 BLOCK = 4
-BLOCK_BYTES = BLOCK * LARGE.frame_bytes
 BUFFER_BYTES = 16 * LARGE.frame_bytes
-WHILE_FULL = 60
-"""Frames that come while the disk is full: more than the buffer and the blocks in flight hold."""
-AFTERWARDS = 60
-LONGEST_WAIT = 60.0
-
-
-class FastClock(SystemClock):
-    """A clock on which waiting for seconds takes much less."""
-
-    def monotonic(self) -> float:
-        """Seconds that pass twenty times as fast."""
-        return super().monotonic() * 20
+EXPOSURE_SECONDS = 0.005
+ENOUGH = 20
+"""Frames that are dropped before anybody does anything."""
+AFTERWARDS = 160
+"""Frames that come when there is room again: for longer than a writer takes to look for it."""
 
 
 @dataclass
 class Disk:
-    """A disk with something on it that can be removed."""
+    """A disk that will be full, with something on it that can be removed."""
 
     path: Path
-    is_full: Callable[[], bool]
     make_room: Callable[[], object]
-
-
-@dataclass
-class Watch:
-    """Counts the frames that come, before and while a disk is full, and then acts."""
-
-    disk: Disk
-    act: Callable[[], object]
-    more: int = 0
-    """Frames that come afterwards."""
-    came: int = 0
-    full_since: int | None = None
-    acted_at: int | None = None
-    enough: Callable[[], object] = field(default=lambda: None)
-
-    def __call__(self, place: int) -> None:
-        """Take notice of a frame that is to come."""
-        # The camera's pace, which leaves the writers some time.
-        time.sleep(0.001)
-        self.came = place
-        if self.full_since is None:
-            if self.disk.is_full():
-                self.full_since = place
-        elif self.acted_at is None:
-            if place >= self.full_since + WHILE_FULL:
-                self.acted_at = place
-                self.act()
-        elif place >= self.acted_at + self.more:
-            self.enough()
 
 
 @pytest.fixture
@@ -81,50 +41,137 @@ def without_bytes(tmp_path: Path) -> Iterator[Disk]:
     """A disk of 64 MB in memory, most of which is taken."""
     with in_memory(tmp_path / "disk", megabytes=64) as path:
         (ballast := path / "ballast").write_bytes(bytes(52 << 20))
-
-        def is_full() -> bool:
-            status = os.statvfs(path)
-            return status.f_bavail * status.f_bsize < BLOCK_BYTES
-
-        yield Disk(path, is_full, ballast.unlink)
+        yield Disk(path, ballast.unlink)
 
 
 @pytest.fixture
 def without_inodes(tmp_path: Path) -> Iterator[Disk]:
-    """A disk with plenty of room, and room for few files."""
-    image = make_image(tmp_path / "image", "ext4", "-N", "128")
+    """A disk with room for much, but for few files."""
+    image = make_image(tmp_path / "image", "ext4", "-N", "512")
     with mounted_image(image, tmp_path / "disk", "ext4") as path:
         (ballast := path / "ballast").mkdir()
-        for number in range(40):
+        for number in range(400):
             (ballast / str(number)).touch()
 
         def make_room() -> None:
             for each in ballast.iterdir():
                 each.unlink()
 
-        yield Disk(path, lambda: os.statvfs(path).f_favail < 4, make_room)
+        yield Disk(path, make_room)
 
 
 @pytest.fixture(params=["without_bytes", "without_inodes"])
 def disk(request: pytest.FixtureRequest) -> Disk:
-    """A disk that will be full."""
+    """A disk that will be full in one way or the other."""
     disk: Disk = request.getfixturevalue(request.param)
     return disk
 
 
-def test_a_camera_that_cannot_wait_loses_frames_only_while_the_disk_is_full(disk: Disk) -> None:
+class FullDisk:
+    """Listens to a recording; does something once, when it waits for space and frames are lost."""
+
+    def __init__(self, act: Callable[[], object], *, dropped: int) -> None:
+        self.acted = threading.Event()
+        self.last: AcquisitionStatus | None = None
+        self._act = act
+        self._dropped = dropped
+
+    def __call__(self, status: AcquisitionStatus) -> None:
+        """Hear how the recording is doing."""
+        self.last = status
+        waiting = status.flow == "waiting for space" and status.dropped >= self._dropped
+        if waiting and not self.acted.is_set():
+            self._act()
+            self.acted.set()
+
+
+class Camera(ListedSource):
+    """A camera that waits for nobody, and takes some frames more when something has happened."""
+
+    def __init__(self, event: threading.Event, *, more: int) -> None:
+        super().__init__(range(100_000), LARGE, can_wait=False, before=self._expose)
+        self._event = event
+        self._more = more
+        self.exposures = 0
+        """Frames that it took."""
+        self.before_event = 0
+        """Frames that it took before that happened."""
+
+    def _expose(self, place: int) -> None:
+        time.sleep(EXPOSURE_SECONDS)
+        if not self._event.is_set():
+            self.before_event = place
+        elif place > self.before_event + self._more:
+            self.stop()
+        if not self.stopped.is_set():
+            self.exposures = place + 1
+
+
+def test_a_camera_loses_frames_only_while_the_disk_is_full(disk: Disk) -> None:
     """When room is made the recording goes on to its end; what was lost is written down."""
-    watch = Watch(disk, act=disk.make_room, more=AFTERWARDS)
-    source = ListedSource(range(100_000), LARGE, can_wait=False, before=watch)
-    watch.enough = source.stop
+    listener = FullDisk(disk.make_room, dropped=ENOUGH)
+    camera = Camera(listener.acted, more=AFTERWARDS)
     status = acquire(
-        source, disk.path / RUN, frames_per_block=BLOCK, buffer_bytes=BUFFER_BYTES
+        camera,
+        disk.path / RUN,
+        frames_per_block=BLOCK,
+        buffer_bytes=BUFFER_BYTES,
+        on_status=listener,
     )
-    assert watch.acted_at, "the disk was never full"
-    assert status.dropped > 0
-    assert status.committed + status.dropped == status.counted == watch.came
-    check_whole(disk.path / RUN, range(watch.came), LARGE)
-    counters = open_run(disk.path / RUN).frames.frame_id.to_numpy()
-    assert counters[-1] > watch.acted_at, "nothing was recorded after room was made"
-    dropped = open_run(disk.path / RUN).dropped
-    assert all(each.reason for each in dropped)
+    assert listener.acted.is_set(), "the disk was never full"
+    assert status.dropped >= ENOUGH
+    assert status.committed + status.dropped == status.counted == camera.exposures
+    check_whole(disk.path / RUN, range(camera.exposures), LARGE)
+    last = open_run(disk.path / RUN).blocks[-1].frame_ids[1]
+    assert last > camera.before_event, "nothing was recorded after room was made"
+
+
+def test_a_source_that_can_wait_is_held_up_and_loses_nothing(disk: Disk) -> None:
+    """Not a frame is dropped, however long nobody makes room."""
+    listener = FullDisk(disk.make_room, dropped=0)
+    source = ListedSource(range(200), LARGE)
+    status = acquire(
+        source,
+        disk.path / RUN,
+        frames_per_block=BLOCK,
+        buffer_bytes=BUFFER_BYTES,
+        on_status=listener,
+    )
+    assert listener.acted.is_set(), "the disk was never full"
+    assert (status.committed, status.dropped, status.counted) == (200, 0, 200)
+    check_whole(disk.path / RUN, range(200), LARGE)
+
+
+class FastClock(SystemClock):
+    """A clock by which seconds take a tenth of the time."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return super().monotonic() * 10
+
+
+def test_a_disk_that_stays_full_ends_the_recording_when_it_is_told_to_stop(disk: Disk) -> None:
+    """It ends with an error; what was committed is sound, and the run goes on when there is room."""
+    stop = threading.Event()
+    listener = FullDisk(stop.set, dropped=ENOUGH)
+    camera = Camera(listener.acted, more=0)
+    with pytest.raises(StorageError, match="no space is left"):
+        acquire(
+            camera,
+            disk.path / RUN,
+            frames_per_block=BLOCK,
+            buffer_bytes=BUFFER_BYTES,
+            on_status=listener,
+            stop=stop,
+            clock=FastClock(),
+        )
+    assert listener.last
+    assert listener.last.committed > 0
+    check_committed(disk.path / RUN, listener.last.committed, LARGE)
+    assert not open_run(disk.path / RUN).closed
+
+    disk.make_room()
+    following = camera.exposures + 10
+    with RunWriter.resume(disk.path / RUN) as writer:
+        writer.append(frame(following, LARGE))
+    check_whole(disk.path / RUN, range(following + 1), LARGE)

@@ -173,9 +173,10 @@ def test_each_thing_that_a_counter_does_is_named(
 def test_the_numbers_are_plain_whole_numbers() -> None:
     """Also where the source counts in NumPy's, which would overflow."""
     intake = Intake(GEOMETRY, clock=ManualClock())
-    outcome = intake.receive(Frame(np.uint8(200), np.int64(5), GOOD))  # type: ignore[arg-type]
-    assert isinstance(outcome, Frame)
-    assert type(outcome.counter) is type(outcome.timestamp) is int
+    for counter, time in [(np.uint8(200), 5), (201, np.int64(6))]:
+        outcome = intake.receive(Frame(counter, time, GOOD))  # type: ignore[arg-type]
+        assert isinstance(outcome, Frame)
+        assert type(outcome.counter) is type(outcome.timestamp) is int
 
 
 def test_a_frame_as_it_should_be_goes_through_as_it_is() -> None:
@@ -191,6 +192,30 @@ def test_a_camera_that_begins_anew_soon_after_its_start_is_recognised() -> None:
     assert (intake.restarts, intake.missing, intake.left_out) == (1, 2, 2)
     texts = {each.kind: each.text for each in intake.anomalies.take(everything=True)}
     assert "how many were lost is unknown" in texts[AnomalyKind.COUNTER_RESTARTED]
+
+
+@pytest.mark.parametrize(
+    ("counters", "expected"),
+    [
+        # A late frame, or a new one, between those that come again: they are no row.
+        ([0, 1, 2, 3, 5, 6, 2, 3, 4, 5, 6], [0, 1, 2, 3, 5, 6, None, None, None, None, None]),
+        ([0, 1, 2, 3, 4, 2, 3, 5, 4, 6], [0, 1, 2, 3, 4, None, None, 5, None, 6]),
+        # Numbers of before a new start do not count for the frames behind it.
+        ([1000, 1002, 1004, 10, 7, 8, 9], [1000, 1002, 1004, 1005, None, None, 1008]),
+    ],
+)
+def test_only_a_row_of_frames_that_were_there_is_a_new_start(
+    counters: list[int], expected: list[int | None]
+) -> None:
+    """One row for each thing that interrupts it."""
+    assert counted(counters)[0] == expected
+
+
+def test_what_was_before_a_new_start_has_not_come_again() -> None:
+    """The camera's frame 9 came late, though another one had its number's place before."""
+    found, intake = counted([1000, 1001, 1002, 10, 9])
+    assert found == [1000, 1001, 1002, 1003, None]
+    assert intake.anomalies.counts() == {"counter restarted": 1, "counter late": 1}
 
 
 def test_frames_that_are_sent_again_are_no_new_start() -> None:

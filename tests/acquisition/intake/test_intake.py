@@ -113,12 +113,23 @@ def test_a_clock_set_right_again_has_jumped_twice() -> None:
     assert counts["clock jumped"] == 2
 
 
-def test_frames_that_come_late_are_no_jump() -> None:
-    """This machine stood still for 30 s, and what was under way comes all at once, then the rest."""
+@pytest.mark.parametrize("stood_still", [30.0, 100.0])
+def test_frames_that_come_late_are_no_jump(stood_still: float) -> None:
+    """This machine stood still; what was under way comes all at once, the rest was lost."""
     before = [(each / 10, each / 10) for each in range(50)]
-    under_way = [(each / 10, 35.0) for each in range(50, 60)]
-    after = [(each / 10, each / 10) for each in range(351, 400)]
+    under_way = [(each / 10, 5.0 + stood_still) for each in range(50, 60)]
+    after = [(5.1 + stood_still + each / 10,) * 2 for each in range(50)]
     flags, counts = flags_at([*before, *under_way, *after])
+    assert not any(flags)
+    assert counts == {}
+
+
+def test_frames_that_come_late_for_a_while_are_no_jump() -> None:
+    """At any time; here at the end of a minute."""
+    before = [(float(each),) * 2 for each in range(58)]
+    late = [(57 + each / 10, 57.0 + each) for each in range(1, 6)]
+    after = [(float(each),) * 2 for each in range(63, 80)]
+    flags, counts = flags_at([*before, *late, *after])
     assert not any(flags)
     assert counts == {}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from forebay.acquisition import Frame, FrameFlag, Geometry
+from forebay.acquisition.frames import NO_FLAGS
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.row import Room
 
@@ -22,7 +23,7 @@ HEAD_BYTES = 4096
 def frame() -> Callable[..., Frame]:
     """Make the frame of a counter."""
 
-    def make(counter: int, flags: FrameFlag = FrameFlag(0)) -> Frame:
+    def make(counter: int, flags: FrameFlag = NO_FLAGS) -> Frame:
         pixels = (np.arange(12, dtype="uint16").reshape(3, 4) + 1) * (counter % 251 + 1)
         return Frame(counter, 1_000 * counter, pixels, flags)
 

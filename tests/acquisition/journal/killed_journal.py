@@ -6,6 +6,7 @@ killed, and fails at the first one that leaves something else than was promised.
 """
 
 import functools
+import gc
 import itertools
 import json
 import os
@@ -82,7 +83,8 @@ def spill(folder: Path, told: Told, *, epoch: int = 1, after: int | None = None)
         told("added")
         if counter % 2:
             spilled = queue.take(into)
-            assert spilled and spilled.frame
+            assert spilled
+            assert spilled.frame
             told("committed")
             queue.free_through(spilled.frame.counter)
     queue.close()
@@ -193,6 +195,8 @@ def check_spilled(folder: Path, told: list[str], *, epoch: int = 2, before: int 
 
 def main(folder: Path, stride: int) -> None:
     folder.mkdir(exist_ok=True)
+    gc.collect()
+    gc.freeze()
     left = folder / "left"
     # Killed with everything put, half of it taken and committed, and nothing closed.
     kill_at(10**6, lambda path, told: _die_behind(path, told))(left)
@@ -213,7 +217,7 @@ def main(folder: Path, stride: int) -> None:
 
 
 def _die_behind(folder: Path, told: Told) -> None:
-    SpillQueue.close = lambda _: os._exit(0)  # type: ignore[method-assign,misc]
+    SpillQueue.close = lambda _: os._exit(0)  # type: ignore[assignment, method-assign]
     spill(folder, told)
 
 

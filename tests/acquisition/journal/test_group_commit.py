@@ -63,10 +63,10 @@ def test_the_window_begins_with_the_first_frame_that_waits(
 ) -> None:
     flushes, clock = Flushes(monkeypatch), ManualClock()
     clock.advance(7.0)
-    with open_journal(window=Window(seconds=2.0), clock=clock) as journal:
-        with GroupCommit(journal, clock=clock):
-            journal.append(frame(0))
-            flushes.wait_for_one()
+    window = Window(seconds=2.0)
+    with open_journal(window=window, clock=clock) as journal, GroupCommit(journal, clock=clock):
+        journal.append(frame(0))
+        flushes.wait_for_one()
     assert clock.waits == [9.0]
 
 
@@ -109,18 +109,24 @@ def test_a_failed_flush_is_told_to_whoever_adds(
 
     monkeypatch.setattr(os, "fdatasync", broken)
     moment = threading.Event()
-    with open_journal(window=Window(seconds=0.0)) as journal, GroupCommit(journal):
-        with pytest.raises(StorageError, match="has ended"):
-            for counter in range(10_000):
-                journal.append(frame(counter))
-                moment.wait(0.001)
-                journal.free_through(counter - 3)
+
+    def add_for_ever() -> None:
+        for counter in range(10_000):
+            journal.append(frame(counter))
+            moment.wait(0.001)
+            journal.free_through(counter - 3)
+
+    with (
+        open_journal(window=Window(seconds=0.0)) as journal,
+        GroupCommit(journal),
+        pytest.raises(StorageError, match="has ended"),
+    ):
+        add_for_ever()
     assert journal.durable_through is None
 
 
 def test_leaving_does_not_wait_for_the_window(open_journal: Open, frame: Make) -> None:
-    with open_journal(window=Window(seconds=3600.0)) as journal:
-        with GroupCommit(journal):
-            journal.append(frame(0))
+    with open_journal(window=Window(seconds=3600.0)) as journal, GroupCommit(journal):
+        journal.append(frame(0))
     assert journal.durable_through == 0
     assert not [each for each in threading.enumerate() if each.name == "journal-flush"]

@@ -74,7 +74,10 @@ def test_frames_come_back_in_order_with_what_was_dropped_before_them(
         into = empty()
         first, second, nothing = queue.take(into), queue.take(empty()), queue.take(into)
         assert len(queue) == 0
-    assert first and first.frame and second and second.frame
+    assert first
+    assert first.frame
+    assert second
+    assert second.frame
     assert nothing is None
     assert (first.dropped, second.dropped) == ((), lost)
     assert first.frame.data is into
@@ -214,7 +217,7 @@ def test_a_device_that_does_not_read_is_an_error(
         queue.put(frame(0))
         with monkeypatch.context() as patch:
             patch.setattr(os, "preadv", broken)
-            with pytest.raises(StorageError, match="cannot read .* back"):
+            with pytest.raises(StorageError, match=r"cannot read .* back"):
                 queue.take(empty())
 
 
@@ -227,14 +230,15 @@ def test_a_frame_that_changed_on_disk_is_left_out_and_told(spill: Open, frame: M
         content[4096 + 128 + 70] ^= 1
         segment.write_bytes(content)
         assert counters_of(queue.take(empty())) == 0
-        with pytest.raises(RunDamagedError, match="frame 1 has changed in .*: it is lost"):
+        with pytest.raises(RunDamagedError, match=r"frame 1 has changed in .*: it is lost"):
             queue.take(empty())
         assert counters(queue) == [2, 3, 4]
         assert len(queue) == 0
 
 
 def counters_of(spilled: Spilled | None) -> int:
-    assert spilled and spilled.frame
+    assert spilled
+    assert spilled.frame
     return spilled.frame.counter
 
 

@@ -147,7 +147,21 @@ def test_a_change_is_seen_against_the_last_frame_kept(steps: list[str], geometry
 
     kept = chained(ReductionChain([parse_step(text) for text in steps], geometry), frames)
 
-    assert kept[(slice(None), *[0] * (kept.ndim - 1))].tolist() == [100, 131, 100]
+    assert kept.reshape(len(kept), -1)[:, 0].tolist() == [100, 131, 100]
+
+
+def test_each_channel_has_its_own_flat_field(rng: np.random.Generator) -> None:
+    """Images of (c, y, x) correct each channel by its own gain and level."""
+    camera = Geometry(("c", "y", "x"), (2, 24, 36), np.dtype("uint16"))
+    flat = rng.uniform(500, 1500, camera.shape) * [[[1.0]], [[3.0]]]
+    raw = rng.integers(0, 3000, (1, *camera.shape), dtype=np.uint16)
+    chain = ReductionChain([parse_step("flat-field:flat")], camera, images={Path("flat"): flat})
+
+    result = chained(chain, raw)
+
+    image = xr.DataArray(flat.astype(np.float32), dims=("c", "y", "x"))
+    expected = ops.flat_field(stack(raw, camera), flat=image)
+    np.testing.assert_array_equal(result, ops.to_integers(expected, dtype="uint16"))
 
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32"]
@@ -204,7 +218,9 @@ def chains(draw: st.DrawFn) -> tuple[list[Step], Geometry, npt.NDArray[Any]]:
     shape = (*draw(st.sampled_from([(), (1,), (2,)])), 12, 16)
     dtype = np.dtype(draw(st.sampled_from([*INTEGERS, "float32", "float64"])))
     geometry = Geometry(("c", "y", "x")[-len(shape) :], shape, dtype)
-    pixel = st.integers(0, 120) if dtype.itemsize == 1 else st.integers(0, 1500)
+    pixel = st.integers(0, 120 if dtype.itemsize == 1 else 1500)
+    if dtype.kind == "f":
+        pixel = pixel | st.sampled_from([np.nan, -7.25, 1e6])
     frames = draw(hnp.arrays(dtype, (4, *shape), elements=pixel, fill=st.just(70)))
     steps: list[Step] = []
     current = geometry

@@ -240,9 +240,7 @@ def test_a_log_that_is_always_ahead_keeps_no_block_back(tmp_path: Path) -> None:
 
         def announce(blocks: int) -> None:
             frames = 2 * blocks
-            server.announce(
-                CommittedEvent(blocks=blocks, frames=frames, dropped=0, counted=frames)
-            )
+            server.announce(CommittedEvent(blocks=blocks, frames=frames, dropped=0, counted=frames))
 
         write(2)
         announce(2)

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata
@@ -119,6 +119,7 @@ def no_thread_is_left() -> Iterator[None]:
 triggers = st.lists(st.sets(st.integers(0, 30), min_size=1), min_size=1, max_size=4)
 
 
+@settings(deadline=None)  # it starts threads, which wait for their turn
 @given(triggers, st.lists(st.integers(0, 70_000), min_size=4, max_size=4), st.integers(1, 4))
 def test_each_trigger_comes_once_in_order_with_the_right_pixels(
     delivered: list[set[int]], firsts: list[int], room: int
@@ -136,6 +137,7 @@ def test_each_trigger_comes_once_in_order_with_the_right_pixels(
     assert found == expected(delivered, firsts, last=30)
 
 
+@settings(deadline=None)  # it starts threads, which wait for their turn
 @given(triggers)
 def test_all_end_with_the_first_camera_that_ends(delivered: list[set[int]]) -> None:
     """At its last frame, where all are required."""

@@ -1,9 +1,11 @@
 """Beyond this machine frames come only encrypted, and only from those who are known."""
 
 import logging
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
 from zmq.auth import create_certificates, load_certificate
@@ -41,10 +43,10 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path)
 
 
-def test_a_sender_that_is_known_delivers(
-    listen: Listen, keys: Keys, layout: Geometry, make_frame: Callable[[int], Frame]
-) -> None:
+def test_a_sender_that_is_known_delivers(listen: Listen, keys: Keys) -> None:
     """Also a frame of just the largest size, to which encryption adds some bytes."""
+    layout = Geometry(("y", "x"), (300, 500), np.dtype("uint8"))
+    pixels = np.full(layout.shape, 7, layout.dtype)
     source = listen(
         secret_key=keys.receiver, senders=keys.senders, max_frame_bytes=layout.frame_bytes
     )
@@ -52,9 +54,10 @@ def test_a_sender_that_is_known_delivers(
         source.endpoint, secret_key=keys.known, receiver_key=keys.receiver_public
     ) as sender:
         sender.begin(layout)
-        sender.send(make_frame(7))
+        sender.send(Frame(0, 0, pixels))
         sender.end()
-        assert [frame.data.max() for frame in source.wait(timeout=5).frames()] == [7]
+        (frame,) = source.wait(timeout=5).frames()
+    np.testing.assert_array_equal(frame.data, pixels)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +66,6 @@ def test_a_sender_that_is_known_delivers(
 def test_whoever_is_not_known_is_turned_away(
     listen: Listen,
     keys: Keys,
-    layout: Geometry,
-    make_frame: Callable[[int], Frame],
     caplog: pytest.LogCaptureFixture,
     who: str,
 ) -> None:
@@ -160,7 +161,7 @@ def test_a_file_that_is_no_key_is_refused_without_showing_it(keys: Keys, tmp_pat
         with pytest.raises(SourceError) as refused:
             NetworkSource("tcp://127.0.0.1:*", secret_key=file, senders=keys.senders)
         assert str(file) in str(refused.value)
-        assert "hunter2" not in repr(refused.getrepr(chain=True))
+        assert "hunter2" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_at_least_one_sender_has_to_be_known(keys: Keys, tmp_path: Path) -> None:

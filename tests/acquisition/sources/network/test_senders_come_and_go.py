@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from forebay.acquisition import Frame, Geometry, ImageMetadata
-from forebay.acquisition.errors import ControlError
+from forebay.acquisition.errors import ControlError, SourceError
 from forebay.acquisition.sources.network import FrameSender, NetworkSource
 
 type Listen = Callable[..., NetworkSource]
@@ -122,25 +122,32 @@ def test_a_sender_that_fails_does_not_end_the_recording(
 ) -> None:
     """Only one that leaves its block in order does."""
     source = listen()
-    with pytest.raises(ZeroDivisionError), FrameSender(source.endpoint) as sender:
-        sender.begin(layout)
-        sender.send(make_frame(0))
-        raise ZeroDivisionError
-    with FrameSender(source.endpoint) as sender:
-        sender.begin(layout)
-        sender.send(make_frame(5))
-    assert [frame.counter for frame in source.wait(timeout=5).frames()] == [0, 5]
+
+    def push(counter: int, failure: Exception | None) -> None:
+        with FrameSender(source.endpoint) as sender:
+            sender.begin(layout)
+            sender.send(make_frame(counter))
+            if failure:
+                raise failure
+
+    with pytest.raises(ZeroDivisionError):
+        push(0, ZeroDivisionError())
+    received = source.wait(timeout=5).frames()
+    assert next(received).counter == 0
+    push(5, None)
+    assert [frame.counter for frame in received] == [5]
 
 
 def test_a_sender_without_a_receiver_says_so(layout: Geometry, make_frame: MakeFrame) -> None:
-    """Frames wait in its queue as far as there is room; then it gives up, or the stream does."""
-    with pytest.raises(ControlError, match="has taken nothing for 0.1 s; see whether the receiver"):
-        with FrameSender("tcp://127.0.0.1:9", queue_frames=3, timeout=0.1) as sender:
-            sender.begin(layout)
-            assert [sender.send(make_frame(counter)) for counter in range(4)] == [
-                True, True, False, False
-            ]  # fmt: skip
-            sender.end()
+    """Frames wait in its queue as far as there is room; then it gives up."""
+    sender = FrameSender("tcp://127.0.0.1:9", queue_frames=3, timeout=0.1)
+    sender.begin(layout)
+    assert [sender.send(make_frame(counter)) for counter in range(4)] == [True, True, False, False]
+    with pytest.raises(ControlError, match=r"has taken nothing for 0\.1 s; see whether"):
+        sender.end()
+    sender.close()
+    with pytest.raises(SourceError, match="is closed"):
+        sender.begin(layout)
 
 
 def test_a_sender_that_does_not_wait_knows_what_it_has_lost(listen: Listen) -> None:

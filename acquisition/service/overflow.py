@@ -1,0 +1,104 @@
+"""Frames by way of a second disk, while the first one is too slow."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from forebay.acquisition.clock import Clock
+from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.format.record import Dropped
+from forebay.acquisition.frames import Frame, FrameFlag
+from forebay.acquisition.journal.spill import SpillQueue
+from forebay.acquisition.ring.ring import Arrived, Lost
+from forebay.acquisition.service.flow import RingLevel
+
+_NOT_IN_RING = -1
+
+_log = logging.getLogger("forebay.acquisition")
+
+
+class SpillOverflow:
+    """Puts frames on the second path when the ring is too full, until all are back.
+
+    Parameters
+    ----------
+    queue
+        The second path.
+    level
+        How full the ring is.
+    on_damage
+        Called when a frame did not come back as it was put, before the next one is taken.
+    clock
+        Source of times.
+    """
+
+    def __init__(
+        self,
+        queue: SpillQueue,
+        level: RingLevel,
+        *,
+        on_damage: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        self._queue = queue
+        self._level = level
+        self._on_damage = on_damage
+        self._clock = clock
+        self._lost: list[Dropped] = []
+
+    def __len__(self) -> int:
+        """Return the number of frames and losses that are there."""
+        return len(self._queue) + len(self._lost)
+
+    @property
+    def frames(self) -> int:
+        """Frames that are there."""
+        return len(self._queue)
+
+    def wanted(self) -> bool:
+        """Whether the ring is too full."""
+        return self._level.too_full()
+
+    def put(self, frame: Arrived, pixels: npt.NDArray[Any]) -> bool:
+        """Take a frame; False if there is no room for it."""
+        spilled = Frame(frame.counter, frame.timestamp, pixels, FrameFlag(frame.flags))
+        if not self._queue.put(spilled, dropped=self._lost):
+            return False
+        self._lost.clear()
+        return True
+
+    def lose(self, lost: Lost) -> None:
+        """Keep in its place that frames were lost."""
+        before = self._lost[-1] if self._lost else None
+        if before and before.last + 1 == lost.first and before.reason == lost.reason:
+            self._lost[-1] = Dropped(before.first, lost.last, lost.reason, before.at)
+        else:
+            self._lost.append(Dropped(lost.first, lost.last, lost.reason, self._clock.time_ns()))
+
+    def take(self, out: npt.NDArray[Any]) -> tuple[Sequence[Lost], Arrived | None]:
+        """Give back what was lost next, and the frame behind it, its pixels in `out`."""
+        if not len(self._queue):
+            lost, self._lost = self._lost, []
+            return _as_lost(lost), None
+        try:
+            spilled = self._queue.take(out)
+        except RunDamagedError as error:
+            _log.error("%s", error)
+            self._on_damage()
+            return (), None
+        if spilled is None:
+            return (), None
+        frame = spilled.frame
+        if frame is None:
+            return _as_lost(spilled.dropped), None
+        # When it came is not kept; a frame that took this way counts from here.
+        arrived = Arrived(
+            _NOT_IN_RING, frame.counter, frame.timestamp, int(frame.flags), self._clock.monotonic()
+        )
+        return _as_lost(spilled.dropped), arrived
+
+
+def _as_lost(dropped: Sequence[Dropped]) -> list[Lost]:
+    return [Lost(each.first, each.last, each.reason) for each in dropped]

@@ -1,0 +1,298 @@
+"""Putting an acquisition together, as the settings say."""
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
+from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
+from forebay.acquisition.format import layout
+from forebay.acquisition.frames import FrameSource, Geometry, ImageMetadata, check_geometry
+from forebay.acquisition.journal.journal import FrameJournal, Window
+from forebay.acquisition.journal.row import Room
+from forebay.acquisition.journal.spill import SpillQueue
+from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
+from forebay.acquisition.reduction import OverloadSteps, ReductionChain
+from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.run.create import create_run
+from forebay.acquisition.run.resume import resume_run
+from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.service.acquisition import Acquisition
+from forebay.acquisition.service.flow import (
+    Decimating,
+    DroppingNewest,
+    DroppingOldest,
+    Gate,
+    Holding,
+    RingLevel,
+    Watermarks,
+)
+from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.steps import NOT_KEPT_RAW
+from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage.folder import free_bytes
+
+RAW = ".raw"
+"""What stands behind the name of a run in that of the run of its frames as they came."""
+
+
+def prepare(
+    source: FrameSource,
+    path: str | os.PathLike[str],
+    *,
+    settings: AcquisitionSettings,
+    expected_frames: int | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Acquisition:
+    """Make a new run and everything that an acquisition needs, and begin nothing.
+
+    Parameters
+    ----------
+    source
+        Where the frames come from.
+    path
+        Folder of the run to make.
+    settings
+        How frames are recorded.
+    expected_frames
+        Frames that will come, where that is known: the disk must have room for them.
+    clock
+        Source of times.
+
+    Returns
+    -------
+    Acquisition
+        Its `run` does the rest; until then the run is there, without a frame.
+
+    Raises
+    ------
+    RunExistsError, RunNameError
+        If the run cannot be made.
+    SourceError, FrameError, ReductionError
+        If the frames cannot be recorded so.
+    StorageError
+        If the disk refuses, or has no room for the expected frames.
+    """
+    path = Path(path).absolute()
+    plan = _Plan(source, settings, clock)
+    if expected_frames is not None:
+        plan.check_room(path, expected_frames)
+    with contextlib.ExitStack() as opened:
+        run = plan.create(path)
+        opened.callback(run.abandon)
+        raw = plan.create_raw(path)
+        if raw is not None:
+            opened.callback(raw.abandon)
+        acquisition = Acquisition(plan.parts(run, raw))
+        opened.pop_all()
+    return acquisition
+
+
+def prepare_again(
+    source: FrameSource,
+    path: str | os.PathLike[str],
+    *,
+    settings: AcquisitionSettings,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Acquisition:
+    """Take up a run whose writer is gone, and make everything that an acquisition needs.
+
+    The run keeps its compression and the size of its blocks, whatever the settings say.
+
+    Parameters
+    ----------
+    source, settings, clock
+        As for `prepare`.
+    path
+        Folder of the run.
+
+    Returns
+    -------
+    Acquisition
+        Its `run` does the rest.
+
+    Raises
+    ------
+    RunNotFoundError, RunLockedError, RunExistsError, RunDamagedError
+        If there is no run, it has a writer, or it is closed or damaged.
+    FrameError
+        If the source delivers other frames than those in the run.
+    """
+    if settings.reduction.keep_raw_every is not None:
+        settings = settings.model_copy(
+            update={"reduction": settings.reduction.model_copy(update={"keep_raw_every": None})}
+        )
+    run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
+    with contextlib.ExitStack() as opened:
+        opened.callback(run.abandon)
+        kept = {"frames_per_block": run.layout.frames_per_block}
+        plan = _Plan(source, settings.model_copy(update=kept), clock)
+        if plan.recorded != run.layout.geometry:
+            raise FrameError(
+                f"the source delivers frames of {plan.recorded.shape} {plan.recorded.dtype}, and "
+                f"{run.storage.where} holds {run.layout.geometry.shape} "
+                f"{run.layout.geometry.dtype}: start another run for them"
+            )
+        acquisition = Acquisition(plan.parts(run, None))
+        opened.pop_all()
+    return acquisition
+
+
+class _Plan:
+    """The memory and the steps of an acquisition: all that can fail before a run is made."""
+
+    def __init__(self, source: FrameSource, settings: AcquisitionSettings, clock: Clock) -> None:
+        self._source = source
+        self._settings = settings
+        self._clock = clock
+        self._came = _little_endian(check_geometry(source.geometry))
+        reduction = settings.reduction
+        self._chain = ReductionChain(reduction.steps, self._came) if reduction.steps else None
+        self.recorded = self._chain.geometry if self._chain else self._came
+        self._overload = OverloadSteps(reduction.overload_steps, self.recorded)
+        self._frames_per_block = settings.frames_for(self.recorded)
+        own_frames = settings.blocks_in_flight * self._frames_per_block
+        slots = settings.slots_for(
+            self._came,
+            frames_per_block=self._frames_per_block,
+            frame_rate=source.metadata.frame_rate,
+        )
+        self._ring = FrameRing(self._came, slots=slots, clock=clock)
+        in_ring = 0 if self._chain else own_frames
+        marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
+        self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
+        self._gate = self._choose_gate()
+        needs_own = self._chain is not None or settings.overload == "spill"
+        self._own = FrameSlots(self.recorded, own_frames) if needs_own else None
+
+    def check_room(self, path: Path, frames: int) -> None:
+        """Refuse to begin what the disk has no room for.
+
+        Raises
+        ------
+        NoSpaceError
+            If the frames will not fit uncompressed, where they are not compressed.
+        """
+        place = next(folder for folder in path.parents if folder.is_dir())
+        needed, free = frames * stored_bytes(self.recorded), free_bytes(place)
+        if self._settings.compression == "none" and needed > free:
+            raise NoSpaceError(
+                f"{frames} frames need {needed} bytes and {place} has {free} free: make room, take "
+                "fewer frames, or have them compressed or reduced"
+            )
+
+    def create(self, path: Path) -> WritableRun:
+        """Make the run."""
+        return self._create(
+            path,
+            self.recorded,
+            metadata=self._metadata(),
+            provenance=self._provenance(),
+        )
+
+    def create_raw(self, path: Path) -> WritableRun | None:
+        """Make the run for the frames as they came, if some are to be kept."""
+        every = self._settings.reduction.keep_raw_every
+        if every is None:
+            return None
+        return self._create(
+            path.with_name(path.name + RAW),
+            self._came,
+            metadata=self._source.metadata,
+            provenance={"raw_of": path.name, "every": every},
+            gap=NOT_KEPT_RAW.format(every=every),
+        )
+
+    def parts(self, run: WritableRun, raw: WritableRun | None) -> Parts:
+        """Return what the acquisition is made of."""
+        settings, clock = self._settings, self._clock
+        identity = run.layout.run_id
+        parts = Parts(
+            source=self._source,
+            run=run,
+            ring=self._ring,
+            gate=self._gate,
+            level=self._level,
+            settings=settings,
+            clock=clock,
+            own=self._own,
+            reduction=self._chain,
+            overload=self._overload if settings.overload == "reduce" else None,
+            raw=raw,
+        )
+        if settings.overload == "spill" and settings.spill is not None:
+            spill = SpillQueue(
+                settings.spill,
+                identity,
+                self._came,
+                epoch=run.epoch,
+                room=Room(capacity_bytes=settings.spill_bytes, spares=0),
+                clock=clock,
+            )
+            parts = dataclasses.replace(parts, spill=spill)
+        if settings.durability == "frame":
+            held = (self._ring.slots + settings.blocks_in_flight * self._frames_per_block) * (
+                stored_bytes(self.recorded)
+            )
+            journal = FrameJournal(
+                Path(run.storage.where) / layout.JOURNAL,
+                run_id=identity,
+                geometry=self.recorded,
+                epoch=run.epoch,
+                room=Room(capacity_bytes=max(Room().capacity_bytes, 2 * held)),
+                window=Window(seconds=settings.journal_seconds),
+                clock=clock,
+            )
+            parts = dataclasses.replace(parts, journal=journal)
+        return parts
+
+    def _create(self, path: Path, geometry: Geometry, **options: Any) -> WritableRun:
+        settings = self._settings
+        return create_run(
+            path,
+            geometry,
+            frames_per_block=self._frames_per_block,
+            compression=settings.compression,
+            clock=self._clock,
+            direct=settings.direct_io,
+            show_every=settings.show_seconds,
+            **options,
+        )
+
+    def _metadata(self) -> ImageMetadata:
+        metadata = self._source.metadata
+        return self._chain.metadata(metadata) if self._chain else metadata
+
+    def _provenance(self) -> dict[str, Any]:
+        done: dict[str, Any] = {}
+        if self._chain:
+            done["reduction"] = self._chain.provenance()
+        if self._settings.overload == "reduce":
+            done["overload_reduction"] = self._overload.provenance()
+        return done
+
+    def _choose_gate(self) -> Gate:
+        settings, can_wait = self._settings, self._source.can_wait
+        match settings.overload:
+            case "block":
+                if not can_wait:
+                    raise SourceError(
+                        "the source cannot be held up, so overload = 'block' cannot be: choose "
+                        "spill, reduce, drop-oldest, drop-newest or decimate"
+                    )
+                return Holding()
+            case "drop-newest":
+                return DroppingNewest()
+            case "drop-oldest":
+                return DroppingOldest()
+            case "decimate":
+                return Decimating(self._level, every=settings.keep_every)
+            case _:
+                # What spilling or reducing does not help against.
+                return Holding() if can_wait else DroppingNewest()
+
+
+def _little_endian(geometry: Geometry) -> Geometry:
+    return dataclasses.replace(geometry, dtype=geometry.dtype.newbyteorder("<"))

@@ -1,0 +1,71 @@
+"""How fast frames are committed, and how long the disk will last."""
+
+import threading
+from collections import deque
+
+from forebay.acquisition.clock import Clock
+
+_WINDOW_SECONDS = 5.0
+_WARN_SECONDS = (3600.0, 600.0, 60.0)
+_WARN_BYTES = 2**30
+
+
+class RateMeter:
+    """Frames and bytes per second over the last seconds.
+
+    Parameters
+    ----------
+    clock
+        Source of times.
+    frames
+        Frames that are there already.
+    """
+
+    def __init__(self, clock: Clock, *, frames: int = 0) -> None:
+        self._clock = clock
+        self._samples: deque[tuple[float, int, int]] = deque([(clock.monotonic(), frames, 0)])
+        self._lock = threading.Lock()
+
+    def of(self, frames: int, size: int) -> tuple[float, float]:
+        """Return the rates, where by now there are so many frames and bytes."""
+        now = self._clock.monotonic()
+        with self._lock:
+            samples = self._samples
+            if now - samples[-1][0] >= _WINDOW_SECONDS / 20:
+                samples.append((now, frames, size))
+            while len(samples) > 2 and samples[1][0] <= now - _WINDOW_SECONDS:
+                samples.popleft()
+            began, frames_before, size_before = samples[0]
+        seconds = now - began
+        if seconds <= 0:
+            return 0.0, 0.0
+        return (frames - frames_before) / seconds, (size - size_before) / seconds
+
+
+class DiskWatch:
+    """Warns as a disk fills, each time a little more urgently."""
+
+    def __init__(self) -> None:
+        self._warned = 0
+
+    def look(self, free: int | None, bytes_per_second: float) -> str | None:
+        """Return a warning when there is a new one.
+
+        Parameters
+        ----------
+        free
+            Bytes that are free; None where that is not known.
+        bytes_per_second
+            How fast they are used.
+        """
+        if free is None:
+            return None
+        left = free / bytes_per_second if bytes_per_second > 0 else float("inf")
+        urgency = sum(left < seconds for seconds in _WARN_SECONDS)
+        if free < _WARN_BYTES:
+            urgency = max(urgency, 1)
+        if urgency <= self._warned:
+            return None
+        self._warned = urgency
+        rate = f", which last {left / 60:.0f} min at this rate" if left < _WARN_SECONDS[0] else ""
+        return f"the disk has {free / 1e9:.1f} GB left{rate}: make room, or stop in time"

@@ -1,0 +1,141 @@
+"""What is done with frames on their way through the recorder."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+
+from forebay.acquisition.clock import Clock
+from forebay.acquisition.format.record import Dropped
+from forebay.acquisition.frames import Frame, FrameFlag
+from forebay.acquisition.journal.journal import FrameJournal
+from forebay.acquisition.memory.slots import FrameSlots
+from forebay.acquisition.recorder.blocks import BlocksInFlight
+from forebay.acquisition.recorder.filler import BlockFiller
+from forebay.acquisition.reduction import OverloadSteps
+from forebay.acquisition.ring.ring import Arrived, Lost
+from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.service.flow import RingLevel
+
+NOT_KEPT_RAW = "only every {every}th frame is kept as it came"
+
+
+class OverloadReduction:
+    """Switches the declared reductions on, one after the other, while the ring is too full.
+
+    Parameters
+    ----------
+    steps
+        The reductions.
+    level
+        How full the ring is.
+    clock
+        Source of times.
+    """
+
+    _STEP_SECONDS = 1.0
+    """Time that a reduction is given to help before the next one is switched on."""
+
+    def __init__(self, steps: OverloadSteps, level: RingLevel, *, clock: Clock) -> None:
+        self._steps = steps
+        self._level = level
+        self._clock = clock
+        self._changed = clock.monotonic() - self._STEP_SECONDS
+        self.applied = 0
+        """How many of them are switched on."""
+
+    def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
+        """Reduce a frame in its place, and say so in its flags."""
+        self._adapt()
+        if not self.applied:
+            return frame
+        flags = self._steps.apply(pixels, self.applied)
+        return replace(frame, flags=frame.flags | int(flags))
+
+    def _adapt(self) -> None:
+        now = self._clock.monotonic()
+        wanted = self._level.too_full()
+        if not wanted and not self.applied:
+            return
+        if now - self._changed < self._STEP_SECONDS:
+            return
+        applied = min(self._steps.levels, self.applied + 1) if wanted else self.applied - 1
+        if applied != self.applied:
+            self.applied, self._changed = applied, now
+
+
+class RawTap:
+    """Records every so-many-th frame as it came into a run of its own.
+
+    Parameters
+    ----------
+    run
+        That run.
+    blocks
+        Its blocks in flight.
+    own
+        Memory for all its blocks that may be in flight.
+    every
+        Which frames are kept: those whose counter is divisible by it.
+    """
+
+    def __init__(
+        self, run: WritableRun, blocks: BlocksInFlight, *, own: FrameSlots, every: int
+    ) -> None:
+        self._every = every
+        self._blocks = blocks
+        self._filler = BlockFiller(run, blocks, own=own)
+
+    def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
+        """Keep a copy of the frame, if it is one of those."""
+        if frame.counter % self._every:
+            return frame
+        room = self._filler.own_room()
+        room.pixels[...] = pixels
+        self._filler.add(frame, room, slot=None)
+        return frame
+
+    def close(self, *, reason: str) -> None:
+        """Commit what there is, and close that run."""
+        self._filler.close(reason=reason)
+
+    def end(self) -> None:
+        """Wait for room on the storage no longer than patience allows."""
+        self._blocks.end()
+
+    def abandon(self) -> None:
+        """End without committing anything more; does nothing to a closed run."""
+        self._blocks.abandon()
+
+
+class Journalling:
+    """Puts each frame into the journal before it is put into a block.
+
+    Parameters
+    ----------
+    journal
+        The journal.
+    blocks
+        The blocks in flight, which know what to do where there is no room.
+    clock
+        Source of times.
+    """
+
+    def __init__(self, journal: FrameJournal, blocks: BlocksInFlight, *, clock: Clock) -> None:
+        self._journal = journal
+        self._blocks = blocks
+        self._clock = clock
+
+    def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
+        """Put a frame into the journal."""
+        journalled = Frame(frame.counter, frame.timestamp, pixels, FrameFlag(frame.flags))
+        while not self._blocks.until_room(lambda: self._journal.append(journalled)):
+            # The journal is full until blocks are committed, and frames wait for that.
+            self._blocks.wait_for_commit()
+        return frame
+
+    def lose(self, lost: Lost) -> None:
+        """Put down in the journal what was lost."""
+        dropped = Dropped(lost.first, lost.last, lost.reason, self._clock.time_ns())
+        while not self._blocks.until_room(lambda: self._journal.drop(dropped)):
+            self._blocks.wait_for_commit()

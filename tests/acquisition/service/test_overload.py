@@ -1,0 +1,396 @@
+"""When the disk is slower than the camera: by each policy, and the accounts close."""
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from forebay.acquisition import (
+    AcquisitionStatus,
+    Frame,
+    FrameFlag,
+    Geometry,
+    ImageMetadata,
+    Run,
+    acquire,
+    open_run,
+    verify_run,
+)
+from forebay.acquisition.errors import NoSpaceError, SourceError
+from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.service.flow import OVERTAKEN, RING_FULL, Watermarks
+from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage.folder import FolderStorage
+
+FRAMES = 60
+SHAPE = (3, 4)
+
+
+class Camera:
+    """A free-running camera; each frame of it holds its counter, and a low bit."""
+
+    def __init__(
+        self,
+        frames: int = FRAMES,
+        *,
+        can_wait: bool = False,
+        rings: list[FrameRing] | None = None,
+    ) -> None:
+        self.geometry = Geometry(("y", "x"), SHAPE, np.dtype("uint16"))
+        self.metadata = ImageMetadata()
+        self.can_wait = can_wait
+        self.delivered = threading.Event()
+        self.go_on = threading.Event()
+        self._frames = frames
+        self._patient = True
+        self._rings = [] if rings is None else rings
+        self._stopped = threading.Event()
+
+    def frames(self) -> Iterator[Frame]:
+        for counter in range(self._frames):
+            if self._stopped.is_set():
+                return
+            self._keep_pace()
+            yield Frame(counter, counter, np.full(SHAPE, counter * 4 + 1, "uint16"))
+        self.delivered.set()
+        self.go_on.wait(20)
+        yield Frame(self._frames, self._frames, np.full(SHAPE, self._frames * 4 + 1, "uint16"))
+
+    def _keep_pace(self) -> None:
+        """Be no faster than whoever takes the frames out of the ring, unless that stands still."""
+        deadline = time.monotonic() + (0.5 if self._patient else 0)
+        while any(ring.waiting > 2 for ring in self._rings) and not self._stopped.wait(0.001):
+            if time.monotonic() >= deadline:
+                self._patient = False
+                return
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.go_on.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A disk that stands still until the event is set."""
+    moves = threading.Event()
+    publish = FolderStorage.publish
+
+    def waiting(self: FolderStorage, objects: Any) -> None:
+        assert moves.wait(20)
+        publish(self, objects)
+
+    monkeypatch.setattr(FolderStorage, "publish", waiting)
+    yield moves
+    moves.set()
+
+
+@pytest.fixture
+def rings(monkeypatch: pytest.MonkeyPatch) -> list[FrameRing]:
+    """The rings that are made."""
+    made: list[FrameRing] = []
+    make = FrameRing.__init__
+
+    def noted(self: FrameRing, *args: Any, **options: Any) -> None:
+        make(self, *args, **options)
+        made.append(self)
+
+    monkeypatch.setattr(FrameRing, "__init__", noted)
+    return made
+
+
+def record(
+    path: Path, camera: Camera, disk: threading.Event, **changes: Any
+) -> tuple[Run, AcquisitionStatus, list[str]]:
+    """Record a camera that has delivered all its frames but one before the disk moves."""
+    flows: list[str] = []
+    known = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
+    settings = AcquisitionSettings.model_validate({**known, **changes})
+
+    def tell(status: AcquisitionStatus) -> None:
+        flows.append(status.flow)
+
+    def move() -> None:
+        assert camera.delivered.wait(20)
+        disk.set()
+        camera.go_on.set()
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        status = acquire(camera, path, settings=settings, on_status=tell)
+    finally:
+        camera.delivered.set()
+        mover.join()
+    run = open_run(path)
+    assert status.committed + status.dropped == status.counted == FRAMES + 1
+    assert sum(status.dropped_by_reason.values()) == status.dropped
+    assert run.closed
+    assert verify_run(run).ok
+    return run, status, flows
+
+
+def ids(run: Run) -> list[int]:
+    frames = run.frames
+    taken: list[int] = frames.frame_id.to_numpy().tolist()
+    whole = frames.to_numpy()[:, 0, 0] // 4
+    np.testing.assert_array_equal(whole, taken)
+    return taken
+
+
+def test_drop_newest_keeps_what_came_first(tmp_path: Path, disk: threading.Event) -> None:
+    """What found no room is written down; the ring is three blocks of four frames."""
+    run, status, _ = record(tmp_path / "run", Camera(), disk, overload="drop-newest")
+    taken = ids(run)
+    assert taken[:12] == list(range(12))
+    assert {each.reason for each in run.dropped} == {RING_FULL}
+    assert status.dropped_by_reason == {RING_FULL: FRAMES + 1 - len(taken)}
+
+
+def test_drop_oldest_keeps_what_came_last(tmp_path: Path, disk: threading.Event) -> None:
+    """Of those that wait the latest are kept."""
+    run, status, _ = record(
+        tmp_path / "run", Camera(), disk, overload="drop-oldest", buffer_bytes=20 * 24
+    )
+    taken = ids(run)
+    assert status.ring_slots == 20
+    assert taken[-11:-1] == list(range(FRAMES - 10, FRAMES))
+    assert {each.reason for each in run.dropped} == {OVERTAKEN}
+
+
+def test_decimate_keeps_every_so_many_frames(tmp_path: Path, disk: threading.Event) -> None:
+    """From the high watermark on: the picture goes on, at a lower rate, as long as there is room."""
+    run, _, _ = record(
+        tmp_path / "run", Camera(), disk, overload="decimate", keep_every=5, buffer_bytes=30 * 24
+    )
+    taken = ids(run)
+    behind = [counter for counter in taken if 30 < counter < FRAMES]
+    assert behind
+    assert all(counter % 5 == 0 for counter in behind)
+    assert any("every 5th frame was kept" in each.reason for each in run.dropped)
+
+
+LOW = {"high_watermark": 0.1, "low_watermark": 0.05}
+"""Marks that a frame that waits is above of."""
+
+
+def test_spill_loses_nothing(
+    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
+) -> None:
+    """Frames go to the second path and come back in order; nothing is left there."""
+    run, status, _ = record(
+        tmp_path / "run",
+        Camera(rings=rings),
+        disk,
+        overload="spill",
+        spill=tmp_path / "second",
+        **LOW,
+    )
+    assert ids(run) == list(range(FRAMES + 1))
+    assert status.dropped == 0
+    assert not [path for path in (tmp_path / "second").rglob("*") if path.is_file()]
+
+
+def test_spill_and_reduction_go_together(
+    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
+) -> None:
+    """What comes back is reduced like everything else."""
+    run, status, _ = record(
+        tmp_path / "run",
+        Camera(rings=rings),
+        disk,
+        overload="spill",
+        spill=tmp_path / "second",
+        **LOW,
+        reduction={"steps": ["region:0:2,1:3"]},
+    )
+    assert run.frames.shape == (FRAMES + 1, 2, 2)
+    assert ids(run) == list(range(FRAMES + 1))
+    assert status.dropped == 0
+
+
+def test_a_spill_that_is_full_drops_and_says_so(
+    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
+) -> None:
+    """The second path has a bound as well; then the ring fills, and frames are written down."""
+    camera = Camera(400, rings=rings)
+    known = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
+    small = {"overload": "spill", "spill": tmp_path / "second", "spill_bytes": 40_000}
+    settings = AcquisitionSettings.model_validate({**known, **small, **LOW})
+
+    def move() -> None:
+        assert camera.delivered.wait(20)
+        disk.set()
+        camera.go_on.set()
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    status = acquire(camera, tmp_path / "run", settings=settings)
+    mover.join()
+    taken = ids(open_run(tmp_path / "run"))
+    assert status.committed + status.dropped == status.counted == 401
+    assert 12 < len(taken) < 400
+    assert status.dropped_by_reason == {RING_FULL: status.dropped}
+
+
+def test_reduce_marks_the_frames_that_it_reduced(tmp_path: Path, disk: threading.Event) -> None:
+    """The first step drops the low bits; each such frame says so in its flags, and only they."""
+    run, _, _ = record(
+        tmp_path / "run",
+        Camera(),
+        disk,
+        overload="reduce",
+        reduction={"overload_steps": ["bit-depth:14"]},
+        buffer_bytes=30 * 24,
+    )
+    flags = run.frames.flags.to_numpy()
+    reduced = flags == int(FrameFlag.REDUCED | FrameFlag.OVERLOAD_STEP_1)
+    assert reduced.any()
+    assert (flags[~reduced] == 0).all()
+    low = run.frames.to_numpy()[:, 0, 0] % 4
+    np.testing.assert_array_equal(low, np.where(reduced, 0, 1))
+    steps = run.layout.provenance["overload_reduction"]
+    assert "bit-depth" in str(steps)
+
+
+def test_block_holds_a_source_that_can_wait(tmp_path: Path, disk: threading.Event) -> None:
+    """Nothing is dropped, and the source has not delivered more than the ring holds."""
+    camera = Camera(can_wait=True)
+    threading.Timer(0.3, disk.set).start()
+    camera.go_on.set()
+    settings = AcquisitionSettings(frames_per_block=4, buffer_bytes=1, overload="block")
+    flows: list[str] = []
+    status = acquire(
+        camera,
+        tmp_path / "run",
+        settings=settings,
+        on_status=lambda status: flows.append(status.flow),
+    )
+    assert (status.committed, status.dropped) == (FRAMES + 1, 0)
+    assert ids(open_run(tmp_path / "run")) == list(range(FRAMES + 1))
+
+
+def test_a_source_that_cannot_wait_cannot_be_blocked(tmp_path: Path) -> None:
+    """That is said before anything is made."""
+    with pytest.raises(SourceError, match=r"cannot be held up.*choose spill, reduce"):
+        acquire(Camera(), tmp_path / "run", overload="block")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["pwritev", "link", "write"])
+def test_a_full_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Whatever call finds no room: when there is some, all goes on, and nothing is lost."""
+    camera = Camera(can_wait=True)
+    camera.go_on.set()
+    original = getattr(os, call)
+    refused: list[str] = []
+    begun = threading.Event()
+
+    def full(*args: Any, **options: Any) -> Any:
+        if begun.is_set() and len(refused) < 3:
+            refused.append(call)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*args, **options)
+
+    monkeypatch.setattr(os, call, full)
+
+    def tell(status: AcquisitionStatus) -> None:
+        begun.set()
+
+    status = acquire(
+        camera,
+        tmp_path / "run",
+        settings=AcquisitionSettings(frames_per_block=4, buffer_bytes=1, show_seconds=0),
+        on_status=tell,
+    )
+    assert len(refused) == 3
+    assert (status.committed, status.dropped) == (FRAMES + 1, 0)
+    run = open_run(tmp_path / "run")
+    assert ids(run) == list(range(FRAMES + 1))
+    assert verify_run(run).ok
+
+
+def test_a_disk_that_stays_full_ends_the_run_when_the_source_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some patience; what was committed is there, and the run can be resumed."""
+    from forebay.acquisition.service import acquisition
+
+    monkeypatch.setattr(acquisition, "_PATIENCE_SECONDS", 0.5)
+    camera = Camera(8, can_wait=True)
+    camera.go_on.set()
+    original = os.pwritev
+
+    def full(descriptor: int, *args: Any) -> int:
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        if name.endswith("frames.c.1.0.0"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(descriptor, *args)
+
+    monkeypatch.setattr(os, "pwritev", full)
+    with pytest.raises(NoSpaceError, match=r"block 1 of .*: no space is left"):
+        acquire(camera, tmp_path / "run", frames_per_block=4)
+    run = open_run(tmp_path / "run")
+    assert not run.closed
+    assert ids(run) == list(range(4))
+
+
+def test_too_little_room_for_the_declared_run_is_said_before_it_begins(tmp_path: Path) -> None:
+    """With how much is needed and how much there is."""
+    with pytest.raises(NoSpaceError, match=r"frames need \d+ bytes and .* has \d+ free"):
+        acquire(Camera(), tmp_path / "new" / "run", expected_frames=10**15)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_watermarks_have_hysteresis() -> None:
+    """Between the marks it stays as it was."""
+    marks = Watermarks(high=0.8, low=0.5)
+    fills = [0.0, 0.79, 0.8, 0.6, 0.51, 0.5, 0.79, 1.0]
+    assert [marks.above(fill) for fill in fills] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_every_so_many_frames_are_kept_as_they_came(tmp_path: Path) -> None:
+    """Beside the reduced run, in a run NAME.raw, for validation."""
+    camera = Camera(can_wait=True)
+    camera.go_on.set()
+    acquire(
+        camera,
+        tmp_path / "run",
+        settings=AcquisitionSettings.model_validate(
+            {
+                "frames_per_block": 4,
+                "reduction": {"steps": ["region:0:1,0:1"], "keep_raw_every": 10},
+            }
+        ),
+    )
+    run, raw = open_run(tmp_path / "run"), open_run(tmp_path / "run.raw")
+    assert run.frames.shape == (FRAMES + 1, 1, 1)
+    assert ids(raw) == list(range(0, FRAMES + 1, 10))
+    assert raw.frames.shape[1:] == SHAPE
+    assert raw.closed
+    assert verify_run(raw).ok
+    assert {each.reason for each in raw.dropped} == {"only every 10th frame is kept as it came"}
+    assert raw.layout.provenance == {"raw_of": "run", "every": 10}
+    assert run.layout.provenance["reduction"]
