@@ -26,6 +26,15 @@ class FrameFlag(IntFlag):
     """The camera's clock jumped between the frame before and this one."""
     REDUCED = 16
     """A reduction that is declared for times of overload was applied."""
+    MISSING_PARTNER_1 = 1 << 8
+    """The first of the synchronised cameras did not deliver its part; so on for the others."""
+    MISSING_PARTNER_2 = 1 << 9
+    MISSING_PARTNER_3 = 1 << 10
+    MISSING_PARTNER_4 = 1 << 11
+    MISSING_PARTNER_5 = 1 << 12
+    MISSING_PARTNER_6 = 1 << 13
+    MISSING_PARTNER_7 = 1 << 14
+    MISSING_PARTNER_8 = 1 << 15
     OVERLOAD_STEP_1 = 1 << 16
     """The first of the declared overload reductions was applied; so on for the others."""
     OVERLOAD_STEP_2 = 1 << 17

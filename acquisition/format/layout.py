@@ -103,7 +103,7 @@ class RunLayout:
                 dtype=dtype,
                 dims=("t",),
                 codecs=[_BYTES, _CRC32C],
-                attributes=_COORDINATE_ATTRIBUTES[name],
+                attributes=_coordinate_attributes(name, self.format_version),
             )
             for name, dtype in COORDINATES.items()
         }
@@ -275,19 +275,24 @@ def shown_frames(content: bytes, *, where: str) -> int:
 
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC32C = {"name": "crc32c"}
-_COORDINATE_ATTRIBUTES: Mapping[str, dict[str, Any]] = {
-    "timestamp": {
-        "units": "nanoseconds since 1970-01-01",
-        "calendar": "proleptic_gregorian",
-        "long_name": "time at which the frame was taken",
-    },
-    "frame_id": {"long_name": "the camera's counter"},
-    "flags": {
+_FLAGS_OF_VERSION_1 = (FrameFlag.SATURATED, FrameFlag.INCOMPLETE)
+
+
+def _coordinate_attributes(name: str, version: int) -> dict[str, Any]:
+    if name == "timestamp":
+        return {
+            "units": "nanoseconds since 1970-01-01",
+            "calendar": "proleptic_gregorian",
+            "long_name": "time at which the frame was taken",
+        }
+    if name == "frame_id":
+        return {"long_name": "the camera's counter"}
+    flags = _FLAGS_OF_VERSION_1 if version == 1 else tuple(FrameFlag)
+    return {
         "long_name": "what is unusual about the frame",
-        "flag_masks": [int(flag) for flag in FrameFlag],
-        "flag_meanings": " ".join((flag.name or "").lower() for flag in FrameFlag),
-    },
-}
+        "flag_masks": [int(flag) for flag in flags],
+        "flag_meanings": " ".join((flag.name or "").lower() for flag in flags),
+    }
 
 
 def _array_document(

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from forebay.acquisition.clock import Clock
 
@@ -60,6 +60,7 @@ class Anomaly:
     """Others of the kind that happened before it and are told of by this number alone."""
 
 
+@runtime_checkable
 class AnomalyReports(Protocol):
     """Something that tells of anomalies."""
 

@@ -93,7 +93,7 @@ def repair_run(
     ...             _ = writer.append(Frame(counter, 0, np.zeros((4, 6), "uint16")))
     ...     log = Path(f"{folder}/sample/_forebay/log/00000001.log")
     ...     lines = log.read_bytes().splitlines(keepends=True)
-    ...     _ = log.write_bytes(b"".join([*lines[:3], b"damaged\\n", *lines[4:]]))
+    ...     _ = log.write_bytes(b"".join([*lines[:3], *lines[4:]]))
     ...     report = repair_run(f"{folder}/sample")
     ...     report.kept, report.rebuilt, report.closed, open_run(f"{folder}/sample").frames.shape
     (1, (0,), True, (4, 4, 6))

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,14 @@ from forebay.acquisition.control.messages import (
 )
 from forebay.acquisition.control.server import ControlServer
 from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
-from forebay.acquisition.intake import AnomalyKind, Intake, Refused, StallWatch, stall_patience
+from forebay.acquisition.intake import (
+    AnomalyKind,
+    AnomalyReports,
+    Intake,
+    Refused,
+    StallWatch,
+    stall_patience,
+)
 from forebay.acquisition.journal.group_commit import GroupCommit
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.spill import SpillQueue
@@ -33,7 +41,7 @@ from forebay.acquisition.service.overflow import SpillOverflow
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
 from forebay.acquisition.service.scheduling import locked_memory, place_thread
-from forebay.acquisition.service.status import AcquisitionStatus
+from forebay.acquisition.service.status import AcquisitionStatus, SourceState
 from forebay.acquisition.service.steps import Journalling, OverloadReduction, RawTap
 
 _WAKE_SECONDS = 0.1
@@ -63,6 +71,7 @@ class Acquisition:
         self._on_status: Callable[[AcquisitionStatus], None] | None = None
         self._started = clock.monotonic()
         self._news = threading.Event()
+        self._go = threading.Event()
         self._ending: str | None = None
         self._patience = _PATIENCE_SECONDS + (self._source.metadata.exposure or 0.0)
         self._patient_until = 0.0
@@ -85,6 +94,10 @@ class Acquisition:
             counter_bits=settings.counter_bits,
             following=self._run.account.next_counter,
         )
+        self._logs: list[AnomalyReports] = [self._intake.anomalies]
+        of_source = getattr(self._source, "anomalies", None)
+        if isinstance(of_source, AnomalyReports):
+            self._logs.append(of_source)
         patience = settings.stall_seconds or stall_patience(self._source.metadata)
         self._stall = StallWatch(self._intake.anomalies, patience=patience, began=self._started)
         self._flow = FlowState.NORMAL
@@ -105,6 +118,7 @@ class Acquisition:
     def run(
         self,
         *,
+        armed: bool = False,
         stop: threading.Event | None = None,
         on_status: Callable[[AcquisitionStatus], None] | None = None,
     ) -> AcquisitionStatus:
@@ -112,6 +126,8 @@ class Acquisition:
 
         Parameters
         ----------
+        armed
+            Whether to wait for `start` before the first frame is asked for.
         stop
             Ends the acquisition when it is set.
         on_status
@@ -125,6 +141,8 @@ class Acquisition:
             If a block cannot be written.
         """
         self._stop = stop or self._stop
+        if not armed:
+            self._go.set()
         self._on_status = on_status
         with contextlib.ExitStack() as around:
             self._surround(around)
@@ -171,10 +189,22 @@ class Acquisition:
             seconds_left=free / bytes_rate if free is not None and bytes_rate > 0 else None,
             latency_seconds=_summary(self._latency),
             receive_seconds=_summary(self._receiving),
-            anomalies=dict(self._intake.anomalies.counts()),
+            anomalies=self._anomalies(),
             source_state=self._source_state(),
             warnings=tuple(self._warnings),
         )
+
+    def start(self) -> None:
+        """Begin to take frames, where it is armed and waits for that.
+
+        Raises
+        ------
+        AcquisitionError
+            If it has begun already.
+        """
+        if self._go.is_set():
+            raise AcquisitionError("the acquisition is under way already; there is nothing to start")
+        self._go.set()
 
     def stop(self, reason: str) -> None:
         """Begin to end: what has come is committed, and the run closed for that reason."""
@@ -201,6 +231,10 @@ class Acquisition:
         """Bring the frames from the source to the ring; runs in its own thread."""
         try:
             self._place_thread("source")
+            # Whatever ends an acquisition lets it go on here as well.
+            self._go.wait()
+            if self._ending is not None:
+                return
             for frame in self._source.frames():
                 began = self._clock.monotonic()
                 outcome = self._intake.receive(frame)
@@ -368,9 +402,11 @@ class Acquisition:
 
     def _watch_source(self) -> None:
         held_up = isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots
-        if self._receiver.is_alive():
+        ended = not self._receiver.is_alive()
+        if not ended:
+            held_up = held_up or not self._go.is_set()
             self._stall.look(self._intake.last, self._clock.monotonic(), held_up=held_up)
-        for anomaly in self._intake.anomalies.take(everything=not self._receiver.is_alive()):
+        for anomaly in [each for log in self._logs for each in log.take(everything=ended)]:
             more = f" (and {anomaly.more} more)" if anomaly.more else ""
             _log.warning("%s: %s%s", anomaly.kind, anomaly.text, more)
             if anomaly.kind is not AnomalyKind.COUNTER_GAP:
@@ -426,6 +462,7 @@ class Acquisition:
             self._ending = reason
             self._patient_until = self._clock.monotonic() + self._patience
             self._source.stop()
+            self._go.set()
 
     def _out_of_patience(self) -> bool:
         """Tell whether the source was stopped and does not end."""
@@ -479,7 +516,15 @@ class Acquisition:
         if self._storage_failure is None:
             self._announce(ClosedEvent(reason=self._reason()))
 
-    def _source_state(self) -> Any:
+    def _anomalies(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for log in self._logs:
+            counts.update(log.counts())
+        return dict(counts)
+
+    def _source_state(self) -> SourceState:
+        if not self._go.is_set():
+            return "waiting"
         if self._stall.stalled:
             return "stalled"
         return "delivering" if self._receiver.is_alive() else "ended"
@@ -494,11 +539,23 @@ class _Handle:
     def status(self) -> Mapping[str, Any]:
         return dataclasses.asdict(self._acquisition.status())
 
+    def start(self) -> None:
+        """Begin to take frames, where it is armed and waits for that.
+
+        Raises
+        ------
+        AcquisitionError
+            If it has begun already.
+        """
+        if self._go.is_set():
+            raise AcquisitionError("the acquisition is under way already; there is nothing to start")
+        self._go.set()
+
     def stop(self, reason: str) -> None:
         self._acquisition.stop(reason)
 
     def start(self) -> None:
-        raise AcquisitionError("the acquisition is under way already; there is nothing to start")
+        self._acquisition.start()
 
     def note(self, topic: str, text: str) -> None:
         self._acquisition.note(topic, text)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+type SourceState = Literal["waiting", "delivering", "stalled", "ended"]
+"""What a source does; it waits where the acquisition is armed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcquisitionStatus:
@@ -54,7 +57,7 @@ class AcquisitionStatus:
     """From the source to the ring: ``median``, ``p99``, ``p999`` and ``max``."""
     anomalies: Mapping[str, int] = field(default_factory=dict)
     """What was unusual about the source: how often, by kind."""
-    source_state: Literal["waiting", "delivering", "stalled", "ended"] = "delivering"
+    source_state: SourceState = "delivering"
     """What the source does."""
     warnings: tuple[str, ...] = ()
     """What the operator should know: permissions that are lacking, a disk that fills."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.acquisition.control.serving import Recording, serving
+from tests.acquisition.control.serving import AT, Recording, serving
 from tests.cli.conftest import Forebay
 from tests.cli.test_interrupts import lines, start
 
@@ -40,9 +40,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 def test_status_shows_how_the_acquisition_is_doing(forebay: Forebay) -> None:
     shown = forebay("control", "water", "status", "--json")
     assert shown.code == 0, shown.err
-    assert shown.json == [
-        {"flow": "normal", "committed": 2, "latency_seconds": {"median": 0.004}}
-    ]
+    assert shown.json == [{"flow": "normal", "committed": 2, "latency_seconds": {"median": 0.004}}]
     assert f"median {seconds(0.004)}" in forebay("control", "water", "status").out
 
 
@@ -70,10 +68,8 @@ def test_a_follower_shows_what_happens_until_the_run_is_closed(
     out, err = following.communicate(timeout=SECONDS)
     assert following.returncode == 0, err
     assert [json.loads(line) for line in out.splitlines()] == [
-        {"event": "noted", "topic": "annotation", "text": "lamp replaced", "counter": 2,
-         "at": None},
-        {"event": "noted", "topic": "event", "text": "pump on: at 3 bar", "counter": 2,
-         "at": None},
+        {"event": "noted", "topic": "annotation", "text": "lamp replaced", "counter": 2, "at": AT},
+        {"event": "noted", "topic": "event", "text": "pump on: at 3 bar", "counter": 2, "at": AT},
         {"event": "closed", "reason": "stopped by the operator"},
     ]  # fmt: skip
 
@@ -83,7 +79,7 @@ def test_events_are_shown_in_words(forebay: Forebay, recording: Recording) -> No
     recording.server.announce(StateEvent(flow="spilling"))
     recording.server.announce(ClosedEvent(reason="the source ended"))
     assert forebay("control", "water", "follow").out.splitlines() == [
-        "committed: 2 frames in 1 blocks, 0 dropped of 2",
+        "committed: 2 frames in 1 block, 0 dropped of 2",
         "state: spilling",
         "closed: the source ended",
     ]

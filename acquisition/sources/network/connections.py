@@ -44,26 +44,48 @@ class Connections:
         self._watched = socket
         self._refusals = refusals
         self._max_frame_bytes = max_frame_bytes
-        # Connections that no message has come of, and those whose end is still to be told.
-        self._silent = self._turned_away = 0
+        # Connections of which no message has come yet, those of them that have ended, and those
+        # turned away whose end is still to be noted.
+        self._silent = self._ended = self._turned_away = 0
         self.socket: zmq.Socket[bytes] = socket.get_monitor_socket(_WATCHED)
         """Becomes readable when there is something to tell."""
 
     def heard(self) -> None:
-        """Take note that a message came."""
-        self._silent = 0
+        """Take note that a message has come."""
+        self._note_all()
+        self._silent = self._ended = 0
 
-    def tell(self) -> None:
-        """Tell what has happened since the last call."""
-        while self.socket.poll(0):
-            self._tell(recv_monitor_message(self.socket))
+    def look(self) -> bool:
+        """Take note of what has happened since the last look; False if nothing has.
+
+        A connection may be over before its messages are taken.  So that nobody is said to have
+        left without one, look for messages again wherever something has happened.
+        """
+        if self._note_all():
+            return True
+        for _ in range(self._ended):
+            # ZeroMQ says no more than this of a message that is too large.
+            self._refusals.add(
+                Refusal.CONNECTION,
+                "a sender left before a message of it came: if its frames are larger than "
+                f"max_frame_bytes={self._max_frame_bytes}, that is why",
+            )
+        self._ended = 0
+        return False
 
     def close(self) -> None:
         """End the watch; before the socket is closed."""
         self._watched.disable_monitor()
         self.socket.close(linger=0)
 
-    def _tell(self, happened: Any) -> None:
+    def _note_all(self) -> bool:
+        happened = False
+        while self.socket.poll(0):
+            self._note(recv_monitor_message(self.socket))
+            happened = True
+        return happened
+
+    def _note(self, happened: Any) -> None:
         event = zmq.Event(happened["event"])
         if event in _TURNED_AWAY:
             self._turned_away += 1
@@ -73,13 +95,8 @@ class Connections:
             _log.info("a sender has connected")
         elif self._turned_away:
             self._turned_away -= 1
-        elif self._silent:
-            # ZeroMQ says no more than this of a message that is too large.
-            self._silent -= 1
-            self._refusals.add(
-                Refusal.CONNECTION,
-                "a sender left before a message of it came: if its frames are larger than "
-                f"max_frame_bytes={self._max_frame_bytes}, that is why",
-            )
         else:
             _log.info("a sender has disconnected")
+            if self._silent:
+                self._silent -= 1
+                self._ended += 1

@@ -107,7 +107,8 @@ class PullSocket:
             try:
                 message = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                self._connections.tell()
+                if self._connections.look():
+                    continue
             else:
                 self._connections.heard()
                 return message

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forebay.cli.commands import acquire, algorithms, config, demo, process, runs
+from forebay.cli.commands import acquire, algorithms, config, control, demo, process, runs
 from forebay.cli.logs import log_to_stderr
 from forebay.cli.session import Session
 from forebay.errors import ExitCode, ForebayError
@@ -45,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(acquire.acquire)
 app.command()(process.process)
+app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(config.app, name="config")

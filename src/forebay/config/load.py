@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from forebay.acquisition.reduction.steps import StepModel
 from forebay.config.errors import ConfigError
 from forebay.config.given import FILE_VARIABLE, Entry, from_environment, from_file
 from forebay.config.refusal import refusal
@@ -128,12 +129,18 @@ def _settings(entries: Mapping[Key, Entry]) -> Settings:
 def _anchored(value: Any, folder: Path) -> Any:
     """Return a value whose relative paths, if it holds any, start at `folder`."""
     if isinstance(value, tuple):
-        return tuple(
-            str(_anchored(Path(each), folder)) if each.endswith(".py") else each for each in value
-        )
+        return tuple(_anchored_element(each, folder) for each in value)
     if not isinstance(value, Path):
         return value
     return folder / (value.expanduser() if value.parts[:1] == ("~",) else value)
+
+
+def _anchored_element(value: Any, folder: Path) -> Any:
+    if isinstance(value, StepModel):
+        return value.anchored(folder)
+    if isinstance(value, str) and value.endswith(".py"):
+        return str(_anchored(Path(value), folder))
+    return value
 
 
 def _check_cluster(settings: Settings, entries: Mapping[Key, Entry]) -> None:

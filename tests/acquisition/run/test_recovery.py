@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from zarr.storage import LocalStore
 
 from forebay.acquisition import Dropped, Frame, Geometry, Run, RunWriter, open_run, verify_run
+from forebay.acquisition.format.codec import crc32c
+from forebay.acquisition.format.history import replay
+from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import Block, encode_line, line_digest
 from forebay.acquisition.run.folder import show
 from forebay.acquisition.run.position import Position
@@ -36,16 +40,11 @@ def forget(path: Path, blocks: int) -> Run:
     log.write_bytes(b"".join(lines[: len(lines) - blocks]))
     kinds = [json.loads(line[9:])["kind"] for line in lines[len(lines) - blocks :]]
     assert kinds == ["block"] * blocks
-    history = open_run_without_metadata(path)
-    return history
+    return open_run_without_metadata(path)
 
 
 def open_run_without_metadata(path: Path) -> Run:
     """Open a run whose arrays show more than its log says."""
-    from forebay.acquisition.format.history import replay
-    from forebay.acquisition.format.objects import Objects
-    from zarr.storage import LocalStore
-
     history = replay(Objects(LocalStore(path, read_only=True)))
     assert history.layout
     show(path, history.layout, history.frames)
@@ -175,8 +174,6 @@ def test_frames_may_have_zeros_between_them(orphans: Path) -> None:
     entry, index_bytes = 5 * 7 * 2 + 4, 16 * PER_BLOCK + 4
     index = np.frombuffer(content[-index_bytes:-4], "<u8").reshape(-1, 2)
     frames = [content[int(offset) : int(offset) + entry] for offset, _ in index]
-    from forebay.acquisition.format.codec import crc32c
-
     spread = b"".join(frame.ljust(128, b"\0") for frame in frames)
     table = np.array([(128 * place, entry) for place in range(PER_BLOCK)], "<u8").tobytes()
     shard.write_bytes(spread + table + crc32c(table))

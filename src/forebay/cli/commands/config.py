@@ -1,6 +1,6 @@
 """``forebay config``: the settings in force."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,7 +35,17 @@ def show(
         raise ConfigError(f"there is no setting {key!r}{nearest(str(key), list(origins))}")
     if as_json:
         for name, origin in wanted.items():
-            print_json({"key": name, "value": origin.value, "source": origin.source})
+            print_json({"key": name, "value": _plain(origin.value), "source": origin.source})
         return
-    rows = [(name, origin.value, origin.source) for name, origin in wanted.items()]
+    rows = [(name, _plain(origin.value), origin.source) for name, origin in wanted.items()]
     print_table(("key", "value", "where it comes from"), rows)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as it is written in a configuration file."""
+    from forebay.acquisition.reduction.grammar import step_text
+    from forebay.acquisition.reduction.steps import StepModel
+
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return step_text(value) if isinstance(value, StepModel) else value

@@ -62,6 +62,8 @@ class Relay:
         self._asked = 0
         self.asked_again = 0
         """Packets that were asked for again."""
+        self.taken: dict[int, int] = {}
+        """When each block was taken, in nanoseconds of UTC, by its number."""
         self._control = self._socket(ADDRESS, 3956)
         self._to_camera = self._socket("127.0.0.1", 0)
         self._from_camera = self._socket("127.0.0.1", 0)
@@ -142,8 +144,9 @@ class Relay:
         block, info = struct.unpack_from(">HI", message, 2)
         kind, packet = info >> 24, info & 0xFFFFFF
         if kind == _LEADER and self._clock_offset is not None:
-            taken = int.from_bytes(message[12:20]) - self._clock_offset
-            message = message[:12] + taken.to_bytes(8) + message[20:]
+            self.taken[block] = int.from_bytes(message[12:20])
+            shown = self.taken[block] - self._clock_offset
+            message = message[:12] + shown.to_bytes(8) + message[20:]
         if kind == _PAYLOAD and self._image is not None:
             assert len(message) - 8 == len(self._image), "an image of one packet is wanted"
             message = message[:8] + self._image

@@ -1,5 +1,7 @@
 """A camera's clock as UTC."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_the_time_between_frames_stays_true(delays: list[int]) -> None:
     times = [
         clock.utc(index * step, WALL + index * step + delay) for index, delay in enumerate(delays)
     ]
-    for one, other in zip(times, times[1:], strict=False):
+    for one, other in itertools.pairwise(times):
         assert abs(other - one - step) <= step * MOST_SLEW
 
 

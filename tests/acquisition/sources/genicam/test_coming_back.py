@@ -3,17 +3,17 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.acquisition.sources.genicam.conftest import ADDRESS, Camera
 
 from forebay.acquisition import Frame
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.sources.genicam import GenicamSource
-from tests.acquisition.sources.genicam.conftest import ADDRESS, Camera
 
 pytestmark = pytest.mark.camera
 
@@ -56,7 +56,9 @@ def test_settings_that_were_made_elsewhere_are_made_again(camera: Camera) -> Non
     """Also what was not asked for here, but was so when the camera was opened."""
     with GenicamSource(ADDRESS, features={"GainRaw": "1"}):
         """Leave it set so."""
-    with GenicamSource(ADDRESS, features={"Width": "64", "Height": "48"}, rate=50, patience=20) as source:
+    with GenicamSource(
+        ADDRESS, features={"Width": "64", "Height": "48"}, rate=50, patience=20
+    ) as source:
         frames = source.frames()
         take(frames, 3)
         camera.kill()

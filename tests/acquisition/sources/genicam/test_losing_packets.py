@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests.acquisition.sources.genicam.conftest import ADDRESS, Camera
+from tests.acquisition.sources.genicam.relay import ADDRESS as RELAY
+from tests.acquisition.sources.genicam.relay import Relay
 
 from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.intake import Intake
 from forebay.acquisition.sources.genicam import GenicamSource
-from tests.acquisition.sources.genicam.conftest import ADDRESS, Camera
-from tests.acquisition.sources.genicam.relay import ADDRESS as RELAY
-from tests.acquisition.sources.genicam.relay import Relay
 
 pytestmark = pytest.mark.camera
 

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from forebay.acquisition import FrameSource, Geometry, ImageMetadata
-from forebay.acquisition.errors import SourceError
-from forebay.acquisition.intake import Intake
-from forebay.acquisition.clock import SYSTEM_CLOCK
-from forebay.acquisition.sources.genicam import FoundCamera, GenicamSource, cameras
-from forebay.acquisition.sources.genicam.pixels import FORMATS
-from forebay.acquisition.sources.testing.conformance import check_source
 from tests.acquisition.sources.genicam.conftest import ADDRESS, Camera
 from tests.acquisition.sources.genicam.packing import PACKERS
 from tests.acquisition.sources.genicam.relay import ADDRESS as RELAY
 from tests.acquisition.sources.genicam.relay import Relay
+
+from forebay.acquisition import FrameSource, Geometry, ImageMetadata
+from forebay.acquisition.clock import SYSTEM_CLOCK
+from forebay.acquisition.errors import SourceError
+from forebay.acquisition.intake import Intake
+from forebay.acquisition.sources.genicam import FoundCamera, GenicamSource, cameras
+from forebay.acquisition.sources.genicam.pixels import FORMATS
+from forebay.acquisition.sources.testing.conformance import check_source
 
 pytestmark = pytest.mark.camera
 
@@ -82,12 +82,14 @@ def test_the_settings_reach_the_camera_and_are_told(camera: Camera) -> None:
 
 
 def test_frames_have_the_time_at_which_they_were_taken(camera: Camera) -> None:
-    """The fake camera sends at the multiples of its period, by this machine's clock."""
+    """The fake camera's clock is that of this machine, and cannot be read."""
+    began = time.time_ns()
     with GenicamSource(ADDRESS, features=SMALL, rate=50, frames=20) as source:
+        times = []
         for frame in source.frames():
-            late = time.time_ns() - frame.timestamp
-            assert 0 <= late < 1_000_000_000
-            assert frame.timestamp % 20_000_000 < 15_000_000
+            times.append(frame.timestamp)
+            assert began < frame.timestamp <= time.time_ns()
+    assert np.diff(times).min() > 0
 
 
 def test_the_promises_of_a_source_are_kept(camera: Camera) -> None:
@@ -134,7 +136,7 @@ def test_a_camera_can_be_called_by_name(private_network: None, camera: Camera) -
     assert expected.names == {"Aravis-Fake-GV7", "Aravis-GV7", "GV7", ADDRESS}
     with GenicamSource("Aravis-GV7", features=SMALL, rate=100, frames=2) as source:
         assert len(list(source.frames())) == 2
-    with pytest.raises(SourceError, match="'?Other'?: no camera .* seen: Aravis-Fake-GV7 at 127"):
+    with pytest.raises(SourceError, match=r"Other: no camera .* seen: Aravis-Fake-GV7 at 127"):
         GenicamSource("Other")
 
 
@@ -146,19 +148,18 @@ def test_without_any_camera_that_is_said(private_network: None) -> None:
 
 def test_an_address_without_a_camera_is_said(network: bool) -> None:
     """After the 2.5 s for which Aravis tries."""
-    with pytest.raises(SourceError, match="cannot use the camera 127.0.0.9: .*timeout"):
+    with pytest.raises(SourceError, match=r"camera 127\.0\.0\.9: .*timeout"):
         GenicamSource("127.0.0.9")
 
 
 def test_a_camera_that_another_program_has_is_refused(camera: Camera) -> None:
     """It is not taken away from it."""
-    with (
-        GenicamSource(ADDRESS, features=SMALL, rate=100, frames=300) as source,
-        pytest.raises(SourceError, match="another program has control of it"),
-    ):
+    with GenicamSource(ADDRESS, features=SMALL, rate=100) as source:
         frames = source.frames()
         next(frames)
-        GenicamSource(ADDRESS)
+        with pytest.raises(SourceError, match="another program has control of it"):
+            GenicamSource(ADDRESS)
+        assert next(frames).data.shape == (48, 64)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,15 @@ with GenicamSource("{ADDRESS}", features={SMALL}, rate=100, frames=3) as source:
     assert len(list(source.frames())) == 3
 """
     calls = tmp_path / "calls"
-    tracer = ["strace", "-f", "--seccomp-bpf", "-e", "trace=sendto,sendmsg,sendmmsg,connect", "-o", str(calls)]
+    tracer = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-e",
+        "trace=sendto,sendmsg,sendmmsg,connect",
+        "-o",
+        str(calls),
+    ]
     subprocess.run([*tracer, sys.executable, "-c", session], check=True, timeout=60)
     addresses = re.findall(r'inet6?_(?:addr|pton)\((?:AF_INET6, )?"([^"]*)"', calls.read_text())
     assert len(addresses) > 50
@@ -233,14 +242,12 @@ def test_packed_pixels_are_unpacked(
 
 def test_the_clock_of_a_camera_is_read(camera: Camera) -> None:
     """One that began when the camera was switched on: it is off by what reading it is off by."""
-    behind = 1_000_000 * 1_000_000_000
     with (
-        Relay(clock_offset=behind),
+        Relay(clock_offset=1_000_000 * 1_000_000_000) as relay,
         GenicamSource(RELAY, features=SMALL, rate=50, frames=10) as source,
     ):
         uncertainty = source.metadata.instrument["clock_uncertainty"]
-        assert 0 < uncertainty < 0.1
+        assert 0 < uncertainty < 10
         for frame in source.frames():
-            # The fake camera takes a frame at the multiples of its period by this machine's clock.
-            off = (frame.timestamp + 10_000_000) % 20_000_000 - 10_000_000
-            assert -uncertainty * 1e9 <= off < 9_000_000
+            off = frame.timestamp - relay.taken[block_of(frame.counter)]
+            assert abs(off) <= uncertainty * 1e9

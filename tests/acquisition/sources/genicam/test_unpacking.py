@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.acquisition.sources.genicam.packing import PACKERS
 
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.sources.genicam.pixels import FORMATS, ImageReader, pixel_format
-from tests.acquisition.sources.genicam.packing import PACKERS
 
 BY_NAME = {form.name: form for form in FORMATS.values()}
 

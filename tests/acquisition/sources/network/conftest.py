@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import zmq
 
 from forebay.acquisition import Frame, Geometry
+from forebay.acquisition.errors import SourceError
 from forebay.acquisition.sources.network import NetworkSource
 
 type Listen = Callable[..., NetworkSource]
@@ -79,3 +80,18 @@ def make_frame(layout: Geometry) -> Callable[[int], Frame]:
     return lambda counter: Frame(
         counter, 1000 + counter, np.full(layout.shape, counter % 256, layout.dtype)
     )
+
+
+@pytest.fixture
+def refusals_of() -> Callable[[NetworkSource], Mapping[str, int]]:
+    """Wait until a source has refused something, and return what."""
+
+    def wait_for_refusals(source: NetworkSource) -> Mapping[str, int]:
+        for _ in range(100):
+            with pytest.raises(SourceError, match="no stream has begun"):
+                source.wait(timeout=0.1)
+            if source.refused:
+                break
+        return source.refused
+
+    return wait_for_refusals

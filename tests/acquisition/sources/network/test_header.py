@@ -90,13 +90,14 @@ def said(**wrong: Any) -> str:
     return "" if error is None else str(error)
 
 
+@settings(deadline=None)
 @given(parts=st.lists(st.binary(max_size=60), min_size=1, max_size=3))
 def test_any_bytes_are_refused_in_one_line(parts: list[bytes]) -> None:
     assert refusal(*parts) is not None
 
 
 @given(header=NEARLY | JSON, pixels=st.binary(max_size=12), ascii_only=st.booleans())
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 def test_any_json_is_taken_or_refused_in_one_line(
     header: Any, pixels: bytes, ascii_only: bool
 ) -> None:
@@ -105,6 +106,7 @@ def test_any_json_is_taken_or_refused_in_one_line(
     refusal(text.encode("utf-8", "surrogatepass"), pixels)
 
 
+@settings(deadline=None)
 @given(header=HEADERS)
 def test_what_is_sent_is_what_is_read(header: Begin | FrameHeader | End) -> None:
     assert parse_header(encode_header(header)) == header

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.acquisition import ImageMetadata
@@ -59,6 +59,7 @@ def test_what_is_wrong_with_a_text_is_said(text: str, said: str) -> None:
         open_network(text)
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=40))
 def test_no_text_gives_anything_but_options_or_one_line(text: str) -> None:
     said = ""

@@ -138,6 +138,21 @@ def test_a_sender_that_fails_does_not_end_the_recording(
     assert [frame.counter for frame in received] == [5]
 
 
+def test_senders_that_leave_at_once_are_heard(
+    listen: Listen, layout: Geometry, make_frame: MakeFrame
+) -> None:
+    """A connection may be over before its messages are taken: nobody left without one."""
+    source = listen()
+    received = source.frames()
+    for counter in range(30):
+        sender = FrameSender(source.endpoint)
+        sender.begin(layout, stream="the same")
+        sender.send(make_frame(counter))
+        sender.close()
+        assert next(received).counter == counter
+    assert source.refused == {}
+
+
 def test_a_sender_without_a_receiver_says_so(layout: Geometry, make_frame: MakeFrame) -> None:
     """Frames wait in its queue as far as there is room; then it gives up."""
     sender = FrameSender("tcp://127.0.0.1:9", queue_frames=3, timeout=0.1)

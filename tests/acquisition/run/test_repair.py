@@ -1,0 +1,561 @@
+"""A run whose log is damaged or gone is rebuilt from what is left of it and from its shards."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run, verify_run
+from forebay.acquisition.errors import RunDamagedError, RunLockedError, RunNotFoundError
+from forebay.acquisition.format.record import (
+    Noted,
+    Record,
+    decode_line,
+    encode_line,
+    line_digest,
+)
+from forebay.acquisition.journal.journal import FrameJournal
+from forebay.acquisition.journal.row import Room
+from forebay.acquisition.run.new_log import UNKNOWN_WRITER
+from forebay.acquisition.run.rebuild import END_LOST, REASON_LOST
+from forebay.acquisition.run.repair import RepairReport, repair_run
+
+GEOMETRY = Geometry(("y", "x"), (5, 7), np.dtype("uint16"))
+COUNTERS = [3, 4, 5, 7, 8, 9, 20, 21, 22]
+"""Four blocks of two and a short one; 0 to 2 were dropped first, and others on the way."""
+KEYS = ["timestamp/c.{}", "frame_id/c.{}", "flags/c.{}", "frames/c.{}.0.0"]
+
+
+def pixels(counter: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    return (np.arange(35).reshape(5, 7) + 100 * counter).astype("uint16")
+
+
+def write(path: Path, *, close: bool = True, compression: Any = "none") -> Path:
+    """Write a run of two epochs; the second writer begins behind the first two blocks."""
+    writer = RunWriter.create(path, GEOMETRY, frames_per_block=2, compression=compression)
+    writer.drop(0, 2, reason="the shutter was closed")
+    for counter in COUNTERS:
+        if counter == 8:
+            writer.abandon()
+            writer = RunWriter.resume(path)
+        if counter == 20:
+            writer.drop(10, 15, reason="the buffer was full")
+        writer.append(Frame(counter, 10 * counter, pixels(counter)))
+    if close:
+        writer.drop(23, 24, reason="the end")
+        writer.close(reason="all is recorded")
+    else:
+        writer.abandon()
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write(tmp_path / "run")
+
+
+def logs_of(path: Path) -> list[Path]:
+    return sorted((path / "_forebay/log").iterdir())
+
+
+def lines_of(path: Path) -> list[tuple[Path, bytes]]:
+    return [(log, line) for log in logs_of(path) for line in log.read_bytes().splitlines(True)]
+
+
+def records_of(path: Path) -> list[Record]:
+    records = [decode_line(line, previous=None, where="") for _, line in lines_of(path)]
+    return [each for each in records if each]
+
+
+def damage_line(path: Path, number: int) -> str:
+    """Change a byte in the middle of a line, counted through all logs; return its kind."""
+    log, line = lines_of(path)[number]
+    changed = bytearray(line)
+    changed[len(line) // 2] ^= 0x01
+    log.write_bytes(log.read_bytes().replace(line, bytes(changed)))
+    return str(json.loads(line[9:])["kind"])
+
+
+def flip(path: Path, offset: int = 5) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0x10
+    path.write_bytes(content)
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    """Return every file below a folder with its content, without the name of the last writer."""
+    files = (each for each in path.rglob("*") if each.is_file() and each.name != "writer.lock")
+    return {str(each.relative_to(path)): each.read_bytes() for each in files}
+
+
+def lost_in(run: Run) -> Counter[int]:
+    return Counter(counter for each in run.dropped for counter in range(each.first, each.last + 1))
+
+
+def check_sound(path: Path, *, counters: list[int], last: int | None = 24) -> Run:
+    """All frames are there with the right pixels, each counter is accounted for once, to all."""
+    run = open_run(path)
+    assert verify_run(run).problems == ()
+    frames = run.frames.compute()
+    assert frames.frame_id.to_numpy().tolist() == counters
+    assert frames.timestamp.to_numpy().astype(int).tolist() == [10 * each for each in counters]
+    right = np.array([pixels(each) for each in counters]).reshape(-1, 5, 7)
+    np.testing.assert_array_equal(frames, right)
+    np.testing.assert_array_equal(zarr.open_array(path / "frames", mode="r")[:], right)
+    if last is not None:
+        assert lost_in(run) + Counter(counters) == Counter(range(last + 1))
+    return run
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_any_line_may_be_damaged(run: Path, number: int) -> None:
+    """All frames are kept; what the line alone said is written down as not known any more."""
+    original = open_run(run)
+    kind = damage_line(run, number)
+    expected = ["created", "opened", "started", "block", "block", "opened", "block", "block"]
+    assert kind == [*expected, "closed"][number]
+    report = repair_run(run)
+    closes = kind != "closed"
+    repaired = check_sound(run, counters=COUNTERS, last=24 if closes else 22)
+    assert (report.needed, report.frames, report.lines_lost) == (True, 9, 1)
+    assert repaired.closed
+    assert report.closed
+    assert repaired.history.closed
+    assert repaired.history.closed.reason == ("all is recorded" if closes else END_LOST)
+    rebuilt = {3: (0,), 4: (1,), 6: (2,), 7: (3,), 8: (4,)}.get(number, ())
+    assert (report.rebuilt, report.kept) == (rebuilt, 5 - len(rebuilt))
+    assert (report.damaged, report.set_aside) == ((), ())
+    assert report.unexplained == sum(
+        each.count for each in repaired.dropped if each.reason == REASON_LOST
+    )
+    if kind not in {"block", "closed"}:
+        assert repaired.dropped == original.dropped
+        assert repaired.blocks == original.blocks
+
+
+def test_the_reasons_that_are_lost_are_said_to_be(run: Path) -> None:
+    damage_line(run, 3)
+    repaired = check_sound_after(run)
+    assert [(each.first, each.last, each.reason) for each in repaired.dropped][0] == (
+        0,
+        2,
+        REASON_LOST,
+    )
+    assert "the buffer was full" in {each.reason for each in repaired.dropped}
+
+
+def check_sound_after(path: Path) -> Run:
+    repair_run(path)
+    return check_sound(path, counters=COUNTERS)
+
+
+def swap(path: Path) -> None:
+    log = logs_of(path)[0]
+    lines = log.read_bytes().splitlines(True)
+    log.write_bytes(b"".join([*lines[:3], lines[4], lines[3]]))
+
+
+def empty(path: Path) -> None:
+    logs_of(path)[1].write_bytes(b"")
+
+
+def lose_the_first(path: Path) -> None:
+    logs_of(path)[0].unlink()
+
+
+def lose_the_last(path: Path) -> None:
+    logs_of(path)[1].unlink()
+
+
+def lose_all(path: Path) -> None:
+    shutil.rmtree(path / "_forebay/log")
+
+
+def lose_everything_of_ours(path: Path) -> None:
+    shutil.rmtree(path / "_forebay")
+
+
+def fill_with_noise(path: Path) -> None:
+    for log in logs_of(path):
+        log.write_bytes(np.random.default_rng(1).bytes(2000))
+
+
+def cut_the_first(path: Path) -> None:
+    log = logs_of(path)[0]
+    log.write_bytes(log.read_bytes()[:-30])
+
+
+def lose_the_metadata(path: Path) -> None:
+    (path / "zarr.json").write_bytes(b"{}")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        swap,
+        empty,
+        lose_the_first,
+        lose_the_last,
+        lose_all,
+        lose_everything_of_ours,
+        fill_with_noise,
+        cut_the_first,
+        lose_the_metadata,
+    ],
+)
+@pytest.mark.parametrize("compression", ["none", "blosc-lz4"])
+def test_whole_logs_may_be_damaged_or_gone(
+    tmp_path: Path, damage: Callable[[Path], None], compression: str
+) -> None:
+    """The run is refused before, and all its frames are there again afterwards."""
+    path = write(tmp_path / "run", compression=compression)
+    damage(path)
+    with pytest.raises((RunDamagedError, RunNotFoundError)):
+        open_run(path)
+    before = tree(path)
+    report = repair_run(path)
+    ends = [each for each in records_of(path) if each.kind == "closed"]
+    said_last = damage not in {
+        empty,
+        lose_the_last,
+        lose_all,
+        lose_everything_of_ours,
+        fill_with_noise,
+    }
+    first = (
+        0
+        if damage not in {lose_all, lose_everything_of_ours, fill_with_noise, lose_the_first}
+        else None
+    )
+    run = check_sound(path, counters=COUNTERS, last=None)
+    assert run.closed == report.closed == bool(ends)
+    assert said_last == (report.closed and ends[0].reason == "all is recorded")  # type: ignore[union-attr]
+    counted = [*COUNTERS, *lost_in(run).elements()]
+    assert set(range(3, 23)) <= set(counted)
+    assert len(counted) == len(set(counted))
+    assert first is None or 0 in counted
+    after = tree(path)
+    for name, content in before.items():
+        if name.startswith("_forebay/log/"):
+            assert after[f"{report.old_log}/{Path(name).name}"] == content
+        elif not name.endswith("zarr.json"):
+            assert after[name] == content
+
+
+def test_a_run_that_was_not_closed_stays_open_and_goes_on(tmp_path: Path) -> None:
+    """The next writer has a number of its own, and what it adds is read like everything else."""
+    path = write(tmp_path / "run", close=False)
+    damage_line(path, 4)
+    report = repair_run(path)
+    assert not report.closed
+    assert check_sound(path, counters=COUNTERS[:8], last=21).history.epoch == 3
+    with RunWriter.resume(path) as writer:
+        writer.append(Frame(30, 300, pixels(30)))
+    check_sound(path, counters=[*COUNTERS[:8], 30], last=30)
+
+
+def test_numbers_of_writers_are_not_used_again(run: Path, tmp_path: Path) -> None:
+    """Where the logs are gone, the journal and the quarantine still tell of some."""
+    lose_all(run)
+    room = Room(10**5, 10**4)
+    with FrameJournal(
+        run / "_forebay/journal", run_id=open_id(run), geometry=GEOMETRY, epoch=6, room=room
+    ) as journal:
+        journal.append(Frame(100, 0, pixels(0)))
+    repair_run(run)
+    assert open_run(run).history.epoch == 7
+    opened = [each for each in records_of(run) if each.kind == "opened"]
+    writers = [each.writer for each in opened]  # type: ignore[union-attr]
+    assert writers[:6] == [UNKNOWN_WRITER] * 6
+    assert writers[6].startswith("repair by process")
+
+
+def open_id(path: Path) -> str:
+    group = json.loads((path / "zarr.json").read_bytes())
+    return str(group["attributes"]["forebay"]["run_id"])
+
+
+def test_a_sound_run_is_left_alone(run: Path) -> None:
+    before = tree(run)
+    report = repair_run(run)
+    assert report == RepairReport(needed=False, frames=9, closed=True)
+    assert tree(run) == before
+
+
+def test_notes_stay_where_they_stood(run: Path) -> None:
+    """Between the blocks between which they were made; the repair adds its own."""
+    first, second = logs_of(run)
+    notes = [Noted("annotation", f"note {number}", 5 + number, 50) for number in range(3)]
+    lines = first.read_bytes().splitlines(True)
+    records = [decode_line(line, previous=None, where="") for line in lines]
+    digest, content = "", b""
+    for record in (*records[:3], notes[0], records[3], notes[1], records[4], notes[2]):
+        assert record
+        line = encode_line(record, previous=digest)
+        digest, content = line_digest(line), content + line
+    first.write_bytes(content)
+    repair_run(run)
+    kinds = [each.text if isinstance(each, Noted) else each.kind for each in records_of(run)[3:]]
+    assert kinds[0].startswith("the log was rebuilt: 0 lines could not be read; 5 blocks agree")
+    assert kinds[1:] == [
+        "started", "note 0", "block", "note 1", "block", "note 2", "block", "block", "closed"
+    ]  # fmt: skip
+    assert check_sound(run, counters=COUNTERS).history.notes[1:] == notes
+
+
+def test_what_a_later_writer_made_void_stays_void(run: Path) -> None:
+    """Lines behind the sealed length, of a writer that had been taken over, are not believed."""
+    first, _ = logs_of(run)
+    third = next(each for each in records_of(run) if each.kind == "block")
+    records = [
+        decode_line(line, previous=None, where="") for line in first.read_bytes().splitlines(True)
+    ]
+    assert records[-1]
+    stray = Noted("annotation", "from a writer that was stopped", None, 1)
+    with first.open("ab") as log:
+        log.write(encode_line(stray, previous=line_digest(lines_of(run)[4][1])))
+    damage_line(run, 3)
+    repair_run(run)
+    assert stray not in records_of(run)
+    assert third in open_run(run).blocks or open_run(run).blocks[0].objects == third.objects  # type: ignore[union-attr]
+
+
+class TestDamagedBlocks:
+    """Objects that are damaged, beside the log."""
+
+    @pytest.mark.parametrize("key", KEYS)
+    @pytest.mark.parametrize("how", ["changed", "missing"])
+    def test_a_block_whose_line_is_readable_stays(
+        self, run: Path, tmp_path: Path, key: str, how: str
+    ) -> None:
+        """It is reported; once the object is restored from a copy, nothing is wrong."""
+        damage_line(run, 3)
+        path = run / key.format(1)
+        copy = shutil.copy(path, tmp_path / "copy")
+        if how == "changed":
+            flip(path)
+        else:
+            path.unlink()
+        report = repair_run(run)
+        (what,) = report.damaged
+        assert key.format(1) in what
+        assert (report.rebuilt, report.kept, report.set_aside) == ((0,), 3, ())
+        verification = verify_run(open_run(run))
+        assert [problem.block for problem in verification.problems] == [1]
+        np.testing.assert_array_equal(open_run(run).frames[4].to_numpy(), pixels(COUNTERS[4]))
+        shutil.copy(copy, path)
+        check_sound(run, counters=COUNTERS)
+
+    def test_sound_objects_that_are_not_those_of_the_line_are_damage(
+        self, run: Path, tmp_path: Path
+    ) -> None:
+        """However right their own checksums are."""
+        other = write(tmp_path / "other")
+        flip(other / "zarr.json")
+        damage_line(run, 3)
+        for key in KEYS:
+            shutil.copy(run / key.format(0), run / key.format(1))
+        (what,) = repair_run(run).damaged
+        assert "is not the one that was committed" in what
+
+    @pytest.mark.parametrize("number", [0, 1, 2, 3])
+    def test_a_block_without_line_and_sound_objects_is_not_given_up_unasked(
+        self, run: Path, number: int
+    ) -> None:
+        """The run is refused, the block named, and nothing changed."""
+        damage_line(run, [3, 4, 6, 7][number])
+        flip(run / f"frames/c.{number}.0.0")
+        before = tree(run)
+        with pytest.raises(
+            RunDamagedError, match=rf"block {number}: .*frames/c.{number}.0.0.*aside"
+        ):
+            repair_run(run)
+        assert tree(run) == before
+
+    @pytest.mark.parametrize("number", [0, 1, 2, 3])
+    @pytest.mark.parametrize("line", ["line lost", "line kept"])
+    def test_set_aside_the_others_move_up(self, run: Path, number: int, line: str) -> None:
+        """All other frames are kept, and the lost ones written down; the objects are kept, too."""
+        original = open_run(run)
+        damage_line(run, [3, 4, 6, 7][number] if line == "line lost" else 2)
+        flip(run / f"frames/c.{number}.0.0")
+        damaged = (run / f"frames/c.{number}.0.0").read_bytes()
+        report = repair_run(run, set_aside=True)
+        left = [each for place, each in enumerate(COUNTERS) if place // 2 != number]
+        repaired = check_sound(run, counters=left)
+        assert report.frames == 7
+        assert repaired.closed
+        (what,) = report.set_aside
+        assert f"frames/c.{number}.0.0" in what
+        quarantine = run / "_forebay/quarantine/00000003"
+        assert (quarantine / f"frames.c.{number}.0.0").read_bytes() == damaged
+        assert len(list(quarantine.iterdir())) == 5
+        assert all(not (run / key.format(4)).exists() for key in KEYS)
+        reasons = {each.reason for each in repaired.dropped}
+        if line == "line kept":
+            assert {each.reason for each in original.dropped} < reasons
+            assert any(f"it was in block {number}, which was damaged" in each for each in reasons)
+
+    def test_committed_frames_at_the_end_are_not_given_up_unasked(self, tmp_path: Path) -> None:
+        """The arrays showed them: they were committed, though the log knows nothing of them."""
+        path = write(tmp_path / "run", close=False)
+        log = logs_of(path)[1]
+        log.write_bytes(b"".join(log.read_bytes().splitlines(True)[:-1]))
+        flip(path / "frames/c.3.0.0")
+        with pytest.raises(RunDamagedError, match="block 3"):
+            repair_run(path)
+        report = repair_run(path, set_aside=True)
+        assert report.frames == 6
+        check_sound(path, counters=COUNTERS[:6], last=9)
+
+    def test_what_was_never_committed_is_out_of_the_way(self, tmp_path: Path) -> None:
+        """Objects of a writer that died are in the quarantine, and the next writer can go on."""
+        path = write(tmp_path / "run", close=False)
+        damage_line(path, 3)
+        (path / "timestamp/c.4").write_bytes(b"torn")
+        assert repair_run(path).set_aside == ()
+        assert (path / "_forebay/quarantine/00000003/timestamp.c.4").read_bytes() == b"torn"
+        with RunWriter.resume(path) as writer:
+            writer.append(Frame(22, 220, pixels(22)))
+        check_sound(path, counters=COUNTERS, last=22)
+
+    def test_a_stored_block_that_was_not_committed_is_taken_in(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "run", close=False)
+        for log in logs_of(path)[1:]:
+            log.write_bytes(b"".join(log.read_bytes().splitlines(True)[:1]))
+        damage_line(path, 3)
+        assert repair_run(path).rebuilt == (0, 2, 3)
+        check_sound(path, counters=COUNTERS[:8], last=21)
+
+
+def test_the_damaged_end_of_a_closed_run_is_repaired(run: Path) -> None:
+    """Without its last line a run looks as if its writer had died; the short block is kept."""
+    damage_line(run, 8)
+    assert not open_run(run).closed
+    report = repair_run(run)
+    assert (report.closed, report.rebuilt) == (True, (4,))
+    check_sound(run, counters=COUNTERS, last=22)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_run_keeps_its_format(run: Path, version: int) -> None:
+    """A run of format 1 knows no notes, and gets none."""
+    first, second = logs_of(run)
+    digest = ""
+    for log in (first, second):
+        content, sealed = b"", len(first.read_bytes())
+        for line in log.read_bytes().splitlines(True):
+            record: Any = json.loads(line[9:])
+            if record["kind"] == "created":
+                record["attributes"]["format_version"] = version
+            if record["kind"] == "opened" and log == second:
+                record["sealed_bytes"] = sealed
+            decoded = decode_line(rewritten(record), previous=None, where="")
+            assert decoded
+            encoded = encode_line(decoded, previous=digest)
+            digest, content = line_digest(encoded), content + encoded
+        log.write_bytes(content)
+    path = run / "zarr.json"
+    path.write_bytes(
+        path.read_bytes().replace(b'"format_version": 2', b'"format_version": %d' % version)
+    )
+    check_sound(run, counters=COUNTERS)
+    damage_line(run, 4)
+    repair_run(run)
+    assert check_sound(run, counters=COUNTERS).layout.format_version == version
+    assert len([each for each in records_of(run) if isinstance(each, Noted)]) == version - 1
+
+
+def rewritten(record: dict[str, Any]) -> bytes:
+    import crc32c
+
+    text = json.dumps(record).encode()
+    return b"%08x %s\n" % (crc32c.crc32c(text), text)
+
+
+def test_a_record_of_a_later_forebay_is_not_thrown_away(run: Path) -> None:
+    log = logs_of(run)[1]
+    log.write_bytes(log.read_bytes() + rewritten({"kind": "merged", "previous": ""}))
+    damage_line(run, 3)
+    before = tree(run)
+    with pytest.raises(RunDamagedError, match="if a newer forebay wrote it, install that"):
+        repair_run(run)
+    assert tree(run) == before
+
+
+def test_a_run_that_is_being_written_is_not_touched(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2)
+    with writer, pytest.raises(RunLockedError, match="is being written by process"):
+        repair_run(tmp_path / "run")
+
+
+def test_where_nothing_says_what_the_run_is_it_is_refused(run: Path) -> None:
+    damage_line(run, 0)
+    (run / "zarr.json").unlink()
+    before = tree(run)
+    with pytest.raises(RunDamagedError, match=r"neither the first line of its log nor zarr\.json"):
+        repair_run(run)
+    assert tree(run) == before
+
+
+@pytest.mark.parametrize("make", ["nothing", "folder", "file", "array"])
+def test_what_is_no_run_is_left_alone(tmp_path: Path, make: str) -> None:
+    path = tmp_path / "other"
+    if make == "folder":
+        path.mkdir()
+    elif make == "file":
+        path.write_text("x")
+    elif make == "array":
+        path.mkdir()
+        (path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    before = tree(tmp_path)
+    with pytest.raises(RunNotFoundError, match="is not a run"):
+        repair_run(path)
+    assert tree(tmp_path) == before
+
+
+@pytest.fixture(scope="module")
+def whole(memory: Callable[[], Path]) -> Path:
+    return write(memory() / "whole")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_becomes_of_the_log_no_frame_is_lost_or_wrong(
+    data: st.DataObject, whole: Path, memory: Callable[[], Path]
+) -> None:
+    """Bytes changed, cut off and put in, anywhere in both logs."""
+    path = memory() / "run"
+    shutil.copytree(whole, path)
+    for log in logs_of(path):
+        content = bytearray(log.read_bytes())
+        for _ in range(data.draw(st.integers(0, 3))):
+            at = data.draw(st.integers(0, max(0, len(content) - 1)))
+            how = data.draw(st.sampled_from(["change", "cut", "put in", "put a line in"]))
+            if how == "change" and content:
+                content[at] ^= data.draw(st.integers(1, 255))
+            elif how == "cut":
+                del content[at : at + data.draw(st.integers(1, 2000))]
+            elif how == "put in":
+                content[at:at] = data.draw(st.binary(min_size=1, max_size=20))
+            elif how == "put a line in":
+                content[at:at] = b"\n"
+        log.write_bytes(content)
+    repair_run(path)
+    run = open_run(path)
+    assert verify_run(run).ok
+    frames = run.frames.compute()
+    assert frames.frame_id.to_numpy().tolist() == COUNTERS
+    np.testing.assert_array_equal(frames, [pixels(each) for each in COUNTERS])
+    assert max((lost_in(run) + Counter(COUNTERS)).values()) == 1
+    assert asdict(repair_run(path))["needed"] is False
+    shutil.rmtree(path)
