@@ -67,3 +67,5 @@ class RunTakenOverError(StorageError):
 
 class ControlError(AcquisitionError, ConnectionError):
     """A running acquisition cannot be reached, or does not do what it was asked."""
+
+    exit_code = ExitCode.INPUT

@@ -33,9 +33,13 @@ class AcquisitionSettings(BaseModel):
         default=ByteSize(64 * 2**20),
         description="Size of a block, before compression: as many frames as come nearest to it.",
     )
+    block_seconds: PositiveFloat = Field(
+        default=5.0,
+        description="Most time that a block spans at the camera's frame rate, if that is known.",
+    )
     frames_per_block: PositiveInt | None = Field(
         default=None,
-        description="Frames in a block, whatever its size; chosen by block_bytes if not given.",
+        description="Frames in a block; chosen by block_bytes and block_seconds if not given.",
     )
     compression: CompressionName = Field(default="none", description="How the frames are packed.")
     buffer_bytes: ByteSize = Field(
@@ -139,13 +143,15 @@ class AcquisitionSettings(BaseModel):
             )
         return self
 
-    def frames_for(self, geometry: Geometry) -> int:
+    def frames_for(self, geometry: Geometry, *, frame_rate: float | None = None) -> int:
         """Return the number of frames in a block.
 
         Parameters
         ----------
         geometry
             Layout of the frames.
+        frame_rate
+            Frames per second, where that is known.
 
         Examples
         --------
@@ -153,12 +159,17 @@ class AcquisitionSettings(BaseModel):
         >>> camera = Geometry(("y", "x"), (2048, 2048), np.dtype("uint16"))
         >>> AcquisitionSettings().frames_for(camera)
         8
+        >>> AcquisitionSettings().frames_for(camera, frame_rate=0.5)
+        2
         >>> AcquisitionSettings(frames_per_block=100).frames_for(camera)
         100
         """
         if self.frames_per_block is not None:
             return self.frames_per_block
-        return max(1, round(self.block_bytes / geometry.frame_bytes))
+        frames = round(self.block_bytes / geometry.frame_bytes)
+        if frame_rate is not None:
+            frames = min(frames, int(self.block_seconds * frame_rate))
+        return max(1, frames)
 
     def slots_for(
         self, geometry: Geometry, *, frames_per_block: int, frame_rate: float | None

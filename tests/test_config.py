@@ -13,6 +13,7 @@ from forebay.acquisition.settings import AcquisitionSettings
 from forebay.cluster import AddressSpecification, LocalClusterSpecification
 from forebay.config import Loaded, load_settings
 from forebay.config.given import key_lines
+from forebay.config.settings import leaves
 
 
 def load(folder: Path, text: str = "", **variables: str) -> Loaded:
@@ -60,10 +61,7 @@ def test_every_setting_says_where_it_comes_from(tmp_path: Path) -> None:
     assert sources == {
         "runs": f"{path}:2",
         "results": "default",
-        "acquisition.block_bytes": "default",
-        "acquisition.frames_per_block": "default",
-        "acquisition.compression": "default",
-        "acquisition.buffer_bytes": "default",
+        **{f"acquisition.{'.'.join(key)}": "default" for key, _ in leaves(AcquisitionSettings())},
         "engine.cluster": f"{path}:8",
         "engine.units_in_flight_per_worker": "default",
         "engine.algorithm_modules": f"{path}:5",

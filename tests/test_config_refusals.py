@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from forebay.acquisition.settings import AcquisitionSettings
 from forebay.config import ConfigError, load_settings
 from forebay.errors import ExitCode
 
@@ -34,8 +35,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "[acquisition]\n\ncompresion = 'zstd'",
             (
                 "forebay.toml:3: there is no setting acquisition.compresion; known here are "
-                "block_bytes, frames_per_block, compression, buffer_bytes; "
-                "did you mean 'compression'?"
+                f"{', '.join(AcquisitionSettings.model_fields)}; did you mean 'compression'?"
             ),
         ),
         (

@@ -5,6 +5,16 @@ from dataclasses import dataclass, field, replace
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import LOG, RunLayout
+from forebay.acquisition.format.logs import (
+    Logs,
+    RowPart,
+    find_logs,
+    log_key,
+    read_row,
+    read_row_from,
+    row_key,
+    row_object_key,
+)
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import (
     Block,
@@ -45,6 +55,13 @@ class History:
     """Bytes behind it that are no record: the line that a writer was at when it died."""
     last_digest: str = CHAIN_START
     """Digest of the last valid line."""
+    log_objects: int | None = None
+    """Objects in which the last log lies; None where it is a file."""
+
+    @property
+    def last_log(self) -> str:
+        """Key of the last log, or the prefix of its objects."""
+        return log_key(self.epoch) if self.log_objects is None else row_key(self.epoch)
 
     @property
     def frames(self) -> int:
@@ -104,47 +121,58 @@ class History:
         self.blocks.append(block)
 
 
-def log_key(epoch: int) -> str:
-    """Return the key of a writer's log."""
-    return f"{LOG}/{epoch:08d}.log"
-
-
 def replay(objects: Objects, since: History | None = None) -> History:
     """Read the logs of a run, or what has come to them since they were last read.
 
     A log counts up to the length at which the next writer sealed it, the last one up to its last
-    valid line; what a dying writer left behind that is not looked at.
+    valid line; what a dying writer left behind that is not looked at.  An object of a row is there
+    whole or not at all, so in a bucket every line must be valid.
 
     Raises
     ------
     RunDamagedError
         If a log is missing, or a line within one has changed.
     """
-    names = [name for name in objects.names(LOG) if name.endswith(".log")]
-    expected = [log_key(epoch).rpartition("/")[2] for epoch in range(1, len(names) + 1)]
-    if not names or names != expected:
-        raise RunDamagedError(
-            f"{objects.where(LOG)} holds the logs {', '.join(names) or 'none'}; expected an "
-            "unbroken row from 00000001.log: restore the folder from a copy"
-        )
-    if since and since.epoch == len(names):
+    if since and since.log_objects is not None:
+        return _continue_rows(objects, since)
+    logs = find_logs(objects)
+    if since and since.epoch == logs.epochs:
         return _continue(objects, since)
-    history = History()
-    contents = [objects.read(log_key(epoch)) or b"" for epoch in range(1, len(names) + 1)]
-    for epoch, content in enumerate(contents, start=1):
-        where = objects.where(log_key(epoch))
-        sealed = None
-        if epoch < len(contents):
-            sealed = _sealed_bytes(contents[epoch], where=objects.where(log_key(epoch + 1)))
-        _replay_log(history, content, sealed, where=where)
-        if history.epoch != epoch:
-            raise RunDamagedError(f"{where}: its writer's record is missing; restore the log")
+    history = _replay_rows(logs) if logs.in_rows else _replay_files(logs)
     if since and history.blocks[: len(since.blocks)] != since.blocks:
         raise RunDamagedError(
             f"{objects.where(LOG)}: a block that was seen before was not kept: the storage lost "
             "what it had been given; open the run again"
         )
     return history
+
+
+def _replay_files(logs: Logs) -> History:
+    epochs = range(1, logs.epochs + 1)
+    history = History()
+    _replay_all(history, logs, [logs.objects.read(log_key(epoch)) or b"" for epoch in epochs])
+    return history
+
+
+def _replay_rows(logs: Logs) -> History:
+    rows = [read_row(logs.objects, epoch) for epoch in range(1, logs.epochs + 1)]
+    history = History()
+    _replay_all(history, logs, [row.content for row in rows])
+    _check_whole(history, where=logs.where(logs.epochs))
+    history.log_objects = rows[-1].objects
+    return history
+
+
+def _replay_all(history: History, logs: Logs, contents: list[bytes]) -> None:
+    for epoch, content in enumerate(contents, start=1):
+        sealed = None
+        if epoch < len(contents):
+            sealed = _sealed_bytes(contents[epoch], where=logs.where(epoch + 1))
+        _replay_log(history, content, sealed, where=logs.where(epoch))
+        if history.epoch != epoch:
+            raise RunDamagedError(
+                f"{logs.where(epoch)}: its writer's record is missing; restore the log"
+            )
 
 
 def _continue(objects: Objects, since: History) -> History:
@@ -154,6 +182,41 @@ def _continue(objects: Objects, since: History) -> History:
     _replay_log(history, added, None, where=objects.where(key))
     history.log_bytes += since.log_bytes
     return history
+
+
+def _continue_rows(objects: Objects, since: History) -> History:
+    history = replace(since, blocks=[*since.blocks], notes=[*since.notes])
+    row = _continue_row(objects, history, history.epoch, since.log_objects or 0)
+    while row.sealed and (following := objects.read(row_object_key(history.epoch + 1, 0))):
+        epoch = history.epoch + 1
+        where = objects.where(row_key(epoch))
+        if _sealed_bytes(following, where=where) != history.log_bytes:
+            raise RunDamagedError(
+                f"{where} seals another log than the one that was read before: the storage lost "
+                "what it had been given; open the run again"
+            )
+        history.log_bytes = history.log_objects = 0
+        row = _continue_row(objects, history, epoch, 0)
+    return history
+
+
+def _continue_row(objects: Objects, history: History, epoch: int, number: int) -> RowPart:
+    """Read what has come to a row behind the objects that were read before."""
+    row = read_row_from(objects, epoch, number)
+    where, before = objects.where(row_key(epoch)), history.log_bytes
+    _replay_log(history, row.content, None, where=where)
+    _check_whole(history, where=where)
+    history.log_bytes += before
+    history.log_objects = number + row.objects
+    return row
+
+
+def _check_whole(history: History, *, where: str) -> None:
+    if history.torn_bytes:
+        raise RunDamagedError(
+            f"{where} ends in {history.torn_bytes} bytes that are no record: restore its last "
+            "object from a copy"
+        )
 
 
 def _sealed_bytes(following: bytes, *, where: str) -> int:

@@ -1,5 +1,7 @@
 """Reading whole objects and ranges of them from any Zarr store, without a fill value anywhere."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store
@@ -7,6 +9,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from forebay.acquisition.errors import RunDamagedError
+
+_READS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,20 @@ class Objects:
         """Return an object's bytes, or None where there is none."""
         buffer = sync(self.store.get(key, prototype=default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
+
+    def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of many small objects, several being read at once."""
+
+        async def collect() -> list[bytes | None]:
+            free = asyncio.Semaphore(_READS_AT_ONCE)
+            return await asyncio.gather(*(read(key, free) for key in keys))
+
+        async def read(key: str, free: asyncio.Semaphore) -> bytes | None:
+            async with free:
+                buffer = await self.store.get(key, prototype=default_buffer_prototype())
+            return None if buffer is None else buffer.to_bytes()
+
+        return sync(collect())
 
     def read_range(self, key: str, start: int, length: int) -> memoryview:
         """Return `length` bytes of an object from `start`.

@@ -85,6 +85,10 @@ class BlocksInFlight:
         )
         self._committer.start()
 
+    def now(self) -> float:
+        """Return the monotonic time."""
+        return self._clock.monotonic()
+
     @property
     def in_flight(self) -> int:
         """Number of blocks that are not committed."""

@@ -1,8 +1,9 @@
 """Filling block after block with frames, in the order of their counters."""
 
+from forebay.acquisition.frames import Frame
 from forebay.acquisition.memory.slots import FrameRoom, FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
-from forebay.acquisition.ring.ring import Arrived, Lost
+from forebay.acquisition.ring.ring import NOT_IN_RING, Arrived, Lost
 from forebay.acquisition.run.writable import WritableRun
 
 
@@ -70,6 +71,14 @@ class BlockFiller:
         if flight.block.full:
             self._blocks.seal(flight)
             self._flight = None
+
+    def add_copy(self, frame: Frame) -> None:
+        """Put a copy of a frame into the block that is being filled."""
+        room = self.own_room()
+        room.pixels[...] = frame.data
+        now = self._blocks.now()
+        arrived = Arrived(NOT_IN_RING, frame.counter, frame.timestamp, int(frame.flags), now)
+        self.add(arrived, room, slot=None)
 
     def lose(self, lost: Lost) -> None:
         """Write lost frames down."""

@@ -1,11 +1,13 @@
 """What happens to a frame between the ring and its block."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from forebay.acquisition.format.record import Dropped
+from forebay.acquisition.frames import Frame
 from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.ring.ring import Arrived, FrameRing, Item, Lost
@@ -72,6 +74,8 @@ class Recorder:
         Where frames go that find no block, if there is such a place.
     on_lost
         Called with what is written down as lost.
+    recovered
+        What an earlier writer of the run had not committed, as it is to be recorded.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Recorder:
         steps: Sequence[Step] = (),
         overflow: Overflow | None = None,
         on_lost: Callable[[Lost], None] | None = None,
+        recovered: Iterable[Frame | Dropped] = (),
     ) -> None:
         self._ring = ring
         self._blocks = blocks
@@ -94,6 +99,7 @@ class Recorder:
         self._steps = steps
         self._overflow = overflow
         self._on_lost = on_lost
+        self._recovered = recovered
         # Frames come back from the overflow as they came, and are reduced then.
         came = ring.memory.geometry
         self._taken_back = np.empty(came.shape, came.dtype.newbyteorder("<"))
@@ -106,6 +112,11 @@ class Recorder:
         StorageError
             If the frames cannot be written.
         """
+        for entry in self._recovered:
+            if isinstance(entry, Dropped):
+                self._filler.lose(Lost(entry.first, entry.last, entry.reason))
+            else:
+                self._filler.add_copy(entry)
         for item in self._from_ring():
             if isinstance(item, Lost):
                 self._lose(item)

@@ -11,6 +11,9 @@ from forebay.acquisition.memory.slots import FrameRoom, FrameSlots
 
 _MOST_SLOTS = 2**16
 
+NOT_IN_RING = -1
+"""The slot of a frame that lies elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrived:

@@ -9,8 +9,8 @@ from pathlib import Path
 from forebay.acquisition import durable
 from forebay.acquisition.errors import RunExistsError
 from forebay.acquisition.format import layout
-from forebay.acquisition.format.history import log_key
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout
+from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.run.lock import WriterLock
 from forebay.acquisition.storage import folder as storage
 
@@ -69,7 +69,9 @@ def _fill(folder: Path, run: RunLayout, first_lines: bytes) -> None:
         (folder / name).mkdir()
     for key, document in documents(run, 0).items():
         durable.write_aside(folder / key, [document])
-    durable.write_aside(folder / log_key(1), [first_lines])
+    # By a link, as every object later: where that cannot be, no run is made.
+    durable.write_aside(folder / layout.ASIDE / "log", [first_lines])
+    durable.publish(folder / layout.ASIDE / "log", folder / log_key(1))
     for name in below:
         durable.flush_folder(folder / name)
     durable.flush_folder(folder)

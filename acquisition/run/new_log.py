@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forebay.acquisition.format.history import CHAIN_START, log_key
+from forebay.acquisition.format.history import CHAIN_START
 from forebay.acquisition.format.layout import QUARANTINE
+from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import (
     Created,
     Opened,

@@ -90,14 +90,11 @@ class Rebuilding:
         last = self._last_number(stored)
         for number in range(last + 1):
             self._decide(number, is_last=number == last)
-        frames = sum(len(block.extent) for _, block in self._blocks)
-        if _shown(self._path) > frames:
-            self._undecided.append((last + 1, "more frames were committed than can be found"))
-            self._give_up_undecided()
+        self._give_up_what_was_shown(last)
         # What a writer that died had not committed must not be in the way of the next one.
         for number in sorted({*dict(self._undecided), *(each for each in stored if each > last)}):
             self._move_aside(number)
-        self._result.frames = frames
+        self._result.frames = sum(len(block.extent) for _, block in self._blocks)
         self._result.records = self._records()
         return self._result
 
@@ -166,7 +163,7 @@ class Rebuilding:
         if place != number:
             block = self._renumbered(block, place)
         self._blocks.append((number, block))
-        self._following = block.frame_ids[1] + 1
+        self._following = _end(block) + 1
 
     def _renumbered(self, block: Block, place: int) -> Block:
         keys = self._run.object_keys(place)
@@ -193,6 +190,14 @@ class Rebuilding:
                 self._result.lost.append(why)
         self._undecided = []
 
+    def _give_up_what_was_shown(self, last: int) -> None:
+        """Give up undecided blocks at the end that were committed, for readers were shown them."""
+        shown = -(-_shown(self._path) // self._run.frames_per_block)
+        if shown > last + 1:
+            self._undecided.append((last + 1, f"nothing is there of block {last + 1} or behind it"))
+        if any(number < shown for number, _ in self._undecided):
+            self._give_up_undecided()
+
     def _move_aside(self, number: int) -> None:
         for key in self._run.object_keys(number):
             if (self._path / key).exists(follow_symlinks=False):
@@ -217,7 +222,7 @@ class Rebuilding:
             return None
         ends = [each.last for each in closed.dropped]
         if closed.block:
-            ends.append(closed.block.frame_ids[1])
+            ends.append(_end(closed.block))
         return max(ends) + 1 - closed.counted if ends else None
 
     def _records(self) -> list[Record]:
@@ -265,6 +270,11 @@ class Rebuilding:
 def _begin(block: Block) -> int:
     """Return the first counter that a block accounts for."""
     return min([block.frame_ids[0], *(each.first for each in block.dropped)])
+
+
+def _end(block: Block) -> int:
+    """Return the last counter that a block accounts for; the last one of a run may end in losses."""
+    return max([block.frame_ids[1], *(each.last for each in block.dropped)])
 
 
 def _shown(path: Path) -> int:

@@ -1,5 +1,6 @@
 """Taking over a run whose writer is gone."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -8,20 +9,28 @@ from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import RunExistsError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.history import log_key
+from forebay.acquisition.format.record import Block, Dropped
+from forebay.acquisition.journal.reading import read_journal
 from forebay.acquisition.run.account import NOT_RECORDED
-from forebay.acquisition.run.create import opening_line
+from forebay.acquisition.run.create import next_line, opening_line
 from forebay.acquisition.run.folder import quarantine, show
 from forebay.acquisition.run.lock import WriterLock
 from forebay.acquisition.run.position import Position
-from forebay.acquisition.run.reader import open_run
+from forebay.acquisition.run.reader import Run, open_run
+from forebay.acquisition.run.recovery import stored_blocks, uncommitted_blocks
 from forebay.acquisition.run.writable import WritableRun
 from forebay.acquisition.storage.folder import FolderStorage
+
+_log = logging.getLogger("forebay.acquisition")
 
 
 def resume_run(
     path: str | os.PathLike[str], *, clock: Clock, direct: bool = False, show_every: float = 0.0
 ) -> WritableRun:
-    """Become the writer of a run whose writer is gone, behind its last committed block.
+    """Become the writer of a run whose writer is gone, behind its last block.
+
+    Whole blocks that the earlier writer had stored and not committed are committed; what else it
+    left behind goes to the quarantine.  What lies in its journal is left to `leftovers`.
 
     Parameters
     ----------
@@ -53,17 +62,13 @@ def resume_run(
         lock = WriterLock(path / layout.LOCK, run=path)
         try:
             run = open_run(path)
-            history, at = run.history, Position.after(run.history)
-            quarantine(path, run.layout, blocks=[at.blocks], epoch=history.epoch)
-            if history.closed:
+            at = Position.after(run.history)
+            adopted = [] if run.closed else _adopted(path, run, at, clock)
+            _put_aside(path, run, keep=at.blocks + len(adopted))
+            if run.closed:
                 show(path, run.layout, at.frames)
                 raise RunExistsError(f"{path} is closed and whole: start another run")
-            # A line that the earlier writer wrote and did not live to flush is read like any
-            # other; it must be as durable as they before the next log builds on it.
-            durable.flush_file(path / log_key(history.epoch))
-            first = opening_line(run.layout, at, history.log_bytes, clock)
-            durable.write_aside(path / layout.ASIDE / "log", [first])
-            durable.publish(path / layout.ASIDE / "log", path / log_key(at.epoch))
+            _begin_log(path, run, at, adopted, clock)
             show(path, run.layout, at.frames)
             storage = FolderStorage(path, epoch=at.epoch, direct=direct)
         except BaseException:
@@ -78,3 +83,44 @@ def resume_run(
         release=lock.release,
         show_every=show_every,
     )
+
+
+def _adopted(path: Path, run: Run, at: Position, clock: Clock) -> list[Block]:
+    """Return the blocks that the earlier writer stored and did not live to commit."""
+    following = at.next_counter
+    known = [
+        entry
+        for entry in read_journal(
+            path / layout.JOURNAL,
+            run_id=run.run_id,
+            after=None if following is None else following - 1,
+        )
+        if isinstance(entry, Dropped)
+    ]
+    adopted = uncommitted_blocks(path, run.layout, at, now=clock.time_ns(), known=known)
+    for block in adopted:
+        _log.warning(
+            "a block that was stored and not committed is taken in",
+            extra={"run": run.name, "block": block.number},
+        )
+    return adopted
+
+
+def _put_aside(path: Path, run: Run, *, keep: int) -> None:
+    left = [number for number in stored_blocks(path, run.layout) if number >= keep]
+    quarantine(path, run.layout, blocks=left, epoch=run.history.epoch)
+
+
+def _begin_log(path: Path, run: Run, at: Position, adopted: list[Block], clock: Clock) -> None:
+    """Write the new writer's log, with the blocks that it takes in; this is what commits them."""
+    # A line that the earlier writer wrote and did not live to flush is read like any other; it
+    # must be as durable as they before the next log builds on it.
+    durable.flush_file(path / log_key(run.history.epoch))
+    lines = [opening_line(run.layout, at, run.history.log_bytes, clock)]
+    for block in adopted:
+        lines.append(next_line(block, at))
+        at.add(block)
+        at.dropped += sum(each.count for each in block.dropped)
+        at.next_counter = block.frame_ids[1] + 1
+    durable.write_aside(path / layout.ASIDE / "log", lines)
+    durable.publish(path / layout.ASIDE / "log", path / log_key(at.epoch))

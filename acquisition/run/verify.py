@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forebay.acquisition.errors import RunDamagedError
-from forebay.acquisition.format.history import log_key
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA
 from forebay.acquisition.format.record import Block, Extent, StoredObject
 from forebay.acquisition.format.shard import index_bytes
@@ -126,7 +125,7 @@ def _check_coordinates(run: "Run", block: Block) -> list[Problem]:
 
 def _check_log(run: "Run") -> list[Problem]:
     history = run.history
-    key = log_key(history.epoch)
+    key = history.last_log
     if history.torn_bytes and run.writer is None:
         what = (
             f"{run.objects.where(key)}: the log ends in {history.torn_bytes} bytes that are no "
@@ -147,7 +146,8 @@ def _check_log(run: "Run") -> list[Problem]:
 
 def _check_arrays(run: "Run") -> list[Problem]:
     """Compare what other readers see with the log; while a writer is at it, they may see less."""
-    if run.writer is not None:
+    # Of a run on another machine nobody can tell whether it has a writer, unless it is closed.
+    if run.writer is not None or (run.path is None and not run.closed):
         return []
     problems = []
     frames = run.history.frames

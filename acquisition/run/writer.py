@@ -10,11 +10,12 @@ from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import FrameError, SourceError
 from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.format.layout import RunLayout
-from forebay.acquisition.format.record import Block
+from forebay.acquisition.format.record import Block, Dropped
 from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_frame, check_geometry
 from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.run.block import BlockInFlight
 from forebay.acquisition.run.create import create_run
+from forebay.acquisition.run.leftovers import leftovers, remove_leftovers, spill_folder
 from forebay.acquisition.run.reader import open_run
 from forebay.acquisition.run.resume import resume_run
 from forebay.acquisition.run.writable import WritableRun
@@ -53,6 +54,7 @@ class RunWriter:
         self._run = run
         self._memory = memory
         self._block = BlockInFlight(run.layout, run.blocks)
+        self._spilled: Path | None = None
 
     @classmethod
     def create(
@@ -110,8 +112,10 @@ class RunWriter:
     def resume(cls, path: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> Self:
         """Become the writer of a run whose writer is gone, behind its last committed block.
 
-        What the earlier writer left uncommitted is put into ``_forebay/quarantine``; the counters
-        between its last committed frame and the next one appended are written down as dropped.
+        Blocks that the earlier writer had stored whole are committed, and so are the frames in its
+        journal and those that it had spilled; what else it left is put into
+        ``_forebay/quarantine``.  The counters between the last of these frames and the next one
+        appended are written down as dropped.
 
         Raises
         ------
@@ -124,9 +128,16 @@ class RunWriter:
         RunDamagedError
             If its log has changed.
         """
-        known = open_run(path).layout
-        memory = _room_for_block(known.geometry, known.frames_per_block)
-        return cls(Path(path).absolute(), resume_run(path, clock=clock), memory)
+        path = Path(path).absolute()
+        known = open_run(path)
+        memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
+        writer = cls(path, resume_run(path, clock=clock), memory)
+        try:
+            writer._take_leftovers(spill_folder(known.notes, known.layout))
+        except BaseException:
+            writer.abandon()
+            raise
+        return writer
 
     @property
     def path(self) -> Path:
@@ -225,6 +236,7 @@ class RunWriter:
         try:
             if not self._run.committer.failed:
                 self._run.close(self._store() if len(self._block) else None, reason=reason)
+                remove_leftovers(self._path, self._spilled)
         finally:
             self.abandon()
 
@@ -241,6 +253,20 @@ class RunWriter:
             self.close()
         else:
             self.close(reason=f"{type(error).__name__}: {error}")
+
+    def _take_leftovers(self, spilled: Path | None) -> None:
+        """Record what an earlier writer had not committed.
+
+        It stays where it is until the run is closed: the last block is not committed before.
+        """
+        self._spilled = spilled
+        following = self._run.account.next_counter
+        after = None if following is None else following - 1
+        for entry in leftovers(self._path, self.layout, after=after, spilled=spilled):
+            if isinstance(entry, Dropped):
+                self._run.drop(entry.first, entry.last, reason=entry.reason)
+            else:
+                self.append(entry)
 
     def _store(self) -> Block:
         block = self._block

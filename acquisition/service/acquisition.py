@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
 from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.recorder.recorder import Recorder
+from forebay.acquisition.run.leftovers import remove_leftovers
 from forebay.acquisition.run.writable import WritableRun
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
@@ -203,7 +205,9 @@ class Acquisition:
             If it has begun already.
         """
         if self._go.is_set():
-            raise AcquisitionError("the acquisition is under way already; there is nothing to start")
+            raise AcquisitionError(
+                "the acquisition is under way already; there is nothing to start"
+            )
         self._go.set()
 
     def stop(self, reason: str) -> None:
@@ -343,6 +347,7 @@ class Acquisition:
             steps=[step for step in (self._overload, kept) if step is not None],
             overflow=self._overflow,
             on_lost=kept.lose if kept else None,
+            recovered=self._parts.recovered,
         )
 
     def _surround(self, around: contextlib.ExitStack) -> None:
@@ -370,6 +375,7 @@ class Acquisition:
             self._parts.journal.remove()
         if self._parts.spill is not None:
             self._parts.spill.remove()
+        remove_leftovers(Path(self._run.storage.where), self._parts.left)
 
     def _warn(self, text: str) -> None:
         """Tell the operator, once."""
@@ -538,18 +544,6 @@ class _Handle:
 
     def status(self) -> Mapping[str, Any]:
         return dataclasses.asdict(self._acquisition.status())
-
-    def start(self) -> None:
-        """Begin to take frames, where it is armed and waits for that.
-
-        Raises
-        ------
-        AcquisitionError
-            If it has begun already.
-        """
-        if self._go.is_set():
-            raise AcquisitionError("the acquisition is under way already; there is nothing to start")
-        self._go.set()
 
     def stop(self, reason: str) -> None:
         self._acquisition.stop(reason)

@@ -11,10 +11,8 @@ from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.record import Dropped
 from forebay.acquisition.frames import Frame, FrameFlag
 from forebay.acquisition.journal.spill import SpillQueue
-from forebay.acquisition.ring.ring import Arrived, Lost
+from forebay.acquisition.ring.ring import NOT_IN_RING, Arrived, Lost
 from forebay.acquisition.service.flow import RingLevel
-
-_NOT_IN_RING = -1
 
 _log = logging.getLogger("forebay.acquisition")
 
@@ -95,7 +93,7 @@ class SpillOverflow:
             return _as_lost(spilled.dropped), None
         # When it came is not kept; a frame that took this way counts from here.
         arrived = Arrived(
-            _NOT_IN_RING, frame.counter, frame.timestamp, int(frame.flags), self._clock.monotonic()
+            NOT_IN_RING, frame.counter, frame.timestamp, int(frame.flags), self._clock.monotonic()
         )
         return _as_lost(spilled.dropped), arrived
 

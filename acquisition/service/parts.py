@@ -1,9 +1,12 @@
 """What an acquisition is made of."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.frames import FrameSource
+from forebay.acquisition.format.record import Dropped
+from forebay.acquisition.frames import Frame, FrameSource
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.memory.slots import FrameSlots
@@ -44,3 +47,7 @@ class Parts:
     """Where they go when the disk is too slow."""
     journal: FrameJournal | None = None
     """Where they are safe before their block is."""
+    recovered: Iterable[Frame | Dropped] = ()
+    """What an earlier writer had not committed."""
+    left: Path | None = None
+    """Where it had spilled to."""

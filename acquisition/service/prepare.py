@@ -11,12 +11,15 @@ from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
 from forebay.acquisition.format import layout
 from forebay.acquisition.frames import FrameSource, Geometry, ImageMetadata, check_geometry
 from forebay.acquisition.journal.journal import FrameJournal, Window
-from forebay.acquisition.journal.row import Room
+from forebay.acquisition.journal.row import Room, Written
 from forebay.acquisition.journal.spill import SpillQueue
+from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.create import create_run
+from forebay.acquisition.run.leftovers import SPILL_TOPIC, leftovers, spill_folder
+from forebay.acquisition.run.reader import open_run
 from forebay.acquisition.run.resume import resume_run
 from forebay.acquisition.run.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
@@ -124,6 +127,8 @@ def prepare_again(
         settings = settings.model_copy(
             update={"reduction": settings.reduction.model_copy(update={"keep_raw_every": None})}
         )
+    path = Path(path).absolute()
+    before = open_run(path)
     run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
     with contextlib.ExitStack() as opened:
         opened.callback(run.abandon)
@@ -135,7 +140,14 @@ def prepare_again(
                 f"{run.storage.where} holds {run.layout.geometry.shape} "
                 f"{run.layout.geometry.dtype}: start another run for them"
             )
-        acquisition = Acquisition(plan.parts(run, None))
+        left = spill_folder(before.notes, run.layout)
+        if left is not None and settings.spill is not None and left.parent == settings.spill:
+            left = None  # It is taken over as it is.
+        following = run.account.next_counter
+        after = None if following is None else following - 1
+        recovered = leftovers(path, run.layout, after=after, spilled=left)
+        parts = dataclasses.replace(plan.parts(run, None), recovered=recovered, left=left)
+        acquisition = Acquisition(parts)
         opened.pop_all()
     return acquisition
 
@@ -143,7 +155,14 @@ def prepare_again(
 class _Plan:
     """The memory and the steps of an acquisition: all that can fail before a run is made."""
 
-    def __init__(self, source: FrameSource, settings: AcquisitionSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        settings: AcquisitionSettings,
+        clock: Clock,
+        *,
+        again: bool = False,
+    ) -> None:
         self._source = source
         self._settings = settings
         self._clock = clock
@@ -152,7 +171,9 @@ class _Plan:
         self._chain = ReductionChain(reduction.steps, self._came) if reduction.steps else None
         self.recorded = self._chain.geometry if self._chain else self._came
         self._overload = OverloadSteps(reduction.overload_steps, self.recorded)
-        self._frames_per_block = settings.frames_for(self.recorded)
+        self._frames_per_block = settings.frames_for(
+            self.recorded, frame_rate=source.metadata.frame_rate
+        )
         own_frames = settings.blocks_in_flight * self._frames_per_block
         slots = settings.slots_for(
             self._came,
@@ -164,7 +185,7 @@ class _Plan:
         marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()
-        needs_own = self._chain is not None or settings.overload == "spill"
+        needs_own = again or self._chain is not None or settings.overload == "spill"
         self._own = FrameSlots(self.recorded, own_frames) if needs_own else None
 
     def check_room(self, path: Path, frames: int) -> None:
@@ -223,30 +244,43 @@ class _Plan:
             raw=raw,
         )
         if settings.overload == "spill" and settings.spill is not None:
-            spill = SpillQueue(
+            following = run.account.next_counter
+            spill = SpillQueue.recover(
                 settings.spill,
                 identity,
                 self._came,
                 epoch=run.epoch,
+                after=None if following is None else following - 1,
                 room=Room(capacity_bytes=settings.spill_bytes, spares=0),
                 clock=clock,
             )
+            run.note(SPILL_TOPIC, str(settings.spill.absolute()))
             parts = dataclasses.replace(parts, spill=spill)
         if settings.durability == "frame":
             held = (self._ring.slots + settings.blocks_in_flight * self._frames_per_block) * (
                 stored_bytes(self.recorded)
             )
+            folder = Path(run.storage.where) / layout.JOURNAL
             journal = FrameJournal(
-                Path(run.storage.where) / layout.JOURNAL,
+                folder,
                 run_id=identity,
                 geometry=self.recorded,
                 epoch=run.epoch,
                 room=Room(capacity_bytes=max(Room().capacity_bytes, 2 * held)),
                 window=Window(seconds=settings.journal_seconds),
+                earlier=self._earlier(folder, run),
                 clock=clock,
             )
             parts = dataclasses.replace(parts, journal=journal)
         return parts
+
+    def _earlier(self, folder: Path, run: WritableRun) -> list[Written]:
+        """Return the segments of earlier writers, which are freed with those of this one."""
+        if not folder.is_dir():
+            return []
+        identity = run.layout.run_id
+        found = survey(folder, run_id=identity, geometry=self.recorded, after=-1)
+        return [each.written for each in found if not each.damage]
 
     def _create(self, path: Path, geometry: Geometry, **options: Any) -> WritableRun:
         settings = self._settings

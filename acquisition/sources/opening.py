@@ -1,13 +1,20 @@
 """A source from one line of text."""
 
+import threading
+
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.frames import FrameSource, ImageMetadata
+from forebay.acquisition.sources.genicam.grammar import CAMERA, parse_camera
+from forebay.acquisition.sources.genicam.source import GenicamSource
+from forebay.acquisition.sources.network.grammar import open_network
 from forebay.acquisition.sources.replay import ReplaySource
 from forebay.acquisition.sources.simulated.grammar import parse_simulation
 from forebay.acquisition.sources.simulated.source import SimulatedSource
 
 SIMULATED = "simulated"
-"""What a source is called that is no recording."""
+"""What a source is called that computes its frames."""
+NETWORK = "network"
+"""What a source is called to which frames are sent."""
 
 
 def open_source(
@@ -16,9 +23,10 @@ def open_source(
     rate: float | None = None,
     frames: int | None = None,
     metadata: ImageMetadata | None = None,
+    cancelled: threading.Event | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> FrameSource:
-    """Open a recording, or a simulated camera.
+    """Open a recording, a camera, or a simulated camera.
 
     Parameters
     ----------
@@ -26,23 +34,30 @@ def open_source(
         Path of a recording: a folder of PNG or TIFF files, a PNG, TIFF, HDF5 or ``.npy`` file, or
         a Zarr folder; with ``::`` and the name of an array where there are several, as in
         ``scan.h5::/entry/data``.  Or ``simulated``, and behind a colon the fields of `Scene` and
-        ``lost_fraction``, as in ``simulated:emitters=50,seed=3,shape=256x256``.  A recording of
-        that name is ``./simulated``.
+        ``lost_fraction``, as in ``simulated:emitters=50,seed=3,shape=256x256``.  Or ``camera``,
+        and behind a colon the address, id or serial number of a GigE Vision camera and its
+        features, as in ``camera:192.168.7.20,ExposureTime=5000``.  Or ``network``, and behind a
+        colon the endpoint to which frames are sent, as in ``network:tcp://127.0.0.1:5555``.  A
+        recording of such a name is ``./simulated``.
     rate
-        Frames per second, like a camera that waits for nobody; None for as fast as possible.
+        Frames per second, like a camera that waits for nobody; None for as fast as possible, or
+        as the camera is set.
     frames
         Frames to deliver.  A recording begins anew as often as needed, and is replayed once
         where this is None; a simulated camera counts lost exposures among them, and goes on until
         it is stopped where this is None.
     metadata
         What to say of the instrument; it takes precedence over what the source says.
+    cancelled
+        Ends the wait for a source that is waited for.
     clock
         Source of times.
 
     Returns
     -------
     FrameSource
-        A `ReplaySource` or a `SimulatedSource`; use it within ``with``.
+        A `ReplaySource`, `SimulatedSource`, `GenicamSource` or `NetworkSource`; use it within
+        ``with``.
 
     Raises
     ------
@@ -56,7 +71,27 @@ def open_source(
     ...     [(frame.counter, frame.data.shape) for frame in source.frames()]
     [(0, (48, 64)), (1, (48, 64))]
     """
-    name, _, parameters = spec.partition(":")
+    name, separator, parameters = spec.partition(":")
+    if name == CAMERA and separator:
+        camera_text = parse_camera(parameters)
+        return GenicamSource(
+            camera_text.camera,
+            features=camera_text.features,
+            rate=rate,
+            frames=frames,
+            metadata=metadata,
+            clock=clock,
+            **camera_text.options,
+        )
+    if name == NETWORK and separator:
+        return open_network(
+            parameters,
+            rate=rate,
+            frames=frames,
+            metadata=metadata,
+            cancelled=cancelled,
+            clock=clock,
+        )
     if name == SIMULATED:
         scene, camera = parse_simulation(parameters)
         return SimulatedSource(

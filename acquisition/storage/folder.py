@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forebay.acquisition import durable
 from forebay.acquisition.format import layout
-from forebay.acquisition.format.history import log_key
+from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import StoredObject
 from forebay.acquisition.storage.aside import AsideFile
 

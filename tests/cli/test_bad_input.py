@@ -178,6 +178,9 @@ def test_no_space_left_keeps_what_was_committed(tmp_path: Path) -> None:
         cd {tmp_path}
         {sys.executable} -m forebay acquire simulated:shape=256x256,emitters=3 full \\
             --frames 200 --frames-per-block 8
+        echo "refused $?"
+        {sys.executable} -m forebay acquire simulated:shape=256x256,emitters=3 full \\
+            --frames 200 --frames-per-block 8 --compression zstd
         echo "code $?"
         {sys.executable} -m forebay runs show full --json
         {sys.executable} -m forebay runs verify full
@@ -189,8 +192,10 @@ def test_no_space_left_keeps_what_was_committed(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert f"code {ExitCode.STORAGE.value}\n" in ended.stdout, ended.stdout + ended.stderr
     errors = [line for line in ended.stderr.splitlines() if line.startswith("forebay: error")]
-    assert len(errors) == 1, ended.stderr
-    assert "no space is left" in errors[0]
+    assert f"refused {ExitCode.STORAGE.value}\n" in ended.stdout
+    assert len(errors) == 2, ended.stderr
+    assert "200 frames need" in errors[0]
+    assert "no space is left" in errors[1]
     assert "Traceback" not in ended.stderr
     assert "verified 0\n" in ended.stdout, ended.stdout + ended.stderr
 

@@ -13,8 +13,6 @@ from forebay.acquisition.frames import ImageMetadata
 from forebay.acquisition.sources.messages import shown
 from forebay.acquisition.sources.network.source import NetworkSource
 
-NETWORK = "network"
-"""What a source is called that frames are pushed to."""
 TIMEOUT_SECONDS = 60.0
 """How long a stream is waited for, unless the text says otherwise."""
 

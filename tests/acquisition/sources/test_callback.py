@@ -1,7 +1,7 @@
 """Frames that a camera's software hands over, from threads of its own."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -163,13 +163,13 @@ def test_submit_takes_no_more_in_the_end(threads: ExitStack, how: str) -> None:
     source.submit(pixels())
     taken: list[bool] = []
     waiting = start(threads, lambda: taken.append(source.submit(pixels(), timeout=PATIENT)))
-    end = {
+    end: dict[str, Callable[[], object]] = {
         "stop": source.stop,
         "finish": source.finish,
         "fail": lambda: source.fail(OSError()),
         "leave": lambda: source.__exit__(None, None, None),
-    }[how]
-    end()
+    }
+    end[how]()
     waiting.join(PATIENT / 2)
     assert taken == [False]
     assert not source.submit(pixels())

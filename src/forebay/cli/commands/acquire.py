@@ -1,6 +1,7 @@
 """``forebay acquire``: record a source into a new run."""
 
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,14 +9,17 @@ import typer
 
 from forebay.cli.commands.completion import complete_sources
 from forebay.cli.errors import OptionError
-from forebay.cli.output import print_facts, print_json, progress, seconds, size
+from forebay.cli.output import print_facts, print_json, seconds, size
 from forebay.cli.session import JsonOption, RunsOption, session
 from forebay.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from forebay.acquisition import AcquisitionStatus, FrameSource, ImageMetadata
+    from forebay.acquisition.settings import AcquisitionSettings
 
 Compression = Literal["none", "blosc-lz4", "blosc-zstd", "zstd"]
+Overload = Literal["block", "spill", "reduce", "drop-oldest", "drop-newest", "decimate"]
+Durability = Literal["block", "frame"]
 
 
 def acquire(
@@ -24,12 +28,33 @@ def acquire(
         str,
         typer.Argument(
             help="Where frames come from: a folder of PNG or TIFF files, a TIFF, .npy, Zarr or "
-            "HDF5 file (path::array), or 'simulated:emitters=50,seed=3'.",
+            "HDF5 file (path::array), 'simulated:emitters=50,seed=3', a GigE Vision camera as "
+            "'camera:192.168.7.20,ExposureTime=5000', or 'network:tcp://127.0.0.1:5555'.",
             autocompletion=complete_sources,
         ),
     ],
     run: Annotated[str, typer.Argument(help="Name of the run to make.")],
     runs: RunsOption = None,
+    together_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="SOURCE",
+            help="Another camera on the same trigger; its frames are a further channel.",
+        ),
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME", help="With --with: names of the cameras' channels."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run RUN, whose writer is gone."),
+    ] = False,
+    armed: Annotated[
+        bool,
+        typer.Option("--armed", help="Wait for 'forebay control start' before the first frame."),
+    ] = False,
     rate: Annotated[
         float | None,
         typer.Option(help="Frames per second; without it, as fast as they can be recorded."),
@@ -44,6 +69,31 @@ def acquire(
     compression: Annotated[
         Compression | None, typer.Option(help="How the pixels are packed.")
     ] = None,
+    overload: Annotated[
+        Overload | None,
+        typer.Option(help="What to do when frames come faster than they can be recorded."),
+    ] = None,
+    spill: Annotated[
+        Path | None,
+        typer.Option(help="With --overload spill: a folder on another disk.", file_okay=False),
+    ] = None,
+    durability: Annotated[
+        Durability | None,
+        typer.Option(help="What a power cut may not take: whole blocks, or each frame."),
+    ] = None,
+    reduce: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STEP",
+            help="Reduce each frame before it is recorded, as by 'bin:2'; may be repeated.",
+        ),
+    ] = None,
+    keep_raw: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Record every Nth frame as it came into a run RUN.raw."
+        ),
+    ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(help="Side of a pixel in the sample, micrometres.")
     ] = None,
@@ -56,10 +106,10 @@ def acquire(
 ) -> None:
     """Record frames from SOURCE into the new run RUN, block by block, until the source ends.
 
-    Ctrl-C commits what has come and closes the run in order.
+    Ctrl-C, SIGTERM and 'forebay control stop' commit what has come and close the run in order.
     """
-    from forebay import acquire as record
-    from forebay.acquisition.sources import open_source
+    from forebay.acquisition.service.prepare import prepare, prepare_again
+    from forebay.cli.live import LiveStatus
 
     call = session(context)
     target = call.target(run, runs)
@@ -68,40 +118,89 @@ def acquire(
             f"{target} is where the results of the runs beside it go: give the run another name, "
             "or set 'results'"
         )
-    settings = call.settings.acquisition
+    settings = _settings(
+        call.settings.acquisition,
+        frames_per_block=frames_per_block,
+        compression=compression,
+        overload=overload,
+        spill=spill,
+        durability=durability,
+        steps=reduce,
+        keep_raw_every=keep_raw,
+    )
     known = _metadata(pixel_size, exposure, rate, instrument or [])
-    with (
-        stop_on_signals("the frames that have come are being committed") as stop,
-        open_source(source, rate=rate, frames=frames, metadata=known) as opened,
-        progress("frames") as bars,
-    ):
-        task = bars.add_task(target.name, total=frames, note="")
+    with stop_on_signals("the frames that have come are being committed") as stop:
+        opening = _opening([source, *(together_with or [])], channels, rate, frames, known, stop)
+        with opening as opened:
+            if resume:
+                acquisition = prepare_again(opened, target, settings=settings)
+            else:
+                acquisition = prepare(opened, target, settings=settings, expected_frames=frames)
+            with LiveStatus() as live:
 
-        begun = False
+                def show(status: "AcquisitionStatus") -> None:
+                    if as_json:
+                        print_json({"event": "committed", **_described(status)})
+                    live.show(status)
 
-        def show(status: "AcquisitionStatus") -> None:
-            nonlocal begun
-            begun = True
-            if as_json:
-                print_json({"event": "committed", **_described(status)})
-            bars.update(task, completed=status.committed, note=_note(status))
-
-        try:
-            status = record(
-                opened,
-                target,
-                frames_per_block=frames_per_block or settings.frames_for(opened.geometry),
-                compression=compression or settings.compression,
-                buffer_bytes=settings.buffer_bytes,
-                stop=stop,
-                on_status=show,
-            )
-        finally:
-            truth = _save_truth(opened, target) if begun else None
+                try:
+                    status = acquisition.run(armed=armed, stop=stop, on_status=show)
+                finally:
+                    truth = _save_truth(opened, target)
     if as_json:
         print_json({"event": "closed", **_described(status), "truth": truth})
     else:
         _print(status, truth)
+
+
+def _settings(settings: "AcquisitionSettings", **given: Any) -> "AcquisitionSettings":
+    """Return the settings with what the options say in their place."""
+    from pydantic import ValidationError
+
+    from forebay.acquisition.reduction import parse_step
+
+    steps, keep_raw_every = given.pop("steps"), given.pop("keep_raw_every")
+    changes = {name: value for name, value in given.items() if value is not None}
+    if changes.get("spill") is not None:
+        changes.setdefault("overload", "spill")
+    reduction = settings.reduction
+    if steps:
+        parsed = tuple(parse_step(step) for step in steps)
+        reduction = reduction.model_copy(update={"steps": parsed})
+    if keep_raw_every is not None:
+        reduction = reduction.model_copy(update={"keep_raw_every": keep_raw_every})
+    try:
+        known = {name: getattr(settings, name) for name in type(settings).model_fields}
+        return type(settings).model_validate({**known, **changes, "reduction": reduction})
+    except ValidationError as error:
+        what = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise OptionError(what) from error
+
+
+def _opening(
+    texts: list[str],
+    channels: str | None,
+    rate: float | None,
+    frames: int | None,
+    metadata: "ImageMetadata",
+    stop: threading.Event,
+) -> "FrameSource":
+    """Open one source, or several that are triggered together."""
+    from forebay.acquisition.sources import SynchronisedSource, open_source
+
+    names = [f"camera-{number}" for number in range(1, len(texts) + 1)]
+    if channels is not None:
+        names = [name.strip() for name in channels.split(",")]
+        if len(names) != len(texts) or len(texts) == 1 or not all(names):
+            raise OptionError(
+                f"--channels {channels!r} names {len(names)} channels for {len(texts)} sources: "
+                "give each source after the first one by --with, and a name for each"
+            )
+    sources = [
+        open_source(text, rate=rate, frames=frames, metadata=metadata, cancelled=stop)
+        for text in texts
+    ]
+    return sources[0] if len(sources) == 1 else SynchronisedSource(sources, names=names)
 
 
 def _metadata(
@@ -152,17 +251,13 @@ def _described(status: "AcquisitionStatus") -> dict[str, Any]:
     return asdict(status)
 
 
-def _note(status: "AcquisitionStatus") -> str:
-    lost = f", {status.dropped} dropped" if status.dropped else ""
-    return f"ring {status.ring_depth}/{status.ring_slots}{lost}"
-
-
 def _print(status: "AcquisitionStatus", truth: Path | None) -> None:
     rate = status.committed / status.seconds if status.seconds else 0.0
     facts: list[tuple[str, object]] = [
         ("frames counted", status.counted),
         ("committed", f"{status.committed} ({size(status.bytes)})"),
         ("dropped", status.dropped),
+        *((f"  {count}", reason) for reason, count in status.dropped_by_reason.items()),
         ("took", f"{seconds(status.seconds)}, {rate:.1f} frames/s"),
         ("ring", f"{status.ring_highest} of {status.ring_slots} frames at most"),
     ]

@@ -62,6 +62,8 @@ class Relay:
         self._asked = 0
         self.asked_again = 0
         """Packets that were asked for again."""
+        self.lost: list[tuple[int, int]] = []
+        """Packets that were lost on their way, by the numbers of their blocks and their own."""
         self.taken: dict[int, int] = {}
         """When each block was taken, in nanoseconds of UTC, by its number."""
         self._control = self._socket(ADDRESS, 3956)
@@ -153,7 +155,9 @@ class Relay:
         self._kept[block, packet] = message
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
-        if not self._loses(block, packet):
+        if self._loses(block, packet):
+            self.lost.append((block, packet))
+        else:
             self._deliver(message)
 
     def _send_again(self, block: int, first: int, last: int) -> None:

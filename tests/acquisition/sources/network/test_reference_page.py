@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import zmq
+from pydantic import BaseModel
 
 from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata
 from forebay.acquisition.sources.network import FrameSender, NetworkSource
@@ -132,7 +133,7 @@ def test_the_page_lists_every_field() -> None:
     listed = dict(
         re.findall(r"^\| `(\w+)` \| (all|begin|frame|begin, frame) \|", PAGE, re.MULTILINE)
     )
-    kinds = {"begin": Begin, "frame": FrameHeader, "end": End}
+    kinds: dict[str, type[BaseModel]] = {"begin": Begin, "frame": FrameHeader, "end": End}
     for name, where in listed.items():
         expected = {"all": {"begin", "frame", "end"}}.get(where, set(where.split(", ")))
         assert {kind for kind, model in kinds.items() if name in model.model_fields} == expected

@@ -1,0 +1,71 @@
+"""Frames that a writer that is gone had not committed: in its journal, and where it spilled to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from forebay.acquisition.format.layout import JOURNAL, RunLayout
+from forebay.acquisition.format.record import Dropped, Noted
+from forebay.acquisition.frames import Frame
+from forebay.acquisition.journal.folder import remove_journal
+from forebay.acquisition.journal.reading import read_journal
+from forebay.acquisition.reduction import chain_from
+
+SPILL_TOPIC = "spill"
+"""Topic of the note that says where frames are spilled to."""
+
+
+def spill_folder(notes: tuple[Noted, ...], run: RunLayout) -> Path | None:
+    """Return the folder of the frames that were spilled, if any were."""
+    named = [note.text for note in notes if note.topic == SPILL_TOPIC]
+    return Path(named[-1]) / run.run_id if named else None
+
+
+def leftovers(
+    path: Path, run: RunLayout, *, after: int | None, spilled: Path | None
+) -> Iterator[Frame | Dropped]:
+    """Yield what is left, in the order of the counters, as it is to be recorded.
+
+    Parameters
+    ----------
+    path
+        Folder of the run.
+    run
+        What its blocks have in common.
+    after
+        The last counter that is in the run, or written down as dropped; None where there is none.
+    spilled
+        Folder of the spilled frames; None where there is none, or they are read otherwise.
+
+    Raises
+    ------
+    RunDamagedError
+        If what had been made durable has changed.  What was before it has been yielded.
+    """
+    last = after
+    for entry in read_journal(path / JOURNAL, run_id=run.run_id, after=after):
+        last = entry.last if isinstance(entry, Dropped) else entry.counter
+        yield entry
+    if spilled is None or not spilled.is_dir():
+        return
+    # Frames are spilled as they came, before they are reduced.
+    reduction = run.provenance.get("reduction")
+    chain = chain_from(reduction) if reduction else None
+    for entry in read_journal(spilled, run_id=run.run_id, after=last):
+        if chain is None or isinstance(entry, Dropped):
+            yield entry
+            continue
+        out = np.empty(run.geometry.shape, run.geometry.dtype.newbyteorder("<"))
+        if chain.apply(entry.data, out):
+            yield Frame(entry.counter, entry.timestamp, out, entry.flags)
+        else:
+            reason = chain.reason or "the reduction left it out"
+            yield Dropped(entry.counter, entry.counter, reason, entry.timestamp)
+
+
+def remove_leftovers(path: Path, spilled: Path | None) -> None:
+    """Remove the journal and what was spilled: all of it is in the run."""
+    for folder in (path / JOURNAL, spilled):
+        if folder is not None and folder.is_dir():
+            remove_journal(folder)
