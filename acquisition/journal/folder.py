@@ -5,11 +5,8 @@ import re
 from pathlib import Path
 
 from forebay.acquisition import durable
-from forebay.acquisition.format.layout import CONTROL
 from forebay.acquisition.journal.segment import ASIDE
 
-JOURNAL = f"{CONTROL}/journal"
-"""Where the journal of a run lies, relative to the run."""
 SPARE = "spare"
 """How the names of freed segments end that wait to be written again."""
 

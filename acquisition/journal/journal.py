@@ -117,7 +117,7 @@ class FrameJournal:
         self._flushing = threading.Lock()
         """Held during a flush, and to change the segment; taken before `_state`."""
         self._state = threading.Lock()
-        self._records = self._flushed = 0
+        self._records = self._frames = self._flushed = 0
         self._last_counter = self._durable_through = -1
         # What no flush has begun with, and that together with what a flush is at.
         self._waiting_bytes = self._unflushed_bytes = 0
@@ -132,10 +132,10 @@ class FrameJournal:
         """Where the segments are."""
         return self._row.folder
 
-    @property
-    def records(self) -> int:
-        """Number of records that were added."""
-        return self._records
+    def counts(self) -> tuple[int, int]:
+        """Return the numbers of records, and of frames among them, that were added."""
+        with self._state:
+            return self._records, self._frames
 
     @property
     def bytes(self) -> int:
@@ -258,6 +258,7 @@ class FrameJournal:
             segment.add(parts)
         with self._state:
             self._records += len(entry)
+            self._frames += sum(content.kind == Kind.FRAME for content in entry)
             self._last_counter = last_counter
             self._waiting_bytes += length
             self._unflushed_bytes += length

@@ -1,7 +1,8 @@
 """Reading one segment: every record up to where it was torn, and nothing that has changed."""
 
+import contextlib
 import os
-from collections.abc import Buffer
+from collections.abc import Buffer, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,7 +46,8 @@ class SegmentReader:
     def __init__(self, path: Path, *, run_id: str) -> None:
         self._path = path
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.fdopen(os.open(path, flags), "rb", buffering=0)
+        with self._reading():
+            self._file = os.fdopen(os.open(path, flags), "rb", buffering=0)
         try:
             head = self._read(0, SEGMENT_HEADER_BYTES)
             self.header = SegmentHeader.decode(head, where=str(path))
@@ -96,6 +98,38 @@ class SegmentReader:
         self._offset += padded(record.length)
         self.number += 1
 
+    def find_next(self, *, below: int) -> bool:
+        """Move to the next record whose head is sound, over what cannot be read.
+
+        Parameters
+        ----------
+        below
+            Number of the first record that need not be there yet.
+
+        Returns
+        -------
+        bool
+            False if there is none; then the reader stays where it is.
+        """
+        for offset, record in self._heads_behind():
+            if self.number <= record.number < below:
+                self._offset, self.number = offset, record.number
+                return True
+        return False
+
+    def give_up_to(self, number: int) -> None:
+        """Expect the record of that number next, wherever `find_next` will find it."""
+        self.number = number
+
+    def heads(self, *, below: int) -> Iterator[RecordHeader]:
+        """Yield the sound heads up to a number from here on, and come back here at the end."""
+        begin = self._offset, self.number
+        while self.number < below and (self.peek() or self.find_next(below=below)):
+            if record := self.peek():
+                yield record
+                self.skip(record)
+        self._offset, self.number = begin
+
     def check_end(self, *, following: int | None) -> None:
         """Make sure that the records end where the reader is, and are not damaged there.
 
@@ -139,16 +173,19 @@ class SegmentReader:
 
         A power cut may take any part of what was not: then what follows it proves nothing.
         """
-        offset = self._offset + ALIGNMENT
-        while chunk := self._read(offset, _SEARCHED_AT_A_TIME):
+        return any(record.flushed > self.number for _, record in self._heads_behind())
+
+    def _heads_behind(self) -> Iterator[tuple[int, RecordHeader]]:
+        """Yield every sound head of this epoch behind this place, and where it is."""
+        (magic,) = np.frombuffer(RECORD_MAGIC, "<u4")
+        begin = self._offset + ALIGNMENT
+        while chunk := self._read(begin, _SEARCHED_AT_A_TIME):
             words = np.frombuffer(chunk[: len(chunk) // 4 * 4], "<u4")[:: ALIGNMENT // 4]
-            (magic,) = np.frombuffer(RECORD_MAGIC, "<u4")
-            for place in np.flatnonzero(words == magic) * ALIGNMENT:
-                later = RecordHeader.decode(chunk[place : place + RECORD_HEADER_BYTES])
-                if later and later.epoch == self.header.epoch and later.flushed > self.number:
-                    return True
-            offset += len(chunk)
-        return False
+            for place in (int(each) * ALIGNMENT for each in np.flatnonzero(words == magic)):
+                record = RecordHeader.decode(chunk[place : place + RECORD_HEADER_BYTES])
+                if record and record.epoch == self.header.epoch:
+                    yield begin + place, record
+            begin += len(chunk)
 
     def _read(self, offset: int, length: int) -> bytes:
         content = bytearray(length)
@@ -156,8 +193,13 @@ class SegmentReader:
         return bytes(content[:count])
 
     def _read_into(self, target: memoryview, offset: int) -> int:
-        try:
+        with self._reading():
             return os.preadv(self._file.fileno(), [target], offset)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StorageError(
                 f"cannot read {self._path} back: {error.strerror}; check the device before going on"

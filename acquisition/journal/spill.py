@@ -123,7 +123,8 @@ class SpillQueue:
         self._folder = own
         self._clock = clock
         self._dropped: list[Dropped] = []
-        self._put = sum(each.frames for each in earlier)
+        # Frames that earlier writers left, and those that were taken, or are lost.
+        self._left = sum(each.frames for each in earlier)
         self._taken = 0
         self._taken_through = -1
         self._no_space_until: float | None = None
@@ -170,7 +171,8 @@ class SpillQueue:
 
     def __len__(self) -> int:
         """Return the number of frames that wait to be taken."""
-        return self._put - self._taken
+        _, added = self.journal.counts()
+        return self._left + added - self._taken
 
     @property
     def bytes(self) -> int:
@@ -201,7 +203,6 @@ class SpillQueue:
             self._no_space_until = self._clock.monotonic() + _RETRY_SECONDS
             return False
         self._no_space_until = None
-        self._put += added
         return added
 
     def take(self, into: npt.NDArray[Any]) -> Spilled | None:
@@ -221,7 +222,7 @@ class SpillQueue:
             If the storage does not give it.
         """
         pixels = into.reshape(-1).view(np.uint8)
-        while found := self._cursor.next():
+        while found := self._next():
             reader, record = found
             if record.kind == Kind.DROPPED:
                 self._take_dropped(reader, record)
@@ -269,6 +270,15 @@ class SpillQueue:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _next(self) -> tuple[SegmentReader, RecordHeader] | None:
+        try:
+            return self._cursor.next()
+        except RunDamagedError:
+            # Nobody knows how many of the records that are lost were frames.
+            waiting, added = self._cursor.count_frames(after=self._taken_through)
+            self._taken = self._left + added - waiting
+            raise
 
     def _take_dropped(self, reader: SegmentReader, record: RecordHeader) -> None:
         dropped = read_dropped(reader, record)

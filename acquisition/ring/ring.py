@@ -83,7 +83,7 @@ class FrameRing:
         self._clock = clock
         self._free = deque(range(slots))
         self._items: deque[Item] = deque()
-        self._waiting = 0
+        self._waiting = self._lost_waiting = 0
         self._changed = threading.Condition()
         self._finished = False
         self.highest = 0
@@ -105,6 +105,11 @@ class FrameRing:
     def waiting(self) -> int:
         """Frames that wait to be taken."""
         return self._waiting
+
+    @property
+    def lost_waiting(self) -> int:
+        """Lost frames that wait to be written down."""
+        return self._lost_waiting
 
     def __getitem__(self, slot: int) -> FrameRoom:
         """Return the memory of a slot."""
@@ -134,6 +139,7 @@ class FrameRing:
                 if isinstance(item, Arrived):
                     self._items[place] = Lost(item.counter, item.counter, reason)
                     self._waiting -= 1
+                    self._lost_waiting += 1
                     self._merge_around(place)
                     return item.slot
             return None
@@ -164,6 +170,7 @@ class FrameRing:
         """Write down that frames came and have no place in the ring."""
         with self._changed:
             self._items.append(Lost(first, last, reason))
+            self._lost_waiting += last - first + 1
             self._merge_around(len(self._items) - 1)
             self._changed.notify_all()
 
@@ -176,6 +183,8 @@ class FrameRing:
             item = self._items.popleft()
             if isinstance(item, Arrived):
                 self._waiting -= 1
+            else:
+                self._lost_waiting -= item.last - item.first + 1
             return item
 
     def free(self, slots: Iterable[int]) -> None:

@@ -4,8 +4,11 @@ import fcntl
 import os
 import socket
 import struct
+import uuid
 from pathlib import Path
+from typing import Self
 
+from forebay.acquisition import durable
 from forebay.acquisition.errors import RunLockedError
 
 # struct flock of Linux: type, whence, start, length, process.  These "open file description"
@@ -46,11 +49,29 @@ class WriterLock:
             holder = _read_name(self._file.fileno())
             self._file.close()
             raise RunLockedError(
-                f"{run} is being written by {holder}: wait for it to end, or stop it"
+                f"{run} is being written by {holder}: wait for it to end, or stop it; if it cannot "
+                "be stopped, take the run over ('forebay runs close --take-over')"
             ) from error
         except BaseException:
             self._file.close()
             raise
+
+    @classmethod
+    def seize(cls, path: Path, *, run: Path) -> Self:
+        """Take the place of a holder who cannot be asked to let go, as one that was stopped.
+
+        The lock file is exchanged for another one; whoever held the old one still believes to
+        hold the lock.
+        """
+        other = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        lock = cls(other, run=run)
+        try:
+            other.rename(path)
+            durable.flush_folder(path.parent)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
     def release(self) -> None:
         """Give the lock back, also where a forked process shares it."""

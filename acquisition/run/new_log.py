@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition.format.history import CHAIN_START
-from forebay.acquisition.format.layout import QUARANTINE
+from forebay.acquisition.format.layout import JOURNAL, QUARANTINE
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import (
     Created,
@@ -14,7 +14,7 @@ from forebay.acquisition.format.record import (
     encode_line,
     line_digest,
 )
-from forebay.acquisition.journal.folder import JOURNAL, segments_of
+from forebay.acquisition.journal.folder import segments_of
 from forebay.acquisition.run.lock import writer_name
 from forebay.acquisition.run.old_log import OldLog
 

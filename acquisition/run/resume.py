@@ -6,9 +6,9 @@ from pathlib import Path
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import RunExistsError
+from forebay.acquisition.errors import RunExistsError, StorageError
 from forebay.acquisition.format import layout
-from forebay.acquisition.format.history import log_key
+from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import Block, Dropped
 from forebay.acquisition.journal.reading import read_journal
 from forebay.acquisition.run.account import NOT_RECORDED
@@ -25,7 +25,12 @@ _log = logging.getLogger("forebay.acquisition")
 
 
 def resume_run(
-    path: str | os.PathLike[str], *, clock: Clock, direct: bool = False, show_every: float = 0.0
+    path: str | os.PathLike[str],
+    *,
+    clock: Clock,
+    take_over: bool = False,
+    direct: bool = False,
+    show_every: float = 0.0,
 ) -> WritableRun:
     """Become the writer of a run whose writer is gone, behind its last block.
 
@@ -38,6 +43,9 @@ def resume_run(
         Folder of the run.
     clock
         Source of the times in the log.
+    take_over
+        Whether to take the run from a writer that is still there and cannot be stopped.  What it
+        commits from then on is void, and it ends with `RunTakenOverError` when it tries.
     direct
         Whether frames are written past the page cache where that can be done.
     show_every
@@ -48,7 +56,7 @@ def resume_run(
     RunNotFoundError
         If there is no run at `path`.
     RunLockedError
-        If its writer is still there.
+        If its writer is still there, and it is not to be taken over.
     RunExistsError
         If the run is closed, so that nothing can be added.
     RunDamagedError
@@ -57,9 +65,14 @@ def resume_run(
         If the folder cannot be written.
     """
     path = Path(path).absolute()
-    open_run(path)
+    if open_run(path).history.log_objects is not None:
+        raise StorageError(
+            f"cannot write the run {path}: its log is a row of objects, as in a bucket; copy the "
+            "run to a bucket and go on there"
+        )
     with durable.storage_errors(f"the run {path}"):
-        lock = WriterLock(path / layout.LOCK, run=path)
+        hold = WriterLock.seize if take_over else WriterLock
+        lock = hold(path / layout.LOCK, run=path)
         try:
             run = open_run(path)
             at = Position.after(run.history)
@@ -70,7 +83,7 @@ def resume_run(
                 raise RunExistsError(f"{path} is closed and whole: start another run")
             _begin_log(path, run, at, adopted, clock)
             show(path, run.layout, at.frames)
-            storage = FolderStorage(path, epoch=at.epoch, direct=direct)
+            storage = FolderStorage(path, epoch=at.epoch, direct=direct, seized=take_over)
         except BaseException:
             lock.release()
             raise

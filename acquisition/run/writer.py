@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
@@ -19,6 +19,10 @@ from forebay.acquisition.run.leftovers import leftovers, remove_leftovers, spill
 from forebay.acquisition.run.reader import open_run
 from forebay.acquisition.run.resume import resume_run
 from forebay.acquisition.run.writable import WritableRun
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore as Bucket
+    from zarr.storage import ObjectStore
 
 
 class RunWriter:
@@ -48,8 +52,8 @@ class RunWriter:
     ((3, 4, 6), True, [9])
     """
 
-    def __init__(self, path: Path, run: WritableRun, memory: FrameSlots) -> None:
-        """Write behind the end of a run; use `create` or `resume` instead."""
+    def __init__(self, path: Path | None, run: WritableRun, memory: FrameSlots) -> None:
+        """Write behind the end of a run; use one of the class methods instead."""
         self._path = path
         self._run = run
         self._memory = memory
@@ -109,7 +113,13 @@ class RunWriter:
         return cls(Path(path).absolute(), run, memory)
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str], *, clock: Clock = SYSTEM_CLOCK) -> Self:
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        take_over: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> Self:
         """Become the writer of a run whose writer is gone, behind its last committed block.
 
         Blocks that the earlier writer had stored whole are committed, and so are the frames in its
@@ -117,12 +127,22 @@ class RunWriter:
         ``_forebay/quarantine``.  The counters between the last of these frames and the next one
         appended are written down as dropped.
 
+        Parameters
+        ----------
+        path
+            Folder of the run.
+        take_over
+            Whether to take the run from a writer that is still there and cannot be stopped: what
+            it commits from then on is void, and it ends with `RunTakenOverError`.
+        clock
+            Source of the times in the log.
+
         Raises
         ------
         RunNotFoundError
             If there is no run at `path`.
         RunLockedError
-            If its writer is still there.
+            If its writer is still there, and it is not to be taken over.
         RunExistsError
             If the run is closed, so that nothing can be added.
         RunDamagedError
@@ -131,17 +151,111 @@ class RunWriter:
         path = Path(path).absolute()
         known = open_run(path)
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
-        writer = cls(path, resume_run(path, clock=clock), memory)
+        writer = cls(path, resume_run(path, take_over=take_over, clock=clock), memory)
         try:
-            writer._take_leftovers(spill_folder(known.notes, known.layout))
+            writer._take_leftovers(path, spill_folder(known.notes, known.layout))
         except BaseException:
             writer.abandon()
             raise
         return writer
 
+    @classmethod
+    def create_in(
+        cls,
+        store: "ObjectStore[Bucket]",
+        name: str,
+        geometry: Geometry,
+        *,
+        metadata: ImageMetadata | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        frames_per_block: int = 64,
+        compression: CompressionName = "none",
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> Self:
+        """Make a new run in a bucket of an object store, and become its writer.
+
+        Parameters
+        ----------
+        store
+            Zarr store over the bucket, whose root is to be the run.
+        name
+            What the run is called.
+        geometry, metadata, provenance, frames_per_block, compression, clock
+            As for `create`.
+
+        Raises
+        ------
+        RunExistsError
+            If there is something at that place.
+        RunNameError, FrameError, SourceError
+            If the name, the geometry or the metadata cannot be a run's.
+        StorageError
+            If the bucket refuses, does not answer, or knows no conditional puts.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from obstore.store import MemoryStore
+        >>> from zarr.storage import ObjectStore
+        >>> from forebay.acquisition import Frame, Geometry, RunWriter, open_run
+        >>> geometry = Geometry(dims=("y", "x"), shape=(4, 6), dtype=np.dtype("uint16"))
+        >>> store = ObjectStore(MemoryStore())
+        >>> with RunWriter.create_in(store, "sample", geometry, frames_per_block=2) as writer:
+        ...     for counter in range(3):
+        ...         _ = writer.append(Frame(counter, counter, np.zeros((4, 6), "uint16")))
+        >>> open_run(store).frames.shape
+        (3, 4, 6)
+        """
+        # obstore takes a tenth of a second to import, and most runs lie in a folder.
+        from forebay.acquisition.run.bucket import create_run_in
+
+        memory = _room_for_block(check_geometry(geometry), frames_per_block)
+        run = create_run_in(
+            store,
+            name,
+            geometry,
+            metadata=metadata,
+            provenance=provenance,
+            frames_per_block=frames_per_block,
+            compression=compression,
+            clock=clock,
+        )
+        return cls(None, run, memory)
+
+    @classmethod
+    def take_over(cls, store: "ObjectStore[Bucket]", *, clock: Clock = SYSTEM_CLOCK) -> Self:
+        """Become the writer of a run in a bucket, behind its last committed block.
+
+        A bucket has no lock that ends with its holder: nobody can tell whether the run has a
+        writer.  One that is still there is shut out.  What it has not committed is lost, and its
+        next commit ends it with `RunTakenOverError`.
+
+        Raises
+        ------
+        RunNotFoundError
+            If there is no run.
+        RunLockedError
+            If another writer takes the run over at the same time.
+        RunExistsError
+            If the run is closed, so that nothing can be added.
+        RunDamagedError
+            If its log has changed.
+        StorageError
+            If the bucket refuses, or does not answer.
+        """
+        from forebay.acquisition.run.bucket import take_over_run
+
+        run = take_over_run(store, clock=clock)
+        try:
+            memory = _room_for_block(run.layout.geometry, run.layout.frames_per_block)
+        except BaseException:
+            run.abandon()
+            raise
+        return cls(None, run, memory)
+
     @property
-    def path(self) -> Path:
-        """Folder of the run."""
+    def path(self) -> Path | None:
+        """Folder of the run, or None where it lies in a bucket."""
         return self._path
 
     @property
@@ -236,7 +350,8 @@ class RunWriter:
         try:
             if not self._run.committer.failed:
                 self._run.close(self._store() if len(self._block) else None, reason=reason)
-                remove_leftovers(self._path, self._spilled)
+                if self._path is not None:
+                    remove_leftovers(self._path, self._spilled)
         finally:
             self.abandon()
 
@@ -254,7 +369,7 @@ class RunWriter:
         else:
             self.close(reason=f"{type(error).__name__}: {error}")
 
-    def _take_leftovers(self, spilled: Path | None) -> None:
+    def _take_leftovers(self, path: Path, spilled: Path | None) -> None:
         """Record what an earlier writer had not committed.
 
         It stays where it is until the run is closed: the last block is not committed before.
@@ -262,7 +377,7 @@ class RunWriter:
         self._spilled = spilled
         following = self._run.account.next_counter
         after = None if following is None else following - 1
-        for entry in leftovers(self._path, self.layout, after=after, spilled=spilled):
+        for entry in leftovers(path, self.layout, after=after, spilled=spilled):
             if isinstance(entry, Dropped):
                 self._run.drop(entry.first, entry.last, reason=entry.reason)
             else:
@@ -271,7 +386,10 @@ class RunWriter:
     def _store(self) -> Block:
         block = self._block
         block.seal(self._run.account.cut())
-        what = f"block {block.number} of {self._path} (the {self.committed} frames before it stay readable)"
+        where = self._run.storage.where
+        what = (
+            f"block {block.number} of {where} (the {self.committed} frames before it stay readable)"
+        )
         with durable.storage_errors(what):
             return block.store(self._run.storage)
 

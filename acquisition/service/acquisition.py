@@ -34,6 +34,7 @@ from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
 from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.recorder.recorder import Recorder
+from forebay.acquisition.run.account import NOT_DELIVERED
 from forebay.acquisition.run.leftovers import remove_leftovers
 from forebay.acquisition.run.writable import WritableRun
 from forebay.acquisition.service.collector import QuietCollector
@@ -173,8 +174,9 @@ class Acquisition:
             run=self._run.storage.where,
             run_id=self._run.layout.run_id,
             committed=committer.frames,
-            dropped=account.dropped,
-            counted=account.counted,
+            # What waits in the ring is not in the accounts yet.
+            dropped=account.dropped + self._ring.lost_waiting,
+            counted=account.counted + self._ring.waiting + self._ring.lost_waiting,
             dropped_by_reason=dict(account.dropped_by_reason),
             bytes=committer.frames * frame_bytes,
             stored_bytes=committer.stored_bytes,
@@ -440,7 +442,7 @@ class Acquisition:
     def _flow_now(self) -> FlowState:
         if self._blocks.waiting_for_space:
             return FlowState.WAITING_FOR_SPACE
-        if self._drops.dropping(self._run.account.dropped - self._intake.missing):
+        if self._drops.dropping(self._lost()):
             return FlowState.DROPPING
         if self._overflow is not None and len(self._overflow):
             return FlowState.SPILLING
@@ -449,6 +451,11 @@ class Acquisition:
         if isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots:
             return FlowState.HOLDING
         return FlowState.NORMAL
+
+    def _lost(self) -> int:
+        """Return how many frames were lost here, and not by the camera."""
+        dropped = self._run.account.dropped + self._ring.lost_waiting
+        return dropped - self._run.account.dropped_by_reason.get(NOT_DELIVERED, 0)
 
     def _tell(self) -> None:
         now = self._clock.monotonic()

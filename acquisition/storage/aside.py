@@ -30,6 +30,7 @@ class AsideFile:
     """
 
     def __init__(self, path: Path, *, expected_bytes: int = 0, direct: bool = False) -> None:
+        self._descriptor = -1
         self._path = path
         self._digest = blake3()
         self._size = 0

@@ -7,6 +7,7 @@ from collections.abc import Buffer, Mapping, Sequence
 from pathlib import Path
 
 from forebay.acquisition import durable
+from forebay.acquisition.errors import RunExistsError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import StoredObject
@@ -47,12 +48,17 @@ class FolderStorage:
         Number of the writer, whose log is there.
     direct
         Whether frames are written past the page cache where that can be done.
+    seized
+        Whether an earlier writer may still be there, and leave objects where this one's go.
     """
 
-    def __init__(self, path: Path, *, epoch: int, direct: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, epoch: int, direct: bool = False, seized: bool = False
+    ) -> None:
         self._path = path
         self._epoch = epoch
         self._direct = direct
+        self._seized = seized
         self._log = durable.AppendLog(path / log_key(epoch))
         self._named: set[str] = set()
         """Objects that have their names and are not in the log."""
@@ -105,14 +111,18 @@ class FolderStorage:
         self._log.close()
 
     def _aside(self, key: str) -> Path:
-        return self._path / layout.ASIDE / key.replace("/", ".")
+        return self._path / layout.ASIDE / f"{self._epoch:08d}.{key.replace('/', '.')}"
 
     def _give_name(self, key: str) -> None:
         aside, target = self._aside(key), self._path / key
         try:
             os.link(aside, target)
-        except FileExistsError:
-            # The log knows of no such object: a writer that was taken over has left it.
+        except FileExistsError as error:
+            if not self._seized or self.superseded():
+                raise RunExistsError(
+                    f"{target} exists already: another writer was here; resume the run"
+                ) from error
+            # The log knows of no such object: the writer from which the run was taken has left it.
             put_aside(self._path, [key], epoch=self._epoch)
             os.link(aside, target)
 

@@ -19,6 +19,8 @@ SHARED_MEMORY = "shm"
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", flags=re.ASCII)
 _HELLO_SECONDS = 5.0
+_REST_SECONDS = 1.0
+
 _log = logging.getLogger("forebay.acquisition")
 
 
@@ -76,7 +78,12 @@ class Door:
         while not patience.over:
             if self.fileno() not in patience.wait(self):
                 continue
-            producer = self._let_in()
+            try:
+                producer = self._let_in()
+            except OSError as error:
+                _log.warning("nobody can be let in to %s now: %s", self.name, error)
+                patience.within(_REST_SECONDS).wait()
+                continue
             if producer is None:
                 continue
             try:
@@ -88,10 +95,16 @@ class Door:
                 return Met(producer, hello)
         return None
 
-    def turn_away(self, why: str) -> None:
-        """Tell whoever has connected now that he is not wanted."""
-        if (producer := self._let_in()) is not None:
+    def turn_away(self, why: str) -> bool:
+        """Tell whoever has connected now that he is not wanted; False if that is impossible."""
+        try:
+            producer = self._let_in()
+        except OSError as error:
+            _log.warning("nobody can be let in to %s now: %s", self.name, error)
+            return False
+        if producer is not None:
             self._refuse(producer, why)
+        return True
 
     def _let_in(self) -> Producer | None:
         """Accept a connection of this user or of root."""

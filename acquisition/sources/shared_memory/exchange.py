@@ -66,7 +66,9 @@ class Exchange:
         self._filled_offset = -(-entries * _FREE.size // _LINE) * _LINE
         size = self._filled_offset + entries * _FILLED.size
         with contextlib.ExitStack() as opened:
-            self._control = os.memfd_create("forebay-control", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            self._control = os.memfd_create(
+                "forebay-control", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+            )
             opened.callback(os.close, self._control)
             os.ftruncate(self._control, size)
             # Without that, a producer could take pages away that are in use here.

@@ -81,8 +81,7 @@ class Patience:
             left = self._deadline - self._clock.monotonic()
             most = left if self._cancelled is None else min(left, _LOOK_SECONDS)
             ready = {
-                file
-                for file, _ in poll.poll(None if math.isinf(most) else max(0.0, most) * 1000)
+                file for file, _ in poll.poll(None if math.isinf(most) else max(0.0, most) * 1000)
             }
             if self._bell.fileno() in ready and not self._stopped.is_set():
                 self._bell.answer()

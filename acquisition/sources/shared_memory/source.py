@@ -1,9 +1,10 @@
 """Frames that a program in another process writes into memory that it shares with this one."""
 
+import contextlib
 import logging
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Self
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
@@ -202,26 +203,16 @@ class SharedMemorySource:
         SourceError
             As `frames`.
         """
+        if ring.memory.mapping.descriptor < 0:
+            raise ValueError("the ring is this process's own; make it with shared=True")
         self._begin()
-        with self._busy:
-            supply = RingSupply(ring, self._bell)
-            try:
-                lent = max(1, min(self._lent_slots, ring.slots // _PART_LENT))
-                for slot, frame in self._arrivals(ring.memory, supply, lent):
-                    taken = receive(frame)
-                    if taken is None:
-                        supply.put_back([slot])
-                        continue
-                    ring.publish(
-                        slot,
-                        counter=taken.counter,
-                        timestamp=taken.timestamp,
-                        flags=int(taken.flags),
-                    )
+        with self._busy, contextlib.closing(RingSupply(ring, self._bell)) as supply:
+            lent = max(1, min(self._lent_slots, ring.slots // _PART_LENT))
+            with contextlib.closing(self._arrivals(ring.memory, supply, lent)) as arrivals:
+                for slot, frame in arrivals:
+                    _hand_over(ring, slot, frame, receive, supply)
                     if ring.finished:
                         break
-            finally:
-                supply.close()
 
     def stop(self) -> None:
         """Make the delivery end after the frame that it is at; may be called from any thread."""
@@ -256,21 +247,28 @@ class SharedMemorySource:
     def _deliver(self) -> Iterator[Frame]:
         count = max(2, min(self._lent_slots, slots_in(self.geometry, capacity_bytes=_OWN_BYTES)))
         supply = SlotSupply(range(count))
-        with FrameSlots(self.geometry, count, shared=True).mapping:
-            pass
-        raise NotImplementedError
+        memory = FrameSlots(self.geometry, count, shared=True)
+        arrivals = self._arrivals(memory, supply, count)
+        with memory.mapping, contextlib.closing(arrivals):
+            while True:
+                with self._busy:
+                    arrival = next(arrivals, None)
+                if arrival is None:
+                    return
+                slot, frame = arrival
+                yield frame
+                supply.put_back([slot])
 
     def _arrivals(
         self, memory: FrameSlots, supply: SlotSupply, lent: int
-    ) -> Iterator[tuple[int, Frame]]:
+    ) -> Generator[tuple[int, Frame]]:
         """Yield frames, each with the slot that it lies in, from one producer after the other."""
         while (producer := self._next_producer()) is not None:
             with producer, Exchange(memory, lent, producer=producer.name) as exchange:
                 try:
                     producer.welcome(exchange)
-                    for filled in self._filled(producer, exchange, supply):
-                        pixels = memory[filled.slot].pixels
-                        yield filled.slot, Frame(filled.counter, filled.timestamp, pixels, filled.flags)
+                    for slot, counter, timestamp, flags in self._filled(producer, exchange, supply):
+                        yield slot, Frame(counter, timestamp, memory[slot].pixels, flags)
                 finally:
                     supply.put_back(exchange.lent)
             if producer.said_goodbye or self._stopped.is_set() or self._left == 0:
@@ -298,14 +296,17 @@ class SharedMemorySource:
     ) -> Iterator[Filled]:
         """Yield what a producer fills until it is gone, and lend it slots meanwhile."""
         gone = False
+        doors = [self._door]
         while not gone:
             _lend(exchange, supply)
-            ready = self._patience.wait(exchange, producer, self._door)
+            ready = self._patience.wait(exchange, producer, *doors)
             if producer.fileno() in ready:
                 # What it published before it went is collected after that is known.
                 gone = producer.gone()
-            elif self._door.fileno() in ready:
-                self._door.turn_away(f"{producer.name} is there already")
+            elif self._door.fileno() in ready and not self._door.turn_away(
+                f"{producer.name} is there already"
+            ):
+                doors.clear()
             for filled in exchange.collect():
                 if self._stopped.is_set():
                     return
@@ -319,9 +320,23 @@ class SharedMemorySource:
                 return
 
 
+def _hand_over(
+    ring: FrameRing, slot: int, frame: Frame, receive: Receive, supply: SlotSupply
+) -> None:
+    """Put a frame into the ring, if it is taken."""
+    taken = None
+    try:
+        taken = receive(frame)
+    finally:
+        if taken is None:
+            supply.put_back([slot])
+    if taken is not None:
+        ring.publish(slot, counter=taken.counter, timestamp=taken.timestamp, flags=int(taken.flags))
+
+
 def _lend(exchange: Exchange, supply: SlotSupply) -> None:
     """Lend as many slots as there are, and as the producer may have."""
-    slots = []
+    slots: list[int] = []
     while len(slots) < exchange.room and (slot := supply.take()) is not None:
         slots.append(slot)
     exchange.lend(slots)

@@ -70,7 +70,8 @@ class RingSupply(SlotSupply):
 
     def _wait(self) -> None:
         """Wait for a slot whenever there was none; runs in its own thread."""
-        while self._asked.wait():
+        while not self._ring.finished:
+            self._asked.wait()
             slot = self._ring.reserve(wait=True)
             if slot is None:
                 return

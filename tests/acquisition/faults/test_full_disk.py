@@ -69,6 +69,14 @@ def disk(request: pytest.FixtureRequest) -> Disk:
     return disk
 
 
+class FastClock(SystemClock):
+    """A clock by which seconds take a tenth of the time."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return super().monotonic() * 10
+
+
 class FullDisk:
     """Listens to a recording; does something, once, when it has waited for space for some frames."""
 
@@ -124,6 +132,7 @@ def test_a_camera_loses_frames_only_while_the_disk_is_full(disk: Disk) -> None:
         frames_per_block=BLOCK,
         buffer_bytes=BUFFER_BYTES,
         on_status=listener,
+        clock=FastClock(),
     )
     assert listener.acted.is_set(), "the disk was never full"
     assert status.dropped > 0
@@ -143,18 +152,11 @@ def test_a_source_that_can_wait_is_held_up_and_loses_nothing(disk: Disk) -> None
         frames_per_block=BLOCK,
         buffer_bytes=BUFFER_BYTES,
         on_status=listener,
+        clock=FastClock(),
     )
     assert listener.acted.is_set(), "the disk was never full"
     assert (status.committed, status.dropped, status.counted) == (200, 0, 200)
     check_whole(disk.path / RUN, range(200), LARGE)
-
-
-class FastClock(SystemClock):
-    """A clock by which seconds take a tenth of the time."""
-
-    def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
-        return super().monotonic() * 10
 
 
 def test_a_disk_that_stays_full_ends_the_recording_when_it_is_told_to_stop(disk: Disk) -> None:

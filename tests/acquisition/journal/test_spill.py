@@ -236,6 +236,49 @@ def test_a_frame_that_changed_on_disk_is_left_out_and_told(spill: Open, frame: M
         assert len(queue) == 0
 
 
+@pytest.mark.parametrize(
+    ("record", "left"),
+    [
+        (0, [1, 2, 3, 4, 5, 6]),
+        (1, [0, 2, 3, 4, 5, 6]),
+        (2, [0, 1, 3, 4, 5, 6]),
+        (6, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_a_head_that_changed_on_disk_hides_no_frame_behind_it(
+    spill: Open, frame: Make, record: int, left: list[int]
+) -> None:
+    """Where the next record begins is not known then, and is found; nothing is given twice."""
+    with spill(segments=5) as queue:
+        for counter in range(7):
+            queue.put(frame(counter))
+        segment = queue.journal.folder / f"00000001-0000000{record // 3}.segment"
+        content = bytearray(segment.read_bytes())
+        content[4096 + record % 3 * 128 + 40] ^= 1
+        segment.write_bytes(content)
+        taken, damage = [], 0
+        while len(queue):
+            try:
+                taken.append(counters_of(queue.take(empty())))
+            except RunDamagedError:
+                damage += 1
+                assert len(queue) == 7 - record - 1
+        assert (taken, damage) == (left, 1)
+        for counter in (7, 8, 9):
+            queue.put(frame(counter))
+        assert len(queue) == 3
+        assert counters(queue) == [7, 8, 9]
+
+
+def test_a_segment_that_is_gone_is_an_error(spill: Open, frame: Make) -> None:
+    """It is not taken for an empty queue."""
+    with spill() as queue:
+        queue.put(frame(0))
+        (queue.journal.folder / "00000001-00000000.segment").unlink()
+        with pytest.raises(StorageError, match=r"cannot read .*: No such file"):
+            queue.take(empty())
+
+
 def counters_of(spilled: Spilled | None) -> int:
     assert spilled
     assert spilled.frame

@@ -55,7 +55,7 @@ def test_a_block_is_durable_before_its_record_and_shown_after_it(
     frames = ("frames", "c.0.0.0")
     expected = []
     for array, key in [frames, *coordinates]:
-        aside = f"run/_forebay/aside/{array}.{key}"
+        aside = f"run/_forebay/aside/00000001.{array}.{key}"
         expected += [("pwritev", aside), ("fsync", aside)]
     expected += [("link", f"run/{array}/{key}") for array, key in [*coordinates, frames]]
     expected += [("fsync folder", f"run/{array}") for array, _ in [*coordinates, frames]]

@@ -156,8 +156,9 @@ def test_a_call_that_fails_once_is_not_tried_again(
         writer.append(Frame(3, 3, np.zeros((64, 64), "u2")))
     writer.close()
 
-    shown = 3 if call == "replace" else 2
-    assert open_run(tmp_path / "run").history.frames == shown
+    assert open_run(tmp_path / "run").history.frames == (3 if call == "replace" else 2)
+    # Where its objects had their names, the block is taken in.
+    shown = 2 if call in {"fsync", "link"} else 3
     with RunWriter.resume(tmp_path / "run") as again:
         again.append(Frame(3, 3, np.full((64, 64), 3, "u2")))
     run = open_run(tmp_path / "run")

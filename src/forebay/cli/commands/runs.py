@@ -136,16 +136,55 @@ def close(
     context: typer.Context,
     run: RunArgument,
     runs: RunsOption = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Take the run from a writer that is there and cannot be stopped.",
+        ),
+    ] = False,
 ) -> None:
-    """Close a run whose writer is gone, behind its last committed block."""
+    """Close a run whose writer is gone, with everything that can still be saved."""
     from forebay import RunWriter
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
         raise OptionError(f"{location} cannot be closed from here: only a run in a folder can be")
-    writer = RunWriter.resume(location)
+    writer = RunWriter.resume(location, take_over=take_over)
     writer.close(reason="closed by the operator; its writer was gone")
     typer.echo(f"{writer.path} is closed with {writer.committed} frames")
+
+
+@app.command()
+def repair(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+    set_aside: Annotated[
+        bool,
+        typer.Option(
+            "--set-aside",
+            help="Put damaged blocks into the quarantine, and write their frames down as dropped.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a damaged log anew from the lines that can be read and from the blocks."""
+    from dataclasses import asdict
+
+    from forebay.acquisition.run.repair import repair_run
+
+    location = session(context).location(run, runs)
+    if isinstance(location, str):
+        raise OptionError(f"{location} cannot be repaired from here: only a run in a folder can be")
+    report = repair_run(location, set_aside=set_aside)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print_facts(
+            f"run {location}",
+            [(name.replace("_", " "), value) for name, value in asdict(report).items()],
+        )
 
 
 def _published(folder: Path) -> dict[str, Any]:
