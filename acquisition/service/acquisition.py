@@ -5,11 +5,8 @@ import dataclasses
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 from forebay.acquisition.control.messages import (
     ClosedEvent,
@@ -27,31 +24,20 @@ from forebay.acquisition.intake import (
     StallWatch,
     stall_patience,
 )
-from forebay.acquisition.journal.group_commit import GroupCommit
-from forebay.acquisition.journal.journal import FrameJournal
-from forebay.acquisition.journal.spill import SpillQueue
-from forebay.acquisition.memory.slots import FrameSlots
-from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
-from forebay.acquisition.recorder.filler import BlockFiller
-from forebay.acquisition.recorder.recorder import Recorder
 from forebay.acquisition.run.account import NOT_DELIVERED
-from forebay.acquisition.run.leftovers import remove_leftovers
-from forebay.acquisition.run.writable import WritableRun
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
 from forebay.acquisition.service.latency import LatencyHistogram
-from forebay.acquisition.service.overflow import SpillOverflow
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
+from forebay.acquisition.service.recording import Recording
 from forebay.acquisition.service.scheduling import locked_memory, place_thread
 from forebay.acquisition.service.status import AcquisitionStatus, SourceState
-from forebay.acquisition.service.steps import Journalling, OverloadReduction, RawTap
 
 _WAKE_SECONDS = 0.1
 _TELL_SECONDS = 1.0
 _PATIENCE_SECONDS = 10.0
 """Time that a source has to end when it is stopped, beside its exposure."""
-DAMAGED_SPILL = "it was damaged on the disk that it was spilled to"
 
 _log = logging.getLogger("forebay.acquisition")
 
@@ -85,7 +71,6 @@ class Acquisition:
         self._storage_failure: BaseException | None = None
         self._listener_failure: Exception | None = None
         self._received = 0
-        self._latency = LatencyHistogram()
         self._receiving = LatencyHistogram()
         self._rates = RateMeter(clock, frames=self._run.committer.frames)
         self._disk = DiskWatch()
@@ -105,14 +90,12 @@ class Acquisition:
         self._stall = StallWatch(self._intake.anomalies, patience=patience, began=self._started)
         self._flow = FlowState.NORMAL
         self._drops = DropWatch(clock)
-        self._blocks = self._blocks_of(self._run, on_commit=self._committed)
-        self._filler = BlockFiller(self._run, self._blocks, own=parts.own)
-        self._raw = self._raw_tap()
-        self._overload = (
-            OverloadReduction(parts.overload, parts.level, clock=clock) if parts.overload else None
+        self._recording = Recording(
+            parts,
+            on_commit=self._committed,
+            on_thread=self._place_thread,
+            patience=_PATIENCE_SECONDS,
         )
-        self._overflow = self._overflow_of(parts.spill)
-        self._frames = self._recorder_of_frames()
         self._control: ControlServer | None = None
         # Daemons, so that a source that never comes back does not keep the process.
         self._receiver = threading.Thread(target=self._receive, name="forebay-source", daemon=True)
@@ -188,10 +171,10 @@ class Acquisition:
             ring_highest=self._ring.highest,
             ring_slots=self._ring.slots,
             flow=self._flow.value,
-            spilled_frames=self._overflow.frames if self._overflow is not None else 0,
+            spilled_frames=self._recording.spilled_frames,
             disk_free_bytes=free,
             seconds_left=free / bytes_rate if free is not None and bytes_rate > 0 else None,
-            latency_seconds=_summary(self._latency),
+            latency_seconds=_summary(self._recording.latency),
             receive_seconds=_summary(self._receiving),
             anomalies=self._anomalies(),
             source_state=self._source_state(),
@@ -262,37 +245,24 @@ class Acquisition:
         """Bring the frames from the ring to the run; runs in its own thread."""
         try:
             self._place_thread("recorder")
-            self._frames.run()
-            self._filler.close(reason=self._reason())
-            if self._raw:
-                self._raw.close(reason=self._reason())
-            self._remove_copies()
+            self._recording.run()
+            # While the run still takes notes.
+            self._tell_anomalies(everything=True)
+            self._recording.close(reason=self._reason())
         except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
             # Where something has failed before, this is what it has led to.
-            first = self._run.committer.failure or self._blocks.failure
-            self._storage_failure = first or failure
+            self._storage_failure = self._recording.failure or failure
         finally:
             self._ring.finish()
-            self._blocks.abandon()
-            if self._raw:
-                self._raw.abandon()
+            self._recording.abandon()
             self._news.set()
 
-    def _committed(self, flights: list[Flight]) -> None:
-        """Let go of what committed blocks needed; called by the committing thread."""
-        now = self._clock.monotonic()
-        for flight in flights:
-            self._ring.free(flight.slots)
-            self._latency.record_many(now - np.array(flight.arrived))
+    def _committed(self, blocks: int) -> None:
+        """Tell of a commit; called by the committing thread."""
         committer, account = self._run.committer, self._run.account
-        last = flights[-1].block.last_counter
-        if self._parts.journal is not None:
-            self._parts.journal.free_through(last)
-        if self._parts.spill is not None:
-            self._parts.spill.free_through(last)
         self._announce(
             CommittedEvent(
-                blocks=flights[-1].block.number + 1,
+                blocks=blocks,
                 frames=committer.frames,
                 dropped=account.dropped,
                 counted=account.counted,
@@ -305,53 +275,6 @@ class Acquisition:
         for refusal in place_thread(self._parts.settings.scheduling).refusals:
             self._warn(f"the {role} thread: {refusal}")
 
-    # The parts.
-
-    def _blocks_of(
-        self, run: WritableRun, *, on_commit: Callable[[list[Flight]], None]
-    ) -> BlocksInFlight:
-        return BlocksInFlight(
-            run,
-            most=self._parts.settings.blocks_in_flight,
-            on_commit=on_commit,
-            clock=self._clock,
-            patience=_PATIENCE_SECONDS,
-            on_thread=self._place_thread,
-        )
-
-    def _raw_tap(self) -> RawTap | None:
-        raw, every = self._parts.raw, self._parts.settings.reduction.keep_raw_every
-        if raw is None or every is None:
-            return None
-        size = self._parts.settings.blocks_in_flight * raw.layout.frames_per_block
-        own = FrameSlots(raw.layout.geometry, size)
-        return RawTap(raw, self._blocks_of(raw, on_commit=_nothing), own=own, every=every)
-
-    def _overflow_of(self, spill: SpillQueue | None) -> SpillOverflow | None:
-        if spill is None:
-            return None
-        return SpillOverflow(
-            spill,
-            self._parts.level,
-            on_damage=lambda: self._run.account.explain_gap(DAMAGED_SPILL),
-            clock=self._clock,
-        )
-
-    def _recorder_of_frames(self) -> Recorder:
-        journal = self._parts.journal
-        kept = Journalling(journal, self._blocks, clock=self._clock) if journal else None
-        return Recorder(
-            self._ring,
-            self._blocks,
-            self._filler,
-            taps=[self._raw] if self._raw else [],
-            reduction=self._parts.reduction,
-            steps=[step for step in (self._overload, kept) if step is not None],
-            overflow=self._overflow,
-            on_lost=kept.lose if kept else None,
-            recovered=self._parts.recovered,
-        )
-
     def _surround(self, around: contextlib.ExitStack) -> None:
         """Set up what is there as long as the acquisition goes on."""
         settings = self._parts.settings
@@ -360,24 +283,8 @@ class Acquisition:
             refusal = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))
             if refusal:
                 self._warn(refusal)
-        for journal in self._journals():
-            around.callback(journal.close)
-            around.enter_context(GroupCommit(journal, clock=self._clock))
+        around.enter_context(self._recording.flushing())
         self._control = self._open_control(around)
-
-    def _journals(self) -> Iterator[FrameJournal]:
-        if self._parts.journal is not None:
-            yield self._parts.journal
-        if self._parts.spill is not None:
-            yield self._parts.spill.journal
-
-    def _remove_copies(self) -> None:
-        """Remove what was only kept until it was committed."""
-        if self._parts.journal is not None:
-            self._parts.journal.remove()
-        if self._parts.spill is not None:
-            self._parts.spill.remove()
-        remove_leftovers(Path(self._run.storage.where), self._parts.left)
 
     def _warn(self, text: str) -> None:
         """Tell the operator, once."""
@@ -398,9 +305,7 @@ class Acquisition:
                 self._end_source("the recorder ended")
             if not self._receiver.is_alive() or self._out_of_patience():
                 self._ring.finish()
-                self._blocks.end()
-                if self._raw:
-                    self._raw.end()
+                self._recording.end()
             self._watch_source()
             self._watch_flow()
             self._watch_disk()
@@ -409,12 +314,14 @@ class Acquisition:
         self._tell()
 
     def _watch_source(self) -> None:
-        held_up = isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots
         ended = not self._receiver.is_alive()
         if not ended:
-            held_up = held_up or not self._go.is_set()
+            held_up = self._holding() or not self._go.is_set()
             self._stall.look(self._intake.last, self._clock.monotonic(), held_up=held_up)
-        for anomaly in [each for log in self._logs for each in log.take(everything=ended)]:
+        self._tell_anomalies(everything=ended)
+
+    def _tell_anomalies(self, *, everything: bool) -> None:
+        for anomaly in [each for log in self._logs for each in log.take(everything=everything)]:
             more = f" (and {anomaly.more} more)" if anomaly.more else ""
             _log.warning("%s: %s%s", anomaly.kind, anomaly.text, more)
             if anomaly.kind is not AnomalyKind.COUNTER_GAP:
@@ -440,17 +347,17 @@ class Acquisition:
             self._warn(warning)
 
     def _flow_now(self) -> FlowState:
-        if self._blocks.waiting_for_space:
-            return FlowState.WAITING_FOR_SPACE
+        behind = self._recording.flow
+        if behind is FlowState.WAITING_FOR_SPACE:
+            return behind
         if self._drops.dropping(self._lost()):
             return FlowState.DROPPING
-        if self._overflow is not None and len(self._overflow):
-            return FlowState.SPILLING
-        if self._overload and self._overload.applied:
-            return FlowState.REDUCING
-        if isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots:
-            return FlowState.HOLDING
-        return FlowState.NORMAL
+        if behind is not FlowState.NORMAL:
+            return behind
+        return FlowState.HOLDING if self._holding() else FlowState.NORMAL
+
+    def _holding(self) -> bool:
+        return isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots
 
     def _lost(self) -> int:
         """Return how many frames were lost here, and not by the camera."""
@@ -560,10 +467,6 @@ class _Handle:
 
     def note(self, topic: str, text: str) -> None:
         self._acquisition.note(topic, text)
-
-
-def _nothing(_: list[Flight]) -> None:
-    """Do nothing: nobody waits for this."""
 
 
 def _summary(latency: LatencyHistogram) -> dict[str, float]:

@@ -31,7 +31,7 @@ def test_a_writer_that_is_stopped_for_a_while_keeps_its_run(
 ) -> None:
     """Nobody else gets the run meanwhile; when it goes on it records to the end, and loses nothing."""
     folder = memory()
-    frames = 400
+    frames = 120
     with PromiseReader(folder / "promises") as promises:
         child = forks.start(record_on, folder, promises.path, followed=False, frames=frames)
         promises.wait_for(20)

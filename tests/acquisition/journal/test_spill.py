@@ -1,5 +1,6 @@
 """What is spilled comes back in order and unchanged, also after a kill; no room is no error."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -393,6 +394,43 @@ def test_one_thread_puts_while_another_takes(spill: Open, frame: Make) -> None:
             thread.join()
         assert queue.bytes <= 4 * SEGMENT
     assert taken == list(range(frames))
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_no_changed_byte_is_given_as_a_frame_and_the_queue_comes_to_its_end(
+    data: st.DataObject, memory: Callable[[], Path]
+) -> None:
+    """While it is written, or taken over: what comes is right, in order, and then it is empty."""
+    folder, room = memory(), Room(6 * SEGMENT, SEGMENT, spares=0)
+    queue = SpillQueue(folder, RUN_ID, GEOMETRY, epoch=1, room=room)
+    for counter in range(11):
+        lost = [Dropped(10 * counter - 3, 10 * counter - 1, "x", 0)] * (counter % 4 == 2)
+        queue.put(Frame(10 * counter, 0, np.full((3, 4), counter, "uint16")), dropped=lost)
+    if taken_over := data.draw(st.booleans()):
+        queue.journal._end()
+    for segment in sorted(queue.journal.folder.iterdir()):
+        content = bytearray(segment.read_bytes())
+        for _ in range(data.draw(st.integers(0, 2))):
+            # The head of a segment is looked at when it is opened.
+            content[data.draw(st.integers(4096, len(content) - 1))] ^= data.draw(
+                st.integers(1, 255)
+            )
+        segment.write_bytes(content)
+    if taken_over:
+        queue = SpillQueue.recover(folder, RUN_ID, GEOMETRY, epoch=2, room=room)
+    taken = []
+    for _ in range(40):
+        into = empty()
+        with contextlib.suppress(RunDamagedError):
+            spilled = queue.take(into)
+            if spilled and spilled.frame:
+                taken.append(spilled.frame.counter)
+                assert (into == taken[-1] // 10).all()
+    assert taken == sorted(set(taken))
+    assert len(queue) == 0
+    assert queue.take(empty()) is None
+    queue.remove()
 
 
 @settings(max_examples=60, deadline=None)

@@ -131,7 +131,7 @@ def main(folder: Path, stride: int) -> None:
     dask.config.set(scheduler="sync")
     gc.collect()
     gc.freeze()
-    points: list[tuple[Path, str, Callable[[Path], None]]] = []
+    points: list[tuple[Path, str, functools.partial[None]]] = []
     for name, make, set_aside in (
         ("log", write, False),
         ("block", write_with_a_damaged_block, True),

@@ -8,21 +8,32 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import crc32c
 import numpy as np
 import pytest
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.acquisition.run.damaged_logs import (
+    COUNTERS,
+    GEOMETRY,
+    check_sound,
+    damage_line,
+    line_of,
+    lines_of,
+    logs_of,
+    lost_in,
+    pixels,
+    records_of,
+    tree,
+    write,
+)
 from zarr.storage import LocalStore
 
-from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run, verify_run
+from forebay.acquisition import Frame, Run, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunDamagedError, RunLockedError, RunNotFoundError
 from forebay.acquisition.format.history import replay
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import (
     Noted,
-    Record,
     decode_line,
     encode_line,
     line_digest,
@@ -33,34 +44,6 @@ from forebay.acquisition.run.folder import show
 from forebay.acquisition.run.new_log import UNKNOWN_WRITER
 from forebay.acquisition.run.rebuild import END_LOST, REASON_LOST
 from forebay.acquisition.run.repair import RepairReport, repair_run
-
-GEOMETRY = Geometry(("y", "x"), (5, 7), np.dtype("uint16"))
-COUNTERS = [3, 4, 5, 7, 8, 9, 20, 21, 22]
-"""Four blocks of two and a short one; 0 to 2 were dropped first, and others on the way."""
-KEYS = ["timestamp/c.{}", "frame_id/c.{}", "flags/c.{}", "frames/c.{}.0.0"]
-
-
-def pixels(counter: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
-    return (np.arange(35).reshape(5, 7) + 100 * counter).astype("uint16")
-
-
-def write(path: Path, *, close: bool = True, compression: Any = "none") -> Path:
-    """Write a run of two epochs; the second writer begins behind the first two blocks."""
-    writer = RunWriter.create(path, GEOMETRY, frames_per_block=2, compression=compression)
-    writer.drop(0, 2, reason="the shutter was closed")
-    for counter in COUNTERS:
-        if counter == 8:
-            writer.abandon()
-            writer = RunWriter.resume(path)
-        if counter == 20:
-            writer.drop(10, 15, reason="the buffer was full")
-        writer.append(Frame(counter, 10 * counter, pixels(counter)))
-    if close:
-        writer.drop(23, 24, reason="the end")
-        writer.close(reason="all is recorded")
-    else:
-        writer.abandon()
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -83,59 +66,6 @@ def run(whole: Path, memory: Callable[[], Path]) -> Path:
 def open_one(unclosed: Path, memory: Callable[[], Path]) -> Path:
     """A run whose second writer died with a frame in hand."""
     return Path(shutil.copytree(unclosed, memory() / "run"))
-
-
-def logs_of(path: Path) -> list[Path]:
-    return sorted((path / "_forebay/log").iterdir())
-
-
-def lines_of(path: Path) -> list[tuple[Path, bytes]]:
-    return [(log, line) for log in logs_of(path) for line in log.read_bytes().splitlines(True)]
-
-
-def records_of(path: Path) -> list[Record]:
-    records = [decode_line(line, previous=None, where="") for _, line in lines_of(path)]
-    return [each for each in records if each]
-
-
-def damage_line(path: Path, number: int) -> str:
-    """Change a byte in the middle of a line, counted through all logs; return its kind."""
-    log, line = lines_of(path)[number]
-    changed = bytearray(line)
-    changed[len(line) // 2] ^= 0x01
-    log.write_bytes(log.read_bytes().replace(line, bytes(changed)))
-    return str(json.loads(line[9:])["kind"])
-
-
-def flip(path: Path, offset: int = 5) -> None:
-    content = bytearray(path.read_bytes())
-    content[offset] ^= 0x10
-    path.write_bytes(content)
-
-
-def tree(path: Path) -> dict[str, bytes]:
-    """Return every file below a folder with its content, without the name of the last writer."""
-    files = (each for each in path.rglob("*") if each.is_file() and each.name != "writer.lock")
-    return {str(each.relative_to(path)): each.read_bytes() for each in files}
-
-
-def lost_in(run: Run) -> Counter[int]:
-    return Counter(counter for each in run.dropped for counter in range(each.first, each.last + 1))
-
-
-def check_sound(path: Path, *, counters: list[int], last: int | None = 24) -> Run:
-    """All frames are there with the right pixels, each counter is accounted for once, to all."""
-    run = open_run(path)
-    assert verify_run(run).problems == ()
-    frames = run.frames.compute()
-    assert frames.frame_id.to_numpy().tolist() == counters
-    assert frames.timestamp.to_numpy().astype(int).tolist() == [10 * each for each in counters]
-    right = np.array([pixels(each) for each in counters]).reshape(-1, 5, 7)
-    np.testing.assert_array_equal(frames, right)
-    np.testing.assert_array_equal(zarr.open_array(path / "frames", mode="r")[:], right)
-    if last is not None:
-        assert lost_in(run) + Counter(counters) == Counter(range(last + 1))
-    return run
 
 
 @pytest.mark.parametrize("number", range(9))
@@ -257,7 +187,7 @@ def test_whole_logs_may_be_damaged_or_gone(
     )
     run = check_sound(path, counters=COUNTERS, last=None)
     assert run.closed == report.closed == bool(ends)
-    assert said_last == (report.closed and ends[0].reason == "all is recorded")  # type: ignore[union-attr]
+    assert said_last == (report.closed and ends[0].reason == "all is recorded")
     counted = [*COUNTERS, *lost_in(run).elements()]
     assert set(range(3, 23)) <= set(counted)
     assert len(counted) == len(set(counted))
@@ -293,7 +223,7 @@ def test_numbers_of_writers_are_not_used_again(run: Path, tmp_path: Path) -> Non
     repair_run(run)
     assert open_run(run).history.epoch == 7
     opened = [each for each in records_of(run) if each.kind == "opened"]
-    writers = [each.writer for each in opened]  # type: ignore[union-attr]
+    writers = [each.writer for each in opened]
     assert writers[:6] == [UNKNOWN_WRITER] * 6
     assert writers[6].startswith("repair by process")
 
@@ -343,115 +273,7 @@ def test_what_a_later_writer_made_void_stays_void(run: Path) -> None:
     damage_line(run, 3)
     repair_run(run)
     assert stray not in records_of(run)
-    assert third in open_run(run).blocks or open_run(run).blocks[0].objects == third.objects  # type: ignore[union-attr]
-
-
-class TestDamagedBlocks:
-    """Objects that are damaged, beside the log."""
-
-    @pytest.mark.parametrize("key", KEYS)
-    @pytest.mark.parametrize("how", ["changed", "missing"])
-    def test_a_block_whose_line_is_readable_stays(
-        self, run: Path, tmp_path: Path, key: str, how: str
-    ) -> None:
-        """It is reported; once the object is restored from a copy, nothing is wrong."""
-        damage_line(run, 3)
-        path = run / key.format(1)
-        copy = shutil.copy(path, tmp_path / "copy")
-        if how == "changed":
-            flip(path)
-        else:
-            path.unlink()
-        report = repair_run(run)
-        (what,) = report.damaged
-        assert key.format(1) in what
-        assert (report.rebuilt, report.kept, report.set_aside) == ((0,), 3, ())
-        verification = verify_run(open_run(run))
-        assert [problem.block for problem in verification.problems] == [1]
-        np.testing.assert_array_equal(open_run(run).frames[4].to_numpy(), pixels(COUNTERS[4]))
-        shutil.copy(copy, path)
-        check_sound(run, counters=COUNTERS)
-
-    def test_sound_objects_that_are_not_those_of_the_line_are_damage(
-        self, run: Path, tmp_path: Path
-    ) -> None:
-        """However right their own checksums are."""
-        other = write(tmp_path / "other")
-        flip(other / "zarr.json")
-        damage_line(run, 3)
-        for key in KEYS:
-            shutil.copy(run / key.format(0), run / key.format(1))
-        (what,) = repair_run(run).damaged
-        assert "is not the one that was committed" in what
-
-    @pytest.mark.parametrize("number", [0, 1, 2, 3])
-    def test_a_block_without_line_and_sound_objects_is_not_given_up_unasked(
-        self, run: Path, number: int
-    ) -> None:
-        """The run is refused, the block named, and nothing changed."""
-        damage_line(run, [3, 4, 6, 7][number])
-        flip(run / f"frames/c.{number}.0.0")
-        before = tree(run)
-        with pytest.raises(
-            RunDamagedError, match=rf"block {number}: .*frames/c.{number}.0.0.*aside"
-        ):
-            repair_run(run)
-        assert tree(run) == before
-
-    @pytest.mark.parametrize("number", [0, 1, 2, 3])
-    @pytest.mark.parametrize("line", ["line lost", "line kept"])
-    def test_set_aside_the_others_move_up(self, run: Path, number: int, line: str) -> None:
-        """All other frames are kept, and the lost ones written down; the objects are kept, too."""
-        original = open_run(run)
-        damage_line(run, [3, 4, 6, 7][number] if line == "line lost" else 2)
-        flip(run / f"frames/c.{number}.0.0")
-        damaged = (run / f"frames/c.{number}.0.0").read_bytes()
-        report = repair_run(run, set_aside=True)
-        left = [each for place, each in enumerate(COUNTERS) if place // 2 != number]
-        repaired = check_sound(run, counters=left)
-        assert report.frames == 7
-        assert repaired.closed
-        (what,) = report.set_aside
-        assert f"frames/c.{number}.0.0" in what
-        quarantine = run / "_forebay/quarantine/00000003"
-        assert (quarantine / f"frames.c.{number}.0.0").read_bytes() == damaged
-        assert len(list(quarantine.iterdir())) == 5
-        assert all(not (run / key.format(4)).exists() for key in KEYS)
-        reasons = {each.reason for each in repaired.dropped}
-        if line == "line kept":
-            assert {each.reason for each in original.dropped} < reasons
-            assert any(f"it was in block {number}, which was damaged" in each for each in reasons)
-
-    def test_committed_frames_at_the_end_are_not_given_up_unasked(self, open_one: Path) -> None:
-        """The arrays showed them: they were committed, though the log knows nothing of them."""
-        path = open_one
-        log = logs_of(path)[1]
-        log.write_bytes(b"".join(log.read_bytes().splitlines(True)[:-1]))
-        flip(path / "frames/c.3.0.0")
-        with pytest.raises(RunDamagedError, match="block 3"):
-            repair_run(path)
-        report = repair_run(path, set_aside=True)
-        assert report.frames == 6
-        check_sound(path, counters=COUNTERS[:6], last=9)
-
-    def test_what_was_never_committed_is_out_of_the_way(self, open_one: Path) -> None:
-        """Objects of a writer that died are in the quarantine, and the next writer can go on."""
-        path = open_one
-        damage_line(path, 3)
-        (path / "timestamp/c.4").write_bytes(b"torn")
-        assert repair_run(path).set_aside == ()
-        assert (path / "_forebay/quarantine/00000003/timestamp.c.4").read_bytes() == b"torn"
-        with RunWriter.resume(path) as writer:
-            writer.append(Frame(22, 220, pixels(22)))
-        check_sound(path, counters=COUNTERS, last=22)
-
-    def test_a_stored_block_that_was_not_committed_is_taken_in(self, open_one: Path) -> None:
-        path = open_one
-        for log in logs_of(path)[1:]:
-            log.write_bytes(b"".join(log.read_bytes().splitlines(True)[:1]))
-        damage_line(path, 3)
-        assert repair_run(path).rebuilt == (0, 2, 3)
-        check_sound(path, counters=COUNTERS[:8], last=21)
+    assert third in open_run(run).blocks or open_run(run).blocks[0].objects == third.objects
 
 
 def test_the_damaged_end_of_a_closed_run_is_repaired(run: Path) -> None:
@@ -477,7 +299,7 @@ def test_a_run_keeps_its_format(run: Path, version: int) -> None:
                 record["attributes"]["format_version"] = version
             if record["kind"] == "opened" and log == second:
                 record["sealed_bytes"] = sealed
-            decoded = decode_line(rewritten(record), previous=None, where="")
+            decoded = decode_line(line_of(record), previous=None, where="")
             assert decoded
             encoded = encode_line(decoded, previous=digest)
             digest, content = line_digest(encoded), content + encoded
@@ -492,14 +314,9 @@ def test_a_run_keeps_its_format(run: Path, version: int) -> None:
     assert len([each for each in records_of(run) if isinstance(each, Noted)]) == version - 1
 
 
-def rewritten(record: dict[str, Any]) -> bytes:
-    text = json.dumps(record).encode()
-    return b"%08x %s\n" % (crc32c.crc32c(text), text)
-
-
 def test_a_record_of_a_later_forebay_is_not_thrown_away(run: Path) -> None:
     log = logs_of(run)[1]
-    log.write_bytes(log.read_bytes() + rewritten({"kind": "merged", "previous": ""}))
+    log.write_bytes(log.read_bytes() + line_of({"kind": "merged", "previous": ""}))
     damage_line(run, 3)
     before = tree(run)
     with pytest.raises(RunDamagedError, match="if a newer forebay wrote it, install that"):

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from obstore.store import ObjectStore as Bucket
-
 from tests.acquisition.storage.server import Line, bucket_at, relayed, running_server
 
 type NewBucket = Callable[[], tuple[Bucket, Bucket]]

@@ -1,0 +1,206 @@
+"""The recording half of an acquisition: from the ring to the run, and whatever helps on the way."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from forebay.acquisition.journal.group_commit import GroupCommit
+from forebay.acquisition.journal.journal import FrameJournal
+from forebay.acquisition.memory.slots import FrameSlots
+from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
+from forebay.acquisition.recorder.filler import BlockFiller
+from forebay.acquisition.recorder.recorder import Recorder
+from forebay.acquisition.run.leftovers import remove_leftovers
+from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.service.flow import FlowState
+from forebay.acquisition.service.latency import LatencyHistogram
+from forebay.acquisition.service.overflow import SpillOverflow
+from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.steps import Journalling, OverloadReduction, RawTap
+
+DAMAGED_SPILL = "it was damaged on the disk that it was spilled to"
+
+
+class Recording:
+    """Everything that `Parts` say is done with frames behind the ring.
+
+    Parameters
+    ----------
+    parts
+        What the acquisition is made of.
+    on_commit
+        Called from the committing thread when blocks are committed, with the number of blocks.
+    on_thread
+        Called at the start of each thread, in it, with what it does.
+    patience
+        Seconds to wait for room on the storage after `end` was called.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        on_commit: Callable[[int], None],
+        on_thread: Callable[[str], None],
+        patience: float,
+    ) -> None:
+        self._parts = parts
+        self._on_commit = on_commit
+        self._on_thread = on_thread
+        self._patience = patience
+        self.latency = LatencyHistogram()
+        """From a frame's arrival in the ring to its commit."""
+        self._blocks = self._blocks_of(parts.run, on_commit=self._committed)
+        self._filler = BlockFiller(parts.run, self._blocks, own=parts.own)
+        self._raw = self._raw_tap()
+        self._overload = (
+            OverloadReduction(parts.overload, parts.level, clock=parts.clock)
+            if parts.overload
+            else None
+        )
+        self._overflow = self._overflow_of_parts()
+        self._recorder = self._recorder_of_parts()
+
+    def run(self) -> None:
+        """Record until the ring is finished and empty.
+
+        Raises
+        ------
+        StorageError
+            If the frames cannot be written.
+        """
+        self._recorder.run()
+
+    def close(self, *, reason: str) -> None:
+        """Commit what there is, and close the run.
+
+        Raises
+        ------
+        StorageError
+            If that cannot be done.
+        """
+        self._filler.close(reason=reason)
+        if self._raw:
+            self._raw.close(reason=reason)
+        # What was only kept until it was committed.
+        if self._parts.journal is not None:
+            self._parts.journal.remove()
+        if self._parts.spill is not None:
+            self._parts.spill.remove()
+        remove_leftovers(Path(self._parts.run.storage.where), self._parts.left)
+
+    def end(self) -> None:
+        """Wait for room on the storage no longer than patience allows, from the first call on."""
+        self._blocks.end()
+        if self._raw:
+            self._raw.end()
+
+    def abandon(self) -> None:
+        """End without committing anything more; does nothing to a closed run."""
+        self._blocks.abandon()
+        if self._raw:
+            self._raw.abandon()
+
+    @contextlib.contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Flush the journals in time, within the block."""
+        with contextlib.ExitStack() as flushed:
+            for journal in self._journals():
+                flushed.callback(journal.close)
+                flushed.enter_context(GroupCommit(journal, clock=self._parts.clock))
+            yield
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What kept frames from being written, if anything did."""
+        return self._parts.run.committer.failure or self._blocks.failure
+
+    @property
+    def spilled_frames(self) -> int:
+        """Frames that lie on the second path."""
+        return 0 if self._overflow is None else self._overflow.frames
+
+    @property
+    def flow(self) -> FlowState:
+        """How frames get through behind the ring."""
+        if self._blocks.waiting_for_space:
+            return FlowState.WAITING_FOR_SPACE
+        if self._overflow is not None and len(self._overflow):
+            return FlowState.SPILLING
+        if self._overload and self._overload.applied:
+            return FlowState.REDUCING
+        return FlowState.NORMAL
+
+    def _committed(self, flights: list[Flight]) -> None:
+        """Let go of what committed blocks needed."""
+        parts, now = self._parts, self._parts.clock.monotonic()
+        for flight in flights:
+            parts.ring.free(flight.slots)
+            self.latency.record_many(now - np.array(flight.arrived))
+        last = flights[-1].block
+        if parts.journal is not None:
+            parts.journal.free_through(last.last_counter)
+        if parts.spill is not None:
+            parts.spill.free_through(last.last_counter)
+        self._on_commit(last.number + 1)
+
+    def _blocks_of(
+        self, run: WritableRun, *, on_commit: Callable[[list[Flight]], None]
+    ) -> BlocksInFlight:
+        return BlocksInFlight(
+            run,
+            most=self._parts.settings.blocks_in_flight,
+            on_commit=on_commit,
+            clock=self._parts.clock,
+            patience=self._patience,
+            on_thread=self._on_thread,
+        )
+
+    def _raw_tap(self) -> RawTap | None:
+        settings, raw = self._parts.settings, self._parts.raw
+        every = settings.reduction.keep_raw_every
+        if raw is None or every is None:
+            return None
+        size = settings.blocks_in_flight * raw.layout.frames_per_block
+        own = FrameSlots(raw.layout.geometry, size)
+        return RawTap(raw, self._blocks_of(raw, on_commit=_nothing), own=own, every=every)
+
+    def _overflow_of_parts(self) -> SpillOverflow | None:
+        parts = self._parts
+        if parts.spill is None:
+            return None
+        return SpillOverflow(
+            parts.spill,
+            parts.level,
+            on_damage=lambda: parts.run.account.explain_gap(DAMAGED_SPILL),
+            clock=parts.clock,
+        )
+
+    def _recorder_of_parts(self) -> Recorder:
+        parts = self._parts
+        kept = None
+        if parts.journal is not None:
+            kept = Journalling(parts.journal, self._blocks, clock=parts.clock)
+        return Recorder(
+            parts.ring,
+            self._blocks,
+            self._filler,
+            taps=[self._raw] if self._raw else [],
+            reduction=parts.reduction,
+            steps=[step for step in (self._overload, kept) if step is not None],
+            overflow=self._overflow,
+            on_lost=kept.lose if kept else None,
+            recovered=parts.recovered,
+        )
+
+    def _journals(self) -> Iterator[FrameJournal]:
+        if self._parts.journal is not None:
+            yield self._parts.journal
+        if self._parts.spill is not None:
+            yield self._parts.spill.journal
+
+
+def _nothing(_: list[Flight]) -> None:
+    """Do nothing: nobody waits for this."""

@@ -1,0 +1,1 @@
+"""What `benchmarks.acquisition` measures, one thing a module."""

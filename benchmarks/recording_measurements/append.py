@@ -1,0 +1,122 @@
+"""Sustained recording, by forebay and by its peers, in turns."""
+
+import shutil
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.recording_measurements.cost import Cost, cost_of, processes
+from benchmarks.recording_peers.peer import Compression, Stream, load_peer
+
+PEERS = (
+    "raw",
+    "raw_buffered",
+    "forebay",
+    "acquire_zarr",
+    "tensorstore",
+    "zarr_python",
+    "zarrs",
+    "hdf5",
+)
+LIMIT = "raw"
+
+type Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to measure in each round."""
+
+    peer: str
+    """Name of the peer."""
+    place: str
+    """Name of the place."""
+    compression: Compression
+    """How frames are packed."""
+
+
+def append(
+    stream: Stream,
+    places: Mapping[str, Path],
+    *,
+    rounds: int,
+    peers: Sequence[str] = PEERS,
+    compressions: Sequence[Compression] = ("none", "lz4"),
+) -> list[Row]:
+    """Record a stream with every peer in every place; return a row for each.
+
+    In each round all take turns, in the opposite order every second time, and what is of interest
+    is the ratio to the limit in the same round.
+    """
+    with processes(peers) as workers:
+        described = {peer: workers[peer].submit(_describe, peer) for peer in peers}
+        about = {peer: done.result() for peer, done in described.items()}
+        cases = [
+            Case(peer, place, compression)
+            for place in places
+            for compression in compressions
+            for peer in peers
+            if compression in about[peer]["compressions"]
+        ]
+        costs: dict[Case, list[Cost]] = defaultdict(list)
+        for turn in range(rounds):
+            for case in cases[:: -1 if turn % 2 else 1]:
+                given = replace(stream, compression=case.compression)
+                folder = places[case.place] / f"{case.peer}-{case.compression}-{turn}"
+                done: Future[Cost] = workers[case.peer].submit(_record, case.peer, given, folder)
+                costs[case].append(done.result())
+    missing = [{"peer": peer, **about[peer]} for peer in peers if not about[peer]["compressions"]]
+    return [_row(case, stream, costs, about[case.peer]) for case in cases] + missing
+
+
+def _describe(name: str) -> Row:
+    """Return what a peer says of itself; runs in its process."""
+    try:
+        peer = load_peer(name)
+    except ImportError as error:
+        return {"compressions": (), "durable": f"not measured: {error}", "checksums": ""}
+    return {
+        "compressions": peer.COMPRESSIONS,
+        "durable": peer.DURABILITY,
+        "checksums": peer.CHECKS,
+    }
+
+
+def _record(name: str, stream: Stream, folder: Path) -> Cost:
+    """Record once, see that it is there, remove it; runs in the peer's process."""
+    peer = load_peer(name)
+    stream.shard()
+    try:
+        recording = peer.prepare(stream, folder)
+        cost = cost_of(recording.record)
+        for position in {0, stream.frames // 2, stream.frames - 1}:
+            if not np.array_equal(recording.read(position), stream.frame(position)):
+                raise ValueError(f"{name} did not record frame {position} as it is")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return cost
+
+
+def _row(case: Case, stream: Stream, costs: Mapping[Case, list[Cost]], about: Row) -> Row:
+    limit = costs.get(replace(case, peer=LIMIT), [])
+    ratios = [raw.seconds / own.seconds for raw, own in zip(limit, costs[case], strict=bool(limit))]
+    rates = [stream.nbytes / each.seconds / 1e6 for each in costs[case]]
+    cpu = statistics.median(each.cpu_seconds for each in costs[case])
+    return {
+        "place": case.place,
+        "compression": case.compression,
+        "peer": case.peer,
+        "MB_per_s": statistics.median(rates),
+        "MB_per_s_best": max(rates),
+        "of_raw": statistics.median(ratios) if ratios else None,
+        "of_raw_least": min(ratios, default=None),
+        "of_raw_most": max(ratios, default=None),
+        "cpu_s_per_GB": cpu / stream.nbytes * 1e9,
+        "durable": about["durable"],
+        "checksums": about["checksums"],
+    }

@@ -1,0 +1,171 @@
+"""The highest frame rate that is held without a drop, and what happens above it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.recording_measurements.running import Account, account_of, frames_removed
+from benchmarks.recording_measurements.source import PreparedSource
+from benchmarks.recording_peers.forebay import settings_for
+from benchmarks.recording_peers.peer import Stream
+
+from forebay.acquisition import AcquisitionStatus, acquire
+from forebay.acquisition.settings import AcquisitionSettings
+
+POLICIES = ("block", "spill", "reduce", "drop-oldest", "drop-newest", "decimate")
+OVER = 1.5
+SPILL_BYTES = 4 * 2**30
+
+_TRIALS = 12
+_ENOUGH = 1.04
+"""Ratio of the lowest rate that failed to the highest that did not, at which the search ends."""
+_BACK = 0.97
+_LATE_SECONDS = 0.05
+_LATE_FRAMES = 10
+
+type Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a recording at a rate went."""
+
+    rate: float
+    """Frames per second."""
+    seconds: float
+    """For so long."""
+    status: AcquisitionStatus
+    """How it ended."""
+    late: float
+    """How long after it was due the last frame was taken, in seconds."""
+    account: Account
+    """What became of the frames."""
+    flow: tuple[str, ...]
+    """The states of the flow that were told of, in their order."""
+
+    @property
+    def held(self) -> bool:
+        """Whether all frames were recorded, and the last one taken when it was due."""
+        late = self.late > max(_LATE_SECONDS, _LATE_FRAMES / self.rate)
+        return self.status.dropped == 0 and not late
+
+    def row(self, stream: Stream) -> Row:
+        """Return the figures."""
+        return {
+            "frames_per_s": self.rate,
+            "MB_per_s": self.rate * stream.nbytes / stream.frames / 1e6,
+            "seconds": self.seconds,
+            "committed": self.status.committed,
+            "dropped": self.status.dropped,
+            "counted": self.status.counted,
+            "sums_close": self.account.closes,
+            "held": self.held,
+            "reduced": self.account.reduced,
+            "flow": ", ".join(self.flow),
+            "ring_highest": self.status.ring_highest,
+            "ring_slots": self.status.ring_slots,
+        }
+
+
+def record_at(
+    stream: Stream,
+    folder: Path,
+    *,
+    rate: float | None,
+    seconds: float,
+    settings: AcquisitionSettings,
+    can_wait: bool = False,
+    count: int | None = None,
+) -> Trial:
+    """Record at a rate for some time, into a run that is removed again."""
+    frames = count or max(1, round((rate or 0) * seconds))
+    source = PreparedSource(stream.shard(), count=frames, rate=rate, can_wait=can_wait)
+    run = folder / "run"
+    seen: list[AcquisitionStatus] = []
+    try:
+        with frames_removed(run), source:
+            status = acquire(source, run, settings=settings, on_status=seen.append)
+        account = account_of(run, status, delivered=frames)
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
+    reached = rate or status.committed / status.seconds
+    flow = tuple(dict.fromkeys(each.flow for each in seen))
+    return Trial(reached, seconds, status, source.late, account, flow)
+
+
+def highest_rate(
+    stream: Stream,
+    folder: Path,
+    *,
+    trial_seconds: float,
+    hold_seconds: float,
+    tell: Callable[[str], None],
+) -> Trial:
+    """Find the highest rate that is held, and hold it for long.
+
+    The search halves the interval below the rate of a source that is held up; where the rate that
+    was found is not held for the long time, a little lower ones are tried.
+    """
+    settings = settings_for(stream, overload="drop-newest")
+
+    def tried(rate: float, seconds: float) -> Trial:
+        trial = record_at(stream, folder, rate=rate, seconds=seconds, settings=settings)
+        told = "held" if trial.held else f"{trial.status.dropped} dropped, {trial.late:.2f} s late"
+        tell(f"{rate:.1f} frames/s for {seconds:g} s: {told}")
+        return trial
+
+    held_up = record_at(
+        stream,
+        folder,
+        rate=None,
+        seconds=0,
+        count=stream.frames,
+        can_wait=True,
+        settings=settings_for(stream, overload="block"),
+    )
+    low, high = 0.0, 1.2 * held_up.rate
+    for _ in range(_TRIALS):
+        if high < _ENOUGH * low:
+            break
+        middle = (low + high) / 2
+        low, high = (middle, high) if tried(middle, trial_seconds).held else (low, middle)
+    rate = low or high
+    for _ in range(_TRIALS):
+        trial = tried(rate, hold_seconds)
+        if trial.held:
+            break
+        rate *= _BACK
+    return trial
+
+
+def overloaded(
+    stream: Stream, folder: Path, *, rate: float, seconds: float, spill: Path
+) -> list[Row]:
+    """Record at too high a rate under each policy; return a row for each.
+
+    Reducing is of use only where frames are packed, so that they are with that policy.
+    """
+    others: dict[str, dict[str, object]] = {
+        "spill": {"spill": spill, "spill_bytes": SPILL_BYTES},
+        "reduce": {
+            "compression": "blosc-lz4",
+            "reduction": {"overload_steps": ["bit-depth:10", "bit-depth:8"]},
+        },
+    }
+    rows = []
+    for policy in POLICIES:
+        trial = record_at(
+            stream,
+            folder,
+            rate=rate,
+            seconds=seconds,
+            settings=settings_for(stream, overload=policy, **others.get(policy, {})),
+            can_wait=policy == "block",
+        )
+        reasons = ", ".join(
+            f"{reason}: {n}" for reason, n in trial.status.dropped_by_reason.items()
+        )
+        rows.append({"policy": policy, **trial.row(stream), "reasons": reasons})
+    return rows

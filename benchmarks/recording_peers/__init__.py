@@ -1,0 +1,1 @@
+"""What can record frames: one module each, all with the contents that `Peer` names."""
