@@ -86,10 +86,11 @@ def create_run_in(
     taken = RunExistsError(
         f"{where} exists already: give the run another name, or remove what is there"
     )
-    with _bucket_errors(where):
-        if Objects(store).names(""):
-            raise taken
     puts = ConditionalPuts(store.store, where=where, epoch=at.epoch)
+    # What a bucket refuses it says better when it is asked for an object than for a list.
+    with _bucket_errors(where):
+        if puts.look(METADATA) or Objects(store).names(""):
+            raise taken
     lines = first_lines(run, at, clock)
     if not _put_first(puts, at.epoch, lines):
         raise taken
@@ -181,12 +182,12 @@ def _sealed(store: ObjectStore[Bucket], *, where: str) -> History:
 
 
 def _history(store: ObjectStore[Bucket], objects: Objects, *, where: str) -> History:
+    # Whoever made the run may have died between its log and what is shown of it.
+    shown = ConditionalPuts(store.store, where=where, epoch=0).look(METADATA)
     if not objects.names(layout.LOG):
         raise RunNotFoundError(
             f"{where} is not a run: it has no {layout.LOG}; check the name and the bucket"
         )
-    # Whoever made the run may have died between its log and what is shown of it.
-    shown = objects.read(METADATA) is not None
     history = open_run(store).history if shown else replay(objects)
     if history.log_objects is None:
         raise StorageError(

@@ -208,7 +208,9 @@ def refusal(what: str, error: Exception | None) -> str:
         case AlreadyExistsError() | PreconditionError():
             remedy = "another writer is at it"
         case _:
-            remedy = "the bucket does not answer; check the network and the endpoint"
+            remedy = (
+                "it does not answer, or not to us; check the bucket's name, network and endpoint"
+            )
     # The store's own reason stands in the first line; the others are its internals.
     said = str(error).partition("\n")[0]
     return f"cannot write {what}: {remedy} ({said})"

@@ -11,6 +11,7 @@ from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.sources.description import merged
 from forebay.acquisition.sources.genicam.connection import Connection, Request
 from forebay.acquisition.sources.genicam.counter import BlockCounter
+from forebay.acquisition.sources.genicam.features import Value
 from forebay.acquisition.sources.genicam.library import AravisError
 from forebay.acquisition.sources.genicam.reconnection import Reconnection
 from forebay.acquisition.sources.genicam.stream import Image, Loss, Reception
@@ -55,7 +56,8 @@ class GenicamSource:
         vendor and serial number with a hyphen between, for which it is looked for on all networks
         of this machine.
     features
-        GenICam features to set, in this order, as text.  Of which type each is, the camera says.
+        GenICam features to set, in this order, as values or as text.  Of which type each is, the
+        camera says.
     rate
         Frames per second that the camera is set to; None to leave it as it is.
     frames
@@ -85,7 +87,7 @@ class GenicamSource:
         self,
         camera: str,
         *,
-        features: Mapping[str, str] | None = None,
+        features: Mapping[str, Value] | None = None,
         rate: float | None = None,
         frames: int | None = None,
         patience: float = PATIENCE_SECONDS,
@@ -95,7 +97,7 @@ class GenicamSource:
     ) -> None:
         self._request = Request(
             camera=camera,
-            features=dict(features or {}),
+            features={name: str(value) for name, value in (features or {}).items()},
             rate=None if rate is None else real("rate", rate, *_RATES),
             buffer_bytes=whole("buffer_bytes", buffer_bytes, 1, 2**40),
         )

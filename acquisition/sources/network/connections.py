@@ -6,7 +6,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from forebay.acquisition.sources.network.refusals import Refusal, Refusals
+from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 
 _TURNED_AWAY = {
     zmq.Event.HANDSHAKE_FAILED_NO_DETAIL: "it broke off, or does not speak ZeroMQ",
@@ -32,17 +32,17 @@ class Connections:
     ----------
     socket
         The socket, not yet bound.
-    refusals
-        Where those are counted who were turned away.
+    anomalies
+        Where those are told who were turned away.
     max_frame_bytes
         Largest frame that is taken, for the messages.
     """
 
     def __init__(
-        self, socket: "zmq.Socket[bytes]", refusals: Refusals, *, max_frame_bytes: int
+        self, socket: "zmq.Socket[bytes]", anomalies: AnomalyLog, *, max_frame_bytes: int
     ) -> None:
         self._watched = socket
-        self._refusals = refusals
+        self._anomalies = anomalies
         self._max_frame_bytes = max_frame_bytes
         # Connections of which no message has come yet, those of them that have ended, and those
         # turned away whose end is still to be noted.
@@ -65,8 +65,8 @@ class Connections:
             return True
         for _ in range(self._ended):
             # ZeroMQ says no more than this of a message that is too large.
-            self._refusals.add(
-                Refusal.CONNECTION,
+            self._anomalies.report(
+                AnomalyKind.SENDER_REFUSED,
                 "a sender left before a message of it came: if its frames are larger than "
                 f"max_frame_bytes={self._max_frame_bytes}, that is why",
             )
@@ -89,7 +89,7 @@ class Connections:
         event = zmq.Event(happened["event"])
         if event in _TURNED_AWAY:
             self._turned_away += 1
-            self._refusals.add(Refusal.CONNECTION, f"a sender: {_TURNED_AWAY[event]}")
+            self._anomalies.report(AnomalyKind.SENDER_REFUSED, f"a sender: {_TURNED_AWAY[event]}")
         elif event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._silent += 1
             _log.info("a sender has connected")

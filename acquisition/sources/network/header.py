@@ -20,13 +20,16 @@ from pydantic import (
 from forebay.acquisition.errors import FrameError
 from forebay.acquisition.frames import Geometry, ImageMetadata
 from forebay.acquisition.sources.messages import shown
-from forebay.acquisition.sources.network.refusals import MessageError, Refusal
 
 MAX_HEADER_BYTES = 64 * 2**10
 """Longest header that is read."""
 
 _SHOWN = 80
 _AXES = ("c", "y", "x")
+
+
+class MessageError(ValueError):
+    """One message cannot be taken; the ones after it may."""
 
 
 def _plain(facts: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -155,13 +158,11 @@ def parse_header(data: bytes) -> Begin | FrameHeader | End:
     '7f3a'
     """
     if len(data) > MAX_HEADER_BYTES:
-        raise MessageError(
-            Refusal.HEADER, f"a header of {len(data)} bytes; {MAX_HEADER_BYTES} are the most"
-        )
+        raise MessageError(f"a header of {len(data)} bytes; {MAX_HEADER_BYTES} are the most")
     try:
         return _headers().validate_json(data)
     except ValidationError as error:
-        raise MessageError(Refusal.HEADER, _said(error)) from error
+        raise MessageError(_said(error)) from error
 
 
 @lru_cache(maxsize=64)
@@ -181,7 +182,7 @@ def _said(error: ValidationError) -> str:
     --------
     >>> parse_header(b'{"version": 2, "kind": "end", "stream": "a"}')
     Traceback (most recent call last):
-    forebay.acquisition.sources.network.refusals.MessageError: a header whose version is 2: input \
+    forebay.acquisition.sources.network.header.MessageError: a header whose version is 2: input \
 should be 1
     """
     first: Any = error.errors(include_url=False, include_context=False)[0]

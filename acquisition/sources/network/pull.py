@@ -10,10 +10,10 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from forebay.acquisition.errors import SourceError
+from forebay.acquisition.intake import AnomalyLog
 from forebay.acquisition.sources.network.connections import Connections
 from forebay.acquisition.sources.network.header import MAX_HEADER_BYTES
 from forebay.acquisition.sources.network.keys import KeyPair
-from forebay.acquisition.sources.network.refusals import Refusals
 
 _ENCRYPTION_BYTES = 64
 """What CURVE adds to a message, and a little more."""
@@ -42,8 +42,8 @@ class PullSocket:
         Largest part of a message; whoever sends a larger one is disconnected.
     keys
         The key of this side and the public keys of those who may send; None without encryption.
-    refusals
-        Where those are counted who are turned away.
+    anomalies
+        Where those are told who are turned away.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class PullSocket:
         queue_frames: int,
         max_frame_bytes: int,
         keys: tuple[KeyPair, frozenset[bytes]] | None,
-        refusals: Refusals,
+        anomalies: AnomalyLog,
     ) -> None:
         with ExitStack() as opened:
             context = zmq.Context()
@@ -75,7 +75,7 @@ class PullSocket:
             if keys is not None:
                 socket.curve_server = True
                 socket.curve_secretkey = keys[0].secret
-            self._connections = Connections(socket, refusals, max_frame_bytes=max_frame_bytes)
+            self._connections = Connections(socket, anomalies, max_frame_bytes=max_frame_bytes)
             opened.callback(self._connections.close)
             try:
                 socket.bind(endpoint)

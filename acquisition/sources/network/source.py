@@ -1,18 +1,20 @@
 """Frames that a detector pushes over the network."""
 
+import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Self
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import Frame, Geometry, ImageMetadata
+from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.sources.description import merged
 from forebay.acquisition.sources.network.endpoint import check_endpoint
+from forebay.acquisition.sources.network.header import MessageError
 from forebay.acquisition.sources.network.keys import read_key_pair, read_senders
 from forebay.acquisition.sources.network.pull import PullSocket
-from forebay.acquisition.sources.network.refusals import MessageError, Refusals
 from forebay.acquisition.sources.network.stream import FrameStream
 from forebay.acquisition.sources.parameters import real, whole
 
@@ -24,6 +26,8 @@ MAX_FRAME_BYTES = 128 * 2**20
 _LOOK_SECONDS = 0.1
 _MOST = 2**62
 
+_log = logging.getLogger("forebay.acquisition")
+
 
 class NetworkSource:
     """Receives the frames that are pushed to an endpoint, as docs/reference/network-frames.md says.
@@ -32,9 +36,8 @@ class NetworkSource:
     of the frames is known.  A sender may leave and come back, and the source waits for it as long
     as it takes.  It ends when the sender says that its stream is over.
 
-    Whatever comes that is not a message as it should be is refused, counted in `refused`, and said
-    in the log, of each kind the first and then one in ten seconds.  A frame of which that is true
-    is missing from the counters of the others.
+    Whatever comes that is not a message as it should be is refused, and told in `anomalies`.  A
+    frame of which that is true is missing from the counters of the others.
 
     Parameters
     ----------
@@ -111,14 +114,15 @@ class NetworkSource:
         keys = None
         if secret_key is not None and senders is not None:
             keys = read_key_pair(secret_key), read_senders(senders)
-        self._refusals = Refusals(address, clock)
-        self._stream = FrameStream(max_frame_bytes=largest)
+        self.anomalies = AnomalyLog(clock)
+        """What was refused, who was turned away, and who took whose place."""
+        self._stream = FrameStream(max_frame_bytes=largest, anomalies=self.anomalies)
         self._pull = PullSocket(
             address,
             queue_frames=waiting,
             max_frame_bytes=largest,
             keys=keys,
-            refusals=self._refusals,
+            anomalies=self.anomalies,
         )
         self._first: Frame | None = None
         self._stopped = threading.Event()
@@ -154,11 +158,6 @@ class NetworkSource:
         """Whether those who send may be held up."""
         return self._can_wait
 
-    @property
-    def refused(self) -> Mapping[str, int]:
-        """How many messages and connections were refused, by kind."""
-        return self._refusals.counts
-
     def wait(
         self, *, timeout: float | None = None, cancelled: threading.Event | None = None
     ) -> Self:
@@ -190,6 +189,9 @@ class NetworkSource:
             with self._busy:
                 if not self._stopped.is_set():
                     self._first = self._receive(_LOOK_SECONDS)
+            # Whoever receives the frames tells of the later ones.
+            for anomaly in self.anomalies.take():
+                _log.warning("%s at %s: %s", anomaly.kind, self.endpoint, anomaly.text)
         return self
 
     def frames(self) -> Iterator[Frame]:
@@ -219,7 +221,6 @@ class NetworkSource:
                 self._closed = True
                 self._first = None
                 self._pull.close()
-                self._refusals.close()
 
     def __enter__(self) -> Self:
         """Use the source within the block."""
@@ -257,5 +258,5 @@ class NetworkSource:
         try:
             return self._stream.take([part.buffer for part in parts])
         except MessageError as error:
-            self._refusals.add(error.kind, str(error))
+            self.anomalies.report(AnomalyKind.MESSAGE_REFUSED, f"not taken: {error}")
             return None

@@ -1,6 +1,5 @@
 """From messages to frames: which stream they belong to, and whether they are whole."""
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
@@ -9,13 +8,17 @@ import crc32c
 import numpy as np
 
 from forebay.acquisition.frames import Frame, FrameFlag, Geometry, ImageMetadata
+from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.sources.messages import shown
-from forebay.acquisition.sources.network.header import Begin, End, FrameHeader, parse_header
-from forebay.acquisition.sources.network.refusals import MessageError, Refusal
+from forebay.acquisition.sources.network.header import (
+    Begin,
+    End,
+    FrameHeader,
+    MessageError,
+    parse_header,
+)
 
 _STREAMS_REMEMBERED = 64
-
-_log = logging.getLogger("forebay.acquisition")
 
 
 class FrameStream:
@@ -29,9 +32,12 @@ class FrameStream:
     ----------
     max_frame_bytes
         Largest frame that is taken.
+    anomalies
+        Where a new stream is told.
     """
 
-    def __init__(self, *, max_frame_bytes: int) -> None:
+    def __init__(self, *, max_frame_bytes: int, anomalies: AnomalyLog) -> None:
+        self._anomalies = anomalies
         self._max_frame_bytes = max_frame_bytes
         self.geometry: Geometry | None = None
         """The layout that the first stream began with; None until then."""
@@ -56,7 +62,6 @@ class FrameStream:
         expected = 2 if isinstance(header, FrameHeader) else 1
         if len(parts) != expected:
             raise MessageError(
-                Refusal.PARTS,
                 f"a message of the kind '{header.kind}' with {len(parts)} parts: it has {expected}",
             )
         match header:
@@ -79,22 +84,18 @@ class FrameStream:
 
     def _end(self, header: End) -> None:
         if header.stream != self._name:
-            raise MessageError(
-                Refusal.STREAM, f"the end of stream '{shown(header.stream)}', which is not on"
-            )
+            raise MessageError(f"the end of stream '{shown(header.stream)}', which is not on")
         self.ended = True
 
     def _frame(self, header: FrameHeader, pixels: memoryview) -> Frame:
         geometry = self._checked(header)
         if len(pixels) != geometry.frame_bytes:
             raise MessageError(
-                Refusal.PIXELS,
                 f"frame {header.counter} with {len(pixels)} bytes of pixels: {_described(geometry)} "
                 f"are {geometry.frame_bytes}",
             )
         if header.crc32c is not None and header.crc32c != (found := crc32c.crc32c(pixels)):
             raise MessageError(
-                Refusal.CHECKSUM,
                 f"frame {header.counter}, whose pixels have the CRC-32C {found} and not "
                 f"{header.crc32c}; it counts as not delivered",
             )
@@ -109,7 +110,6 @@ class FrameStream:
         geometry = header.geometry()
         if geometry.frame_bytes > self._max_frame_bytes:
             raise MessageError(
-                Refusal.SIZE,
                 f"frames of {_described(geometry)} are {geometry.frame_bytes} bytes; "
                 f"max_frame_bytes is {self._max_frame_bytes}",
             )
@@ -120,18 +120,15 @@ class FrameStream:
         if name == self._name:
             return
         if name in self._left:
-            raise MessageError(
-                Refusal.STREAM, f"a message of stream '{shown(name)}', after another one began"
-            )
+            raise MessageError(f"a message of stream '{shown(name)}', after another one began")
         if self.geometry is None:
             self.geometry = geometry
         if self._name is not None:
             self._left.append(self._name)
-            _log.warning(
-                "stream '%s' of %s takes the place of '%s'; what was counted in between is unknown",
-                shown(name),
-                _described(geometry),
-                shown(self._name),
+            self._anomalies.report(
+                AnomalyKind.SENDER_CHANGED,
+                f"stream '{shown(name)}' of {_described(geometry)} takes the place of "
+                f"'{shown(self._name)}'; what was counted in between is unknown",
             )
         self._name = name
 

@@ -393,7 +393,8 @@ static inline int forebay_connect(struct forebay_ring *ring, const char *name,
         pause.tv_nsec = 20000000;
         nanosleep(&pause, NULL);
     }
-    if (send(ring->socket_, &hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello)
+    /* If it was turned away before it could say that, the answer tells why. */
+    if (send(ring->socket_, &hello, sizeof hello, MSG_NOSIGNAL) < 0 && errno != EPIPE)
         return forebay_fail_(ring, errno, "cannot say hello to the recording");
     if (forebay_receive_(ring, &welcome, files, deadline) != 0) {
         error = errno;

@@ -266,6 +266,8 @@ class SharedMemorySource:
         while (producer := self._next_producer()) is not None:
             with producer, Exchange(memory, lent, producer=producer.name) as exchange:
                 try:
+                    # First, so that the producer finds them when it is let in.
+                    _lend(exchange, supply)
                     producer.welcome(exchange)
                     for slot, counter, timestamp, flags in self._filled(producer, exchange, supply):
                         yield slot, Frame(counter, timestamp, memory[slot].pixels, flags)

@@ -75,7 +75,9 @@ def left_in_flight(path: Path) -> list[str]:
     """Return what a dead writer had begun and not committed."""
     run = open_run(path)
     aside = [each.name for each in (path / "_forebay/aside").iterdir()]
-    named = [each for each in run.layout.object_keys(len(run.blocks)) if (path / each).exists()]
+    committed = {stored.key for block in run.blocks for stored in block.objects}
+    objects = {each.relative_to(path).as_posix() for each in path.glob("[!_]*/c.*")}
+    named = sorted(objects - committed)
     torn = ["the log's last line"] * bool(run.history.torn_bytes)
     return [*aside, *named, *torn]
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
+from pydantic import ByteSize
 
 from forebay.acquisition import (
     AcquisitionStatus,
@@ -269,7 +270,7 @@ def test_block_holds_a_source_that_can_wait(tmp_path: Path, disk: threading.Even
     camera = Camera(can_wait=True)
     threading.Timer(0.3, disk.set).start()
     camera.go_on.set()
-    settings = AcquisitionSettings(frames_per_block=4, buffer_bytes=1, overload="block")
+    settings = AcquisitionSettings(frames_per_block=4, buffer_bytes=ByteSize(1), overload="block")
     flows: list[str] = []
     status = acquire(
         camera,
@@ -313,7 +314,7 @@ def test_a_full_disk_is_waited_for(
     status = acquire(
         camera,
         tmp_path / "run",
-        settings=AcquisitionSettings(frames_per_block=4, buffer_bytes=1, show_seconds=0),
+        settings=AcquisitionSettings(frames_per_block=4, buffer_bytes=ByteSize(1), show_seconds=0),
         on_status=tell,
     )
     assert len(refused) == 3
@@ -335,7 +336,7 @@ def test_a_disk_that_stays_full_ends_the_run_when_the_source_has_ended(
     original = os.pwritev
 
     def full(descriptor: int, *args: Any) -> int:
-        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        name = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         if name.endswith("frames.c.1.0.0"):
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(descriptor, *args)

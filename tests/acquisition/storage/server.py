@@ -1,6 +1,7 @@
 """An S3 server on loopback, and a connection to it that can be made to fail."""
 
 import http.client
+import itertools
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from obstore.store import S3Store
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
 BUCKET = "instrument-7"
 
 type Fate = Literal["pass", "lose request", "lose reply", "forbid", "ignore conditions"]
@@ -82,53 +84,47 @@ def _make_bucket(port: int, process: "subprocess.Popen[bytes]") -> None:
             connection.close()
 
 
-_SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
-
-
 @dataclass
 class Line:
     """The line to the server: it says what becomes of each request."""
 
     fate: Callable[[str, str], Fate] = lambda method, path: "pass"
     """Decides by the method and the path."""
-    requests: list[str] = field(default_factory=list)
-    """The requests that came, by method and path."""
     harmed: int = 0
     """How many of them did not simply pass."""
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def decide(self, method: str, path: str) -> Fate:
-        """Write a request down and say what becomes of it."""
+        """Say what becomes of a request."""
         with self._one_at_a_time:
-            self.requests.append(f"{method} {path}")
             fate = self.fate(method, path)
             self.harmed += fate != "pass"
             return fate
 
-    def at(self, number: int, fate: Fate, *, method: str = "", later: bool = False) -> None:
-        """Let something become of the request of that number, and perhaps of all after it.
+    def harm(self, number: int, fate: Fate) -> None:
+        """Let something become of the put of that number, from 0, and of nothing else."""
+        puts = itertools.count()
+        self._begin(
+            lambda method, path: fate if method == "PUT" and next(puts) == number else "pass"
+        )
 
-        Parameters
-        ----------
-        number
-            Which one, from 0.
-        fate
-            What becomes of it.
-        method
-            The kind of request that is counted; any where it is empty.
-        later
-            Whether it becomes of those after it, too.
-        """
-        count = -1
+    def cut(self, number: int) -> None:
+        """Let nothing through any more from the put of that number on, counted from 0."""
+        puts, cut = itertools.count(), False
 
-        def decide(came: str, path: str) -> Fate:
-            nonlocal count
-            if method not in {"", came}:
-                return "pass"
-            count += 1
-            return fate if count == number or (later and count > number) else "pass"
+        def decide(method: str, path: str) -> Fate:
+            nonlocal cut
+            cut = cut or (method == "PUT" and next(puts) == number)
+            return "lose request" if cut else "pass"
 
-        self.requests, self.harmed, self.fate = [], 0, decide
+        self._begin(decide)
+
+    def always(self, fate: Fate) -> None:
+        """Let the same become of every request."""
+        self._begin(lambda method, path: fate)
+
+    def _begin(self, fate: Callable[[str, str], Fate]) -> None:
+        self.fate, self.harmed = fate, 0
 
 
 class _Relay(BaseHTTPRequestHandler):
@@ -145,12 +141,11 @@ class _Relay(BaseHTTPRequestHandler):
         if fate == "forbid":
             self._answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
             return
-        dropped = {"If-None-Match", "If-Match"} if fate == "ignore conditions" else set()
-        headers = {
-            name: value
-            for name, value in self.headers.items()
-            if name.title() not in {each.title() for each in dropped}
-        }
+        headers = dict(self.headers.items())
+        if fate == "ignore conditions":
+            headers = {
+                name: headers[name] for name in headers if not name.lower().startswith("if-")
+            }
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=10)
         try:
             connection.request(self.command, self.path, body=body, headers=headers)

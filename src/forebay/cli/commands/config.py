@@ -1,11 +1,14 @@
 """``forebay config``: the settings in force."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from forebay.cli.output import print_json, print_table
 from forebay.cli.session import JsonOption, session
+
+if TYPE_CHECKING:
+    from forebay.acquisition.reduction import Step
 
 app = typer.Typer(help="The settings in force.")
 
@@ -48,4 +51,4 @@ def _plain(value: Any) -> Any:
 
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
-    return step_text(value) if isinstance(value, StepModel) else value
+    return step_text(cast("Step", value)) if isinstance(value, StepModel) else value

@@ -16,6 +16,8 @@ from forebay.errors import ForebayError
 if TYPE_CHECKING:
     from forebay.acquisition import Run
 
+_SHOWN_LINES = 12
+
 app = typer.Typer(help="Look at runs, check them, and end what was left open.")
 
 RunArgument = Annotated[
@@ -240,6 +242,7 @@ def _description(run: "Run") -> dict[str, Any]:
         "run_id": run.run_id,
         **_summary(run),
         "writer": run.writer,
+        "accounts": _accounts(run),
         "closed_because": closed.reason if closed else None,
         "dims": list(layout.dims),
         "shape": [run.history.frames, *layout.geometry.shape],
@@ -252,14 +255,31 @@ def _description(run: "Run") -> dict[str, Any]:
         "last_frame": times and _iso(times[1]),
         "duration_seconds": times and (times[1] - times[0]) / 1e9,
         "dropped_frames": [
-            {"first": each.first, "last": each.last, "reason": each.reason} for each in run.dropped
+            {"first": each.first, "last": each.last, "reason": each.reason, "at": _iso(each.at)}
+            for each in run.dropped
+        ],
+        "notes": [
+            {
+                "at": _iso(each.at),
+                "topic": each.topic,
+                "text": each.text,
+                "counter": each.counter,
+            }
+            for each in run.notes
         ],
         "pixel_size_micrometer": metadata.pixel_size,
         "exposure_seconds": metadata.exposure,
         "frame_rate_hertz": metadata.frame_rate,
         "channels": list(metadata.channels),
         "instrument": dict(metadata.instrument),
+        "provenance": dict(layout.provenance),
     }
+
+
+def _accounts(run: "Run") -> str:
+    """Return the sum that always agrees."""
+    committed, dropped = run.history.frames, sum(each.count for each in run.dropped)
+    return f"{committed} committed + {dropped} dropped = {committed + dropped} counted"
 
 
 def _iso(nanoseconds: int) -> str:
@@ -282,9 +302,20 @@ def _shown(name: str, value: Any) -> str:
         case "duration_seconds":
             return seconds(value)
         case "dropped_frames":
-            return "; ".join(
-                f"{each['first']} to {each['last']}: {each['reason']}" for each in value
+            return _some(
+                [f"{each['first']} to {each['last']}: {each['reason']}" for each in value]
             )
+        case "notes":
+            return _some([f"{each['at']} {each['topic']}: {each['text']}" for each in value])
+        case "provenance":
+            return ", ".join(value)
         case "instrument":
             return ", ".join(f"{key}={each}" for key, each in value.items())
     return str(value)
+
+
+def _some(lines: list[str]) -> str:
+    """Return lines for people: the last ones, where there are many."""
+    left_out = len(lines) - _SHOWN_LINES
+    begin = [f"({left_out} more before; --json has them all)"] if left_out > 0 else []
+    return "\n".join([*begin, *lines[-_SHOWN_LINES:]])

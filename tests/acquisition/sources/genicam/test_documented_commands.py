@@ -13,6 +13,7 @@ pytestmark = pytest.mark.camera
 PAGE = Path(__file__).parents[4] / "docs" / "how-to" / "genicam-cameras.md"
 
 
+@pytest.mark.timeout(300)
 def test_the_page_about_cameras_runs(network: bool, tmp_path: Path) -> None:
     """All of what it says to try without a camera."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -24,7 +25,7 @@ def test_the_page_about_cameras_runs(network: bool, tmp_path: Path) -> None:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

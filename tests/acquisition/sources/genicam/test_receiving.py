@@ -52,12 +52,12 @@ def test_frames_are_those_that_the_camera_makes(camera: Camera) -> None:
 
 def test_the_settings_reach_the_camera_and_are_told(camera: Camera) -> None:
     """Each feature as its type wants it; the exposure changes the fake camera's ramp."""
-    features = {
+    features: dict[str, str | bool] = {
         **SMALL,
         "PixelFormat": "Mono16",
         "ExposureTimeAbs": "1e5",
         "GainRaw": "0x1",
-        "TestBoolean": "True",
+        "TestBoolean": True,
     }
     given = ImageMetadata(pixel_size=(0.1, 0.1), instrument={"operator": "ada"})
     with GenicamSource(ADDRESS, features=features, rate=50, metadata=given) as source:

@@ -90,8 +90,8 @@ def refusals_of() -> Callable[[NetworkSource], Mapping[str, int]]:
         for _ in range(100):
             with pytest.raises(SourceError, match="no stream has begun"):
                 source.wait(timeout=0.1)
-            if source.refused:
+            if source.anomalies.counts():
                 break
-        return source.refused
+        return source.anomalies.counts()
 
     return wait_for_refusals

@@ -8,15 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.acquisition import ImageMetadata
+from forebay.acquisition.clock import SYSTEM_CLOCK
+from forebay.acquisition.intake import AnomalyLog
 from forebay.acquisition.sources.network.header import (
     Begin,
     End,
     FrameHeader,
+    MessageError,
     StreamMetadata,
     encode_header,
     parse_header,
 )
-from forebay.acquisition.sources.network.refusals import MessageError, Refusal
 from forebay.acquisition.sources.network.stream import FrameStream
 
 RIGHT: dict[str, Any] = {
@@ -71,7 +73,7 @@ HEADERS = st.one_of(
 
 def refusal(*parts: bytes) -> MessageError | None:
     """Return what is wrong with a message that comes first; None if nothing is."""
-    stream = FrameStream(max_frame_bytes=1000)
+    stream = FrameStream(max_frame_bytes=1000, anomalies=AnomalyLog(SYSTEM_CLOCK))
     try:
         stream.take([memoryview(part) for part in parts])
     except MessageError as error:
@@ -173,9 +175,7 @@ def test_metadata_that_are_no_numbers_are_refused(field: bytes, number: bytes) -
     text = (
         b'{"version":1,"kind":"begin","stream":"a","shape":[2,3],"dtype":"uint8","metadata":{%b}}'
     )
-    error = refusal(text % (field % number))
-    assert error is not None
-    assert error.kind is Refusal.HEADER
+    assert "a header" in str(refusal(text % (field % number)))
 
 
 def test_fields_of_a_later_version_are_left_alone() -> None:

@@ -124,7 +124,7 @@ def test_the_examples_are_taken() -> None:
             socket.send(example("end").encode())
             (frame,) = source.wait(timeout=5).frames()
         assert source.metadata == METADATA
-        assert source.refused == {}
+        assert source.anomalies.counts() == {}
     assert frame.data.tolist() == PIXELS.tolist()
 
 

@@ -12,9 +12,9 @@ import zmq
 from forebay.acquisition import Frame, Geometry, ImageMetadata
 from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.errors import ControlError, SourceError
+from forebay.acquisition.intake import AnomalyLog
 from forebay.acquisition.sources.network import FrameSender, NetworkSource
 from forebay.acquisition.sources.network.pull import PullSocket
-from forebay.acquisition.sources.network.refusals import Refusals
 
 type Listen = Callable[..., NetworkSource]
 type Connect = Callable[[NetworkSource], Any]
@@ -46,7 +46,7 @@ def detector(endpoint: str, stream: str, first: int, last: int) -> "subprocess.P
     )
 
 
-def test_a_killed_sender_may_come_back(listen: Listen, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_killed_sender_may_come_back(listen: Listen) -> None:
     """The source waits for it; what was counted in between is missing from the counters."""
     source = listen()
     with detector(source.endpoint, "before", 0, 3) as first:
@@ -57,8 +57,9 @@ def test_a_killed_sender_may_come_back(listen: Listen, caplog: pytest.LogCapture
     with detector(source.endpoint, "after", 10, 11) as second:
         assert [next(received).counter for _ in range(2)] == [10, 11]
         second.kill()
-    assert "stream 'after' of 2 × 3 uint8 takes the place of 'before'" in caplog.text
-    assert source.refused == {}
+    assert source.anomalies.counts() == {"sender changed": 1}
+    (told,) = source.anomalies.take()
+    assert told.text.startswith("stream 'after' of 2 × 3 uint8 takes the place of 'before'")
 
 
 def test_a_sender_that_counts_anew_is_delivered_as_it_counts(
@@ -82,7 +83,7 @@ def test_two_senders_at_a_time_are_not_mixed(listen: Listen, connect: Connect) -
     sender.end("a")
     sender.end("b")
     assert [frame.counter for frame in source.wait(timeout=5).frames()] == [0, 1, 2, 4, 6, 7]
-    assert source.refused == {"stream": 3}
+    assert source.anomalies.counts() == {"sender changed": 1, "message refused": 3}
 
 
 def test_another_layout_in_the_middle_is_delivered_as_it_is(
@@ -144,9 +145,9 @@ def test_a_sender_that_fails_does_not_end_the_recording(
 
 def test_a_sender_that_is_gone_before_it_is_heard_is_not_said_to_have_been_silent() -> None:
     """Its connection is over when its message is taken."""
-    refusals = Refusals("here", SYSTEM_CLOCK)
+    anomalies = AnomalyLog(SYSTEM_CLOCK)
     pull = PullSocket(
-        "tcp://127.0.0.1:*", queue_frames=4, max_frame_bytes=9, keys=None, refusals=refusals
+        "tcp://127.0.0.1:*", queue_frames=4, max_frame_bytes=9, keys=None, anomalies=anomalies
     )
     try:
         for _ in range(20):
@@ -155,7 +156,7 @@ def test_a_sender_that_is_gone_before_it_is_heard_is_not_said_to_have_been_silen
                 socket.send(b"a message")
             assert pull.receive(5.0) is not None
             assert pull.receive(0.01) is None
-        assert refusals.counts == {}
+        assert anomalies.counts() == {}
     finally:
         pull.close()
 

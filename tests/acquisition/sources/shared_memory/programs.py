@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,7 @@ class RawProducer:
         self.acquired = self.published = 0
 
     def say_hello(self, **fields: Any) -> None:
-        """Say hello, which is right but for the fields that are given."""
+        """Say hello, which is right but for the fields that are given, to whoever still listens."""
         said = {
             "magic": b"fbayring",
             "version": 1,
@@ -78,7 +78,8 @@ class RawProducer:
             "frame_rate": 0.0,
             "exposure": 0.0,
         }
-        self.socket.sendall(struct.pack("<8sIIIIQQQdd", *(said | fields).values()))
+        with contextlib.suppress(BrokenPipeError):
+            self.socket.sendall(struct.pack("<8sIIIIQQQdd", *(said | fields).values()))
 
     def answer(self) -> tuple[Any, ...]:
         """Wait for the welcome or the refusal."""
@@ -112,7 +113,7 @@ class RawProducer:
 
     def list_filled(self, slot: int, counter: int, flags: int = 0, reserved: int = 0) -> None:
         place = self.filled + 32 * (self.published % self.entries)
-        entry = struct.pack("<QqIIQ", counter, counter * 10, slot, flags, reserved)
+        entry = struct.pack("<QqIIQ", counter, -counter // 2, slot, flags, reserved)
         self.control[place : place + 32] = entry
         self.published += 1
 
@@ -133,7 +134,7 @@ class RawProducer:
     def say_goodbye(self) -> None:
         self.socket.sendall(b"fbayends")
 
-    def __enter__(self) -> "RawProducer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

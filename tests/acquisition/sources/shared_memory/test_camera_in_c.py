@@ -1,7 +1,8 @@
 """The header compiles as C and as C++ without a warning, and the example records what it takes."""
 
+import contextlib
+import runpy
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from tests.acquisition.sources.shared_memory.programs import PATIENT, compile_ex
 
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.ring.ring import Arrived, FrameRing
-from forebay.acquisition.sources.shared_memory import header_path
+from forebay.acquisition.sources.shared_memory import SharedMemorySource, header_path
+from forebay.acquisition.sources.testing import check_source
 
 type Run = Callable[..., subprocess.Popen[str]]
 
@@ -21,19 +23,19 @@ type Run = Callable[..., subprocess.Popen[str]]
 @pytest.fixture
 def run(camera: Path) -> Iterator[Run]:
     """Run the example; it is killed after the test."""
-    running: list[subprocess.Popen[str]] = []
+    with contextlib.ExitStack() as running:
 
-    def start(
-        *, width: int = 8, height: int = 6, frames: int, rate: float = 0, program: Path = camera
-    ) -> subprocess.Popen[str]:
-        words = [program, "camera", width, height, frames, rate]
-        running.append(subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True))
-        return running[-1]
+        def start(
+            *, width: int = 8, height: int = 6, frames: int, rate: float = 0, program: Path = camera
+        ) -> subprocess.Popen[str]:
+            words = [str(word) for word in (program, "camera", width, height, frames, rate)]
+            process = running.enter_context(
+                subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+            )
+            running.callback(process.kill)
+            return process
 
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+        yield start
 
 
 def ramp(counter: int) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
@@ -129,14 +131,20 @@ def test_the_memory_of_a_program_is_there_before_its_first_frame(
     deliver(source, ring)
     assert ring.take(timeout=PATIENT) is not None
     text = Path(f"/proc/{program.pid}/smaps").read_text()
-    lines = iter(text[text.index("/memfd:forebay (deleted)") :].splitlines())
-    sizes = {
-        words[0]: words[1] for line in lines if (words := line.split())[0] in {"Size:", "Rss:"}
-    }
-    assert int(sizes["Size:"]) >= 2000 * 128 // 1024
     first = text[text.index("/memfd:forebay (deleted)") :].split("VmFlags")[0].split()
     size, resident = (int(first[first.index(key) + 1]) for key in ("Size:", "Rss:"))
     assert size == resident == ring.memory.mapping.size // 1024
+
+
+def test_it_keeps_what_a_source_promises(opened: contextlib.ExitStack, run: Run) -> None:
+    """Where frames are asked for one by one, from memory of the source's own."""
+
+    def open_anew() -> SharedMemorySource:
+        source = opened.enter_context(SharedMemorySource("camera", lent_slots=4))
+        run(frames=10**9)
+        return source.wait(timeout=PATIENT)
+
+    assert check_source(open_anew) == ()
 
 
 def test_the_same_header_serves_cpp(
@@ -165,8 +173,9 @@ def test_it_compiles_without_a_warning(
     compile_example(compiler, *options, to=tmp_path / "camera")
 
 
-def test_the_folder_of_the_header_is_printed_for_a_compiler() -> None:
-    asked = [sys.executable, "-m", "forebay.acquisition.sources.shared_memory"]
-    printed = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-    assert Path(printed.strip()) / "forebay_ring.h" == header_path()
+def test_the_folder_of_the_header_is_printed_for_a_compiler(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runpy.run_module("forebay.acquisition.sources.shared_memory", run_name="__main__")
+    assert Path(capsys.readouterr().out.strip()) / "forebay_ring.h" == header_path()
     assert header_path().is_file()

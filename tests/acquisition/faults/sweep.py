@@ -1,10 +1,11 @@
-"""Killing a recording at its first call, at its second, and so on, until it comes to its end.
+"""A fault at the first call of a recording, at its second, and so on, until it meets none.
 
-``python -m tests.acquisition.faults.killing PART PARTS`` does a part of it; what is to be killed
-comes as JSON on the standard input, and a line of JSON goes out for each call.
+``python -m tests.acquisition.faults.sweep PART PARTS`` does a part of it; what is to be done comes
+as JSON on the standard input, and a line of JSON goes out for each call.
 """
 
 import dataclasses
+import gc
 import json
 import re
 import shutil
@@ -17,48 +18,56 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from forebay.acquisition import open_run
 from tests.acquisition.faults import recordings
 from tests.acquisition.faults.checks import left_in_flight
-from tests.acquisition.faults.completing import Completed
+from tests.acquisition.faults.completed import Completed
 from tests.acquisition.faults.forked import ROOT, Child, Forks
 from tests.acquisition.faults.interception import End
-from tests.acquisition.faults.promises import promised_frames
+from tests.acquisition.faults.promises import promised_frames, read_promises
 from tests.acquisition.faults.recordings import RUN, Recording
 from tests.acquisition.faults.system_calls import Call
+
+_KILLED = -signal.SIGKILL
+_FAILED = 1
 
 
 @dataclass(frozen=True)
 class Point:
-    """A call at which a recording was killed."""
+    """A call that met the fault."""
 
     number: int
     call: str
     """What it was to do, and to which file, with N for the numbers in names."""
     promised: int
-    """Frames that had been promised by then."""
+    """Frames that had been promised by the end of the recording."""
     in_flight: Sequence[str]
     """What had been begun and was not committed."""
+    ended: int
+    """How the process ended: 0 where it could cope."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Killing:
-    """Kills of a recording at each of its calls, or at each so many of them."""
+class Sweep:
+    """Recordings that meet a fault, each at another call."""
 
     folder: str
-    """Where the recordings go, each into a folder of its own."""
+    """Where they go, each into a folder of its own."""
     recording: str
     """Which one."""
     options: Mapping[str, Any]
     """How."""
     begin: str | None
     """A folder whose content lies there when the recording begins."""
+    error: int | None
+    """The error with which the call fails; None to kill the process."""
     stride: int
-    """How many calls further the next kill is."""
+    """How many calls further the next one is."""
     completed: Completed
-    """What must come of what was killed."""
+    """What must come of what met the fault."""
 
     def run(self, *, parts: int) -> list[Point]:
-        """Kill and check in several processes, each at its part of the calls."""
+        """Try and check in several processes, each at its part of the calls."""
         running = [
             subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", __name__, str(part), str(parts)],
@@ -84,7 +93,7 @@ class Killing:
         return sorted((Point(**json.loads(line)) for line in lines), key=lambda each: each.number)
 
     def run_part(self, part: int, parts: int) -> Iterator[Point]:
-        """Kill and check at every so many of the calls."""
+        """Try and check at every so many of the calls."""
         recording: Recording = getattr(recordings, self.recording)
         with Forks() as forks:
             for number in count(1 + self.stride * part, self.stride * parts):
@@ -94,40 +103,63 @@ class Killing:
                 else:
                     disk.mkdir()
                 promises = Path(self.folder, f"{number}-promises")
-                call = kill_at(number, forks.start(recording, disk, promises, **self.options), disk)
-                promised = promised_frames(promises)
-                in_flight = left_in_flight(disk / RUN) if (disk / RUN).exists() else []
+                child = forks.start(recording, disk, promises, **self.options)
+                call = fault_at(number, child, disk, error=self.error)
+                ended = child.wait()
                 try:
-                    self.completed.check(disk, promised)
+                    point = self._check(number, call, disk, promises, ended)
                 except BaseException as error:
-                    error.add_note(f"killed at call {number}, {call or 'the end'}: see {disk}")
+                    error.add_note(f"call {number}, {call or 'none'}: see {disk} and {promises}")
                     raise
                 if call is None:
                     return
-                yield Point(number, call, promised, in_flight)
+                yield point
                 shutil.rmtree(disk)
 
+    def _check(
+        self, number: int, call: str | None, disk: Path, promises: Path, ended: int
+    ) -> Point:
+        if call is None:
+            assert ended == 0, f"it ended with {ended} though nothing happened"
+        elif self.error is None:
+            assert ended == _KILLED
+        elif ended:
+            assert ended == _FAILED
+            last = read_promises(promises)[-1]
+            assert last.get("failed") in {"StorageError", "NoSpaceError"}, last
+        promised = promised_frames(promises)
+        in_flight = left_in_flight(disk / RUN) if (disk / RUN).exists() else []
+        if ended == 0:
+            assert open_run(disk / RUN).closed, "it ended well, and the run is open"
+        self.completed.check(disk, promised)
+        return Point(number, call or "", promised, in_flight, ended)
 
-def kill_at(
-    number: int, child: Child, disk: Path, *, of: Callable[[Call], bool] = lambda _: True
+
+def fault_at(
+    number: int,
+    child: Child,
+    disk: Path,
+    *,
+    error: int | None = None,
+    of: Callable[[Call], bool] = lambda _: True,
 ) -> str | None:
-    """Kill a recording at one of its calls, a write in its middle; return which call it was.
+    """Let one of a recording's calls fail, or kill it there, a write in its middle.
 
-    None is returned where it came to its end before.
+    Return which call it was, or None where it came to its end before.
     """
-    passed, last = count(1), None
+    passed, met = count(1), None
 
-    def decide(call: Call) -> End:
-        nonlocal last
+    def decide(call: Call) -> End | int:
+        nonlocal met
         if not of(call) or next(passed) != number:
             return End.DONE
-        last = f"{call.name} {_kind(call.path.relative_to(disk))}"
+        met = f"{call.name} {_kind(call.path.relative_to(disk))}"
+        if error is not None:
+            return error
         return End.HALF_DONE_AND_KILLED if call.name == "write" else End.KILLED
 
     child.follow(disk, decide)
-    status = child.wait()
-    assert status == (-signal.SIGKILL if last else 0), f"call {number} {last}: ended with {status}"
-    return last
+    return met
 
 
 def _kind(path: Path) -> str:
@@ -136,8 +168,10 @@ def _kind(path: Path) -> str:
 
 def main(part: int, parts: int) -> None:
     given = json.load(sys.stdin)
-    killing = Killing(**{**given, "completed": Completed(**given["completed"])})
-    for point in killing.run_part(part, parts):
+    sweep = Sweep(**{**given, "completed": Completed(**given["completed"])})
+    # What the collector does not look at makes it quick.
+    gc.freeze()
+    for point in sweep.run_part(part, parts):
         print(json.dumps(dataclasses.asdict(point)), flush=True)
 
 
