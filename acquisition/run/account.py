@@ -50,10 +50,18 @@ class Account:
         return self.next_counter - self.first_counter
 
     def take(self, first: int, last: int) -> None:
-        """Move on behind the counters from `first` to `last`; what is jumped over is dropped."""
+        """Move on behind the counters from `first` to `last`; what is jumped over is dropped.
+
+        Raises
+        ------
+        FrameError
+            If they are not above those that came.
+        """
+        following = self.next_counter
+        if following is not None and first < following:
+            raise FrameError(f"frame {first} comes again or too late: {following} was the next")
         if self.first_counter is None:
             self.first_counter = first
-        following = self.next_counter
         if following is not None and first > following:
             self._note(following, first - 1, self._gap)
         self.next_counter = last + 1

@@ -70,7 +70,8 @@ def create_run_in(
     RunNameError, FrameError, SourceError
         If the name, the geometry or the metadata cannot be a run's.
     StorageError
-        If the bucket refuses, does not answer, or knows no conditional puts.
+        If the store is for reading only, or the bucket refuses, does not answer, or knows no
+        conditional puts.
     """
     run = new_layout(
         name,
@@ -82,7 +83,7 @@ def create_run_in(
         clock=clock,
     )
     at = Position()
-    where = str(store)
+    where = _checked_writable(store)
     taken = RunExistsError(
         f"{where} exists already: give the run another name, or remove what is there"
     )
@@ -140,9 +141,9 @@ def take_over_run(
     RunDamagedError
         If its log has changed.
     StorageError
-        If the bucket refuses, or does not answer.
+        If the store is for reading only, or the bucket refuses or does not answer.
     """
-    where = str(store)
+    where = _checked_writable(store)
     with _bucket_errors(where):
         history = _sealed(store, where=where)
     run = history.layout
@@ -163,6 +164,13 @@ def take_over_run(
         release=_hold_nothing,
         show_every=show_every,
     )
+
+
+def _checked_writable(store: ObjectStore[Bucket]) -> str:
+    """Return the name of the place, if it was opened for writing."""
+    if store.read_only:
+        raise StorageError(f"cannot write {store}: it was opened for reading only")
+    return str(store)
 
 
 def _sealed(store: ObjectStore[Bucket], *, where: str) -> History:

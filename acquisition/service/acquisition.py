@@ -16,6 +16,7 @@ from forebay.acquisition.control.messages import (
 )
 from forebay.acquisition.control.server import ControlServer
 from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
+from forebay.acquisition.frames import Frame
 from forebay.acquisition.intake import (
     AnomalyKind,
     AnomalyReports,
@@ -24,6 +25,7 @@ from forebay.acquisition.intake import (
     StallWatch,
     stall_patience,
 )
+from forebay.acquisition.ring.slot_source import SlotSource
 from forebay.acquisition.run.account import NOT_DELIVERED
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
@@ -224,14 +226,14 @@ class Acquisition:
             self._go.wait()
             if self._ending is not None:
                 return
+            if isinstance(self._source, SlotSource):
+                self._source.deliver_into(self._ring, self._take_in)
+                return
             for frame in self._source.frames():
                 began = self._clock.monotonic()
-                outcome = self._intake.receive(frame)
-                if isinstance(outcome, Refused):
-                    self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)
-                elif outcome is not None:
-                    self._parts.gate.place(self._ring, outcome)
-                    self._received += 1
+                taken = self._take_in(frame)
+                if taken is not None:
+                    self._parts.gate.place(self._ring, taken)
                 self._receiving.record(self._clock.monotonic() - began)
                 if self._ring.finished:
                     break
@@ -240,6 +242,15 @@ class Acquisition:
         finally:
             self._ring.finish()
             self._news.set()
+
+    def _take_in(self, frame: Frame) -> Frame | None:
+        """Return a frame as it is to be put into the ring; None if it is not."""
+        outcome = self._intake.receive(frame)
+        if isinstance(outcome, Refused):
+            self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)
+            return None
+        self._received += outcome is not None
+        return outcome
 
     def _record(self) -> None:
         """Bring the frames from the ring to the run; runs in its own thread."""

@@ -17,6 +17,7 @@ from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.ring.slot_source import SlotSource
 from forebay.acquisition.run.create import create_run
 from forebay.acquisition.run.leftovers import SPILL_TOPIC, leftovers, spill_folder
 from forebay.acquisition.run.reader import open_run
@@ -133,7 +134,7 @@ def prepare_again(
     with contextlib.ExitStack() as opened:
         opened.callback(run.abandon)
         kept = {"frames_per_block": run.layout.frames_per_block}
-        plan = _Plan(source, settings.model_copy(update=kept), clock)
+        plan = _Plan(source, settings.model_copy(update=kept), clock, again=True)
         if plan.recorded != run.layout.geometry:
             raise FrameError(
                 f"the source delivers frames of {plan.recorded.shape} {plan.recorded.dtype}, and "
@@ -180,7 +181,8 @@ class _Plan:
             frames_per_block=self._frames_per_block,
             frame_rate=source.metadata.frame_rate,
         )
-        self._ring = FrameRing(self._came, slots=slots, clock=clock)
+        shared = isinstance(source, SlotSource)
+        self._ring = FrameRing(self._came, slots=slots, clock=clock, shared=shared)
         in_ring = 0 if self._chain else own_frames
         marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
@@ -244,13 +246,12 @@ class _Plan:
             raw=raw,
         )
         if settings.overload == "spill" and settings.spill is not None:
-            following = run.account.next_counter
             spill = SpillQueue.recover(
                 settings.spill,
                 identity,
                 self._came,
                 epoch=run.epoch,
-                after=None if following is None else following - 1,
+                after=self._recorded_through(run),
                 room=Room(capacity_bytes=settings.spill_bytes, spares=0),
                 clock=clock,
             )
@@ -268,19 +269,26 @@ class _Plan:
                 epoch=run.epoch,
                 room=Room(capacity_bytes=max(Room().capacity_bytes, 2 * held)),
                 window=Window(seconds=settings.journal_seconds),
-                earlier=self._earlier(folder, run),
+                earlier=self._earlier(run),
                 clock=clock,
             )
             parts = dataclasses.replace(parts, journal=journal)
         return parts
 
-    def _earlier(self, folder: Path, run: WritableRun) -> list[Written]:
-        """Return the segments of earlier writers, which are freed with those of this one."""
+    def _earlier(self, run: WritableRun) -> list[Written]:
+        """Return the journal of earlier writers, which is freed with that of this one."""
+        folder = Path(run.storage.where) / layout.JOURNAL
         if not folder.is_dir():
             return []
         identity = run.layout.run_id
         found = survey(folder, run_id=identity, geometry=self.recorded, after=-1)
         return [each.written for each in found if not each.damage]
+
+    def _recorded_through(self, run: WritableRun) -> int | None:
+        """Return the last counter that is in the run or in its journal."""
+        following = run.account.next_counter
+        known = [] if following is None else [following - 1]
+        return max([*known, *(each.last_counter for each in self._earlier(run))], default=None)
 
     def _create(self, path: Path, geometry: Geometry, **options: Any) -> WritableRun:
         settings = self._settings
@@ -309,6 +317,14 @@ class _Plan:
 
     def _choose_gate(self) -> Gate:
         settings, can_wait = self._settings, self._source.can_wait
+        if isinstance(self._source, SlotSource) and settings.overload in {
+            "drop-oldest",
+            "decimate",
+        }:
+            raise SourceError(
+                f"overload = {settings.overload!r} cannot be, since the source puts its frames into "
+                "the ring itself: choose spill, reduce, drop-newest, or block if it can wait"
+            )
         match settings.overload:
             case "block":
                 if not can_wait:

@@ -1,7 +1,6 @@
 """Where producers connect."""
 
 import contextlib
-import logging
 import os
 import re
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 from forebay.acquisition.control.folder import SocketFolder
 from forebay.acquisition.errors import ControlError, SourceError
 from forebay.acquisition.frames import Geometry
+from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.sources.messages import shown
 from forebay.acquisition.sources.shared_memory.messages import Hello
 from forebay.acquisition.sources.shared_memory.patience import Patience
@@ -20,8 +20,6 @@ SHARED_MEMORY = "shm"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", flags=re.ASCII)
 _HELLO_SECONDS = 5.0
 _REST_SECONDS = 1.0
-
-_log = logging.getLogger("forebay.acquisition")
 
 
 class Met(NamedTuple):
@@ -38,6 +36,8 @@ class Door:
     ----------
     name
         Its name: letters, digits, ``_`` and ``-``, 64 at most.
+    anomalies
+        Where it is told that somebody was turned away.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class Door:
         If it is no such name, somebody listens there, or the socket cannot be made.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, anomalies: AnomalyLog) -> None:
         if not _NAME.fullmatch(name):
             raise SourceError(
                 f"{shown(repr(name))} cannot be the name of a shared memory source; give 1 to 64 "
@@ -53,8 +53,7 @@ class Door:
             )
         self.name = f"{SHARED_MEMORY}:{name}"
         """What it is called in messages."""
-        self.refused = 0
-        """How many were turned away."""
+        self._anomalies = anomalies
         with contextlib.ExitStack() as opened:
             try:
                 folder = opened.enter_context(SocketFolder.make())
@@ -71,36 +70,35 @@ class Door:
         return self._listener.fileno()
 
     def meet(self, patience: Patience, wanted: Geometry | None) -> Met | None:
-        """Wait for a producer with such frames; None if there is none in time.
+        """Wait for a producer with such frames.
 
-        Others are told why they are not wanted, and the log is, too.
+        None if there is none in time, or somebody else had to be turned away.
         """
-        while not patience.over:
-            if self.fileno() not in patience.wait(self):
-                continue
-            try:
-                producer = self._let_in()
-            except OSError as error:
-                _log.warning("nobody can be let in to %s now: %s", self.name, error)
-                patience.within(_REST_SECONDS).wait()
-                continue
-            if producer is None:
-                continue
-            try:
-                hello = producer.hello(patience.within(_HELLO_SECONDS))
-                _check(hello, wanted)
-            except SourceError as error:
-                self._refuse(producer, str(error))
-            else:
-                return Met(producer, hello)
-        return None
+        if self.fileno() not in patience.wait(self):
+            return None
+        try:
+            producer = self._let_in()
+        except OSError as error:
+            self._tell(f"nobody can be let in to {self.name} now: {error}")
+            # Without a free descriptor the same would be reported again at once.
+            patience.within(_REST_SECONDS).wait()
+            return None
+        if producer is None:
+            return None
+        try:
+            hello = producer.hello(patience.within(_HELLO_SECONDS))
+            _check(hello, wanted)
+        except SourceError as error:
+            self._refuse(producer, str(error))
+            return None
+        return Met(producer, hello)
 
     def turn_away(self, why: str) -> bool:
         """Tell whoever has connected now that he is not wanted; False if that is impossible."""
         try:
             producer = self._let_in()
         except OSError as error:
-            _log.warning("nobody can be let in to %s now: %s", self.name, error)
+            self._tell(f"nobody can be let in to {self.name} now: {error}")
             return False
         if producer is not None:
             self._refuse(producer, why)
@@ -122,9 +120,11 @@ class Door:
         return None
 
     def _refuse(self, producer: Producer, why: str) -> None:
-        self.refused += 1
-        _log.warning("%s was turned away: %s", producer.name, why)
+        self._tell(f"{producer.name} was turned away: {why}")
         producer.refuse(why)
+
+    def _tell(self, text: str) -> None:
+        self._anomalies.report(AnomalyKind.SENDER_REFUSED, text)
 
     def close(self) -> None:
         """Listen no more."""

@@ -11,6 +11,7 @@ from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.control.bell import Bell
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_geometry
+from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.ring.ring import FrameRing, slots_in
 from forebay.acquisition.ring.slot_source import Receive
@@ -104,7 +105,9 @@ class SharedMemorySource:
         self._begun = self._closed = False
         # Held while something is waited for, so that nothing is freed under it.
         self._busy = threading.Lock()
-        self._door = Door(name)
+        self.anomalies = AnomalyLog(clock)
+        """What was unusual."""
+        self._door = Door(name, self.anomalies)
         self._bell = Bell()
         self._patience = Patience(self._bell, self._stopped, clock)
 
@@ -133,11 +136,6 @@ class SharedMemorySource:
         """Whether the producer says that it waits while there is no room."""
         return self._first is not None and self._first.hello.waits
 
-    @property
-    def refused(self) -> int:
-        """How many programs were turned away."""
-        return self._door.refused
-
     def wait(
         self, *, timeout: float | None = None, cancelled: threading.Event | None = None
     ) -> Self:
@@ -161,9 +159,11 @@ class SharedMemorySource:
             self._bell, self._stopped, self._clock, deadline=deadline, cancelled=cancelled
         )
         with self._busy:
-            if self._first is None and not self._closed:
+            while self._first is None and not patience.over:
                 self._first = self._door.meet(patience, self._wanted)
                 self._next = self._first.producer if self._first else None
+                for anomaly in self.anomalies.take():
+                    _log.warning("%s: %s", anomaly.kind, anomaly.text)
         if self._first is not None:
             return self
         if patience.stopped:
@@ -280,18 +280,18 @@ class SharedMemorySource:
                     f"{producer.name} has died: what it published is delivered; find out why, or "
                     "let the source reconnect"
                 )
-            _log.warning("%s has died; another is waited for", producer.name)
+            text = f"{producer.name} has died; another is waited for"
+            self.anomalies.report(AnomalyKind.SENDER_CHANGED, text)
 
     def _next_producer(self) -> Producer | None:
         """Return the producer that is there, or wait for one; None when stopped."""
         producer, self._next = self._next, None
-        if producer is not None:
-            return producer
-        met = self._door.meet(self._patience, self.geometry if self._first else self._wanted)
-        if met is None:
-            return None
-        self._first = self._first or met
-        return met.producer
+        while producer is None and not self._patience.over:
+            met = self._door.meet(self._patience, self.geometry)
+            if met is not None:
+                self._first = self._first or met
+                producer = met.producer
+        return producer
 
     def _filled(
         self, producer: Producer, exchange: Exchange, supply: SlotSupply

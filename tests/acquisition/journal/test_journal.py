@@ -346,6 +346,33 @@ def test_no_space_is_told_and_can_be_tried_again(
         assert "aside" not in names(journal.folder)
 
 
+def test_of_an_entry_that_found_no_space_nothing_is_left(
+    open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system takes a part of it first: the loss in front of a frame is not there alone."""
+    original = os.pwritev
+    calls = 0
+
+    def take_some(descriptor: int, parts: Any, offset: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(28, "No space left on device")
+        return original(descriptor, parts[:3], offset)
+
+    with open_journal(records=10) as journal:
+        journal.append(frame(0))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwritev", take_some)
+            with pytest.raises(NoSpaceError):
+                journal.append(frame(2), dropped=[Dropped(1, 1, "lost", 0)])
+        assert len(list(read_journal(journal.folder, run_id=RUN_ID))) == 1
+        assert journal.append(frame(4), dropped=[Dropped(1, 3, "lost", 0)])
+        journal.flush()
+        assert counters(journal.folder) == [0, 4]
+        assert len(list(read_journal(journal.folder, run_id=RUN_ID))) == 3
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     geometry = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))

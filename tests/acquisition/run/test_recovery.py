@@ -168,7 +168,6 @@ def test_a_block_whose_counters_do_not_go_on_is_left_alone(orphans: Path, tmp_pa
 
 def test_frames_may_have_zeros_between_them(orphans: Path) -> None:
     """The index says where each is; it need not be right behind the one before."""
-    run = open_run(orphans).layout
     shard = orphans / "frames/c.1.0.0"
     content = shard.read_bytes()
     entry, index_bytes = 5 * 7 * 2 + 4, 16 * PER_BLOCK + 4
@@ -178,10 +177,23 @@ def test_frames_may_have_zeros_between_them(orphans: Path) -> None:
     table = np.array([(128 * place, entry) for place in range(PER_BLOCK)], "<u8").tobytes()
     shard.write_bytes(spread + table + crc32c(table))
     assert [block.number for block in found_in(orphans)] == [1, 2]
-    overlapping = np.array([(70 * place, entry) for place in range(PER_BLOCK)], "<u8").tobytes()
-    shard.write_bytes(content[:-index_bytes] + overlapping + crc32c(overlapping))
+
+
+def test_no_two_frames_are_the_same_bytes(orphans: Path) -> None:
+    """However right the checksums of the index and of the frames are."""
+    shard = orphans / "frames/c.1.0.0"
+    content, index_bytes = shard.read_bytes(), 16 * PER_BLOCK + 4
+    index = np.frombuffer(content[-index_bytes:-4], "<u8").reshape(-1, 2).copy()
+    index[1] = index[0]
+    shard.write_bytes(content[:-index_bytes] + index.tobytes() + crc32c(index.tobytes()))
     assert found_in(orphans) == []
-    assert run.frames_per_block == PER_BLOCK
+
+
+@pytest.mark.parametrize("counters", [[10, 10, 12], [12, 11, 10]])
+def test_counters_go_up_within_a_block(orphans: Path, counters: list[int]) -> None:
+    values = np.array(counters, "<u8").tobytes()
+    (orphans / "frame_id/c.1").write_bytes(values + crc32c(values))
+    assert found_in(orphans) == []
 
 
 def test_without_a_first_counter_nothing_is_found(orphans: Path) -> None:

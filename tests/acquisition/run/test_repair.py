@@ -29,7 +29,12 @@ from tests.acquisition.run.damaged_logs import (
 from zarr.storage import LocalStore
 
 from forebay.acquisition import Frame, Run, RunWriter, open_run, verify_run
-from forebay.acquisition.errors import RunDamagedError, RunLockedError, RunNotFoundError
+from forebay.acquisition.errors import (
+    RunDamagedError,
+    RunLockedError,
+    RunNotFoundError,
+    StorageError,
+)
 from forebay.acquisition.format.history import replay
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import (
@@ -40,6 +45,7 @@ from forebay.acquisition.format.record import (
 )
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.row import Room
+from forebay.acquisition.run import repair_plan
 from forebay.acquisition.run.folder import show
 from forebay.acquisition.run.new_log import UNKNOWN_WRITER
 from forebay.acquisition.run.rebuild import END_LOST, REASON_LOST
@@ -231,6 +237,25 @@ def test_numbers_of_writers_are_not_used_again(run: Path, tmp_path: Path) -> Non
 def open_id(path: Path) -> str:
     group = json.loads((path / "zarr.json").read_bytes())
     return str(group["attributes"]["forebay"]["run_id"])
+
+
+def test_a_repair_that_could_not_be_finished_is_finished_later(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there was no old log to put aside: the new one is not taken for it."""
+    lose_all(run)
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repair_plan, "show", broken)
+        with pytest.raises(StorageError, match="the device reported an I/O error"):
+            repair_run(run)
+    report = repair_run(run)
+    assert (report.needed, report.rebuilt, report.old_log) == (True, (0, 1, 2, 3, 4), None)
+    check_sound(run, counters=COUNTERS, last=None)
+    assert not (run / "_forebay/repair").exists()
 
 
 def test_a_sound_run_is_left_alone(run: Path) -> None:

@@ -183,6 +183,14 @@ def test_a_store_without_metadata_or_conditions_is_refused(tmp_path: Path) -> No
         RunWriter.create_in(ObjectStore(LocalStore(tmp_path)), "sample", GEOMETRY)
 
 
+def test_a_store_that_is_for_reading_is_not_written(bucket: MemoryStore) -> None:
+    store = ObjectStore(bucket, read_only=True)
+    with pytest.raises(StorageError, match="opened for reading only"):
+        RunWriter.create_in(store, "sample", GEOMETRY)
+    with pytest.raises(StorageError, match="opened for reading only"):
+        RunWriter.take_over(store)
+
+
 class CountingStore(WrapperStore[ObjectStore[MemoryStore]]):
     """A store that writes down what is read and listed."""
 

@@ -11,7 +11,7 @@ from tests.acquisition.storage.frames import (
     read,
     take_over,
 )
-from tests.acquisition.storage.server import Line, bucket_at
+from tests.acquisition.storage.server import Fate, Line, bucket_at
 
 from forebay.acquisition import RunWriter
 from forebay.acquisition.errors import (
@@ -113,6 +113,31 @@ def test_a_writer_that_was_taken_over_ends_at_its_next_commit(new_bucket: NewBuc
     later.close()
     assert check_whole(bucket) == [0, 1, 3, 4]
     assert [(each.first, each.last) for each in read(bucket).dropped] == [(2, 2)]
+
+
+def test_what_is_committed_just_before_the_seal_counts(new_bucket: NewBucket, line: Line) -> None:
+    """The seal finds its place taken, and goes behind what took it."""
+    bucket, through = new_bucket()
+    former = create(bucket)
+    append(former, range(2))
+    committed: list[int] = []
+
+    def commit_first(method: str, path: str) -> Fate:
+        if method == "PUT" and not committed:
+            append(former, range(2, 4))
+            committed.append(former.committed)
+        return "pass"
+
+    line.fate = commit_first
+    later = take_over(through)
+    assert committed == [4]
+    assert later.committed == 4
+    with pytest.raises(RunTakenOverError):
+        append(former, range(4, 6))
+    former.abandon()
+    append(later, range(6, 8))
+    later.close()
+    assert check_whole(bucket) == [0, 1, 2, 3, 6, 7]
 
 
 def test_a_bucket_that_refuses_is_named_with_what_helps(new_bucket: NewBucket, line: Line) -> None:

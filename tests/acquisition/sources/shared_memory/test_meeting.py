@@ -14,6 +14,7 @@ from tests.acquisition.sources.shared_memory.programs import PATIENT, ring_for
 
 from forebay.acquisition import Geometry
 from forebay.acquisition.errors import SourceError
+from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.sources.shared_memory import SharedMemorySource
 from forebay.acquisition.sources.shared_memory.grammar import open_shared_memory
 
@@ -52,7 +53,7 @@ def test_whoever_says_no_hello_is_turned_away_and_the_wait_goes_on(
     source.wait(timeout=PATIENT)
     assert "not the hello" in reason(bad.answer())
     assert "was turned away: what was said is not the hello" in caplog.text
-    assert source.refused == 1
+    assert source.anomalies.counts() == {AnomalyKind.SENDER_REFUSED: 1}
     good.say_goodbye()
 
 

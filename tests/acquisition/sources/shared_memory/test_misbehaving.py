@@ -14,6 +14,7 @@ from tests.acquisition.sources.shared_memory.programs import (
 )
 
 from forebay.acquisition.errors import SourceError
+from forebay.acquisition.intake import AnomalyKind
 
 
 def a_slot_that_is_not_there(producer: RawProducer, slots: list[int]) -> None:
@@ -136,6 +137,8 @@ def test_another_program_goes_on_where_one_has_died(
     assert [item.counter for item in taken] == [0, 1, 2, *range(7, 15)]
     values = [int(np.unique(ring[item.slot].pixels)[0]) for item in taken]
     assert values == [item.counter for item in taken]
+    told = source.anomalies.counts()
+    assert told == {AnomalyKind.SENDER_CHANGED: 1, AnomalyKind.SENDER_REFUSED: 1}
     assert ring.depth == 0
 
 

@@ -1,0 +1,227 @@
+"""Going on with a run whose writer was killed: nothing that was safe is lost, all is accounted for."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from forebay.acquisition import Frame, Geometry, ImageMetadata, RunWriter, open_run, verify_run
+from forebay.acquisition.errors import FrameError
+from forebay.acquisition.run.account import NOT_RECORDED
+from forebay.acquisition.service.prepare import prepare_again
+from forebay.acquisition.settings import AcquisitionSettings
+
+SHAPE = (6, 4)
+
+KILLED = """
+import json, os, signal, sys
+import numpy as np
+from pathlib import Path
+from forebay.acquisition import Frame, Geometry, ImageMetadata, acquire
+from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage.folder import FolderStorage
+
+path, last, frozen, changes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+rings = []
+make = FrameRing.__init__
+
+def noted(self, *args, **options):
+    make(self, *args, **options)
+    rings.append(self)
+
+FrameRing.__init__ = noted
+publish = FolderStorage.publish
+
+def standing_still(self, objects):
+    import threading
+    if any(f".{frozen}" in each.key for each in objects):
+        threading.Event().wait()
+    publish(self, objects)
+
+if frozen >= 0:
+    FolderStorage.publish = standing_still
+
+class Camera:
+    geometry = Geometry(("y", "x"), (6, 4), np.dtype("uint16"))
+    metadata = ImageMetadata()
+    can_wait = False
+    def frames(self):
+        import threading
+        for counter in range(10_000):
+            if counter == last:
+                while any(ring.waiting for ring in rings):
+                    threading.Event().wait(0.001)
+                threading.Event().wait(0.3)
+                os.kill(os.getpid(), signal.SIGKILL)
+            while any(ring.waiting > 2 for ring in rings):
+                threading.Event().wait(0.001)
+            yield Frame(counter, counter, np.full((6, 4), counter, "u2"))
+    def stop(self): pass
+    def __enter__(self): return self
+    def __exit__(self, *exc): pass
+
+settings = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2, **json.loads(changes)}
+acquire(Camera(), path, settings=AcquisitionSettings.model_validate(settings))
+"""
+
+
+def killed(path: Path, *, last: int, frozen: int = -1, changes: str = "{}") -> None:
+    """Record into a run in another process, which dies before the frame `last`."""
+    command = [sys.executable, "-c", KILLED, str(path), str(last), str(frozen), changes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == -9, done.stderr
+
+
+class Camera:
+    """Goes on from a counter."""
+
+    def __init__(self, first: int, frames: int, shape: tuple[int, int] = SHAPE) -> None:
+        self.geometry = Geometry(("y", "x"), shape, np.dtype("uint16"))
+        self.metadata = ImageMetadata()
+        self.can_wait = True
+        self._counters = range(first, first + frames)
+
+    def frames(self) -> Iterator[Frame]:
+        for counter in self._counters:
+            yield Frame(counter, counter, np.full(self.geometry.shape, counter, "u2"))
+
+    def stop(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+def check(path: Path, *, lost: list[int], upto: int, pixels: int = 1) -> None:
+    """All counters up to `upto` are in the run, with their pixels, but the `lost` ones."""
+    run = open_run(path)
+    assert run.closed
+    assert verify_run(run).ok
+    taken = run.frames.frame_id.to_numpy().tolist()
+    assert taken == [counter for counter in range(upto) if counter not in lost]
+    np.testing.assert_array_equal(run.frames.to_numpy()[:, 0, 0], np.array(taken) * pixels)
+    dropped = [n for each in run.dropped for n in range(each.first, each.last + 1)]
+    assert sorted(dropped) == lost
+    control = path / "_forebay"
+    assert not [each for each in (control / "aside").iterdir()]
+    assert not list((control / "journal").rglob("*")) if (control / "journal").exists() else True
+
+
+def go_on(path: Path, camera: Camera, **changes: Any) -> None:
+    settings = AcquisitionSettings.model_validate({"buffer_bytes": 1, **changes})
+    prepare_again(camera, path, settings=settings).run()
+
+
+@pytest.mark.parametrize("way", ["service", "writer"])
+def test_without_a_journal_the_block_in_flight_is_lost_and_said_so(
+    tmp_path: Path, way: str
+) -> None:
+    """Whole blocks are there; the frames of the last one and those that came meanwhile are named."""
+    path = tmp_path / "run"
+    killed(path, last=10)
+    if way == "service":
+        go_on(path, Camera(13, 5))
+    else:
+        with RunWriter.resume(path) as writer:
+            for frame in Camera(13, 5).frames():
+                writer.append(frame)
+    check(path, lost=[8, 9, 10, 11, 12], upto=18)
+    assert {each.reason for each in open_run(path).dropped} == {NOT_RECORDED}
+
+
+@pytest.mark.parametrize("way", ["service", "writer", "close"])
+def test_with_a_journal_nothing_is_lost_that_had_come(tmp_path: Path, way: str) -> None:
+    """The frames of the block in flight come from the journal, and the journal goes."""
+    path = tmp_path / "run"
+    killed(path, last=10, changes='{"durability": "frame"}')
+    assert list((path / "_forebay/journal").iterdir())
+    if way == "service":
+        go_on(path, Camera(13, 5), durability="frame")
+    else:
+        with RunWriter.resume(path) as writer:
+            assert writer.counted == 10
+            for frame in Camera(13, 5 if way == "writer" else 0).frames():
+                writer.append(frame)
+    if way == "close":
+        check(path, lost=[], upto=10)
+    else:
+        check(path, lost=[10, 11, 12], upto=18)
+
+
+@pytest.mark.parametrize("way", ["service", "close"])
+def test_a_kill_while_going_on_loses_nothing_either(tmp_path: Path, way: str) -> None:
+    """The journal of the first writer stays until what is in it is committed."""
+    path = tmp_path / "run"
+    killed(path, last=10, changes='{"durability": "frame"}')
+    RunWriter.resume(path).abandon()
+    if way == "service":
+        go_on(path, Camera(10, 5), durability="block")
+        check(path, lost=[], upto=15)
+    else:
+        RunWriter.resume(path).close()
+        check(path, lost=[], upto=10)
+
+
+@pytest.mark.parametrize("way", ["service", "other settings", "close"])
+def test_what_was_spilled_is_merged_back(tmp_path: Path, way: str) -> None:
+    """The run's own notes say where it is; it comes back in its order, and is removed there."""
+    path, second = tmp_path / "run", tmp_path / "second"
+    spill = f'{{"overload": "spill", "spill": "{second}", "high_watermark": 0.1, '
+    spill += '"low_watermark": 0.05, "durability": "frame"}'
+    killed(path, last=40, frozen=2, changes=spill)
+    assert [each for each in second.rglob("*") if each.is_file()]
+    before = open_run(path).history.frames
+    assert before == 8
+    if way == "service":
+        go_on(path, Camera(40, 5), overload="spill", spill=second)
+    elif way == "other settings":
+        go_on(path, Camera(40, 5))
+    else:
+        RunWriter.resume(path).close()
+    run = open_run(path)
+    assert verify_run(run).ok
+    taken = run.frames.frame_id.to_numpy().tolist()
+    upto = 40 if way == "close" else 45
+    lost = [n for each in run.dropped for n in range(each.first, each.last + 1)]
+    assert sorted([*taken, *lost]) == list(range(upto))
+    # Only what was in memory at the kill, between the ring and the second path, may be missing.
+    assert len(lost) <= 12
+    assert not [each for each in second.rglob("*") if each.is_file()]
+
+
+def test_a_stored_block_that_was_not_committed_is_taken_in(tmp_path: Path) -> None:
+    """The writer died between naming the objects and the log's line."""
+    path = tmp_path / "run"
+    writer = RunWriter.create(path, Camera(0, 0).geometry, frames_per_block=4)
+    for frame in Camera(0, 8).frames():
+        writer.append(frame)
+    writer.abandon()
+    log = path / "_forebay/log/00000001.log"
+    *lines, _ = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines))
+    for name in ("frames", "timestamp", "frame_id", "flags"):
+        document = path / name / "zarr.json"
+        document.write_text(document.read_text().replace('"shape": [8', '"shape": [4', 1))
+    group = path / "zarr.json"
+    group.write_text(group.read_text().replace('"shape": [8', '"shape": [4'))
+    assert open_run(path).history.frames == 4
+    go_on(path, Camera(8, 3))
+    check(path, lost=[], upto=11)
+
+
+def test_another_camera_cannot_go_on(tmp_path: Path) -> None:
+    """Its frames do not fit; the run stays as it is, and can still be gone on with."""
+    path = tmp_path / "run"
+    killed(path, last=10)
+    with pytest.raises(FrameError, match=r"delivers frames of \(3, 3\).*start another run"):
+        go_on(path, Camera(10, 3, shape=(3, 3)))
+    go_on(path, Camera(10, 3))
+    check(path, lost=[8, 9], upto=13)
