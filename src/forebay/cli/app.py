@@ -7,7 +7,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forebay.cli.commands import acquire, algorithms, config, control, demo, process, runs
+from forebay.cli.commands import (
+    acquire,
+    algorithms,
+    cameras,
+    config,
+    control,
+    demo,
+    process,
+    runs,
+)
 from forebay.cli.logs import log_to_stderr
 from forebay.cli.session import Session
 from forebay.errors import ExitCode, ForebayError
@@ -45,6 +54,7 @@ app = typer.Typer(
 )
 app.command()(acquire.acquire)
 app.command()(process.process)
+app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
 app.add_typer(algorithms.app, name="algorithms")
