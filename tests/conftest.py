@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("forebay", deadline=None)
+settings.load_profile("forebay")
 
 
 @pytest.fixture(scope="session", autouse=True)

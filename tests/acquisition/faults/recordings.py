@@ -63,6 +63,8 @@ class ListedSource:
         Whether it may be held up.
     before
         Called before each frame with its place in the row.
+    held_at
+        Place at which it waits until it is released, or stopped.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ListedSource:
         *,
         can_wait: bool = True,
         before: Callable[[int], object] = lambda _: None,
+        held_at: int | None = None,
     ) -> None:
         self.geometry = geometry
         self.metadata = ImageMetadata()
@@ -79,11 +82,15 @@ class ListedSource:
         self.stopped = threading.Event()
         self._counters = counters
         self._before = before
+        self._held_at = held_at
+        self._released = threading.Event()
 
     def frames(self) -> Iterator[Frame]:
         """Deliver the frames."""
         for place, counter in enumerate(self._counters):
             self._before(place)
+            if place == self._held_at:
+                assert self._released.wait(_PATIENCE_SECONDS)
             if self.stopped.is_set():
                 return
             yield frame(counter, self.geometry)
@@ -91,6 +98,11 @@ class ListedSource:
     def stop(self) -> None:
         """Make `frames` end."""
         self.stopped.set()
+        self._released.set()
+
+    def release(self) -> None:
+        """Let it go on."""
+        self._released.set()
 
     def __enter__(self) -> Self:
         return self
@@ -101,18 +113,13 @@ class ListedSource:
 
 def record(disk: Path, promises: Promises) -> None:
     """Record a small run through the service; the first block is committed before the second."""
-    first_is_committed = threading.Event()
-
-    def wait_for_the_first(place: int) -> None:
-        if place == FRAMES_PER_BLOCK:
-            assert first_is_committed.wait(_PATIENCE_SECONDS)
+    source = ListedSource(COUNTERS, held_at=FRAMES_PER_BLOCK)
 
     def tell(status: AcquisitionStatus) -> None:
         if status.committed:
             promises.tell(committed=status.committed)
-            first_is_committed.set()
+            source.release()
 
-    source = ListedSource(COUNTERS, before=wait_for_the_first)
     status = acquire(source, disk / RUN, frames_per_block=FRAMES_PER_BLOCK, on_status=tell)
     promises.tell(committed=status.committed, closed=True)
 

@@ -14,6 +14,7 @@ from tests.acquisition.storage.frames import (
     frame,
     read,
     stock_frames,
+    store_of,
     take_over,
 )
 from zarr.abc.store import ByteRequest
@@ -184,7 +185,7 @@ def test_a_store_without_metadata_or_conditions_is_refused(tmp_path: Path) -> No
 
 
 def test_a_store_that_is_for_reading_is_not_written(bucket: MemoryStore) -> None:
-    store = ObjectStore(bucket, read_only=True)
+    store = store_of(bucket).with_read_only(True)
     with pytest.raises(StorageError, match="opened for reading only"):
         RunWriter.create_in(store, "sample", GEOMETRY)
     with pytest.raises(StorageError, match="opened for reading only"):
