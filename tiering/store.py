@@ -3,18 +3,26 @@
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunNotFoundError
+from forebay.acquisition.format.layout import check_run_name
 from forebay.tiering.errors import UnknownPlaceError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore as Bucket
+    from zarr.storage import ObjectStore
 
 SCHEMES = ("s3", "gs", "az", "file")
 """Kinds of URL that objects are read from."""
 
+_BUCKETS = ("s3", "gs", "az")
+_PUT_TIMEOUT = timedelta(minutes=5)
+"""How long one request may take; a block is written by one."""
 _RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 """How long an object store may fail; without a limit, missing credentials take minutes to show."""
 
@@ -73,6 +81,48 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     options: dict[str, Any] = {} if parts.scheme == "file" else {"retry_config": _RETRIES}
     with translated(location):
         return UrlStore(from_url(location, **options), url=location)
+
+
+def open_bucket(url: str) -> "ObjectStore[Bucket]":
+    """Open a prefix of an object store for writing a run.
+
+    Parameters
+    ----------
+    url
+        ``s3://bucket/prefix``, ``gs://bucket/prefix`` or ``az://container/prefix``, with
+        credentials as for `open_store`.
+
+    Raises
+    ------
+    UnknownPlaceError, RunNameError
+        If a run cannot be written to such a URL.
+    PlaceUnavailableError
+        If the object store cannot be used as the environment says.
+
+    Examples
+    --------
+    >>> open_bucket("s3://instrument-7/runs/water").read_only
+    False
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _BUCKETS or not parts.netloc or not parts.path.strip("/"):
+        known = ", ".join(f"{scheme}://" for scheme in _BUCKETS)
+        raise UnknownPlaceError(
+            f"{url} is not a place that a run can be written to: give a name, or a URL that begins "
+            f"with {known} and goes on with a bucket and a prefix"
+        )
+    check_run_name(parts.path.strip("/"))
+    from obstore.store import from_url
+
+    from forebay.tiering.url_store import UrlStore, translated
+
+    options: dict[str, Any] = {"timeout": _PUT_TIMEOUT}
+    if os.environ.get("AWS_ALLOW_HTTP", "").casefold() in {"true", "1"}:
+        # Options that are given put those of the environment out of force.
+        options["allow_http"] = True
+    with translated(url):
+        bucket = from_url(url, retry_config=_RETRIES, client_options=options)
+    return UrlStore(bucket, url=url, read_only=False)
 
 
 def _folder(path: Path) -> Path:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
@@ -37,6 +37,10 @@ from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.steps import NOT_KEPT_RAW
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage.folder import free_bytes
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore as Bucket
+    from zarr.storage import ObjectStore
 
 RAW = ".raw"
 """What stands behind the name of a run in that of the run of its frames as they came."""
@@ -90,6 +94,53 @@ def prepare(
         if raw is not None:
             opened.callback(raw.abandon)
         acquisition = Acquisition(plan.parts(run, raw))
+        opened.pop_all()
+    return acquisition
+
+
+def prepare_in(
+    source: FrameSource,
+    store: "ObjectStore[Bucket]",
+    name: str,
+    *,
+    settings: AcquisitionSettings,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Acquisition:
+    """Make a new run in an object store, and everything that an acquisition needs.
+
+    Parameters
+    ----------
+    source, settings, clock
+        As for `prepare`.
+    store
+        Zarr store over the bucket, whose root is to be the run; for writing.
+    name
+        What the run is called.
+
+    Returns
+    -------
+    Acquisition
+        Its `run` does the rest.
+
+    Raises
+    ------
+    RunExistsError, RunNameError
+        If the run cannot be made.
+    SourceError, FrameError, ReductionError
+        If the frames cannot be recorded so, or the settings ask for what needs a folder.
+    StorageError
+        If the bucket refuses.
+    """
+    if settings.durability == "frame" or settings.reduction.keep_raw_every is not None:
+        raise SourceError(
+            "durability = 'frame' and keep_raw_every need a run in a folder: record it there, or "
+            "leave them out"
+        )
+    plan = _Plan(source, settings, clock)
+    with contextlib.ExitStack() as opened:
+        run = plan.create_in(store, name)
+        opened.callback(run.abandon)
+        acquisition = Acquisition(plan.parts(run, None))
         opened.pop_all()
     return acquisition
 
@@ -213,6 +264,22 @@ class _Plan:
             self.recorded,
             metadata=self._metadata(),
             provenance=self._provenance(),
+        )
+
+    def create_in(self, store: "ObjectStore[Bucket]", name: str) -> WritableRun:
+        """Make the run in an object store."""
+        from forebay.acquisition.run.bucket import create_run_in
+
+        return create_run_in(
+            store,
+            name,
+            self.recorded,
+            metadata=self._metadata(),
+            provenance=self._provenance(),
+            frames_per_block=self._frames_per_block,
+            compression=self._settings.compression,
+            clock=self._clock,
+            show_every=self._settings.show_seconds,
         )
 
     def create_raw(self, path: Path) -> WritableRun | None:

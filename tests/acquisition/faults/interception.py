@@ -92,7 +92,7 @@ def follow_calls(process: int, listener: int, *, below: Path, decide: Decide) ->
             assert events, "the process makes no call and does not end"
             if not events[0][1] & select.POLLIN:
                 return
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 # Where the thread that asked is gone meanwhile.
                 _answer(process, listener, below, decide)
     except BaseException:

@@ -33,7 +33,9 @@ def acquire(
             autocompletion=complete_sources,
         ),
     ],
-    run: Annotated[str, typer.Argument(help="Name of the run to make.")],
+    run: Annotated[
+        str, typer.Argument(help="Name of the run to make, or its URL: s3://bucket/runs/water.")
+    ],
     runs: RunsOption = None,
     together_with: Annotated[
         list[str] | None,
@@ -108,11 +110,15 @@ def acquire(
 
     Ctrl-C, SIGTERM and 'forebay control stop' commit what has come and close the run in order.
     """
-    from forebay.acquisition.service.prepare import prepare, prepare_again
+    from forebay.acquisition.service.prepare import prepare, prepare_again, prepare_in
     from forebay.cli.live import LiveStatus
+    from forebay.tiering import open_bucket
 
     call = session(context)
-    target = call.target(run, runs)
+    bucket = "://" in run
+    if bucket and resume:
+        raise OptionError("--resume goes on with a run in a folder; leave it out, or name one")
+    target = Path(run) if bucket else call.target(run, runs)
     if target.name == "results" and call.results(None) is None:
         raise OptionError(
             f"{target} is where the results of the runs beside it go: give the run another name, "
@@ -132,7 +138,9 @@ def acquire(
     with stop_on_signals("the frames that have come are being committed") as stop:
         opening = _opening([source, *(together_with or [])], channels, rate, frames, known, stop)
         with opening as opened:
-            if resume:
+            if bucket:
+                acquisition = prepare_in(opened, open_bucket(run), target.name, settings=settings)
+            elif resume:
                 acquisition = prepare_again(opened, target, settings=settings)
             else:
                 acquisition = prepare(opened, target, settings=settings, expected_frames=frames)
@@ -146,7 +154,7 @@ def acquire(
                 try:
                     status = acquisition.run(armed=armed, stop=stop, on_status=show)
                 finally:
-                    truth = _save_truth(opened, target)
+                    truth = None if bucket else _save_truth(opened, target)
     if as_json:
         print_json({"event": "closed", **_described(status), "truth": truth})
     else:
