@@ -11,6 +11,8 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 # hidden from uv (pyenv's shims), it is named here.
 export UV_PYTHON ?= $(shell bash .ci/find-python)
 BIN := .venv/bin
+# Many tests wait for something: a camera, a flush, a process that is to be killed.
+WORKERS ?= 4
 
 .PHONY: help
 help: ## List what can be made
@@ -22,7 +24,7 @@ demo: .venv/synced ## Run the main job on real frames: record, find particles li
 
 .PHONY: test
 test: .venv/synced ## Run all tests
-	$(BIN)/pytest -m ""
+	$(BIN)/pytest -m "" -n $(WORKERS) --dist worksteal
 
 .PHONY: quick
 quick: .venv/synced ## Run the quick tests
