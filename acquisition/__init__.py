@@ -5,7 +5,7 @@ from forebay.acquisition.frames import Frame, FrameFlag, FrameSource, Geometry, 
 from forebay.acquisition.run.follow import follow
 from forebay.acquisition.run.reader import Run, open_run
 from forebay.acquisition.run.verify import Problem, Verification, verify_run
-from forebay.acquisition.run.writer import RunWriter
+from forebay.acquisition.run.writing.writer import RunWriter
 from forebay.acquisition.service.acquire import acquire
 from forebay.acquisition.service.status import AcquisitionStatus
 

@@ -16,9 +16,9 @@ Where a recording is longer than the disk, the committed shards are removed behi
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,8 +49,8 @@ class Session:
     """Whether to measure next to nothing, to see that it works."""
     console: Console
     """For what is told meanwhile."""
-    figures: dict[str, Any] = field(default_factory=dict)
-    """All figures, as JSON."""
+    figures: dict[str, list[Row]] = field(default_factory=dict)
+    """Rows of figures, by title."""
 
     def size[T](self, given: T | None, full: T, quick: T) -> T:
         """Return what is given, or else what is usual."""
@@ -110,12 +110,19 @@ def _session(folders: dict[str, Path], quick: bool, as_json: bool) -> Iterator[S
         }
         session = Session(places, quick, Console(stderr=True, width=WIDTH))
         session.add("conditions", [conditions(places)])
-        yield session
-        if as_json:
-            json.dump(session.figures, sys.stdout, indent=2)
-            return
-        for title, rows in session.figures.items():
-            Console(width=WIDTH).print(table(title, rows))
+        try:
+            yield session
+        finally:
+            # What was measured before something failed is of use all the same.
+            _show(session.figures, as_json=as_json)
+
+
+def _show(figures: Mapping[str, list[Row]], *, as_json: bool) -> None:
+    if as_json:
+        json.dump(figures, sys.stdout, indent=2)
+        return
+    for title, rows in figures.items():
+        Console(width=WIDTH).print(table(title, rows))
 
 
 # Each command imports what it measures: the processes of the peers import this module again, and
@@ -132,7 +139,7 @@ def append(
     """Compare sustained recording with raw writing and with other writers."""
     session: Session = context.obj
     rows = compare(
-        session.stream(gigabytes),
+        [session.stream(gigabytes), replace(session.stream(gigabytes), compression="lz4")],
         session.places,
         rounds=session.size(rounds, 5, 1),
         peers=peers.split(",") if peers else PEERS,
@@ -160,6 +167,7 @@ def rate(
             folder,
             trial_seconds=session.size(trial_seconds, 10.0, 0.1),
             hold_seconds=session.size(seconds, 120.0, 0.2),
+            trials=session.size(None, 12, 2),
             tell=session.tell,
         )
         session.add(f"rate, {name}: highest without a drop", [highest.row(stream)])
@@ -198,13 +206,13 @@ def small_large(
     seconds: Seconds = None,
 ) -> None:
     """Record small frames, at thousands a second too, and large ones."""
-    from benchmarks.recording_measurements.sizes import sizes, small_rates
+    from benchmarks.recording_measurements.rate import rates_held
 
     session: Session = context.obj
     total = session.size(gigabytes, 4.0, 0.001)
     sides = session.size(None, [SMALL, LARGE], [SMALL, 2 * SMALL])
     streams = [session.stream_of(side, total) for side in sides]
-    rows = sizes(
+    rows = compare(
         streams,
         session.places,
         rounds=session.size(rounds, 5, 1),
@@ -212,7 +220,7 @@ def small_large(
     )
     session.add("small and large frames", rows)
     for name, folder in session.places.items():
-        paced = small_rates(
+        paced = rates_held(
             streams[0],
             folder,
             rates=session.size(None, [2000.0, 5000.0, 10_000.0], [50.0]),

@@ -121,7 +121,8 @@ def open_bucket(url: str) -> "ObjectStore[Bucket]":
         # Options that are given put those of the environment out of force.
         options["allow_http"] = True
     with translated(url):
-        bucket = from_url(url, retry_config=_RETRIES, client_options=options)
+        given: dict[str, Any] = {"retry_config": _RETRIES, "client_options": options}
+        bucket = from_url(url, **given)
     return UrlStore(bucket, url=url, read_only=False)
 
 

@@ -11,8 +11,8 @@ from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import NoSpaceError, StorageError
 from forebay.acquisition.format.record import Block
-from forebay.acquisition.run.block import BlockInFlight
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.block import BlockInFlight
+from forebay.acquisition.run.writing.writable import WritableRun
 
 _REWRITES = 2
 """Times that a block is written anew, into new files, when the storage reports an error."""

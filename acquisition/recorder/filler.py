@@ -4,7 +4,7 @@ from forebay.acquisition.frames import Frame
 from forebay.acquisition.memory.slots import FrameRoom, FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
 from forebay.acquisition.ring.ring import NOT_IN_RING, Arrived, Lost
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.writable import WritableRun
 
 
 class BlockFiller:

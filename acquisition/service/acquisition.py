@@ -26,7 +26,7 @@ from forebay.acquisition.intake import (
     stall_patience,
 )
 from forebay.acquisition.ring.slot_source import SlotSource
-from forebay.acquisition.run.account import NOT_DELIVERED
+from forebay.acquisition.run.writing.account import NOT_DELIVERED
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
 from forebay.acquisition.service.latency import LatencyHistogram

@@ -12,7 +12,7 @@ from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 from forebay.acquisition.ring.ring import FrameRing
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import Gate, RingLevel
 from forebay.acquisition.settings import AcquisitionSettings
 

@@ -18,11 +18,11 @@ from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import SlotSource
-from forebay.acquisition.run.create import create_run
-from forebay.acquisition.run.leftovers import SPILL_TOPIC, leftovers, spill_folder
 from forebay.acquisition.run.reader import open_run
-from forebay.acquisition.run.resume import resume_run
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.create import create_run
+from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, spill_folder
+from forebay.acquisition.run.writing.resume import resume_run
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
 from forebay.acquisition.service.flow import (
     Decimating,
@@ -268,7 +268,7 @@ class _Plan:
 
     def create_in(self, store: "ObjectStore[Bucket]", name: str) -> WritableRun:
         """Make the run in an object store."""
-        from forebay.acquisition.run.bucket import create_run_in
+        from forebay.acquisition.run.writing.bucket import create_run_in
 
         return create_run_in(
             store,

@@ -12,8 +12,8 @@ from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
 from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.recorder.recorder import Recorder
-from forebay.acquisition.run.leftovers import remove_leftovers
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.leftovers import remove_leftovers
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import FlowState
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.overflow import SpillOverflow

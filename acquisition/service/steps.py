@@ -14,7 +14,7 @@ from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.reduction import OverloadSteps
 from forebay.acquisition.ring.ring import Arrived, Lost
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import RingLevel
 
 NOT_KEPT_RAW = "only every {every}th frame is kept as it came"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.recording_measurements.cost import Cost, cost_of, processes
-from benchmarks.recording_peers.peer import Compression, Stream, load_peer
+from benchmarks.recording_peers.peer import Stream, load_peer
 
 PEERS = (
     "raw",
@@ -36,19 +36,18 @@ class Case:
     """Name of the peer."""
     place: str
     """Name of the place."""
-    compression: Compression
-    """How frames are packed."""
+    stream: Stream
+    """What is recorded."""
 
 
 def append(
-    stream: Stream,
+    streams: Sequence[Stream],
     places: Mapping[str, Path],
     *,
     rounds: int,
     peers: Sequence[str] = PEERS,
-    compressions: Sequence[Compression] = ("none", "lz4"),
 ) -> list[Row]:
-    """Record a stream with every peer in every place; return a row for each.
+    """Record each stream with every peer in every place; return a row for each.
 
     In each round all take turns, in the opposite order every second time, and what is of interest
     is the ratio to the limit in the same round.
@@ -57,21 +56,21 @@ def append(
         described = {peer: workers[peer].submit(_describe, peer) for peer in peers}
         about = {peer: done.result() for peer, done in described.items()}
         cases = [
-            Case(peer, place, compression)
+            Case(peer, place, stream)
             for place in places
-            for compression in compressions
+            for stream in streams
             for peer in peers
-            if compression in about[peer]["compressions"]
+            if stream.compression in about[peer]["compressions"]
         ]
         costs: dict[Case, list[Cost]] = defaultdict(list)
         for turn in range(rounds):
             for case in cases[:: -1 if turn % 2 else 1]:
-                given = replace(stream, compression=case.compression)
-                folder = places[case.place] / f"{case.peer}-{case.compression}-{turn}"
-                done: Future[Cost] = workers[case.peer].submit(_record, case.peer, given, folder)
+                folder = places[case.place] / case.peer
+                done: Future[Cost]
+                done = workers[case.peer].submit(_record, case.peer, case.stream, folder)
                 costs[case].append(done.result())
     missing = [{"peer": peer, **about[peer]} for peer in peers if not about[peer]["compressions"]]
-    return [_row(case, stream, costs, about[case.peer]) for case in cases] + missing
+    return [_row(case, costs, about[case.peer]) for case in cases] + missing
 
 
 def _describe(name: str) -> Row:
@@ -102,15 +101,18 @@ def _record(name: str, stream: Stream, folder: Path) -> Cost:
     return cost
 
 
-def _row(case: Case, stream: Stream, costs: Mapping[Case, list[Cost]], about: Row) -> Row:
+def _row(case: Case, costs: Mapping[Case, list[Cost]], about: Row) -> Row:
+    stream = case.stream
     limit = costs.get(replace(case, peer=LIMIT), [])
     ratios = [raw.seconds / own.seconds for raw, own in zip(limit, costs[case], strict=bool(limit))]
     rates = [stream.nbytes / each.seconds / 1e6 for each in costs[case]]
     cpu = statistics.median(each.cpu_seconds for each in costs[case])
     return {
         "place": case.place,
-        "compression": case.compression,
+        "side": stream.side,
+        "compression": stream.compression,
         "peer": case.peer,
+        "frames_per_s": statistics.median(rates) * 1e6 * stream.frames / stream.nbytes,
         "MB_per_s": statistics.median(rates),
         "MB_per_s_best": max(rates),
         "of_raw": statistics.median(ratios) if ratios else None,

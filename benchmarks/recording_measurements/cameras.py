@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording_measurements.cost import Cost, cost_of, processes
+from benchmarks.recording_measurements.cost import Cost, cost_of
 from benchmarks.recording_peers.forebay import prepare
 from benchmarks.recording_peers.peer import Stream
 
@@ -18,11 +18,9 @@ type Row = dict[str, Any]
 def cameras(stream: Stream, folder: Path, *, rounds: int) -> list[Row]:
     """Record a stream from one camera, and the same from more of them at a time, in turns."""
     costs: dict[int, list[tuple[Cost, list[float]]]] = {count: [] for count in COUNTS}
-    with processes(["forebay"]) as workers:
-        for turn in range(rounds):
-            for count in COUNTS[:: -1 if turn % 2 else 1]:
-                done = workers["forebay"].submit(_record, stream, folder, count)
-                costs[count].append(done.result())
+    for turn in range(rounds):
+        for count in COUNTS[:: -1 if turn % 2 else 1]:
+            costs[count].append(_record(stream, folder, count))
     return [_row(stream, count, costs) for count in COUNTS]
 
 

@@ -1,18 +1,12 @@
 """How long a frame takes to be committed, beside a process that keeps the machine busy."""
 
-import multiprocessing
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.recording_measurements.busy import busy_processes
 from benchmarks.recording_measurements.rate import record_at
 from benchmarks.recording_peers.forebay import settings_for
 from benchmarks.recording_peers.peer import Stream
-
-_BUSY_BYTES = 64 * 2**20
-_JOIN_SECONDS = 10.0
 
 type Row = dict[str, Any]
 
@@ -44,29 +38,3 @@ def latency(
             }
         )
     return rows
-
-
-@contextmanager
-def busy_processes(count: int) -> Iterator[None]:
-    """Let so many other processes compute and copy without a pause."""
-    context = multiprocessing.get_context("spawn")
-    started = [context.Event() for _ in range(count)]
-    others = [context.Process(target=_keep_busy, args=(each,), daemon=True) for each in started]
-    for each in others:
-        each.start()
-    try:
-        for ready in started:
-            ready.wait(_JOIN_SECONDS)
-        yield
-    finally:
-        for each in others:
-            each.terminate()
-            each.join(_JOIN_SECONDS)
-
-
-def _keep_busy(started: Any) -> None:
-    values, copy = np.ones(_BUSY_BYTES, np.uint8), np.zeros(_BUSY_BYTES, np.uint8)
-    started.set()
-    while True:
-        copy[:] = values
-        sum(range(100_000))

@@ -1,7 +1,7 @@
 """The highest frame rate that is held without a drop, and what happens above it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ POLICIES = ("block", "spill", "reduce", "drop-oldest", "drop-newest", "decimate"
 OVER = 1.5
 SPILL_BYTES = 4 * 2**30
 
-_TRIALS = 12
 _ENOUGH = 1.04
 """Ratio of the lowest rate that failed to the highest that did not, at which the search ends."""
 _BACK = 0.97
@@ -101,6 +100,7 @@ def highest_rate(
     *,
     trial_seconds: float,
     hold_seconds: float,
+    trials: int = 12,
     tell: Callable[[str], None],
 ) -> Trial:
     """Find the highest rate that is held, and hold it for long.
@@ -126,18 +126,29 @@ def highest_rate(
         settings=settings_for(stream, overload="block"),
     )
     low, high = 0.0, 1.2 * held_up.rate
-    for _ in range(_TRIALS):
+    for _ in range(trials):
         if high < _ENOUGH * low:
             break
         middle = (low + high) / 2
         low, high = (middle, high) if tried(middle, trial_seconds).held else (low, middle)
     rate = low or high
-    for _ in range(_TRIALS):
+    for _ in range(trials):
         trial = tried(rate, hold_seconds)
         if trial.held:
             break
         rate *= _BACK
     return trial
+
+
+def rates_held(
+    stream: Stream, folder: Path, *, rates: Sequence[float], seconds: float
+) -> list[Row]:
+    """Record at given rates; return a row for each."""
+    settings = settings_for(stream, overload="drop-newest")
+    return [
+        record_at(stream, folder, rate=rate, seconds=seconds, settings=settings).row(stream)
+        for rate in rates
+    ]
 
 
 def overloaded(
@@ -164,8 +175,5 @@ def overloaded(
             settings=settings_for(stream, overload=policy, **others.get(policy, {})),
             can_wait=policy == "block",
         )
-        reasons = ", ".join(
-            f"{reason}: {n}" for reason, n in trial.status.dropped_by_reason.items()
-        )
-        rows.append({"policy": policy, **trial.row(stream), "reasons": reasons})
+        rows.append({"policy": policy, **trial.row(stream)})
     return rows

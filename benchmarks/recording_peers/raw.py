@@ -5,6 +5,7 @@ lengths.  The file is flushed, then its folder, then a line of a log.
 """
 
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ DURABILITY = "shard, folder, log line"
 CHECKS = "none"
 COMPRESSIONS: tuple[Compression, ...] = ("none", "lz4")
 
+_WRITE_BYTES = 8 * 2**20
 _LINE = b"about as long as what is written down of a block of frames".ljust(400) + b"\n"
 
 
@@ -34,13 +36,15 @@ def prepare(stream: Stream, folder: Path, *, direct: bool = True) -> Recording:
     """Make the folder."""
     folder.mkdir(parents=True)
     log, lock = folder / "log", threading.Lock()
+    frame_bytes = stream.nbytes // stream.frames
+    together = max(1, min(_WRITE_BYTES // frame_bytes, os.sysconf("SC_IOV_MAX")))
     log.touch()
 
     def write_shard(number: int) -> None:
         descriptor = _create(folder / str(number), direct=direct)
         try:
-            for part in _parts(stream):
-                if os.write(descriptor, part) != part.nbytes:
+            for parts in itertools.batched(_parts(stream), together):
+                if os.writev(descriptor, parts) != sum(part.nbytes for part in parts):
                     raise OSError(errno.EIO, "written in part only")
             os.fsync(descriptor)
         finally:

@@ -101,6 +101,7 @@ class SharedMemorySource:
         self._clock = clock
         self._first: Met | None = None
         self._next: Producer | None = None
+        self._dead: str | None = None
         self._stopped = threading.Event()
         self._begun = self._closed = False
         # Held while something is waited for, so that nothing is freed under it.
@@ -280,8 +281,7 @@ class SharedMemorySource:
                     f"{producer.name} has died: what it published is delivered; find out why, or "
                     "let the source reconnect"
                 )
-            text = f"{producer.name} has died; another is waited for"
-            self.anomalies.report(AnomalyKind.SENDER_CHANGED, text)
+            self._dead = producer.name
 
     def _next_producer(self) -> Producer | None:
         """Return the producer that is there, or wait for one; None when stopped."""
@@ -291,6 +291,9 @@ class SharedMemorySource:
             if met is not None:
                 self._first = self._first or met
                 producer = met.producer
+                if self._dead is not None:
+                    text = f"{producer.name} goes on where {self._dead} died"
+                    self.anomalies.report(AnomalyKind.SENDER_CHANGED, text)
         return producer
 
     def _filled(

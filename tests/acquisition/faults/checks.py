@@ -8,9 +8,9 @@ import dask
 import numpy as np
 import tensorstore
 import zarr
+from tests.acquisition.faults.recordings import SMALL, pixels
 
 from forebay.acquisition import Geometry, Run, open_run, verify_run
-from tests.acquisition.faults.recordings import SMALL, pixels
 
 
 def counters_of(run: Run) -> list[int]:
@@ -86,4 +86,3 @@ def content_of(path: Path) -> list[tuple[str, int, str]]:
     """Return what was committed: each object's key, length and digest."""
     objects = itertools.chain(*(each.objects for each in open_run(path).blocks))
     return [(each.key, each.bytes, each.blake3) for each in objects]
-

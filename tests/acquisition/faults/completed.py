@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from forebay.acquisition import open_run
-from forebay.acquisition.errors import RunExistsError
 from tests.acquisition.faults.checks import check_committed, check_sums, content_of
 from tests.acquisition.faults.promises import Promises
 from tests.acquisition.faults.recordings import RUN, go_on, record
+
+from forebay.acquisition import open_run
+from forebay.acquisition.errors import RunExistsError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-
 from tests.acquisition.faults.forked import Forks
 from tests.acquisition.faults.interception import is_possible
 

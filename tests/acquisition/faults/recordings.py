@@ -9,10 +9,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self, Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from tests.acquisition.faults.promises import Promises
 
 from forebay.acquisition import (
     AcquisitionStatus,
@@ -23,7 +24,6 @@ from forebay.acquisition import (
     acquire,
     open_run,
 )
-from tests.acquisition.faults.promises import Promises
 
 FRAMES_PER_BLOCK = 2
 COUNTERS = (10, 11, 13, 14, 15)

@@ -18,7 +18,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from forebay.acquisition import open_run
 from tests.acquisition.faults import recordings
 from tests.acquisition.faults.checks import left_in_flight
 from tests.acquisition.faults.completed import Completed
@@ -27,6 +26,8 @@ from tests.acquisition.faults.interception import End
 from tests.acquisition.faults.promises import promised_frames, read_promises
 from tests.acquisition.faults.recordings import RUN, Recording
 from tests.acquisition.faults.system_calls import Call
+
+from forebay.acquisition import open_run
 
 _KILLED = -signal.SIGKILL
 _FAILED = 1

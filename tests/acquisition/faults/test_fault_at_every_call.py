@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from tests.acquisition.faults.checks import check_whole, content_of, left_in_flight
 from tests.acquisition.faults.completed import Completed
 from tests.acquisition.faults.forked import Forks

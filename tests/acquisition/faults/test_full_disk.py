@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.acquisition.faults.checks import check_committed, check_whole
+from tests.acquisition.faults.disks import in_memory, make_image, mounted_image
+from tests.acquisition.faults.recordings import RUN, ListedSource, frame
 
 from forebay.acquisition import AcquisitionStatus, Geometry, RunWriter, acquire, open_run
 from forebay.acquisition.clock import SystemClock
 from forebay.acquisition.errors import StorageError
-from tests.acquisition.faults.checks import check_committed, check_whole
-from tests.acquisition.faults.disks import in_memory, make_image, mounted_image
-from tests.acquisition.faults.recordings import RUN, ListedSource, frame
 
 pytestmark = pytest.mark.fault
 

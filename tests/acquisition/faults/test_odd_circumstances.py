@@ -7,10 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from forebay.acquisition import RunWriter, acquire, open_run, verify_run
-from forebay.acquisition.clock import SystemClock
-from forebay.acquisition.errors import RunExistsError, RunLockedError
 from tests.acquisition.faults.checks import check_whole
 from tests.acquisition.faults.forked import Forks
 from tests.acquisition.faults.promises import PromiseReader
@@ -22,6 +18,10 @@ from tests.acquisition.faults.recordings import (
     frame,
     record_on,
 )
+
+from forebay.acquisition import RunWriter, acquire, open_run, verify_run
+from forebay.acquisition.clock import SystemClock
+from forebay.acquisition.errors import RunExistsError, RunLockedError
 
 pytestmark = pytest.mark.fault
 

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.acquisition.faults.recordings import RUN
+from tests.acquisition.faults.traced import Event, trace
 
 from forebay.acquisition import Block, open_run
-from tests.acquisition.faults.recordings import FRAMES_PER_BLOCK, RUN
-from tests.acquisition.faults.traced import Event, trace
 
 pytestmark = pytest.mark.fault
 
@@ -27,9 +27,7 @@ def only(events: list[Event]) -> Event:
 def first_behind(events: list[Event], kind: str, path: Path | str, place: int) -> Event:
     """Return the first call of a kind that concerns a path and begins behind a place."""
     wanted = [each for each in events if each.kind == kind and each.path == str(path)]
-    return min(
-        (each for each in wanted if each.began > place), key=lambda each: each.ended
-    )
+    return min((each for each in wanted if each.began > place), key=lambda each: each.ended)
 
 
 def line_of(run: Path, events: list[Event], block: Block) -> tuple[Event, Event]:
@@ -51,7 +49,9 @@ def test_an_object_is_flushed_then_named_then_its_folder_is_flushed_then_its_rec
         written, _ = line_of(run, events, block)
         for stored in block.objects:
             name = run / stored.key
-            named = only([each for each in events if each.kind == "name" and each.path == str(name)])
+            named = only(
+                [each for each in events if each.kind == "name" and each.path == str(name)]
+            )
             parts = [each for each in events if each.kind == "write" and each.path == named.before]
             last = max(each.ended for each in parts if each.ended < named.began)
             flushed = first_behind(events, "flush", named.before, last)
@@ -85,17 +85,23 @@ def test_arrays_grow_after_the_flush_of_the_record(recorded: tuple[Path, list[Ev
     renamed = [
         each
         for each in events
-        if each.kind == "name" and each.path.endswith("zarr.json") and each.path.startswith(f"{run}/")
+        if each.kind == "name"
+        and each.path.endswith("zarr.json")
+        and each.path.startswith(f"{run}/")
     ]
     shown = set()
     for each in renamed:
-        of_file = [event for event in events if event.path == each.before and event.ended < each.began]
+        of_file = [
+            event for event in events if event.path == each.before and event.ended < each.began
+        ]
         written = [event for event in of_file if event.kind == "write"][-1]
         flushed = [event for event in of_file if event.kind == "flush"][-1]
         assert written.ended < flushed.began
-        assert flushed.ended < each.began < first_behind(
-            events, "flush", Path(each.path).parent, each.ended
-        ).ended
+        assert (
+            flushed.ended
+            < each.began
+            < first_behind(events, "flush", Path(each.path).parent, each.ended).ended
+        )
         for frames in numbers("shape", written):
             assert durable[frames] < each.began
             shown.add(frames)

@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from forebay.acquisition import open_run
-from forebay.acquisition.errors import RunNotFoundError
 from tests.acquisition.faults.checks import check_committed, check_whole
 from tests.acquisition.faults.disks import copy_of, make_image, mounted_image
 from tests.acquisition.faults.forked import Child, Forks
@@ -23,6 +20,9 @@ from tests.acquisition.faults.interception import End
 from tests.acquisition.faults.promises import PromiseReader, Promises
 from tests.acquisition.faults.recordings import LARGER, RUN, go_on, record_on
 from tests.acquisition.faults.system_calls import Call
+
+from forebay.acquisition import open_run
+from forebay.acquisition.errors import RunNotFoundError
 
 pytestmark = [pytest.mark.fault, pytest.mark.parametrize("kind", ["ext4", "xfs"])]
 

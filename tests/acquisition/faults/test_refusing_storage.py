@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from forebay.acquisition import open_run
 from tests.acquisition.faults.checks import check_committed, check_whole
 from tests.acquisition.faults.disks import make_image, mounted_image
 from tests.acquisition.faults.forked import Forks
@@ -20,6 +18,8 @@ from tests.acquisition.faults.promises import (
 )
 from tests.acquisition.faults.recordings import LARGER, RUN, go_on, record, record_on
 from tests.acquisition.faults.system_calls import Call
+
+from forebay.acquisition import open_run
 
 pytestmark = pytest.mark.fault
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from tests.acquisition.faults.forked import ROOT
 
 _CALLS = {
@@ -52,10 +51,23 @@ def trace(folder: Path, disk: Path, promises: Path) -> list[Event]:
         pytest.skip("strace is not installed")
     output = folder / "trace"
     calls = ",".join(_CALLS.values())
-    command = ["strace", "-f", "-y", "--seccomp-bpf", "-s", str(_LONGEST_TEXT), "-e", f"trace={calls}"]
+    command = [
+        "strace",
+        "-f",
+        "-y",
+        "--seccomp-bpf",
+        "-s",
+        str(_LONGEST_TEXT),
+        "-e",
+        f"trace={calls}",
+    ]
     module = [sys.executable, "-m", "tests.acquisition.faults.recordings", str(disk), str(promises)]
     done = subprocess.run(
-        [*command, "-o", str(output), *module], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, "-o", str(output), *module],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if "PTRACE_TRACEME" in done.stderr:
         pytest.skip(f"strace is not permitted: {done.stderr}")

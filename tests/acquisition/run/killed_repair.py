@@ -24,7 +24,7 @@ import zarr
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
-from forebay.acquisition.run.repair import RepairReport, repair_run
+from forebay.acquisition.run.recovery.repair import RepairReport, repair_run
 
 CALLS = ("mkdir", "rmdir", "write", "fsync", "link", "unlink", "rename", "replace")
 GEOMETRY = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))

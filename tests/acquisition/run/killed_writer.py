@@ -25,7 +25,7 @@ import zarr
 
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunExistsError
-from forebay.acquisition.run.account import NOT_RECORDED
+from forebay.acquisition.run.writing.account import NOT_RECORDED
 
 CALLS = ("mkdir", "write", "pwritev", "fsync", "fdatasync", "link", "unlink", "rename", "replace")
 SHAPE = (3, 4)

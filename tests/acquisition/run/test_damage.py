@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from forebay.acquisition import RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
-from forebay.acquisition.run.folder import show
+from forebay.acquisition.run.writing.folder import show
 
 type Write = Callable[..., npt.NDArray[Any]]
 

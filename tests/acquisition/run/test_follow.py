@@ -17,7 +17,7 @@ from forebay.acquisition import Frame, Geometry, RunWriter, follow, open_run
 from forebay.acquisition.control import ClosedEvent, CommittedEvent, ControlServer
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.run import follow as following
-from forebay.acquisition.run.folder import show
+from forebay.acquisition.run.writing.folder import show
 
 SERVING = Path(__file__).parents[1] / "control" / "serving.py"
 GEOMETRY = Geometry(("y", "x"), (3, 4), np.dtype("uint8"))
@@ -334,6 +334,8 @@ def test_a_block_that_was_not_kept_is_an_error(tmp_path: Path) -> None:
     seen = open_run(path)
     log = path / "_forebay/log/00000001.log"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+    for stored in seen.blocks[1].objects:
+        (path / stored.key).unlink()
     show(path, seen.layout, 2)
     RunWriter.resume(path).close()
     assert open_run(path).history.frames == 2

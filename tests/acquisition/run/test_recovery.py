@@ -15,9 +15,13 @@ from forebay.acquisition.format.codec import crc32c
 from forebay.acquisition.format.history import replay
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import Block, encode_line, line_digest
-from forebay.acquisition.run.folder import show
-from forebay.acquisition.run.position import Position
-from forebay.acquisition.run.recovery import NOT_KNOWN_WHY, stored_blocks, uncommitted_blocks
+from forebay.acquisition.run.recovery.uncommitted import (
+    NOT_KNOWN_WHY,
+    stored_blocks,
+    uncommitted_blocks,
+)
+from forebay.acquisition.run.writing.folder import show
+from forebay.acquisition.run.writing.position import Position
 
 GEOMETRY = Geometry(("y", "x"), (5, 7), np.dtype("uint16"))
 PER_BLOCK = 3

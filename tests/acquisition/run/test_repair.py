@@ -45,11 +45,11 @@ from forebay.acquisition.format.record import (
 )
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.row import Room
-from forebay.acquisition.run import repair_plan
-from forebay.acquisition.run.folder import show
-from forebay.acquisition.run.new_log import UNKNOWN_WRITER
-from forebay.acquisition.run.rebuild import END_LOST, REASON_LOST
-from forebay.acquisition.run.repair import RepairReport, repair_run
+from forebay.acquisition.run.recovery import repair_plan
+from forebay.acquisition.run.recovery.new_log import UNKNOWN_WRITER
+from forebay.acquisition.run.recovery.rebuild import END_LOST, REASON_LOST
+from forebay.acquisition.run.recovery.repair import RepairReport, repair_run
+from forebay.acquisition.run.writing.folder import show
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.acquisition.run.damaged_logs import (
 
 from forebay.acquisition import Frame, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunDamagedError
-from forebay.acquisition.run.repair import repair_run
+from forebay.acquisition.run.recovery.repair import repair_run
 
 
 @pytest.fixture(scope="module")

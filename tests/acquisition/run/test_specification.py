@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata, RunWriter, open_run
 from forebay.acquisition.format import record
-from forebay.acquisition.run import create as writer_module
+from forebay.acquisition.run.writing import create as writer_module
 
 PAGE = Path(__file__).parents[3] / "docs/reference/run-format.md"
 

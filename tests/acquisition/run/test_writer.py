@@ -20,7 +20,7 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.errors import FrameError, SourceError, StorageError
-from forebay.acquisition.run.account import NOT_DELIVERED, NOT_RECORDED
+from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
 
 type Memory = Callable[[], Path]
 

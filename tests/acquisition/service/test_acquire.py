@@ -23,8 +23,8 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.errors import FrameError, RunExistsError, SourceError, StorageError
-from forebay.acquisition.run import account as writer_module
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing import account as writer_module
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service import acquisition as service
 from forebay.acquisition.service.flow import RING_FULL
 

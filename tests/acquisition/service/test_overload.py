@@ -186,9 +186,7 @@ LOW = {"high_watermark": 0.1, "low_watermark": 0.05}
 """Marks that a frame that waits is above of."""
 
 
-def test_spill_loses_nothing(
-    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
-) -> None:
+def test_spill_loses_nothing(tmp_path: Path, disk: threading.Event, rings: list[FrameRing]) -> None:
     """Frames go to the second path and come back in order; nothing is left there."""
     run, status, _ = record(
         tmp_path / "run",

@@ -22,7 +22,9 @@ def cameras(as_json: JsonOption = False) -> None:
             print_json(each)
         return
     if not found:
-        typer.echo("no camera answers; check power, cable and network, and that they share a subnet")
+        typer.echo(
+            "no camera answers; check power, cable and network, and that they share a subnet"
+        )
         return
     names = tuple(found[0])
     print_table(names, [tuple(each.values()) for each in found])

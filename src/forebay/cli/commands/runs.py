@@ -174,7 +174,7 @@ def repair(
     """Build a damaged log anew from the lines that can be read and from the blocks."""
     from dataclasses import asdict
 
-    from forebay.acquisition.run.repair import repair_run
+    from forebay.acquisition.run.recovery.repair import repair_run
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
@@ -302,9 +302,7 @@ def _shown(name: str, value: Any) -> str:
         case "duration_seconds":
             return seconds(value)
         case "dropped_frames":
-            return _some(
-                [f"{each['first']} to {each['last']}: {each['reason']}" for each in value]
-            )
+            return _some([f"{each['first']} to {each['last']}: {each['reason']}" for each in value])
         case "notes":
             return _some([f"{each['at']} {each['topic']}: {each['text']}" for each in value])
         case "provenance":

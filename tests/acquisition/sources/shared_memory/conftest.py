@@ -1,6 +1,7 @@
 """Sources in a runtime folder of the test's own, and programs that write into their memory."""
 
 import contextlib
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from forebay.acquisition.sources.shared_memory import SharedMemorySource
 type Open = Callable[..., SharedMemorySource]
 type Connect = Callable[..., RawProducer]
 type Deliver = Callable[..., Future[None]]
+type Run = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +72,21 @@ def deliver(opened: contextlib.ExitStack) -> Deliver:
         return threads.submit(source.deliver_into, ring, receive)
 
     return start
+
+
+@pytest.fixture
+def run(camera: Path) -> Iterator[Run]:
+    """Run the example; it is killed after the test."""
+    with contextlib.ExitStack() as running:
+
+        def start(
+            *, width: int = 8, height: int = 6, frames: int, rate: float = 0, program: Path = camera
+        ) -> subprocess.Popen[str]:
+            words = [str(word) for word in (program, "camera", width, height, frames, rate)]
+            process = running.enter_context(
+                subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+            )
+            running.callback(process.kill)
+            return process
+
+        yield start

@@ -37,6 +37,11 @@ def compile_example(compiler: str, *options: str, to: Path) -> Path:
     return to
 
 
+def ramp(counter: int) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
+    """What the example writes into frame `counter`."""
+    return np.add.outer(np.arange(6), np.arange(8)) + counter
+
+
 def ring_for(geometry: Geometry, *, slots: int) -> FrameRing:
     return FrameRing(geometry, slots=slots, shared=True)
 

@@ -2,45 +2,22 @@
 
 import contextlib
 import runpy
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tests.acquisition.sources.shared_memory.conftest import Deliver, Open
-from tests.acquisition.sources.shared_memory.programs import PATIENT, compile_example, ring_for
+from tests.acquisition.sources.shared_memory.conftest import Deliver, Open, Run
+from tests.acquisition.sources.shared_memory.programs import (
+    PATIENT,
+    compile_example,
+    ramp,
+    ring_for,
+)
 
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.ring.ring import Arrived, FrameRing
 from forebay.acquisition.sources.shared_memory import SharedMemorySource, header_path
 from forebay.acquisition.sources.testing import check_source
-
-type Run = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def run(camera: Path) -> Iterator[Run]:
-    """Run the example; it is killed after the test."""
-    with contextlib.ExitStack() as running:
-
-        def start(
-            *, width: int = 8, height: int = 6, frames: int, rate: float = 0, program: Path = camera
-        ) -> subprocess.Popen[str]:
-            words = [str(word) for word in (program, "camera", width, height, frames, rate)]
-            process = running.enter_context(
-                subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-            )
-            running.callback(process.kill)
-            return process
-
-        yield start
-
-
-def ramp(counter: int) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
-    """What the example writes into frame `counter`."""
-    return np.add.outer(np.arange(6), np.arange(8)) + counter
 
 
 def counters_of(ring: FrameRing, *, pause: float = 0.0) -> list[int]:

@@ -7,9 +7,9 @@ from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import StorageError
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Block, Closed
-from forebay.acquisition.run.account import NOT_DELIVERED, Account
-from forebay.acquisition.run.commit import Committer
-from forebay.acquisition.run.position import Position
+from forebay.acquisition.run.writing.account import NOT_DELIVERED, Account
+from forebay.acquisition.run.writing.commit import Committer
+from forebay.acquisition.run.writing.position import Position
 from forebay.acquisition.storage.storage import RunStorage
 
 

@@ -17,10 +17,10 @@ from forebay.acquisition.format.record import (
     Record,
     Started,
 )
-from forebay.acquisition.run.missing import account_for, missing_before_each
-from forebay.acquisition.run.old_log import OldLog
-from forebay.acquisition.run.recovery import stored_blocks
-from forebay.acquisition.run.stored import StoredBlock, read_stored_block
+from forebay.acquisition.run.recovery.missing import account_for, missing_before_each
+from forebay.acquisition.run.recovery.old_log import OldLog
+from forebay.acquisition.run.recovery.stored import StoredBlock, read_stored_block
+from forebay.acquisition.run.recovery.uncommitted import stored_blocks
 
 REASON_LOST = "not known: the line of the log that said why it is missing could not be read"
 END_LOST = "not known: the line of the log that ended the run could not be read"

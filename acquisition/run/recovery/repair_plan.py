@@ -19,7 +19,7 @@ from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.history import replay
 from forebay.acquisition.format.layout import ASIDE, CONTROL, COORDINATES, FRAMES, LOG
 from forebay.acquisition.format.objects import Objects
-from forebay.acquisition.run.folder import show
+from forebay.acquisition.run.writing.folder import show
 
 REPAIR = f"{CONTROL}/repair"
 

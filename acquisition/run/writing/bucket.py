@@ -23,12 +23,12 @@ from forebay.acquisition.format.layout import METADATA
 from forebay.acquisition.format.logs import row_object_key
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.frames import Geometry, ImageMetadata
-from forebay.acquisition.run.account import NOT_DELIVERED, NOT_RECORDED
-from forebay.acquisition.run.create import first_lines, new_layout, opening_line
-from forebay.acquisition.run.folder import documents
-from forebay.acquisition.run.position import Position
 from forebay.acquisition.run.reader import open_run
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
+from forebay.acquisition.run.writing.create import first_lines, new_layout, opening_line
+from forebay.acquisition.run.writing.folder import documents
+from forebay.acquisition.run.writing.position import Position
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.storage.bucket import BucketStorage
 from forebay.acquisition.storage.conditional import ConditionalPuts, KeyTakenError, refusal
 

@@ -16,7 +16,7 @@ from forebay.acquisition.format.record import (
 )
 from forebay.acquisition.journal.folder import segments_of
 from forebay.acquisition.run.lock import writer_name
-from forebay.acquisition.run.old_log import OldLog
+from forebay.acquisition.run.recovery.old_log import OldLog
 
 UNKNOWN_WRITER = "not known: its line could not be read"
 

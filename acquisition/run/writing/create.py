@@ -16,11 +16,11 @@ from forebay.acquisition.format.codec import Compression, CompressionName
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Created, Opened, Record, encode_line, line_digest
 from forebay.acquisition.frames import Geometry, ImageMetadata, check_geometry
-from forebay.acquisition.run.account import NOT_DELIVERED
-from forebay.acquisition.run.folder import check_free, make_folder
 from forebay.acquisition.run.lock import writer_name
-from forebay.acquisition.run.position import Position
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.account import NOT_DELIVERED
+from forebay.acquisition.run.writing.folder import check_free, make_folder
+from forebay.acquisition.run.writing.position import Position
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.storage.folder import FolderStorage
 
 

@@ -13,12 +13,12 @@ from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Block, Dropped
 from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_frame, check_geometry
 from forebay.acquisition.memory.slots import FrameSlots
-from forebay.acquisition.run.block import BlockInFlight
-from forebay.acquisition.run.create import create_run
-from forebay.acquisition.run.leftovers import leftovers, remove_leftovers, spill_folder
 from forebay.acquisition.run.reader import open_run
-from forebay.acquisition.run.resume import resume_run
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.writing.block import BlockInFlight
+from forebay.acquisition.run.writing.create import create_run
+from forebay.acquisition.run.writing.leftovers import leftovers, remove_leftovers, spill_folder
+from forebay.acquisition.run.writing.resume import resume_run
+from forebay.acquisition.run.writing.writable import WritableRun
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
@@ -207,7 +207,7 @@ class RunWriter:
         (3, 4, 6)
         """
         # obstore takes a tenth of a second to import, and most runs lie in a folder.
-        from forebay.acquisition.run.bucket import create_run_in
+        from forebay.acquisition.run.writing.bucket import create_run_in
 
         memory = _room_for_block(check_geometry(geometry), frames_per_block)
         run = create_run_in(
@@ -243,7 +243,7 @@ class RunWriter:
         StorageError
             If the bucket refuses, or does not answer.
         """
-        from forebay.acquisition.run.bucket import take_over_run
+        from forebay.acquisition.run.writing.bucket import take_over_run
 
         run = take_over_run(store, clock=clock)
         try:

@@ -11,14 +11,14 @@ from forebay.acquisition.format import layout
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import Block, Dropped
 from forebay.acquisition.journal.reading import read_journal
-from forebay.acquisition.run.account import NOT_RECORDED
-from forebay.acquisition.run.create import next_line, opening_line
-from forebay.acquisition.run.folder import quarantine, show
 from forebay.acquisition.run.lock import WriterLock
-from forebay.acquisition.run.position import Position
 from forebay.acquisition.run.reader import Run, open_run
-from forebay.acquisition.run.recovery import stored_blocks, uncommitted_blocks
-from forebay.acquisition.run.writable import WritableRun
+from forebay.acquisition.run.recovery.uncommitted import stored_blocks, uncommitted_blocks
+from forebay.acquisition.run.writing.account import NOT_RECORDED
+from forebay.acquisition.run.writing.create import next_line, opening_line
+from forebay.acquisition.run.writing.folder import quarantine, show
+from forebay.acquisition.run.writing.position import Position
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.storage.folder import FolderStorage
 
 _log = logging.getLogger("forebay.acquisition")

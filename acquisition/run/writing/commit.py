@@ -18,8 +18,8 @@ from forebay.acquisition.format.record import (
     encode_line,
     line_digest,
 )
-from forebay.acquisition.run.folder import documents
-from forebay.acquisition.run.position import Position
+from forebay.acquisition.run.writing.folder import documents
+from forebay.acquisition.run.writing.position import Position
 from forebay.acquisition.storage.storage import RunStorage
 
 _log = logging.getLogger("forebay.acquisition")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from forebay.acquisition.errors import FrameError
 from forebay.acquisition.format.record import Dropped
-from forebay.acquisition.run.position import Position
+from forebay.acquisition.run.writing.position import Position
 
 NOT_DELIVERED = "the camera counted it and did not deliver it"
 NOT_RECORDED = "it was not committed when an earlier writer ended, or came while there was none"

@@ -9,9 +9,9 @@ from forebay.acquisition import durable
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout
 from forebay.acquisition.format.record import Block, Dropped
-from forebay.acquisition.run.missing import missing_before_each
-from forebay.acquisition.run.position import Position
-from forebay.acquisition.run.stored import read_stored_block
+from forebay.acquisition.run.recovery.missing import missing_before_each
+from forebay.acquisition.run.recovery.stored import read_stored_block
+from forebay.acquisition.run.writing.position import Position
 
 NOT_KNOWN_WHY = (
     "it is not in a block that an earlier writer stored; that one died before it said why"

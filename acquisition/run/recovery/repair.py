@@ -14,11 +14,11 @@ from forebay.acquisition.format import layout
 from forebay.acquisition.format.layout import METADATA, RunLayout
 from forebay.acquisition.format.record import Block, Closed, Dropped, Noted, Record
 from forebay.acquisition.run.lock import WriterLock
-from forebay.acquisition.run.new_log import last_epoch, new_logs
-from forebay.acquisition.run.old_log import OldLog, read_old_log
 from forebay.acquisition.run.reader import open_run
-from forebay.acquisition.run.rebuild import REASON_LOST, Rebuilding, Rebuilt
-from forebay.acquisition.run.repair_plan import RepairPlan, carry_out, decide, decided_plan
+from forebay.acquisition.run.recovery.new_log import last_epoch, new_logs
+from forebay.acquisition.run.recovery.old_log import OldLog, read_old_log
+from forebay.acquisition.run.recovery.rebuild import REASON_LOST, Rebuilding, Rebuilt
+from forebay.acquisition.run.recovery.repair_plan import RepairPlan, carry_out, decide, decided_plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What can be saved of a run whose writer died, or whose log is damaged."""

@@ -1,0 +1,1 @@
+"""Writing a run: its accounts, its blocks, its log, and how it is made and taken up again."""
