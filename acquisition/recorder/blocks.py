@@ -46,6 +46,8 @@ class BlocksInFlight:
         Blocks that may be in flight, the one that is being filled included.
     on_commit
         Called from the committing thread when blocks are committed.
+    on_failure
+        Called, from any thread, when nothing can be written any more.
     clock
         Source of times.
     patience
@@ -60,6 +62,7 @@ class BlocksInFlight:
         *,
         most: int,
         on_commit: Callable[[list[Flight]], None],
+        on_failure: Callable[[], None],
         clock: Clock,
         patience: float,
         on_thread: Callable[[str], None],
@@ -67,6 +70,7 @@ class BlocksInFlight:
         self._run = run
         self._most = most
         self._on_commit = on_commit
+        self._on_failure = on_failure
         self._clock = clock
         self._patience = patience
         self._next_number = run.blocks
@@ -322,3 +326,4 @@ class BlocksInFlight:
             for flight in self._flights:
                 flight.block.give_up()
             self._changed.notify_all()
+        self._on_failure()

@@ -77,9 +77,6 @@ class SpillOverflow:
 
     def take(self, out: npt.NDArray[Any]) -> tuple[Sequence[Lost], Arrived | None]:
         """Give back what was lost next, and the frame behind it, its pixels in `out`."""
-        if not len(self._queue):
-            lost, self._lost = self._lost, []
-            return _as_lost(lost), None
         try:
             spilled = self._queue.take(out)
         except RunDamagedError as error:
@@ -87,7 +84,8 @@ class SpillOverflow:
             self._on_damage()
             return (), None
         if spilled is None:
-            return (), None
+            lost, self._lost = self._lost, []
+            return _as_lost(lost), None
         frame = spilled.frame
         if frame is None:
             return _as_lost(spilled.dropped), None

@@ -153,6 +153,8 @@ class Recording:
             run,
             most=self._parts.settings.blocks_in_flight,
             on_commit=on_commit,
+            # Whoever waits for frames, or for room for them, need not wait any more.
+            on_failure=self._parts.ring.finish,
             clock=self._parts.clock,
             patience=self._patience,
             on_thread=self._on_thread,

@@ -1,16 +1,23 @@
 """Frames that a writer that is gone had not committed: in its journal, and where it spilled to."""
 
+import logging
+import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from forebay.acquisition.format.layout import JOURNAL, RunLayout
+from forebay.acquisition import durable
+from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.format.layout import JOURNAL, QUARANTINE, RunLayout
 from forebay.acquisition.format.record import Dropped, Noted
 from forebay.acquisition.frames import Frame
 from forebay.acquisition.journal.folder import remove_journal
 from forebay.acquisition.journal.reading import read_journal
 from forebay.acquisition.reduction import chain_from
+
+_log = logging.getLogger("forebay.acquisition")
 
 SPILL_TOPIC = "spill"
 """Topic of the note that says where frames are spilled to."""
@@ -38,13 +45,11 @@ def leftovers(
     spilled
         Folder of the spilled frames; None where there is none, or they are read otherwise.
 
-    Raises
-    ------
-    RunDamagedError
-        If what had been made durable has changed.  What was before it has been yielded.
+    Where something has changed, what was before it is yielded, and the rest is moved to the
+    quarantine.
     """
     last = after
-    for entry in read_journal(path / JOURNAL, run_id=run.run_id, after=after):
+    for entry in _sound(path, path / JOURNAL, run.run_id, after):
         last = entry.last if isinstance(entry, Dropped) else entry.counter
         yield entry
     if spilled is None or not spilled.is_dir():
@@ -52,7 +57,7 @@ def leftovers(
     # Frames are spilled as they came, before they are reduced.
     reduction = run.provenance.get("reduction")
     chain = chain_from(reduction) if reduction else None
-    for entry in read_journal(spilled, run_id=run.run_id, after=last):
+    for entry in _sound(path, spilled, run.run_id, last):
         if chain is None or isinstance(entry, Dropped):
             yield entry
             continue
@@ -62,6 +67,17 @@ def leftovers(
         else:
             reason = chain.reason or "the reduction left it out"
             yield Dropped(entry.counter, entry.counter, reason, entry.timestamp)
+
+
+def _sound(path: Path, folder: Path, run_id: str, after: int | None) -> Iterator[Frame | Dropped]:
+    try:
+        yield from read_journal(folder, run_id=run_id, after=after)
+    except RunDamagedError as error:
+        _log.error("%s; what is behind it is lost, and kept in the quarantine", error)
+        quarantine = path / QUARANTINE / f"journal-{uuid.uuid4().hex}"
+        durable.make_folders(quarantine.parent)
+        shutil.move(folder, quarantine)
+        durable.flush_folder(quarantine.parent)
 
 
 def remove_leftovers(path: Path, spilled: Path | None) -> None:

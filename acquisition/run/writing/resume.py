@@ -1,12 +1,13 @@
 """Taking over a run whose writer is gone."""
 
+import contextlib
 import logging
 import os
 from pathlib import Path
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import RunExistsError, StorageError
+from forebay.acquisition.errors import RunDamagedError, RunExistsError, StorageError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import Block, Dropped
@@ -101,15 +102,13 @@ def resume_run(
 def _adopted(path: Path, run: Run, at: Position, clock: Clock) -> list[Block]:
     """Return the blocks that the earlier writer stored and did not live to commit."""
     following = at.next_counter
-    known = [
-        entry
-        for entry in read_journal(
-            path / layout.JOURNAL,
-            run_id=run.run_id,
-            after=None if following is None else following - 1,
-        )
-        if isinstance(entry, Dropped)
-    ]
+    after = None if following is None else following - 1
+    known: list[Dropped] = []
+    # A journal that is damaged is dealt with when its frames are read.
+    with contextlib.suppress(RunDamagedError):
+        for entry in read_journal(path / layout.JOURNAL, run_id=run.run_id, after=after):
+            if isinstance(entry, Dropped):
+                known.append(entry)
     adopted = uncommitted_blocks(path, run.layout, at, now=clock.time_ns(), known=known)
     for block in adopted:
         _log.warning(

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,10 +156,12 @@ def _record(
     channel.close()
     for each in descriptors:
         os.close(each)
+    began = time.monotonic()
     try:
         work(Path(disk), promising, **options)
     except Exception as error:
-        promising.tell(failed=type(error).__name__, text=str(error))
+        seconds = time.monotonic() - began
+        promising.tell(failed=type(error).__name__, text=str(error), seconds=seconds)
         raise
 
 

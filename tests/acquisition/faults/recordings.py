@@ -34,7 +34,8 @@ SMALL = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
 LARGER = Geometry(("y", "x"), (32, 33), np.dtype("uint16"))
 RUN = "run"
 
-_PATIENCE_SECONDS = 60.0
+QUIET_SECONDS = 30.0
+"""Longest time that a camera says nothing."""
 
 type Recording = Callable[..., None]
 
@@ -90,7 +91,7 @@ class ListedSource:
         for place, counter in enumerate(self._counters):
             self._before(place)
             if place == self._held_at:
-                assert self._released.wait(_PATIENCE_SECONDS)
+                assert self._released.wait(QUIET_SECONDS)
             if self.stopped.is_set():
                 return
             yield frame(counter, self.geometry)

@@ -21,8 +21,8 @@ from tests.acquisition.faults.promises import PromiseReader, Promises
 from tests.acquisition.faults.recordings import LARGER, RUN, go_on, record_on
 from tests.acquisition.faults.system_calls import Call
 
-from forebay.acquisition import open_run
-from forebay.acquisition.errors import RunNotFoundError
+from forebay.acquisition import open_run, verify_run
+from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
 
 pytestmark = [pytest.mark.fault, pytest.mark.parametrize("kind", ["ext4", "xfs"])]
 
@@ -108,13 +108,34 @@ def test_nothing_that_was_promised_is_lost_and_nothing_wrong_is_seen(
             check_whole(after / RUN, range(FRAMES + 5), LARGER)
 
 
+def is_log(path: Path) -> bool:
+    return path.parent.name == "log"
+
+
+def is_object(path: Path) -> bool:
+    return path.parent.name == "aside" and "frames" in path.name
+
+
+@pytest.mark.parametrize(
+    "lost", [lambda _: True, is_log, is_object], ids=["all", "the log", "the frames"]
+)
 def test_a_writer_whose_flushes_do_nothing_loses_what_it_promised(
-    kind: str, folder: Path, image: Path, disk: Path, promises: PromiseReader, forks: Forks
+    kind: str,
+    folder: Path,
+    image: Path,
+    disk: Path,
+    promises: PromiseReader,
+    forks: Forks,
+    lost: Callable[[Path], bool],
 ) -> None:
-    """So the copy of a disk is without what was not flushed, and the test above proves something."""
+    """So the copy of a disk is without what was not flushed, and the test above proves something.
+
+    What the log tells of and the disk has lost is damage to whoever reads it, and never zeros.
+    """
 
     def pretend(call: Call) -> End:
-        return End.PRETENDED if call.name in {"fsync", "fdatasync"} else End.DONE
+        flush = call.name in {"fsync", "fdatasync"} and lost(call.path)
+        return End.PRETENDED if flush else End.DONE
 
     child = forks.start(record_on, disk, promises.path, frames=FRAMES)
     following = threading.Thread(target=child.follow, args=(disk, pretend))
@@ -127,9 +148,21 @@ def test_a_writer_whose_flushes_do_nothing_loses_what_it_promised(
         following.join()
         child.wait()
     with mounted_image(folder / "cut", folder / "after", kind) as after:
-        try:
-            kept = open_run(after / RUN).history.frames
-        except RunNotFoundError:
-            kept = 0
-    print(f"{kind}: {promised} frames were promised without a flush, {kept} are there")
+        kept, reason = sound_frames(after / RUN)
+    print(f"{kind}: {promised} frames were promised without a flush, {kept} are there{reason}")
     assert kept < promised
+
+
+def sound_frames(path: Path) -> tuple[int, str]:
+    """Return how many frames can be read, and why not more; all others are said to be damaged."""
+    try:
+        run = open_run(path)
+    except (RunNotFoundError, RunDamagedError) as error:
+        return 0, f" ({error})"
+    problems = verify_run(run).problems
+    damaged = {each.block: each.extent for each in problems if each.extent is not None}
+    for extent in damaged.values():
+        with pytest.raises(RunDamagedError):
+            run.frames[extent.start : extent.stop].compute()
+    lost = sum(len(extent) for extent in damaged.values())
+    return run.history.frames - lost, f" ({problems[0].what})" if problems else ""

@@ -16,7 +16,15 @@ from tests.acquisition.faults.promises import (
     promised_frames,
     read_promises,
 )
-from tests.acquisition.faults.recordings import LARGER, RUN, go_on, record, record_on
+from tests.acquisition.faults.recordings import (
+    FRAMES_PER_BLOCK,
+    LARGER,
+    QUIET_SECONDS,
+    RUN,
+    go_on,
+    record,
+    record_on,
+)
 from tests.acquisition.faults.system_calls import Call
 
 from forebay.acquisition import open_run
@@ -53,8 +61,9 @@ def test_what_could_not_be_flushed_is_written_anew_into_another_file(
     assert promised_frames(folder / "promises") == 5
 
 
+@pytest.mark.parametrize("refused", [("fsync", "fdatasync"), ("fdatasync",)], ids="+".join)
 def test_a_device_that_flushes_nothing_any_more_ends_the_recording(
-    memory: Callable[[], Path], forks: Forks
+    memory: Callable[[], Path], forks: Forks, refused: tuple[str, ...]
 ) -> None:
     """Nothing is promised, or seen, that was not flushed while it could be."""
     folder = memory()
@@ -62,10 +71,10 @@ def test_a_device_that_flushes_nothing_any_more_ends_the_recording(
     seen: list[int] = []
 
     def refuse(call: Call) -> End | int:
-        if call.name not in {"fsync", "fdatasync"} or not promised_frames(folder / "promises"):
+        if call.name not in refused or not promised_frames(folder / "promises"):
             return End.DONE
         if not seen:
-            seen.append(open_run(disk / RUN).history.frames)
+            seen.append(promised_frames(folder / "promises"))
         return errno.EIO
 
     child = forks.start(record, disk, folder / "promises")
@@ -76,11 +85,30 @@ def test_a_device_that_flushes_nothing_any_more_ends_the_recording(
     assert last["failed"] == "StorageError"
     assert "I/O error" in last["text"]
     check_committed(disk / RUN, promised_frames(folder / "promises"))
-    assert open_run(disk / RUN).history.frames <= seen[0]
+    # The first block was promised before the second one came.
+    assert open_run(disk / RUN).history.frames == seen[0] == FRAMES_PER_BLOCK
     going_on = Promises(folder / "going on")
     go_on(disk, going_on, counters=range(16, 20))
     going_on.close()
     check_whole(disk / RUN, range(10, 20))
+
+
+def test_a_failure_ends_the_recording_though_no_frame_comes(
+    memory: Callable[[], Path], forks: Forks
+) -> None:
+    """The first block cannot be named, and the camera is quiet until it is told to stop."""
+    folder = memory()
+    (disk := folder / "disk").mkdir()
+
+    def refuse(call: Call) -> End | int:
+        return errno.EIO if call.path.match(f"{RUN}/frames/c.*") else End.DONE
+
+    child = forks.start(record, disk, folder / "promises")
+    child.follow(disk, refuse)
+    assert child.wait() == 1
+    (told,) = read_promises(folder / "promises")
+    assert told["failed"] == "StorageError"
+    assert told["seconds"] < QUIET_SECONDS
 
 
 @pytest.fixture

@@ -217,6 +217,21 @@ def test_a_stored_block_that_was_not_committed_is_taken_in(tmp_path: Path) -> No
     check(path, lost=[], upto=11)
 
 
+def test_a_damaged_journal_does_not_keep_anybody_from_going_on(tmp_path: Path) -> None:
+    """What is sound before the damage is taken; the rest is kept in the quarantine, and is lost."""
+    path = tmp_path / "run"
+    killed(path, last=10, changes='{"durability": "frame"}')
+    (segment,) = (path / "_forebay/journal").glob("*.segment")
+    content = bytearray(segment.read_bytes())
+    content[: len(content) // 3] = bytes(len(content) // 3)
+    segment.write_bytes(content)
+    RunWriter.resume(path).close()
+    run = open_run(path)
+    assert verify_run(run).ok
+    assert run.frames.frame_id.to_numpy().tolist() == list(range(8))
+    assert list((path / "_forebay/quarantine").glob("journal-*/*.segment"))
+
+
 def test_another_camera_cannot_go_on(tmp_path: Path) -> None:
     """Its frames do not fit; the run stays as it is, and can still be gone on with."""
     path = tmp_path / "run"

@@ -166,7 +166,8 @@ def repair(
         bool,
         typer.Option(
             "--set-aside",
-            help="Put damaged blocks into the quarantine, and write their frames down as dropped.",
+            help="Put damaged blocks into the quarantine, and write their frames down as "
+            "dropped; blocks behind them move up, so frames change their place.",
         ),
     ] = False,
     as_json: JsonOption = False,

@@ -126,15 +126,16 @@ class RawProducer:
         self.list_filled(slot, counter, **fields)
         os.eventfd_write(self.filled_bell, 1)
 
-    def send(self, count: int, first: int = 0) -> None:
-        """Publish frames whose pixels are their counter."""
+    def send(self, count: int, *, first: int = 0, goodbye: bool = False) -> None:
+        """Publish frames whose pixels are their counter, and say goodbye if that is all."""
         slots: list[int] = []
         for counter in range(first, first + count):
             slots = slots or self.available()
             slot = slots.pop(0)
             self.fill(slot, np.full((2, 3), counter, "<u2"))
             self.publish(slot, counter)
-        self.left = slots
+        if goodbye:
+            self.say_goodbye()
 
     def say_goodbye(self) -> None:
         self.socket.sendall(b"fbayends")

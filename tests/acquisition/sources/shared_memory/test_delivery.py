@@ -63,6 +63,16 @@ def test_frames_may_be_published_in_another_order_than_their_slots_were_lent(
     assert [ring[item.slot].pixels[0, 0] for item in taken] == list(range(8))
 
 
+def test_a_program_finds_free_slots_when_it_is_let_in(
+    listen: Open, connect: Connect, deliver: Deliver
+) -> None:
+    """So that one that does not wait need not skip its first frames."""
+    source, producer = listen(), connect()
+    deliver(source, ring_for(source.wait(timeout=PATIENT).geometry, slots=32))
+    producer.answer()
+    assert os.eventfd_read(producer.free_bell) == producer.entries
+
+
 def test_a_slot_whose_frame_is_not_taken_is_lent_again(
     listen: Open, connect: Connect, deliver: Deliver
 ) -> None:
@@ -71,7 +81,7 @@ def test_a_slot_whose_frame_is_not_taken_is_lent_again(
     ring = ring_for(source.wait(timeout=PATIENT).geometry, slots=4)
     delivered = deliver(source, ring, lambda frame: None if frame.counter % 2 else frame)
     producer.answer()
-    sending = threading.Thread(target=lambda: (producer.send(100), producer.say_goodbye()))
+    sending = threading.Thread(target=producer.send, args=(100,), kwargs={"goodbye": True})
     sending.start()
     assert [item.counter for item in take_all(ring)] == list(range(0, 100, 2))
     sending.join(PATIENT)
@@ -171,7 +181,12 @@ def test_a_ring_of_this_process_alone_is_refused(listen: Open) -> None:
 @pytest.mark.parametrize("ask", ["frames", "deliver"])
 def test_frames_are_delivered_once(listen: Open, connect: Connect, ask: str) -> None:
     source, producer = listen(frames=3), connect()
-    sending = threading.Thread(target=lambda: (producer.answer(), producer.send(3)))
+
+    def send() -> None:
+        producer.answer()
+        producer.send(3)
+
+    sending = threading.Thread(target=send)
     sending.start()
     assert [frame.data.tolist()[0][0] for frame in source.wait().frames()] == [0, 1, 2]
     sending.join(PATIENT)

@@ -35,7 +35,7 @@ def more_than_it_had(producer: RawProducer, slots: list[int]) -> None:
 
 
 def what_it_did_not_write(producer: RawProducer, slots: list[int]) -> None:
-    """Zeros, twice: the second is slot 0 again, or one that it does not have."""
+    """Zeros twice: slot 0, which it has given back, if it had it."""
     os.eventfd_write(producer.filled_bell, 2)
 
 
@@ -51,7 +51,7 @@ def words_in_between(producer: RawProducer, slots: list[int]) -> None:
     producer.socket.sendall(b"hello?")
 
 
-MISTAKES = {
+MISTAKES: dict[Callable[[RawProducer, list[int]], None], str] = {
     a_slot_that_is_not_there: "gives slot 4294967295 back, which it did not have",
     a_slot_that_it_was_not_lent: r"gives slot \d+ back, which it did not have",
     a_slot_twice: r"gives slot \d+ back, which it did not have",
