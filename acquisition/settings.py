@@ -60,7 +60,7 @@ class AcquisitionSettings(BaseModel):
     )
     direct_io: bool = Field(
         default=True,
-        description="Whether frames of 512 KiB and more are written past the page cache.",
+        description="Whether frames are written past the page cache.",
     )
     show_seconds: NonNegativeFloat = Field(
         default=1.0,

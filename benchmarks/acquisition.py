@@ -216,7 +216,7 @@ def small_large(
         streams,
         session.places,
         rounds=session.size(rounds, 5, 1),
-        peers=peers.split(",") if peers else session.size(None, PEERS, ("raw", "forebay")),
+        peers=peers.split(",") if peers else session.size(None, PEERS, ("raw",)),
     )
     session.add("small and large frames", rows)
     for name, folder in session.places.items():

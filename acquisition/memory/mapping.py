@@ -1,5 +1,6 @@
 """One piece of memory, taken beforehand: shared, in huge pages and pinned where that is possible."""
 
+import fcntl
 import logging
 import mmap
 import os
@@ -13,6 +14,7 @@ from forebay.acquisition.errors import SourceError
 
 _log = logging.getLogger("forebay.acquisition")
 
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 _HUGE_PAGE = 2 * 2**20
 _MEMORY_LEFT = 64 * 2**20
 """Memory that a mapping must leave to the rest of the machine, in bytes."""
@@ -52,11 +54,13 @@ class Mapping:
                 "bytes are free: take a smaller one"
             )
         if shared:
-            self.descriptor = os.memfd_create("forebay", os.MFD_CLOEXEC)
+            self.descriptor = os.memfd_create("forebay", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         kind = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         try:
             if shared:
                 os.ftruncate(self.descriptor, self.size)
+                # Who maps it as well must not be able to take memory away from under this process.
+                fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
             self._map = mmap.mmap(self.descriptor, self.size, flags=kind | mmap.MAP_POPULATE)
         except (OSError, OverflowError, ValueError, MemoryError) as error:
             self.close()

@@ -9,9 +9,9 @@ from forebay.acquisition.frames import Geometry
 from forebay.acquisition.memory.mapping import Mapping
 
 PAGE = 4096
-_PAGE_WORTH = 2**19
-"""Frames of at least so many bytes begin on a page, in memory and in a shard: that costs less than
-one per cent, and lets the system write them from where they lie."""
+_PAGE_WORTH = 2**17
+"""Frames of at least so many bytes begin on a page, in memory and in a shard: that costs three per
+cent at the most, and lets the system write them from where they lie."""
 _LINE = 64
 
 

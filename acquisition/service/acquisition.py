@@ -38,6 +38,7 @@ from forebay.acquisition.service.status import AcquisitionStatus, SourceState
 
 _WAKE_SECONDS = 0.1
 _TELL_SECONDS = 1.0
+_SETTLING_SECONDS = 10.0
 _PATIENCE_SECONDS = 10.0
 """Time that a source has to end when it is stopped, beside its exposure."""
 
@@ -350,6 +351,8 @@ class Acquisition:
             self._announce(StateEvent(flow=flow.value))
 
     def _watch_disk(self) -> None:
+        if self._clock.monotonic() - self._started < _SETTLING_SECONDS:
+            return  # The rate at the beginning says little.
         free = self._run.storage.free_bytes()
         committer = self._run.committer
         _, rate = self._rates.of(committer.frames, committer.stored_bytes)

@@ -6,6 +6,7 @@ from forebay.acquisition.sources.network.sender import FrameSender
 from forebay.acquisition.sources.network.source import NetworkSource
 from forebay.acquisition.sources.opening import open_source
 from forebay.acquisition.sources.replay import ReplaySource
+from forebay.acquisition.sources.shared_memory.source import SharedMemorySource
 from forebay.acquisition.sources.simulated.scene import Emitters, Scene
 from forebay.acquisition.sources.simulated.source import SimulatedSource
 from forebay.acquisition.sources.synchronised.source import SynchronisedSource
@@ -18,6 +19,7 @@ __all__ = [
     "NetworkSource",
     "ReplaySource",
     "Scene",
+    "SharedMemorySource",
     "SimulatedSource",
     "SynchronisedSource",
     "open_source",

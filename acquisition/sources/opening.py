@@ -8,6 +8,8 @@ from forebay.acquisition.sources.genicam.grammar import CAMERA, parse_camera
 from forebay.acquisition.sources.genicam.source import GenicamSource
 from forebay.acquisition.sources.network.grammar import open_network
 from forebay.acquisition.sources.replay import ReplaySource
+from forebay.acquisition.sources.shared_memory.door import SHARED_MEMORY
+from forebay.acquisition.sources.shared_memory.grammar import open_shared_memory
 from forebay.acquisition.sources.simulated.grammar import parse_simulation
 from forebay.acquisition.sources.simulated.source import SimulatedSource
 
@@ -37,8 +39,9 @@ def open_source(
         ``lost_fraction``, as in ``simulated:emitters=50,seed=3,shape=256x256``.  Or ``camera``,
         and behind a colon the address, id or serial number of a GigE Vision camera and its
         features, as in ``camera:192.168.7.20,ExposureTime=5000``.  Or ``network``, and behind a
-        colon the endpoint to which frames are sent, as in ``network:tcp://127.0.0.1:5555``.  A
-        recording of such a name is ``./simulated``.
+        colon the endpoint to which frames are sent, as in ``network:tcp://127.0.0.1:5555``.  Or
+        ``shm``, and behind a colon the name under which a program on this machine writes frames
+        into shared memory, as in ``shm:camera``.  A recording of such a name is ``./simulated``.
     rate
         Frames per second, like a camera that waits for nobody; None for as fast as possible, or
         as the camera is set.
@@ -56,8 +59,7 @@ def open_source(
     Returns
     -------
     FrameSource
-        A `ReplaySource`, `SimulatedSource`, `GenicamSource` or `NetworkSource`; use it within
-        ``with``.
+        Use it within ``with``.
 
     Raises
     ------
@@ -85,6 +87,15 @@ def open_source(
         )
     if name == NETWORK and separator:
         return open_network(
+            parameters,
+            rate=rate,
+            frames=frames,
+            metadata=metadata,
+            cancelled=cancelled,
+            clock=clock,
+        )
+    if name == SHARED_MEMORY and separator:
+        return open_shared_memory(
             parameters,
             rate=rate,
             frames=frames,

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 from collections.abc import Buffer, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from blake3 import blake3
 
 _PAGE = 4096
+_STAGING_BYTES = 4 * 2**20
 _MOST_PARTS = 1024
 """Parts that one call to the system takes (IOV_MAX of Linux)."""
 
@@ -36,6 +38,8 @@ class AsideFile:
         self._size = 0
         self._taken = expected_bytes
         self._direct = direct
+        self._staging: mmap.mmap | None = None
+        self._staged = 0
         self._descriptor = _create(path, direct=direct)
         if expected_bytes:
             try:
@@ -49,15 +53,16 @@ class AsideFile:
         views = [memoryview(part).cast("B") for part in parts]
         for view in views:
             self._digest.update(view)
-        if self._direct and any(view.nbytes % _PAGE for view in views):
-            # What ends within a page goes through the cache; it is flushed with the rest.
-            self._leave_direct()
-        for begin in range(0, len(views), _MOST_PARTS):
-            self._write_all(views[begin : begin + _MOST_PARTS])
+        if not self._direct or not (self._staged or any(view.nbytes % _PAGE for view in views)):
+            self._write_views(views)
+            return
+        for view in views:
+            self._stage(view)
 
     def finish(self) -> tuple[int, str]:
         """Cut the file to what was written, flush it and close it; return length and digest."""
         try:
+            self._write_staged()
             if self._taken > self._size:
                 os.ftruncate(self._descriptor, self._size)
             os.fsync(self._descriptor)
@@ -70,6 +75,31 @@ class AsideFile:
         self._close()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
+
+    def _stage(self, view: memoryview) -> None:
+        """Gather what does not begin and end on pages into memory that does."""
+        if self._staging is None:
+            self._staging = mmap.mmap(-1, _STAGING_BYTES)
+        while view.nbytes:
+            taken = min(view.nbytes, _STAGING_BYTES - self._staged)
+            self._staging[self._staged : self._staged + taken] = view[:taken]
+            self._staged += taken
+            view = view[taken:]
+            if self._staged == _STAGING_BYTES:
+                self._write_views([memoryview(self._staging)])
+                self._staged = 0
+
+    def _write_staged(self) -> None:
+        """Write what was gathered; what ends within a page goes through the cache."""
+        if self._staging is not None and self._staged:
+            if self._staged % _PAGE:
+                self._leave_direct()
+            self._write_views([memoryview(self._staging)[: self._staged]])
+            self._staged = 0
+
+    def _write_views(self, views: list[memoryview]) -> None:
+        for begin in range(0, len(views), _MOST_PARTS):
+            self._write_all(views[begin : begin + _MOST_PARTS])
 
     def _write_all(self, views: list[memoryview]) -> None:
         while views:

@@ -83,7 +83,13 @@ class BucketStorage:
         """The URL."""
         return self._where
 
-    def new_object(self, key: str, *, expected_bytes: int = 0) -> BucketObject:
+    def new_object(
+        self,
+        key: str,
+        *,
+        expected_bytes: int = 0,
+        large: bool = False,  # noqa: ARG002
+    ) -> BucketObject:
         """Begin an object that will have the name `key`.
 
         Raises

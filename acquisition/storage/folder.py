@@ -68,13 +68,13 @@ class FolderStorage:
         """The path."""
         return str(self._path)
 
-    def new_object(self, key: str, *, expected_bytes: int = 0) -> FolderObject:
+    def new_object(self, key: str, *, expected_bytes: int = 0, large: bool = False) -> FolderObject:
         """Begin an object that will have the name `key`."""
         # What an attempt before this one left behind is not believed.
         aside = self._aside(key)
         with contextlib.suppress(FileNotFoundError):
             aside.unlink()
-        direct = self._direct and expected_bytes > 0
+        direct = self._direct and large
         return FolderObject(key, AsideFile(aside, expected_bytes=expected_bytes, direct=direct))
 
     def publish(self, objects: Sequence[StoredObject]) -> None:

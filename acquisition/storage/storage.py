@@ -30,8 +30,18 @@ class RunStorage(Protocol):
     def where(self) -> str:
         """Name of the place, for messages."""
 
-    def new_object(self, key: str, *, expected_bytes: int = 0) -> ObjectWriter:
-        """Begin an object that will have the name `key`."""
+    def new_object(self, key: str, *, expected_bytes: int = 0, large: bool = False) -> ObjectWriter:
+        """Begin an object that will have the name `key`.
+
+        Parameters
+        ----------
+        key
+            Its name.
+        expected_bytes
+            Its length, where that is known.
+        large
+            Whether it holds the frames.
+        """
 
     def publish(self, objects: Sequence[StoredObject]) -> None:
         """Give finished objects their names, and make the names durable.

@@ -15,6 +15,9 @@ from forebay.acquisition.format.shard import ShardEncoder, index_bytes
 from forebay.acquisition.memory.slots import FrameRoom, stored_bytes
 from forebay.acquisition.storage.storage import ObjectWriter, RunStorage
 
+_WORTH_WRITING = 4 * 2**20
+"""Bytes that are written at a time, at the least."""
+
 
 class BlockInFlight:
     """The frames of one block: some there, some still to come, until it is sealed.
@@ -39,6 +42,7 @@ class BlockInFlight:
             name: np.zeros(run.frames_per_block, dtype) for name, dtype in COORDINATES.items()
         }
         self._changed = threading.Condition()
+        self._unannounced = 0
         self._sealed = self._given_up = False
 
     def __len__(self) -> int:
@@ -63,7 +67,11 @@ class BlockInFlight:
         self._along["flags"][place] = flags
         with self._changed:
             self._frames.append(frame)
-            self._changed.notify_all()
+            self._unannounced += frame.stored.nbytes
+            # Small frames are written together: waking somebody costs more than they do.
+            if self._unannounced >= _WORTH_WRITING or self.full:
+                self._unannounced = 0
+                self._changed.notify_all()
 
     def seal(self, dropped: Sequence[Dropped]) -> None:
         """Say that no frame comes any more, and what was dropped up to the last one."""
@@ -122,7 +130,7 @@ class BlockInFlight:
         run = self.run
         encoder = ShardEncoder(slots=run.frames_per_block, compression=run.compression)
         key = run.object_key(FRAMES, self.number)
-        target = storage.new_object(key, expected_bytes=_expected_bytes(run))
+        target = storage.new_object(key, expected_bytes=_expected_bytes(run), large=True)
         with _discarded_on_error(target):
             for frames in self._arriving():
                 parts = (encoder.add(frame.pixels, frame.stored) for frame in frames)

@@ -36,7 +36,9 @@ def check_readers(path: Path, geometry: Geometry = SMALL, *, all_shown: bool = F
     np.testing.assert_array_equal(frames, right)
     with zarr.config.set({"array.read_missing_chunks": False}):
         by_zarr = np.asarray(zarr.open_array(path / "frames", mode="r")[:])
-        along = np.asarray(zarr.open_group(path, mode="r")["frame_id"][:])
+        in_group = zarr.open_group(path, mode="r")["frame_id"]
+        assert isinstance(in_group, zarr.Array)
+        along = np.asarray(in_group[:])
     store = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path / "frames")}}
     by_tensorstore = tensorstore.open(store, open=True, read=True).result().read().result()
     for seen in (by_zarr, by_tensorstore):

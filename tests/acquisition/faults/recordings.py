@@ -28,8 +28,8 @@ from forebay.acquisition import (
 FRAMES_PER_BLOCK = 2
 COUNTERS = (10, 11, 13, 14, 15)
 """What the camera of a small run counts: 12 is lost on the way, and the last block is short."""
-LATER = (18, 19, 20)
-"""What it counts for the second writer of a run."""
+LATER = (18, 19)
+"""What it counts for the second writer of a run: a whole block."""
 SMALL = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
 LARGER = Geometry(("y", "x"), (32, 33), np.dtype("uint16"))
 RUN = "run"

@@ -110,7 +110,7 @@ def test_a_writer_killed_at_any_call_leaves_a_run_that_is_completed_to_the_same(
 
 
 @pytest.mark.parametrize(
-    ("error", "stride"), [(errno.EIO, 5), (errno.ENOSPC, 7)], ids=["EIO", "ENOSPC"]
+    ("error", "stride"), [(errno.EIO, 7), (errno.ENOSPC, 11)], ids=["EIO", "ENOSPC"]
 )
 @pytest.mark.parametrize("which", ["recording", "resumption"])
 def test_a_writer_refused_once_at_any_call_copes_or_ends_with_an_error(

@@ -59,7 +59,7 @@ def test_a_slot_is_laid_out_as_a_frame_is_stored(dtype: str, shape: tuple[int, .
     little = np.dtype(dtype).newbyteorder("<")
     np.testing.assert_array_equal(np.frombuffer(room.stored[:size], little), pixels.ravel())
     assert bytes(room.stored[size:]) == bytes(len(room.stored) - size)
-    assert len(room.stored) == (-(-(size + 4) // 4096) * 4096 if size >= 2**19 else size + 4)
+    assert len(room.stored) == (-(-(size + 4) // 4096) * 4096 if size >= 2**17 else size + 4)
     assert np.shares_memory(room.pixels, np.frombuffer(room.stored, "u1"))
 
 

@@ -29,7 +29,8 @@ def acquire(
         typer.Argument(
             help="Where frames come from: a folder of PNG or TIFF files, a TIFF, .npy, Zarr or "
             "HDF5 file (path::array), 'simulated:emitters=50,seed=3', a GigE Vision camera as "
-            "'camera:192.168.7.20,ExposureTime=5000', or 'network:tcp://127.0.0.1:5555'.",
+            "'camera:192.168.7.20,ExposureTime=5000', 'network:tcp://127.0.0.1:5555', or "
+            "'shm:NAME' for a program that writes into shared memory.",
             autocompletion=complete_sources,
         ),
     ],
