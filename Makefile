@@ -61,6 +61,12 @@ docs: .venv/synced ## Build the documentation into docs/_build/html
 
 .PHONY: bench
 bench: .venv/synced ## Run the benchmarks and print their figures
+	$(UV) sync --frozen --quiet --group bench
+	$(BIN)/python -m benchmarks.acquisition append
+	$(BIN)/python -m benchmarks.acquisition rate
+	$(BIN)/python -m benchmarks.acquisition latency
+	$(BIN)/python -m benchmarks.acquisition small-large
+	$(BIN)/python -m benchmarks.acquisition cameras
 	$(BIN)/python benchmarks/detection_agreement.py
 	$(BIN)/python benchmarks/gpu_ops.py
 

@@ -1,23 +1,6 @@
 """Reducing frames on the instrument: a declared chain between the ring and the recorder."""
 
-from forebay.acquisition.reduction.chain import ReductionChain, ReductionCounts
-from forebay.acquisition.reduction.errors import ReductionError
-from forebay.acquisition.reduction.grammar import parse_step, read_step, step_text
-from forebay.acquisition.reduction.overload import OverloadSteps
-from forebay.acquisition.reduction.repeating import chain_from, repeat_reduction
-from forebay.acquisition.reduction.settings import ReductionSettings
-from forebay.acquisition.reduction.steps import Step
+import lazy_loader
 
-__all__ = [
-    "OverloadSteps",
-    "ReductionChain",
-    "ReductionCounts",
-    "ReductionError",
-    "ReductionSettings",
-    "Step",
-    "chain_from",
-    "parse_step",
-    "read_step",
-    "repeat_reduction",
-    "step_text",
-]
+# The settings of a chain are read by every command, and the operations only where there is one.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

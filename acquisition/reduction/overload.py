@@ -15,10 +15,7 @@ from forebay.acquisition.reduction.grammar import step_text
 from forebay.acquisition.reduction.images import Image
 from forebay.acquisition.reduction.operations.operation import PixelOperation, Pixels, planes
 from forebay.acquisition.reduction.provenance import provenance
-from forebay.acquisition.reduction.steps import Step
-
-MAX_OVERLOAD_STEPS = 8
-"""As many as there are flags for."""
+from forebay.acquisition.reduction.steps import MAX_OVERLOAD_STEPS, Step
 
 
 class OverloadSteps:

@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 from forebay.acquisition.reduction.grammar import read_step
-from forebay.acquisition.reduction.overload import MAX_OVERLOAD_STEPS
-from forebay.acquisition.reduction.steps import Step
+from forebay.acquisition.reduction.steps import MAX_OVERLOAD_STEPS, Step
 
 type GivenStep = Annotated[Step, BeforeValidator(read_step)]
 """A step, as a text or as a table."""

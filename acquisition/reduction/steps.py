@@ -15,6 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+MAX_OVERLOAD_STEPS = 8
+"""As many as there are flags for."""
+
 type IntegerName = Literal["uint8", "int8", "uint16", "int16", "uint32", "int32"]
 """Integer types that pixels can be given."""
 

@@ -5,12 +5,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
-from dask.base import tokenize
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
@@ -23,6 +20,10 @@ from forebay.acquisition.format.record import Block, Dropped, Extent, Noted
 from forebay.acquisition.run.blocks import BlockArray
 from forebay.acquisition.run.lock import current_writer
 from forebay.acquisition.run.verify import Verification, verify_run
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Run:
         return None if self.path is None else current_writer(self.path / layout.LOCK)
 
     @functools.cached_property
-    def frames(self) -> xr.DataArray:
+    def frames(self) -> "xr.DataArray":
         """The committed frames, lazily; one Dask chunk is one block.
 
         The dims are (t, y, x) or (t, c, y, x).  Along ``t`` go the coordinates ``t`` (place in
@@ -95,8 +96,11 @@ class Run:
         """
         return self.frames_of(self.blocks)
 
-    def frames_of(self, blocks: Sequence[Block]) -> xr.DataArray:
+    def frames_of(self, blocks: Sequence[Block]) -> "xr.DataArray":
         """Return the frames of some blocks that follow each other, lazily, as `frames` does."""
+        # Whoever records frames need not wait for these to be loaded.
+        import xarray as xr
+
         along = self._array(FRAMES, blocks)
         start = blocks[0].extent.start if blocks else 0
         coordinates: dict[str, Any] = {
@@ -121,7 +125,10 @@ class Run:
             attrs={"run": self.name, "run_id": self.run_id, **attributes},
         )
 
-    def _array(self, name: str, blocks: Sequence[Block]) -> da.Array:
+    def _array(self, name: str, blocks: Sequence[Block]) -> "da.Array":
+        import dask.array as da
+        from dask.base import tokenize
+
         source = BlockArray(name, self.layout, tuple(blocks), self.objects)
         along = tuple(len(block.extent) for block in blocks) or (0,)
         first = blocks[0].number if blocks else 0

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forebay.acquisition.clock import Clock
 from forebay.acquisition.format.record import Dropped
@@ -10,11 +11,13 @@ from forebay.acquisition.frames import Frame, FrameSource
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.memory.slots import FrameSlots
-from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import Gate, RingLevel
 from forebay.acquisition.settings import AcquisitionSettings
+
+if TYPE_CHECKING:
+    from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +40,9 @@ class Parts:
     """Source of times."""
     own: FrameSlots | None
     """Memory for frames that do not stay in the ring until they are committed."""
-    reduction: ReductionChain | None
+    reduction: "ReductionChain | None"
     """What makes the recorded frames, if they are not those that came."""
-    overload: OverloadSteps | None
+    overload: "OverloadSteps | None"
     """What is done to them besides when they are too many."""
     raw: WritableRun | None
     """Where some of them go to as they came."""

@@ -15,7 +15,6 @@ from forebay.acquisition.journal.row import Room, Written
 from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
-from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import SlotSource
 from forebay.acquisition.run.reader import open_run
@@ -41,6 +40,8 @@ from forebay.acquisition.storage.folder import free_bytes
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
     from zarr.storage import ObjectStore
+
+    from forebay.acquisition.reduction import OverloadSteps, ReductionChain
 
 RAW = ".raw"
 """What stands behind the name of a run in that of the run of its frames as they came."""
@@ -219,10 +220,9 @@ class _Plan:
         self._settings = settings
         self._clock = clock
         self._came = _little_endian(check_geometry(source.geometry))
-        reduction = settings.reduction
-        self._chain = ReductionChain(reduction.steps, self._came) if reduction.steps else None
+        self._chain = self._reduction()
         self.recorded = self._chain.geometry if self._chain else self._came
-        self._overload = OverloadSteps(reduction.overload_steps, self.recorded)
+        self._overload = self._overload_steps()
         self._frames_per_block = settings.frames_for(
             self.recorded, frame_rate=source.metadata.frame_rate
         )
@@ -240,6 +240,21 @@ class _Plan:
         self._gate = self._choose_gate()
         needs_own = again or self._chain is not None or settings.overload == "spill"
         self._own = FrameSlots(self.recorded, own_frames) if needs_own else None
+
+    def _reduction(self) -> "ReductionChain | None":
+        steps = self._settings.reduction.steps
+        if not steps:
+            return None
+        from forebay.acquisition.reduction import ReductionChain
+
+        return ReductionChain(steps, self._came)
+
+    def _overload_steps(self) -> "OverloadSteps | None":
+        if self._settings.overload != "reduce":
+            return None
+        from forebay.acquisition.reduction import OverloadSteps
+
+        return OverloadSteps(self._settings.reduction.overload_steps, self.recorded)
 
     def check_room(self, path: Path, frames: int) -> None:
         """Refuse to begin what the disk has no room for.
@@ -309,7 +324,7 @@ class _Plan:
             clock=clock,
             own=self._own,
             reduction=self._chain,
-            overload=self._overload if settings.overload == "reduce" else None,
+            overload=self._overload,
             raw=raw,
         )
         if settings.overload == "spill" and settings.spill is not None:
@@ -378,7 +393,7 @@ class _Plan:
         done: dict[str, Any] = {}
         if self._chain:
             done["reduction"] = self._chain.provenance()
-        if self._settings.overload == "reduce":
+        if self._overload:
             done["overload_reduction"] = self._overload.provenance()
         return done
 

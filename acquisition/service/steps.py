@@ -1,7 +1,7 @@
 """What is done with frames on their way through the recorder."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -12,10 +12,12 @@ from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.recorder.filler import BlockFiller
-from forebay.acquisition.reduction import OverloadSteps
 from forebay.acquisition.ring.ring import Arrived, Lost
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import RingLevel
+
+if TYPE_CHECKING:
+    from forebay.acquisition.reduction import OverloadSteps
 
 NOT_KEPT_RAW = "only every {every}th frame is kept as it came"
 
@@ -36,7 +38,7 @@ class OverloadReduction:
     _STEP_SECONDS = 1.0
     """Time that a reduction is given to help before the next one is switched on."""
 
-    def __init__(self, steps: OverloadSteps, level: RingLevel, *, clock: Clock) -> None:
+    def __init__(self, steps: "OverloadSteps", level: RingLevel, *, clock: Clock) -> None:
         self._steps = steps
         self._level = level
         self._clock = clock

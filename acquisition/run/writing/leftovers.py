@@ -15,7 +15,6 @@ from forebay.acquisition.format.record import Dropped, Noted
 from forebay.acquisition.frames import Frame
 from forebay.acquisition.journal.folder import remove_journal
 from forebay.acquisition.journal.reading import read_journal
-from forebay.acquisition.reduction import chain_from
 
 _log = logging.getLogger("forebay.acquisition")
 
@@ -56,7 +55,11 @@ def leftovers(
         return
     # Frames are spilled as they came, before they are reduced.
     reduction = run.provenance.get("reduction")
-    chain = chain_from(reduction) if reduction else None
+    chain = None
+    if reduction:
+        from forebay.acquisition.reduction import chain_from
+
+        chain = chain_from(reduction)
     for entry in _sound(path, spilled, run.run_id, last):
         if chain is None or isinstance(entry, Dropped):
             yield entry

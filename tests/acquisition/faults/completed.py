@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tests.acquisition.faults.checks import check_committed, check_sums, content_of
 from tests.acquisition.faults.promises import Promises
-from tests.acquisition.faults.recordings import RUN, go_on, record
+from tests.acquisition.faults.recordings import FRAMES_PER_BLOCK, RUN, SMALL, go_on
 
-from forebay.acquisition import open_run
+from forebay.acquisition import RunWriter, open_run
 from forebay.acquisition.errors import RunExistsError
 
 
@@ -31,7 +31,8 @@ class Completed:
             take_up(disk, promises, self.counters)
         else:
             assert not promised, f"{promised} frames were promised, and there is no run"
-            record(disk, promises)
+            make(disk)
+            take_up(disk, promises, self.counters)
         promises.close()
         # The same bytes, and documents that say what the log says: readers see the same.
         check_sums(path, self.counted)
@@ -48,3 +49,8 @@ def take_up(disk: Path, promises: Promises, counters: Sequence[int]) -> None:
         assert closed, "a run that is open was refused"
     else:
         assert not closed, "a run that is closed was taken up"
+
+
+def make(disk: Path) -> None:
+    """Make a run without a frame."""
+    RunWriter.create(disk / RUN, SMALL, frames_per_block=FRAMES_PER_BLOCK).abandon()

@@ -12,5 +12,5 @@ def forks() -> Iterator[Forks]:
     """What starts recordings."""
     if not is_possible():
         pytest.skip("the calls of a process can be followed on Linux on x86-64 only")
-    with Forks() as forks:
+    with Forks.elsewhere() as forks:
         yield forks

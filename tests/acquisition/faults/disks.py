@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 MAKING = {
-    "ext4": ("64M", ["mkfs.ext4", "-q", "-F"], "commit=300"),
-    # 300 MB is the least that mkfs.xfs makes.
-    "xfs": ("320M", ["mkfs.xfs", "-q"], "nouuid"),
+    "ext4": (["mkfs.ext4", "-q", "-F"], "commit=300"),
+    "xfs": (["mkfs.xfs", "-q"], "nouuid"),
 }
-"""Size of an image, what makes the file system in it, and how it is mounted."""
+"""What makes a file system in an image, and how it is mounted."""
+SIZE = "1G"
+"""Length of an image; it takes only the room of what is written."""
 
 
 @contextlib.contextmanager
@@ -36,15 +37,14 @@ def in_memory(at: Path, *, megabytes: int) -> contextlib.AbstractContextManager[
 
 def make_image(path: Path, kind: str, *options: str) -> Path:
     """Make a file with an empty file system in it."""
-    size, command, _ = MAKING[kind]
-    subprocess.run(["truncate", "--size", size, str(path)], check=True)
-    subprocess.run([*command, *options, str(path)], check=True)
+    subprocess.run(["truncate", "--size", SIZE, str(path)], check=True)
+    subprocess.run([*MAKING[kind][0], *options, str(path)], check=True)
     return path
 
 
 def mounted_image(image: Path, at: Path, kind: str) -> contextlib.AbstractContextManager[Path]:
     """Mount the file system of an image for the time of the block."""
-    return mounted(image, at, kind=kind, options=f"loop,{MAKING[kind][2]}")
+    return mounted(image, at, kind=kind, options=f"loop,{MAKING[kind][1]}")
 
 
 def copy_of(image: Path, path: Path) -> Path:

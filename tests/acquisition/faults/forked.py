@@ -25,6 +25,8 @@ from tests.acquisition.faults.promises import Promises
 from tests.acquisition.faults.recordings import Recording
 
 ROOT = Path(__file__).parents[3]
+ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+"""For processes that are to have no threads."""
 _DIE_WITH_PARENT = 1
 _LONGEST_MESSAGE = 65_536
 
@@ -67,19 +69,42 @@ class Child:
 
 
 class Forks:
-    """Starts recordings, from one thread at a time."""
+    """Starts recordings, from one thread at a time; made by `elsewhere` or `at_once`."""
 
-    def __init__(self) -> None:
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            module, number = "tests.acquisition.faults.forked", theirs.fileno()
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", module, str(number)],
-                cwd=ROOT,
-                pass_fds=[number],
-                # Who has threads cannot fork.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-            )
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+
+    @classmethod
+    @contextlib.contextmanager
+    def elsewhere(cls) -> Iterator[Self]:
+        """Fork from a new process; who has threads cannot fork."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        module, number = "tests.acquisition.faults.forked", theirs.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", module, str(number)],
+            cwd=ROOT,
+            pass_fds=[number],
+            env=ENVIRONMENT,
+        )
+        theirs.close()
+        with process, ours:
+            yield cls(ours)
+        assert process.returncode == 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def at_once(cls) -> Iterator[Self]:
+        """Fork from a copy of this process, which has no threads yet."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = os.fork()
+        if process == 0:
+            with _ending_the_process():
+                ours.close()
+                _serve(theirs)
+        theirs.close()
+        with ours:
+            yield cls(ours)
+        assert os.waitpid(process, 0)[1] == 0
 
     def start(
         self,
@@ -102,13 +127,6 @@ class Forks:
         message, descriptors, _, _ = socket.recv_fds(self._channel, _LONGEST_MESSAGE, 1)
         assert message, "the process that forks has ended"
         return Child(int(message), descriptors[0] if descriptors else None, self._channel)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._channel.close()
-        assert self._process.wait(timeout=60) == 0
 
 
 def _serve(channel: socket.socket) -> None:

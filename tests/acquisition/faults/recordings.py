@@ -24,6 +24,8 @@ from forebay.acquisition import (
     acquire,
     open_run,
 )
+from forebay.acquisition.service.prepare import prepare, prepare_again
+from forebay.acquisition.settings import AcquisitionSettings
 
 FRAMES_PER_BLOCK = 2
 COUNTERS = (10, 11, 13, 14, 15)
@@ -112,9 +114,9 @@ class ListedSource:
         pass
 
 
-def record(disk: Path, promises: Promises) -> None:
+def record(disk: Path, promises: Promises, *, counters: Sequence[int] = COUNTERS) -> None:
     """Record a small run through the service; the first block is committed before the second."""
-    source = ListedSource(COUNTERS, held_at=FRAMES_PER_BLOCK)
+    source = ListedSource(counters, held_at=FRAMES_PER_BLOCK)
 
     def tell(status: AcquisitionStatus) -> None:
         if status.committed:
@@ -129,13 +131,36 @@ def go_on(disk: Path, promises: Promises, *, counters: Sequence[int]) -> None:
     """Take over a run whose writer is gone, record those of `counters` that it lacks, close it."""
     with RunWriter.resume(disk / RUN) as writer:
         promises.tell(committed=writer.committed)
-        blocks = open_run(disk / RUN).blocks
-        last = blocks[-1].frame_ids[1] if blocks else -1
+        following = (open_run(disk / RUN).history.first_counter or 0) + writer.counted
         for counter in counters:
-            if counter > last:
+            if counter >= following:
                 writer.append(frame(counter, writer.layout.geometry))
                 promises.tell(committed=writer.committed)
     promises.tell(committed=writer.committed, closed=True)
+
+
+def record_each_frame(disk: Path, promises: Promises, *, counters: Sequence[int]) -> None:
+    """Record a small run, or go on with it, through the service; each frame is safe by itself."""
+    _record_safely(ListedSource(counters), disk, promises)
+
+
+def record_and_fall_silent(disk: Path, promises: Promises, *, frames: int) -> None:
+    """Record some frames, each safe by itself, the last of which fill no block; then none come."""
+
+    def tell(place: int) -> None:
+        promises.tell(delivered=place)
+
+    _record_safely(ListedSource(range(frames + 1), before=tell, held_at=frames), disk, promises)
+
+
+def _record_safely(source: ListedSource, disk: Path, promises: Promises) -> None:
+    settings = AcquisitionSettings(durability="frame", frames_per_block=FRAMES_PER_BLOCK)
+    if (disk / RUN).exists():
+        acquisition = prepare_again(source, disk / RUN, settings=settings)
+    else:
+        acquisition = prepare(source, disk / RUN, settings=settings)
+    status = acquisition.run(on_status=lambda now: promises.tell(committed=now.committed))
+    promises.tell(committed=status.committed, closed=True)
 
 
 def record_on(disk: Path, promises: Promises, *, frames: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from tests.acquisition.faults import recordings
 from tests.acquisition.faults.checks import left_in_flight
 from tests.acquisition.faults.completed import Completed
-from tests.acquisition.faults.forked import ROOT, Child, Forks
+from tests.acquisition.faults.forked import ENVIRONMENT, ROOT, Child, Forks
 from tests.acquisition.faults.interception import End
 from tests.acquisition.faults.promises import promised_frames, read_promises
 from tests.acquisition.faults.recordings import RUN, Recording
@@ -73,6 +73,7 @@ class Sweep:
             subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", __name__, str(part), str(parts)],
                 cwd=ROOT,
+                env=ENVIRONMENT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -96,7 +97,7 @@ class Sweep:
     def run_part(self, part: int, parts: int) -> Iterator[Point]:
         """Try and check at every so many of the calls."""
         recording: Recording = getattr(recordings, self.recording)
-        with Forks() as forks:
+        with Forks.at_once() as forks:
             for number in count(1 + self.stride * part, self.stride * parts):
                 disk = Path(self.folder, str(number))
                 if self.begin:

