@@ -56,6 +56,9 @@ def _flush(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # A flush that failed is not tried again, whatever it failed for.
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path)) from error
     finally:
         os.close(descriptor)
 

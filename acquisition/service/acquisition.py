@@ -26,7 +26,7 @@ from forebay.acquisition.intake import (
     stall_patience,
 )
 from forebay.acquisition.ring.slot_source import SlotSource
-from forebay.acquisition.run.writing.account import NOT_DELIVERED
+from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
 from forebay.acquisition.service.latency import LatencyHistogram
@@ -83,7 +83,7 @@ class Acquisition:
             self._source.geometry,
             clock=clock,
             counter_bits=settings.counter_bits,
-            following=self._run.account.next_counter,
+            following=parts.following,
         )
         self._logs: list[AnomalyReports] = [self._intake.anomalies]
         of_source = getattr(self._source, "anomalies", None)
@@ -376,7 +376,9 @@ class Acquisition:
     def _lost(self) -> int:
         """Return how many frames were lost here, and not by the camera."""
         dropped = self._run.account.dropped + self._ring.lost_waiting
-        return dropped - self._run.account.dropped_by_reason.get(NOT_DELIVERED, 0)
+        elsewhere = (NOT_DELIVERED, NOT_RECORDED)
+        by_reason = self._run.account.dropped_by_reason
+        return dropped - sum(by_reason.get(reason, 0) for reason in elsewhere)
 
     def _tell(self) -> None:
         now = self._clock.monotonic()

@@ -52,5 +52,7 @@ class Parts:
     """Where they are safe before their block is."""
     recovered: Iterable[Frame | Dropped] = ()
     """What an earlier writer had not committed."""
+    following: int | None = None
+    """Lowest counter that the camera's frames can have in the run; None in a new one."""
     left: Path | None = None
     """Where it had spilled to."""

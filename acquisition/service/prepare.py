@@ -199,7 +199,13 @@ def prepare_again(
         following = run.account.next_counter
         after = None if following is None else following - 1
         recovered = leftovers(path, run.layout, after=after, spilled=left)
-        parts = dataclasses.replace(plan.parts(run, None), recovered=recovered, left=left)
+        through = plan.known_through(run, spill_folder(before.notes, run.layout))
+        parts = dataclasses.replace(
+            plan.parts(run, None),
+            recovered=recovered,
+            following=None if through is None else through + 1,
+            left=left,
+        )
         acquisition = Acquisition(parts)
         opened.pop_all()
     return acquisition
@@ -365,6 +371,15 @@ class _Plan:
         identity = run.layout.run_id
         found = survey(folder, run_id=identity, geometry=self.recorded, after=-1)
         return [each.written for each in found if not each.damage]
+
+    def known_through(self, run: WritableRun, spilled: Path | None) -> int | None:
+        """Return the last counter that an earlier writer has taken, wherever its frame is."""
+        known = [self._recorded_through(run)]
+        if spilled is not None and spilled.is_dir():
+            identity = run.layout.run_id
+            found = survey(spilled, run_id=identity, geometry=self._came, after=-1)
+            known += [each.written.last_counter for each in found if not each.damage]
+        return max((each for each in known if each is not None), default=None)
 
     def _recorded_through(self, run: WritableRun) -> int | None:
         """Return the last counter that is in the run or in its journal."""

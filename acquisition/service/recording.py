@@ -50,6 +50,7 @@ class Recording:
         self._on_commit = on_commit
         self._on_thread = on_thread
         self._patience = patience
+        self._closed = False
         self.latency = LatencyHistogram()
         """From a frame's arrival in the ring to its commit."""
         self._blocks = self._blocks_of(parts.run, on_commit=self._committed)
@@ -84,12 +85,7 @@ class Recording:
         self._filler.close(reason=reason)
         if self._raw:
             self._raw.close(reason=reason)
-        # What was only kept until it was committed.
-        if self._parts.journal is not None:
-            self._parts.journal.remove()
-        if self._parts.spill is not None:
-            self._parts.spill.remove()
-        remove_leftovers(Path(self._parts.run.storage.where), self._parts.left)
+        self._closed = True
 
     def end(self) -> None:
         """Wait for room on the storage no longer than patience allows, from the first call on."""
@@ -105,8 +101,9 @@ class Recording:
 
     @contextlib.contextmanager
     def flushing(self) -> Iterator[None]:
-        """Flush the journals in time, within the block."""
+        """Flush the journals in time, within the block; remove them if the run is closed by then."""
         with contextlib.ExitStack() as flushed:
+            flushed.callback(self._remove_copies)
             for journal in self._journals():
                 flushed.callback(journal.close)
                 flushed.enter_context(GroupCommit(journal, clock=self._parts.clock))
@@ -132,6 +129,16 @@ class Recording:
         if self._overload and self._overload.applied:
             return FlowState.REDUCING
         return FlowState.NORMAL
+
+    def _remove_copies(self) -> None:
+        """Remove what was only kept until it was committed."""
+        if not self._closed:
+            return
+        if self._parts.journal is not None:
+            self._parts.journal.remove()
+        if self._parts.spill is not None:
+            self._parts.spill.remove()
+        remove_leftovers(Path(self._parts.run.storage.where), self._parts.left)
 
     def _committed(self, flights: list[Flight]) -> None:
         """Let go of what committed blocks needed."""

@@ -69,7 +69,7 @@ class Stage:
             folder=str(self.folder),
             recording=recording.__name__,
             options=options,
-            begin=begin and str(begin),
+            begin=str(begin) if begin else None,
             error=None,
             stride=1,
             completed=Completed(

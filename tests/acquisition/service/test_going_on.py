@@ -156,6 +156,17 @@ def test_with_a_journal_nothing_is_lost_that_had_come(tmp_path: Path, way: str) 
         check(path, lost=[10, 11, 12], upto=18)
 
 
+def test_a_camera_that_counts_anew_is_numbered_on(tmp_path: Path) -> None:
+    """After a power cut cameras begin at 0: the frames go on behind those of the journal."""
+    path = tmp_path / "run"
+    killed(path, last=100, changes='{"durability": "frame"}')
+    go_on(path, Camera(0, 5), durability="frame")
+    run = open_run(path)
+    assert verify_run(run).ok
+    assert run.frames.frame_id.to_numpy().tolist() == list(range(105))
+    assert any(note.topic == "counter restarted" for note in run.notes)
+
+
 @pytest.mark.parametrize("way", ["service", "close"])
 def test_a_kill_while_going_on_loses_nothing_either(tmp_path: Path, way: str) -> None:
     """The journal of the first writer stays until what is in it is committed."""
