@@ -59,6 +59,7 @@ def check_committed(path: Path, promised: int, geometry: Geometry = SMALL) -> No
 def check_whole(path: Path, counted: Sequence[int], geometry: Geometry = SMALL) -> None:
     """A closed run is sound, accounts for each counter once, and all readers see all of it."""
     check_sums(path, counted)
+    check_tidy(path)
     check_readers(path, geometry, all_shown=True)
 
 
@@ -70,7 +71,11 @@ def check_sums(path: Path, counted: Sequence[int]) -> None:
     assert verify_run(run).problems == ()
     assert counters_of(run) == list(counted)
     assert closed.counted == closed.committed + closed.dropped_count == len(counted)
-    assert list((path / "_forebay/aside").iterdir()) == []
+
+
+def check_tidy(path: Path) -> None:
+    """Nothing is left that was begun and has no name."""
+    assert [each.name for each in (path / "_forebay/aside").iterdir()] == []
 
 
 def left_in_flight(path: Path) -> list[str]:

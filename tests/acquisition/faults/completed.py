@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acquisition.faults.checks import check_committed, check_sums, content_of
+from tests.acquisition.faults.checks import check_committed, check_sums, check_tidy, content_of
 from tests.acquisition.faults.promises import Promises
 from tests.acquisition.faults.recordings import FRAMES_PER_BLOCK, RUN, SMALL, go_on
 
@@ -36,6 +36,7 @@ class Completed:
         promises.close()
         # The same bytes, and documents that say what the log says: readers see the same.
         check_sums(path, self.counted)
+        check_tidy(path)
         found = content_of(path)
         assert found == [tuple(each) for each in self.content], f"the run consists of {found}"
 

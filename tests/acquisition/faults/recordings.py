@@ -114,8 +114,15 @@ class ListedSource:
         pass
 
 
-def record(disk: Path, promises: Promises, *, counters: Sequence[int] = COUNTERS) -> None:
+def record(
+    disk: Path,
+    promises: Promises,
+    *,
+    counters: Sequence[int] = COUNTERS,
+    show_seconds: float = 1.0,
+) -> None:
     """Record a small run through the service; the first block is committed before the second."""
+    settings = AcquisitionSettings(show_seconds=show_seconds, frames_per_block=FRAMES_PER_BLOCK)
     source = ListedSource(counters, held_at=FRAMES_PER_BLOCK)
 
     def tell(status: AcquisitionStatus) -> None:
@@ -123,7 +130,7 @@ def record(disk: Path, promises: Promises, *, counters: Sequence[int] = COUNTERS
             promises.tell(committed=status.committed)
             source.release()
 
-    status = acquire(source, disk / RUN, frames_per_block=FRAMES_PER_BLOCK, on_status=tell)
+    status = acquire(source, disk / RUN, settings=settings, on_status=tell)
     promises.tell(committed=status.committed, closed=True)
 
 

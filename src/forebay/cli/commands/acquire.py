@@ -56,7 +56,7 @@ def acquire(
     ] = False,
     armed: Annotated[
         bool,
-        typer.Option("--armed", help="Wait for 'forebay control start' before the first frame."),
+        typer.Option("--armed", help="Wait for 'forebay control RUN start' before the first frame."),
     ] = False,
     rate: Annotated[
         float | None,
@@ -109,7 +109,7 @@ def acquire(
 ) -> None:
     """Record frames from SOURCE into the new run RUN, block by block, until the source ends.
 
-    Ctrl-C, SIGTERM and 'forebay control stop' commit what has come and close the run in order.
+    Ctrl-C, SIGTERM and 'forebay control RUN stop' commit what has come and close the run in order.
     """
     from forebay.acquisition.service.prepare import prepare, prepare_again, prepare_in
     from forebay.cli.live import LiveStatus
