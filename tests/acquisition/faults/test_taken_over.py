@@ -6,15 +6,15 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-
-from forebay.acquisition import RunWriter, open_run
-from forebay.acquisition.errors import RunExistsError
 from tests.acquisition.faults.checks import check_readers, check_sums
 from tests.acquisition.faults.forked import Forks
 from tests.acquisition.faults.interception import End
 from tests.acquisition.faults.promises import promised_frames, read_promises
 from tests.acquisition.faults.recordings import COUNTERS, LATER, RUN, frame, record
 from tests.acquisition.faults.system_calls import Call
+
+from forebay.acquisition import RunWriter, open_run
+from forebay.acquisition.errors import RunExistsError
 
 pytestmark = pytest.mark.fault
 
@@ -52,7 +52,7 @@ def test_a_writer_that_stood_still_at_any_call_promises_nothing_that_the_next_on
             nonlocal met, was_taken
             if next(passed) == number:  # noqa: B023 (called within this turn of the loop only)
                 met = f"{call.name} {call.path}"
-                was_taken = take_over(disk / RUN)  # noqa: B023
+                was_taken = take_over(disk / RUN)
             return End.DONE
 
         child = forks.start(record, disk, promises, show_seconds=0.0)
