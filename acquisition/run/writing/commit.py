@@ -156,12 +156,7 @@ class Committer:
         with self._lock:
             if self._failed:
                 raise StorageError(f"the writer of {self._storage.where} has ended; resume the run")
-            if self._storage.superseded():
-                self._failed = True
-                raise RunTakenOverError(
-                    f"{self._storage.where} was taken over by another writer: what this one has "
-                    "not committed is lost"
-                )
+            self._check_not_superseded()
             try:
                 with durable.storage_errors(what):
                     yield
@@ -181,7 +176,17 @@ class Committer:
             lines.append(encode_line(record, previous=digest))
             digest = line_digest(lines[-1])
         self._storage.append(b"".join(lines))
+        # A writer that was stopped in between has written behind the seal: that is void.
+        self._check_not_superseded()
         self._at.digest = digest
+
+    def _check_not_superseded(self) -> None:
+        if self._storage.superseded():
+            self._failed = True
+            raise RunTakenOverError(
+                f"{self._storage.where} was taken over by another writer: what this one has not "
+                "committed is lost"
+            )
 
     def _add(self, blocks: Sequence[Block]) -> None:
         for block in blocks:

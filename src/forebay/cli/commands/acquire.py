@@ -56,7 +56,9 @@ def acquire(
     ] = False,
     armed: Annotated[
         bool,
-        typer.Option("--armed", help="Wait for 'forebay control RUN start' before the first frame."),
+        typer.Option(
+            "--armed", help="Wait for 'forebay control RUN start' before the first frame."
+        ),
     ] = False,
     rate: Annotated[
         float | None,
