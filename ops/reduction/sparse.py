@@ -1,6 +1,7 @@
 """Frames in which nothing but the bright stands out of one value."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -75,11 +76,29 @@ def background_limits(
     reach = check_number("threshold", threshold, above=0)
     centre = check_held("background", background, dtype)
     if dtype.kind == "f":
-        # The nearest to the ends, from within, that pixels can have; Python compares exactly.
-        low, high = dtype.type(centre - reach), dtype.type(centre + reach)
-        low = low if float(low) > centre - reach else np.nextafter(low, dtype.type(np.inf))
-        high = high if float(high) < centre + reach else np.nextafter(high, dtype.type(-np.inf))
-        return float(low), float(high)
+        return -nearest(dtype, -centre, reach), nearest(dtype, centre, reach)
     ends = np.iinfo(dtype)
     low = max(math.floor(centre - reach) + 1, int(ends.min))
     return low, min(math.ceil(centre + reach) - 1, int(ends.max))
+
+
+def nearest(dtype: np.dtype[Any], centre: float, reach: float) -> float:
+    """Return the highest float of `dtype` that is less than `reach` above `centre`.
+
+    In exact numbers: a sum of floats may be rounded to either side of what it should be.
+
+    Examples
+    --------
+    >>> nearest(np.dtype("float64"), 1e-100, 1.0)
+    1.0
+    >>> nearest(np.dtype("float64"), 0.0, 1.0)
+    0.9999999999999999
+    """
+    end = Fraction(centre) + Fraction(reach)
+    largest = np.finfo(dtype).max
+    value = dtype.type(min(centre + reach, float(largest)))
+    while Fraction(float(value)) >= end:
+        value = np.nextafter(value, dtype.type(-np.inf))
+    while value < largest and Fraction(float(above := np.nextafter(value, largest))) < end:
+        value = above
+    return float(value)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray as xr
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -105,6 +105,8 @@ def test_a_pixel_changes_by_less_than_the_threshold(
 
 
 @given(float_arrays, st.floats(1e-2, 1e3), st.floats(-100, 100))
+@example(values=np.ones((1, 2)), threshold=1.0, background=1.5e-118)
+@example(values=np.ones((1, 2)), threshold=1.0, background=-1.5e-118)
 def test_floats_change_by_less_than_the_threshold_too(
     values: npt.NDArray[Any], threshold: float, background: float
 ) -> None:
