@@ -211,6 +211,8 @@ class BlocksInFlight:
             self._on_thread("commit")
             while flights := self._next_stored():
                 self._commit(flights)
+                # The next blocks are under way by now.
+                self._run.show()
         except BaseException as failure:  # noqa: BLE001 (raised again by who closes)
             self._fail(failure)
 
@@ -242,7 +244,7 @@ class BlocksInFlight:
                 ready = self._ready()
                 if ready or self._done():
                     return ready
-            self._run.committer.show()
+            self._run.show()
 
     def _check(self) -> None:
         if self.failure is not None:

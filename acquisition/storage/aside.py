@@ -8,7 +8,7 @@ import os
 from collections.abc import Buffer, Sequence
 from pathlib import Path
 
-from blake3 import blake3
+from forebay.acquisition.storage.digest import DigestBeside
 
 _PAGE = 4096
 _STAGING_BYTES = 4 * 2**20
@@ -34,7 +34,7 @@ class AsideFile:
     def __init__(self, path: Path, *, expected_bytes: int = 0, direct: bool = False) -> None:
         self._descriptor = -1
         self._path = path
-        self._digest = blake3()
+        self._digest = DigestBeside()
         self._size = 0
         self._taken = expected_bytes
         self._direct = direct
@@ -51,13 +51,15 @@ class AsideFile:
     def write(self, parts: Sequence[Buffer]) -> None:
         """Write parts one behind the other, behind what is there."""
         views = [memoryview(part).cast("B") for part in parts]
-        for view in views:
-            self._digest.update(view)
-        if not self._direct or not (self._staged or any(view.nbytes % _PAGE for view in views)):
-            self._write_views(views)
-            return
-        for view in views:
-            self._stage(view)
+        self._digest.begin(views)
+        try:
+            if self._direct and (self._staged or any(view.nbytes % _PAGE for view in views)):
+                for view in views:
+                    self._stage(view)
+            else:
+                self._write_views(list(views))
+        finally:
+            self._digest.end()
 
     def finish(self) -> tuple[int, str]:
         """Cut the file to what was written, flush it and close it; return length and digest."""
@@ -68,11 +70,12 @@ class AsideFile:
             os.fsync(self._descriptor)
         finally:
             self._close()
-        return self._size, self._digest.hexdigest()
+        return self._size, self._digest.finish()
 
     def discard(self) -> None:
         """Remove the file."""
         self._close()
+        self._digest.close()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 

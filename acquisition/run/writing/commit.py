@@ -101,6 +101,8 @@ class Committer:
     def commit(self, blocks: Sequence[Block]) -> None:
         """Commit blocks that follow the last one, whose objects are durable and have no names.
 
+        Readers that know nothing of the log see them from the next `show` on.
+
         Raises
         ------
         NoSpaceError
@@ -117,7 +119,6 @@ class Committer:
             self._publish(blocks)
             self._append(blocks)
             self._add(blocks)
-            self._show_when_due()
 
     def close(self, closed: Closed) -> None:
         """Write the last record, and commit the short block that it may hold."""

@@ -100,6 +100,10 @@ class WritableRun:
         """Commit blocks whose objects are durable."""
         self.committer.commit(blocks)
 
+    def show(self) -> None:
+        """Let readers that know only Zarr see what is committed, if the time has come."""
+        self.committer.show()
+
     def note(self, topic: str, text: str) -> None:
         """Write down what happened or was said."""
         self.committer.note(topic, text, counter=self.account.next_counter)

@@ -300,6 +300,7 @@ class RunWriter:
         try:
             block = self._store()
             self._run.commit([block])
+            self._run.show()
         except BaseException:
             self._run.committer.abandon()
             raise

@@ -14,7 +14,13 @@ import pytest
 import watchfiles
 
 from forebay.acquisition import Frame, Geometry, RunWriter, follow, open_run
-from forebay.acquisition.control import ClosedEvent, CommittedEvent, ControlServer
+from forebay.acquisition.control import (
+    ClosedEvent,
+    CommittedEvent,
+    ControlClient,
+    ControlServer,
+    Event,
+)
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.run import follow as following
 from forebay.acquisition.run.writing.folder import show
@@ -292,8 +298,14 @@ def test_a_writer_that_is_killed_is_missed_at_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of the connection tells of it, long before the log would be looked at again."""
-    missed = threading.Event()
+    heard, missed = threading.Event(), threading.Event()
     emit = caplog.handler.emit
+
+    class Heard(ControlClient):
+        def events(self, stop: threading.Event) -> Iterator[Event]:
+            for event in super().events(stop):
+                heard.set()
+                yield event
 
     def tell(record: logging.LogRecord) -> None:
         emit(record)
@@ -301,6 +313,7 @@ def test_a_writer_that_is_killed_is_missed_at_once(
             missed.set()
 
     monkeypatch.setattr(caplog.handler, "emit", tell)
+    monkeypatch.setattr(following, "ControlClient", Heard)
     path = tmp_path / "run"
     with subprocess.Popen(
         [sys.executable, str(SERVING), str(path)], stdout=subprocess.PIPE
@@ -309,6 +322,7 @@ def test_a_writer_that_is_killed_is_missed_at_once(
         process.stdout.readline()
         with Follower(path) as follower:
             assert follower.wait_for(2)
+            assert heard.wait(10)
             process.kill()
             assert missed.wait(10)
             follower.stop.set()
