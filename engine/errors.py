@@ -67,12 +67,6 @@ class LedgerError(EngineError, OSError):
     exit_code = ExitCode.STORAGE
 
 
-class JobTakenOverError(EngineError, RuntimeError):
-    """Another process computes the same job, and has not published all of it yet."""
-
-    exit_code = ExitCode.CONFLICT
-
-
 class ClusterLostError(EngineError, ConnectionError):
     """The Dask cluster of a job went away; what is published stays."""
 
@@ -89,3 +83,21 @@ class ResultFormError(EngineError, TypeError):
     """A result cannot be read in that form."""
 
     exit_code = ExitCode.USAGE
+
+
+class JobError(EngineError, ValueError):
+    """A job cannot be submitted or changed in that way."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnknownJobError(EngineError, LookupError):
+    """There is no such job."""
+
+    exit_code = ExitCode.INPUT
+
+
+class LeaseLostError(EngineError, RuntimeError):
+    """A service was silent for so long that others have taken its place."""
+
+    exit_code = ExitCode.CONFLICT

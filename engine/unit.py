@@ -136,6 +136,31 @@ def plan(run: Run, job: Job, *, first_block: int = 0) -> Iterator[tuple[Unit, tu
             yield _unit(job, Region(block.extent, y, x), seen, read), read
 
 
+def unit_at(
+    run: Run, job: Job, *, start: int, y: int, x: int
+) -> tuple[Unit, tuple[Block, ...]] | None:
+    """Return the unit of a job that begins at a frame and a pixel, with the blocks that it reads.
+
+    None if the run, as it is, has no such unit.
+    """
+    number = bisect_left(run.blocks, start, key=lambda each: each.extent.start)
+    for unit, blocks in plan(run, job, first_block=number):
+        if unit.core.t.start != start:
+            return None
+        if (unit.core.y.start, unit.core.x.start) == (y, x):
+            return unit, blocks
+    return None
+
+
+def seen_bytes(run: Run, unit: Unit) -> int:
+    """Return the bytes of the frames that a unit has to see."""
+    geometry = run.layout.geometry
+    seen = unit.seen
+    height, width = geometry.shape[-2:]
+    share = len(seen.y) * len(seen.x) / (height * width)
+    return int(len(seen.t) * geometry.frame_bytes * share)
+
+
 def _unit(job: Job, core: Region, seen: Region, blocks: tuple[Block, ...]) -> Unit:
     inputs = tuple(stored.blake3 for block in blocks for stored in block.objects)
     last = next(each for each in reversed(blocks) if each.extent.start < core.t.stop)

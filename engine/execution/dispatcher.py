@@ -1,263 +1,494 @@
-"""Handing out the units of a job, a few at a time, and publishing what comes back."""
+"""Handing out units as there is room for them, and recording what comes back."""
 
-import contextlib
-import dataclasses
+import itertools
 import logging
+import math
 import queue
-import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from forebay.acquisition import Block, Run
-from forebay.acquisition.format.history import History
-from forebay.engine.algorithm import Algorithm
-from forebay.engine.errors import (
-    ClusterLostError,
-    JobInterruptedError,
-    JobTakenOverError,
-    UnitsFailedError,
-)
+from forebay.acquisition import Run
+from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.events import (
     JobEvent,
     Observer,
     RunGrown,
     UnitFailed,
     UnitPublished,
+    UnitRetried,
     UnitSkipped,
 )
-from forebay.engine.execution.executor import Executor, GivenUp, Outcome
-from forebay.engine.execution.follower import RunFollower
-from forebay.engine.execution.work import Computed, Failed, Order
-from forebay.engine.ledger import Ledger
-from forebay.engine.results.folder import ResultFolder
-from forebay.engine.unit import Job, Unit, plan, plannable
+from forebay.engine.execution.executor import Executor, GivenUp, Lost, Outcome
+from forebay.engine.execution.planner import Planner
+from forebay.engine.execution.work import (
+    WORKER_DIED,
+    Computed,
+    Failed,
+    Order,
+    begun_note,
+    noted_worker,
+)
+from forebay.engine.execution.workbench import FindAlgorithm, Workbench
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import Jobs, Target
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.planning import Planning
+from forebay.engine.queue.retry import Failure, FailureClass
+from forebay.engine.queue.states import UnitState
+from forebay.engine.unit import Unit
+from forebay.errors import ForebayError
+
+_HOUSEKEEPING_SECONDS = 1.0
+_MEMORY_SHARE = 0.4
+"""Part of the workers' memory that the frames of units in flight may take."""
+_TASK_SECONDS = 0.2
+"""How long a task should be, so that Dask's own work is little beside it."""
+_MOST_IN_TASK = 64
+_LANE_PRIORITY = 10_000_000
 
 _log = logging.getLogger("forebay.engine")
 
-_WAKE_SECONDS = 0.2
-_STOP_SECONDS = 30.0
-"""How long a job that was stopped waits for what is being computed."""
-_LIVE_PRIORITY = 10
-_BATCH_PRIORITY = 0
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A unit that was handed out."""
+
+    claim: Claim
+    """The claim on it."""
+    order: Order
+    """What the worker has to do."""
+    bench: Workbench
+    """What it belongs to."""
 
 
 class Dispatcher:
-    """Carries out one job, once.
+    """Takes units from the queue, has them computed, and records what became of them.
 
-    Everything but computing happens in the calling thread.  Two things wake it: a unit that came
-    back, and a run that has grown.
+    Everything but computing happens in the thread that calls `turn`.  Units that came back, runs
+    that have grown and other services wake it.
+
+    Parameters
+    ----------
+    database
+        The queue and the ledger.
+    service
+        In whose name units are held.
+    executor
+        What computes.
+    find
+        Where algorithms come from.
+    units_in_flight_per_worker
+        Units that are handed out at a time, for each one that is computed at the same time.
+    unit_seconds
+        Longest time that a worker may be at a unit; None for any.
+    job
+        The only job to work on; any that is for all services if not given.
+    run
+        The run of that job, where it is open already.
+    observer
+        Told of everything that happens.
     """
 
     def __init__(
         self,
-        job: Job,
-        algorithm: Algorithm,
-        folder: ResultFolder,
-        staging: Path,
-        ledger: Ledger,
+        database: Database,
+        service: Service,
         executor: Executor,
+        find: FindAlgorithm,
         *,
-        units_in_flight_per_worker: int,
-        force: bool,
-        stop: threading.Event,
-        on_event: Observer | None,
+        units_in_flight_per_worker: int = 2,
+        unit_seconds: float | None = None,
+        job: int | None = None,
+        run: Run | None = None,
+        observer: Observer | None = None,
     ) -> None:
-        """Prepare to carry out `job` with `executor`; see `process` for the options."""
-        self._job = job
-        self._algorithm = algorithm
-        self._arguments = algorithm.arguments(job.parameters)
-        self._folder = folder
-        self._staging = staging
-        self._ledger = ledger
+        self._database = database
+        self._service = service
         self._executor = executor
-        self._in_flight_per_slot = units_in_flight_per_worker
-        self._stop = stop
-        self._stopped_at: float | None = None
-        self._observer = on_event
-        self._priority = _BATCH_PRIORITY
-        self._skip = frozenset() if force else ledger.done(job.identity)
-        # Holds a message for each unit in flight, and not more for a run that has grown.
-        self._messages: queue.SimpleQueue[tuple[Order, Outcome] | None] = queue.SimpleQueue()
-        self._waiting: Iterator[Order] = iter(())
-        self._exhausted = True
-        self._planned_blocks = 0
-        self._in_flight = 0
-        self._given_up = 0
-        self._units = 0
-        self._failed = 0
-        self._first_failure: tuple[Unit, str] | None = None
-        self._refused: set[str] = set()
+        self._find = find
+        self._per_slot = units_in_flight_per_worker
+        self._unit_seconds = unit_seconds
+        self._job = job
+        self._run = run
+        self._observer = observer
+        self._jobs = Jobs(database)
+        self._benches: dict[str, Workbench] = {}
+        self._flying: dict[str, InFlight] = {}
+        self._alone: list[Claim] = []
+        # Holds a message for each task in flight, and one for each thing that has woken it.
+        self._messages: queue.SimpleQueue[tuple[Sequence[InFlight], Outcome] | None] = (
+            queue.SimpleQueue()
+        )
+        self._changes = database.changes()
+        self._planner = Planner(
+            Planning(database, service.identity), self, wake=self.wake, job=job, opened=run
+        )
+        self._look_at = -math.inf
+        self._drained = False
         self.published = 0
+        """Units that were published."""
+        self.dead = 0
+        """Units that became dead letters."""
+        self.refused = 0
+        """Units that came back when they were no longer held."""
 
-    def carry_out(self, run: Run, *, follow: bool) -> None:
-        """Compute what the run holds, and with `follow` what comes to it until it is closed.
+    def wake(self) -> None:
+        """Let `turn` look again at once; may be called from any thread."""
+        self._messages.put(None)
+
+    def close(self) -> None:
+        """Give back what was not computed."""
+        self._planner.close()
+        self._changes.close()
+        for bench in self._benches.values():
+            bench.close()
+
+    @property
+    def in_flight(self) -> int:
+        """Units that are being computed."""
+        return len(self._flying)
+
+    def drain(self) -> None:
+        """Hand out nothing more."""
+        self._drained = True
+        self._executor.drop_waiting()
+
+    def turn(self, *, wait_seconds: float) -> None:
+        """Do what there is to do, then wait for something to happen, and record it.
 
         Raises
         ------
-        JobInterruptedError
-            If the job was stopped before its end.
         ClusterLostError
             If the cluster went away.
+        ForebayError
+            If the one job that this is for cannot be worked on.
         """
-        self._priority = _LIVE_PRIORITY if follow else _BATCH_PRIORITY
-        watched = RunFollower(run, wake=lambda: self._messages.put(None)) if follow else None
-        with watched or contextlib.nullcontext():
-            self._tell(RunGrown(run.history.frames, run.closed))
-            while self._advance(run, final=run.closed or not follow):
-                self._receive()
-                grown = watched.latest() if watched else None
-                if grown is not None and grown is not run:
-                    run = grown
-                    self._tell(RunGrown(run.history.frames, run.closed))
-
-    def check(self) -> None:
-        """Raise the error for what this job has left undone, if it has.
-
-        Raises
-        ------
-        UnitsFailedError
-            If units failed.
-        JobTakenOverError
-            If another process has begun units anew, and not published them yet.
-        """
-        if self._first_failure is not None:
-            unit, error = self._first_failure
-            extent = unit.core.t
-            raise UnitsFailedError(
-                f"{self._algorithm.label} failed on {self._failed} of {self._units} units, first "
-                f"on the frames {extent.start} to {extent.stop - 1}: {error}; the others are "
-                f"published in {self._folder.path}; mend the cause and run it again to complete "
-                "them"
-            )
-        missing = self._refused - self._ledger.done(self._job.identity)
-        if missing:
-            raise JobTakenOverError(
-                f"{self._algorithm.label}: another process computes {len(missing)} of the units "
-                f"of {self._folder.path} too; wait for it to end, or stop it and run this again"
-            )
-
-    def _advance(self, run: Run, *, final: bool) -> bool:
-        """Hand out what can be handed out; False when everything is done."""
-        blocks = plannable(run, self._job.needs)
-        if not self._stop.is_set():
-            self._hand_out()
-            if self._exhausted and blocks > self._planned_blocks:
-                self._waiting = self._orders(run, self._planned_blocks)
-                self._planned_blocks = blocks
-                self._hand_out()
-        planned = self._exhausted and blocks == self._planned_blocks
-        if planned and final and not self._in_flight and not self._given_up:
-            return False
-        if self._stop.is_set():
-            self._wind_down()
-        return True
-
-    def _wind_down(self) -> None:
-        """Raise, once what is being computed is published, that the job was stopped."""
+        changed = self._changes.look()
         now = time.monotonic()
-        if self._stopped_at is None:
-            self._stopped_at = now
-            self._executor.drop_waiting()
-        if self._in_flight and now - self._stopped_at < _STOP_SECONDS:
+        if changed or now >= self._look_at:
+            self._look_at = now + self._keep_house()
+        more = False
+        if not self._drained:
+            more = self._planner.advance()
+            self._hand_out()
+        self._receive(0.0 if more else wait_seconds)
+
+    # What the planner tells.
+
+    def grown(self, result: str, run: Run) -> None:
+        """Take in how far a run has come."""
+        bench = self._benches.get(result)
+        if bench is not None:
+            bench.run = run
+        self._tell(RunGrown(run.history.frames, run.closed))
+
+    def skipped(self, result: str, units: list[Unit]) -> None:  # noqa: ARG002
+        """Take in which units are done already."""
+        for unit in units:
+            self._tell(UnitSkipped(unit))
+
+    def _keep_house(self) -> float:
+        """Look after what time or other services have changed; return when to look again."""
+        for name in self._service.bury_the_dead():
+            _log.warning("the service %s is gone: what it worked on is taken over", name)
+        retry_in = self._service.outcomes.promote()
+        if not self._drained:
+            self._planner.look()
+        self._let_go_of_lost()
+        self._stop_slow()
+        for name, bench in list(self._benches.items()):
+            if not bench.in_flight and self._job is None:
+                del self._benches[name]
+                bench.close()
+        soon = _HOUSEKEEPING_SECONDS if retry_in is None else max(0.01, retry_in)
+        return min(_HOUSEKEEPING_SECONDS, soon)
+
+    def _let_go_of_lost(self) -> None:
+        """Forget units that were cancelled, or that others hold now."""
+        claims = [each.claim for each in self._flying.values()]
+        own = self._service.still_own(claims) if claims else frozenset()
+        for claim in claims:
+            if claim.unit not in own:
+                lost = self._flying.pop(claim.unit)
+                lost.bench.in_flight -= 1
+                self.refused += 1
+                _log.info("unit given up: it is not held any more", extra=self._fields(lost))
+
+    def _stop_slow(self) -> None:
+        """Stop workers that are at a unit for longer than a unit may take."""
+        if self._unit_seconds is None:
             return
-        left = f"; {self._in_flight} units were given up" if self._in_flight else ""
-        raise JobInterruptedError(
-            f"{self._algorithm.label} was stopped after {self.published} units{left}; they are "
-            f"published in {self._folder.path}; run it again to go on"
-        )
-
-    def _orders(self, run: Run, first_block: int) -> Iterator[Order]:
-        """Plan the blocks from the given one on, and begin each unit when it is asked for."""
-        bare = dataclasses.replace(run, history=History())
-        for unit, blocks in plan(run, self._job, first_block=first_block):
-            self._units += 1
-            if unit.identity in self._skip:
-                self._tell(UnitSkipped(unit))
+        for each in list(self._flying.values()):
+            try:
+                begun = begun_note(each.order).stat().st_mtime
+            except OSError:
                 continue
-            yield self._order(unit, blocks, bare)
+            # The clock of the storage, compared with itself.
+            took = _storage_now(each.order) - begun
+            if took > self._unit_seconds:
+                worker = noted_worker(each.order)
+                error = f"it took longer than {self._unit_seconds:g} s"
+                failure = Failure(FailureClass.TIMED_OUT, error, worker=worker)
+                self._forget(each)
+                self._record_failures([(each, failure)])
+                self._executor.stop_worker(worker or None)
 
-    def _order(self, unit: Unit, blocks: tuple[Block, ...], run: Run) -> Order:
-        attempt = self._ledger.begin(unit)
-        return Order(unit, attempt, self._algorithm, self._arguments, run, blocks, self._staging)
+    # Handing out.
 
     def _hand_out(self) -> None:
-        """Submit units as long as there is room."""
-        room = self._in_flight_per_slot * self._executor.slots
-        while self._in_flight < room:
-            order = next(self._waiting, None)
-            self._exhausted = order is None
-            if order is None:
-                return
-            self._in_flight += 1
+        """Claim units as long as there is room, and have them computed."""
+        if self._alone:
+            self._hand_out_alone()
+            return
+        slots = self._executor.slots
+        room = self._per_slot * slots * self._per_task() - len(self._flying)
+        memory = self._executor.memory
+        seen = sum(each.claim.bytes for each in self._flying.values())
+        left = None if memory is None else int(memory * _MEMORY_SHARE) - seen
+        # What follows an instrument never stands behind what is there already.
+        urgent = [int(Lane.REALTIME)] if room <= 0 or (left is not None and left <= 0) else None
+        if urgent:
+            realtime = [x for x in self._flying.values() if x.claim.lane == Lane.REALTIME]
+            room = slots - len(realtime)
+            left = None
+        if room <= 0:
+            return
+        claims = self._service.claim(room, job=self._job, lanes=urgent, most_bytes=left)
+        if not claims:
+            return
+        self._alone += [each for each in claims if each.alone]
+        self._start([each for each in claims if not each.alone])
+        if self._alone:
+            self._hand_out_alone()
+
+    def _hand_out_alone(self) -> None:
+        """Have a unit computed under which a worker has died, while nothing else is."""
+        if not self._flying:
+            self._start([self._alone.pop(0)])
+
+    def _start(self, claims: Sequence[Claim]) -> None:
+        kept = self._service.begin(claims) if claims else []
+        ready = [each for each in map(self._prepare, kept) if each is not None]
+        by_bench: dict[tuple[int, int], list[InFlight]] = defaultdict(list)
+        for each in ready:
+            by_bench[id(each.bench), each.claim.lane].append(each)
+        for group in by_bench.values():
+            for some in itertools.batched(group, self._size_of_task(group)):
+                self._submit(some)
+
+    def _prepare(self, claim: Claim) -> InFlight | None:
+        """Return what a worker has to know; what cannot be given to one has failed."""
+        try:
+            bench = self._bench(claim)
+            order = bench.order(claim)
+        except ForebayError as error:
+            if self._job is not None:
+                raise
+            kind = FailureClass.INPUT_OUTPUT if isinstance(error, OSError) else FailureClass.INVALID
+            failure = Failure(kind, f"{type(error).__name__}: {error}")
+            self._service.outcomes.fail([(claim, failure)])
+            return None
+        if order is None:
+            error_text = "the run is not what it was when this unit was planned"
+            self._service.outcomes.fail([(claim, Failure(FailureClass.INVALID, error_text))])
+            return None
+        flying = InFlight(claim, order, bench)
+        self._flying[claim.unit] = flying
+        bench.in_flight += 1
+        return flying
+
+    def _submit(self, some: Sequence[InFlight]) -> None:
+        claim = some[0].claim
+        priority = (len(Lane) - claim.lane) * _LANE_PRIORITY + claim.priority
+        try:
             self._executor.submit(
-                order,
-                lambda outcome, order=order: self._messages.put((order, outcome)),  # type: ignore[misc]
-                priority=self._priority,
+                [each.order for each in some],
+                lambda outcome: self._messages.put((some, outcome)),
+                priority=priority,
+            )
+        except AlgorithmError as error:
+            if self._job is not None:
+                raise
+            failure = Failure(FailureClass.INVALID, f"{type(error).__name__}: {error}")
+            for each in some:
+                self._forget(each)
+            self._record_failures([(each, failure) for each in some])
+
+    def _bench(self, claim: Claim) -> Workbench:
+        bench = self._benches.get(claim.result)
+        if bench is None:
+            target = self._target(claim)
+            bench = Workbench(target, self._database, self._find, run=self._run)
+            self._benches[claim.result] = bench
+        return bench
+
+    def _target(self, claim: Claim) -> Target:
+        for target in self._jobs.results(claim.job):
+            if target.job.identity == claim.result:
+                return target
+        raise AssertionError(f"job {claim.job} does not ask for {claim.result}")
+
+    def _per_task(self) -> int:
+        """Return how many units a task holds at the most, by how long they take."""
+        longest = [x.seconds for x in self._benches.values() if x.seconds is not None]
+        return self._units_of(max(longest)) if longest else 1
+
+    def _size_of_task(self, group: Sequence[InFlight]) -> int:
+        """Return how many units to put into a task, so that no worker goes without one."""
+        if group[0].claim.lane == Lane.REALTIME or group[0].bench.seconds is None:
+            return 1
+        share = math.ceil(len(group) / self._executor.slots)
+        return max(1, min(share, self._units_of(group[0].bench.seconds)))
+
+    @staticmethod
+    def _units_of(seconds: float) -> int:
+        return max(1, min(_MOST_IN_TASK, int(_TASK_SECONDS / max(seconds, 1e-6))))
+
+    # Recording.
+
+    def _receive(self, wait_seconds: float) -> None:
+        """Wait for something to happen, and record all that has."""
+        came: list[tuple[Sequence[InFlight], Outcome]] = []
+        try:
+            message = self._messages.get(timeout=wait_seconds) if wait_seconds else None
+            while True:
+                if message is not None:
+                    came.append(message)
+                message = self._messages.get_nowait()
+        except queue.Empty:
+            pass
+        computed: list[tuple[InFlight, Computed]] = []
+        failed: list[tuple[InFlight, Failure]] = []
+        back: list[InFlight] = []
+        gone: GivenUp | None = None
+        for some, outcome in came:
+            match outcome:
+                case GivenUp():
+                    gone = outcome
+                    back += some
+                case Lost():
+                    for each in some:
+                        died = noted_worker(each.order)
+                        if died is None:
+                            back.append(each)
+                        else:
+                            why = Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=died)
+                            failed.append((each, why))
+                case _:
+                    for each, one in zip(some, outcome, strict=True):
+                        if isinstance(one, Failed):
+                            failed.append((each, one.failure))
+                        else:
+                            computed.append((each, one))
+        everything = [*(each for each, _ in computed), *(each for each, _ in failed), *back]
+        known = {id(each) for each in everything if self._forget(each)}
+        self._publish([(x, y) for x, y in computed if id(x) in known], failed)
+        self._record_failures([(x, y) for x, y in failed if id(x) in known])
+        if back:
+            self._service.hand_back([each.claim for each in back if id(each) in known])
+        if gone is not None and not self._drained:
+            raise ClusterLostError(
+                f"the Dask cluster gave up units ({gone.reason}); {self.published} units are "
+                "published: start the cluster again and run it again to go on"
             )
 
-    def _receive(self) -> None:
-        """Wait for something to happen, and take in what came back."""
-        try:
-            message = self._messages.get(timeout=_WAKE_SECONDS)
-        except queue.Empty:
-            return
-        if message is None:
-            return
-        self._in_flight -= 1
-        order, outcome = message
-        match outcome:
-            case Computed():
-                self._publish(order, outcome)
-            case Failed():
-                self._fail(order, outcome)
-            case GivenUp() if self._stopped_at is not None:
-                self._given_up += 1
-            case GivenUp():
-                raise ClusterLostError(
-                    f"the Dask cluster gave up the unit {order.unit.label} ({outcome.reason}); "
-                    f"{self.published} units are published in {self._folder.path}: start the "
-                    "cluster again and run it again to go on"
-                )
+    def _forget(self, each: InFlight) -> bool:
+        """Take a unit out of those in flight; False if it is not this attempt that flies."""
+        known = self._flying.get(each.claim.unit)
+        if known is not each:
+            return False
+        del self._flying[each.claim.unit]
+        each.bench.in_flight -= 1
+        return True
 
-    def _publish(self, order: Order, computed: Computed) -> None:
-        unit, part = order.unit, computed.part
-        if not self._folder.take_in(order.staging / part.name):
-            gone = f"FileNotFoundError: the worker's part is not in {order.staging}; workers and "
-            self._fail(order, Failed(f"{gone}this process must see the same folder", ""))
+    def _publish(
+        self,
+        computed: Sequence[tuple[InFlight, Computed]],
+        failed: list[tuple[InFlight, Failure]],
+    ) -> None:
+        """Put parts in their place, and publish them all in one transaction."""
+        here: list[tuple[InFlight, Computed]] = []
+        for bench, group in _by_bench(computed):
+            staged = [bench.staging / each.part.name for _, each in group]
+            try:
+                taken = bench.folder.take_in(staged)
+            except ForebayError as error:
+                why = Failure(FailureClass.INPUT_OUTPUT, f"{type(error).__name__}: {error}")
+                failed += [(each, why) for each, _ in group]
+                self._record_failures([(each, why) for each, _ in group])
+                continue
+            for each, one in group:
+                if one.part.name in taken:
+                    here.append((each, one))
+                else:
+                    gone = (
+                        f"FileNotFoundError: the worker's part is not in {bench.staging}; workers "
+                        "and this process must see the same folder"
+                    )
+                    self._record_failures([(each, Failure(FailureClass.INPUT_OUTPUT, gone))])
+        if not here:
             return
-        replaced = self._ledger.publish(unit, order.attempt, part)
-        if replaced is None:
-            self._folder.discard(part.name)
-            self._refuse(order)
+        parts = [(each.claim, one.part, one.seconds) for each, one in here]
+        published = self._service.outcomes.publish(parts)
+        for each, one in here:
+            done = published.get(each.claim.unit)
+            if done is None:
+                # Another service has begun it anew: what this one made counts nothing.
+                each.bench.folder.discard(one.part.name)
+                self.refused += 1
+                _log.info("part refused: a later attempt has begun", extra=self._fields(each))
+                continue
+            for name in done.replaced:
+                each.bench.folder.discard(name)
+            each.bench.took(one.seconds)
+            self.published += 1
+            latency = time.time() - each.order.unit.taken_at / 1e9
+            _log.info("unit published", extra=self._fields(each, seconds=one.seconds))
+            self._tell(UnitPublished(each.order.unit, one.part.rows, one.seconds, latency))
+
+    def _record_failures(self, failures: Sequence[tuple[InFlight, Failure]]) -> None:
+        if not failures:
             return
-        for name in replaced:
-            self._folder.discard(name)
-        self.published += 1
-        latency = time.time() - unit.taken_at / 1e9
-        _log.info("unit published", extra=self._fields(unit, seconds=computed.seconds))
-        self._tell(UnitPublished(unit, part.rows, computed.seconds, latency))
+        states = self._service.outcomes.fail([(each.claim, why) for each, why in failures])
+        for each, why in failures:
+            state = states.get(each.claim.unit)
+            _log.info(
+                "unit failed",
+                extra=self._fields(each, error=why.error, failure=str(why.kind), now=str(state)),
+            )
+            _log.debug("%s", why.traceback)
+            if state is None:
+                self.refused += 1
+            elif state == UnitState.DEAD:
+                self.dead += 1
+                self._tell(UnitFailed(each.order.unit, why.error, why.traceback))
+            else:
+                self._tell(UnitRetried(each.order.unit, why.error))
 
-    def _fail(self, order: Order, failed: Failed) -> None:
-        unit = order.unit
-        if not self._ledger.fail(unit, order.attempt, failed.error):
-            self._refuse(order)
-            return
-        self._failed += 1
-        self._first_failure = self._first_failure or (unit, failed.error)
-        _log.info("unit failed", extra=self._fields(unit, error=failed.error))
-        _log.debug("%s", failed.traceback)
-        self._tell(UnitFailed(unit, failed.error, failed.traceback))
-
-    def _refuse(self, order: Order) -> None:
-        """Note that another process has begun the unit anew: what this one made counts nothing."""
-        self._refused.add(order.unit.identity)
-        _log.info("part refused: a later attempt has begun", extra=self._fields(order.unit))
-
-    def _fields(self, unit: Unit, **more: object) -> dict[str, object]:
-        job = f"{self._algorithm.label}-{self._job.identity[:8]}"
-        return {"run": self._job.run_name, "job": job, "unit": unit.label, **more}
+    def _fields(self, each: InFlight, **more: object) -> dict[str, object]:
+        job = each.bench.job
+        name = f"{job.algorithm}-{job.version}-{job.identity[:8]}"
+        return {"run": job.run_name, "job": name, "unit": each.order.unit.label, **more}
 
     def _tell(self, event: JobEvent) -> None:
         if self._observer is not None:
             self._observer(event)
+
+
+def _by_bench(
+    computed: Sequence[tuple[InFlight, Computed]],
+) -> list[tuple[Workbench, list[tuple[InFlight, Computed]]]]:
+    groups: dict[int, list[tuple[InFlight, Computed]]] = defaultdict(list)
+    for each, one in computed:
+        groups[id(each.bench)].append((each, one))
+    return [(group[0][0].bench, group) for group in groups.values()]
+
+
+def _storage_now(order: Order) -> float:
+    """Return the time by the clock that gives files in the staging folder their times."""
+    path = order.staging / "clock"
+    path.touch()
+    return path.stat().st_mtime

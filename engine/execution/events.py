@@ -50,7 +50,17 @@ class UnitFailed:
     """Where it was raised."""
 
 
-type JobEvent = RunGrown | UnitSkipped | UnitPublished | UnitFailed
+@dataclass(frozen=True, slots=True)
+class UnitRetried:
+    """A unit could not be computed, and is tried again."""
+
+    unit: Unit
+    """The unit."""
+    error: str
+    """Why, in one line."""
+
+
+type JobEvent = RunGrown | UnitSkipped | UnitPublished | UnitRetried | UnitFailed
 
 type Observer = Callable[[JobEvent], None]
 """Called from the thread that runs the job."""

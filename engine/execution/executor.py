@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from forebay.engine.errors import AlgorithmError, ClusterLostError
-from forebay.engine.execution.work import Computed, Failed, Order, compute_unit, error_line
+from forebay.engine.execution.work import Computed, Failed, Order, compute_units, error_line
 
 _SLOTS_SECONDS = 1.0
 """How long the number of slots is believed: asking the scheduler takes milliseconds."""
 _REMIND_SECONDS = 60.0
+_RESTART_SECONDS = 30.0
 
 _log = logging.getLogger("forebay.engine")
 
@@ -26,10 +27,19 @@ class GivenUp:
     """What Dask says of it."""
 
 
-type Outcome = Computed | Failed | GivenUp
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A unit was not computed, since the worker that was to do so died."""
+
+    reason: str
+    """What Dask says of it."""
+
+
+type Outcome = list[Computed | Failed] | GivenUp | Lost
+"""What came of some units: an outcome for each, or one for all."""
 
 type Done = Callable[[Outcome], None]
-"""Called, from any thread, when a unit is computed, has failed, or was given up."""
+"""Called, from any thread, when units are computed, have failed, or were given up."""
 
 
 class Executor(Protocol):
@@ -39,8 +49,15 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many units are computed at the same time."""
 
-    def submit(self, order: Order, done: Done, *, priority: int) -> None:
-        """Have a unit computed; a higher priority goes first."""
+    @property
+    def memory(self) -> int | None:
+        """Bytes of memory that the workers have together; None where nobody knows."""
+
+    def submit(self, orders: Sequence[Order], done: Done, *, priority: int) -> None:
+        """Have units computed one after the other; a higher priority goes first."""
+
+    def stop_worker(self, worker: str | None) -> None:
+        """End the process of a worker, which is at a unit that is not to go on."""
 
     def drop_waiting(self) -> None:
         """Give up the units that are known not to have begun."""
@@ -53,22 +70,27 @@ class InProcessExecutor:
     """Computes in this process, one unit at a time, on Dask's threads."""
 
     slots = 1
+    memory = None
 
     def __init__(self) -> None:
         """Start the thread."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="forebay-unit")
-        self._futures: set[Future[Computed | Failed]] = set()
+        self._futures: set[Future[list[Computed | Failed]]] = set()
 
-    def submit(self, order: Order, done: Done, *, priority: int) -> None:  # noqa: ARG002
-        """Have a unit computed, in the order of submission."""
+    def submit(self, orders: Sequence[Order], done: Done, *, priority: int) -> None:  # noqa: ARG002
+        """Have units computed, in the order of submission."""
 
-        def finished(each: Future[Computed | Failed]) -> None:
+        def finished(each: Future[list[Computed | Failed]]) -> None:
             self._futures.discard(each)
             done(_outcome(each))
 
-        future = self._pool.submit(compute_unit, order)
+        future = self._pool.submit(compute_units, orders)
         self._futures.add(future)
         future.add_done_callback(finished)
+
+    def stop_worker(self, worker: str | None) -> None:  # noqa: ARG002
+        """Say that it cannot be done: a thread cannot be ended from outside."""
+        _log.warning("a unit goes on although it has taken too long: this process computes it")
 
     def drop_waiting(self) -> None:
         """Give up the units behind the one that is being computed."""
@@ -88,6 +110,7 @@ class DaskExecutor:
         self._client = client
         self._futures: set[Any] = set()
         self._slots = 1
+        self._memory: int | None = None
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
 
@@ -100,37 +123,37 @@ class DaskExecutor:
         ClusterLostError
             If the scheduler does not answer.
         """
-        now = time.monotonic()
-        if now - self._asked_at >= _SLOTS_SECONDS:
-            threads = self._threads()
-            if threads or now - self._reminded_at >= _REMIND_SECONDS:
-                self._reminded_at = now
-                if not threads:
-                    _log.warning("units wait: the Dask cluster has no workers")
-            self._slots, self._asked_at = max(1, threads), now
+        self._ask()
         return self._slots
 
-    def submit(self, order: Order, done: Done, *, priority: int) -> None:
-        """Have a unit computed as one task.
+    @property
+    def memory(self) -> int | None:
+        """Bytes of memory of all workers."""
+        self._ask()
+        return self._memory
+
+    def submit(self, orders: Sequence[Order], done: Done, *, priority: int) -> None:
+        """Have units computed as one task.
 
         Raises
         ------
         AlgorithmError
-            If its algorithm cannot be sent to another process.
+            If their algorithm cannot be sent to another process.
         ClusterLostError
             If the client is closed.
         """
+        first = orders[0]
         # The prefix is the same for all: Dask keeps statistics for every prefix, for ever.
-        key = ("forebay-unit", f"{order.unit.identity}-{order.attempt}")
+        key = ("forebay-unit", f"{first.unit.identity}-{first.attempt}")
         try:
             future = self._client.submit(
-                compute_unit, order, key=key, pure=False, retries=0, priority=priority
+                compute_units, orders, key=key, pure=False, retries=0, priority=priority
             )
         except Exception as error:
             if self._client.status != "running":
                 raise _lost(error) from error
             raise AlgorithmError(
-                f"{order.algorithm.label} cannot be sent to the workers ({error_line(error)}); "
+                f"{first.algorithm.label} cannot be sent to the workers ({error_line(error)}); "
                 "let its function make what it needs itself"
             ) from error
         self._futures.add(future)
@@ -143,6 +166,14 @@ class DaskExecutor:
 
         future.add_done_callback(finished)
 
+    def stop_worker(self, worker: str | None) -> None:
+        """Let a worker's nanny start another process in its place."""
+        if worker is not None:
+            try:
+                self._client.restart_workers([worker], timeout=_RESTART_SECONDS)
+            except Exception as error:  # noqa: BLE001 (it may have gone by itself)
+                _log.warning("the worker %s cannot be restarted: %s", worker, error_line(error))
+
     def drop_waiting(self) -> None:
         """Do nothing: what has not begun is not known on this side of the scheduler."""
 
@@ -153,11 +184,23 @@ class DaskExecutor:
             # Releasing is a message without an answer: it works whether the cluster lives or not.
             future.release()
 
-    def _threads(self) -> int:
+    def _ask(self) -> None:
+        """Ask the scheduler for its workers, if it was not asked just now."""
+        now = time.monotonic()
+        if now - self._asked_at < _SLOTS_SECONDS:
+            return
         try:
-            return sum(self._client.nthreads().values())
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            threads = sum(self._client.nthreads().values())
         except Exception as error:
             raise _lost(error) from error
+        if threads or now - self._reminded_at >= _REMIND_SECONDS:
+            self._reminded_at = now
+            if not threads:
+                _log.warning("units wait: the Dask cluster has no workers")
+        limits = [each.get("memory_limit") or 0 for each in workers]
+        self._memory = sum(limits) if limits and all(limits) else None
+        self._slots, self._asked_at = max(1, threads), now
 
 
 def _lost(error: BaseException) -> ClusterLostError:
@@ -168,11 +211,11 @@ def _lost(error: BaseException) -> ClusterLostError:
 
 
 def _outcome(future: Any) -> Outcome:
-    """Return what a future holds; a task that killed its workers has failed too."""
+    """Return what a future holds; a task whose workers died was lost."""
     try:
-        outcome: Outcome = future.result()
+        outcomes: list[Computed | Failed] = future.result()
     except (CancelledError, asyncio.CancelledError) as error:
         return GivenUp(error_line(error))
-    except BaseException as error:  # noqa: BLE001 (whatever ended the task is the unit's failure)
-        return Failed(error_line(error), "the task itself was lost")
-    return outcome
+    except BaseException as error:  # noqa: BLE001 (whatever ended the task, the units are not done)
+        return Lost(error_line(error))
+    return outcomes

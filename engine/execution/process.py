@@ -3,21 +3,38 @@
 import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Run
 from forebay.acquisition.format.layout import LOG
 from forebay.engine.algorithm import Algorithm, WholeRun
-from forebay.engine.errors import ParameterError, RunNotClosedError
+from forebay.engine.errors import (
+    JobInterruptedError,
+    ParameterError,
+    RunNotClosedError,
+    UnitsFailedError,
+)
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.executor import DaskExecutor, Executor, InProcessExecutor
-from forebay.engine.ledger import Ledger
+from forebay.engine.execution.heartbeat import Heartbeat
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import Jobs, Submission, Target
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.leases import LEASE_SECONDS, Service
+from forebay.engine.queue.ledger import Ledger
+from forebay.engine.queue.retry import PROMPT_RULES, RetryPolicy
+from forebay.engine.queue.states import JobState, UnitState
 from forebay.engine.registry import REGISTRY
 from forebay.engine.results.folder import ResultFolder
 from forebay.engine.results.result import Result, load_result
 from forebay.engine.unit import Job
+
+_WAKE_SECONDS = 0.2
+_STOP_SECONDS = 30.0
+"""How long a job that was stopped waits for what is being computed."""
 
 
 def process(
@@ -81,8 +98,8 @@ def process(
         If `stop` was set before the end.
     ClusterLostError
         If the cluster went away before the end.
-    JobTakenOverError
-        If another process computes the same units and has not published them yet.
+    LeaseLostError
+        If this process was stopped for so long that others have taken over its work.
     ResultStorageError, LedgerError
         If the storage refuses to keep the result.
 
@@ -119,27 +136,92 @@ def process(
         )
     job = Job.of(run, algorithm, bound)
     folder = ResultFolder.of(_results(run, results), job)
-    executor: Executor = InProcessExecutor() if client is None else DaskExecutor(client)
-    with contextlib.closing(Ledger(folder.ledger)) as ledger, folder.session() as staging:
-        ledger.add_job(job)
-        folder.describe(job, staging)
-        folder.sweep(ledger, job)
-        with contextlib.closing(executor):
-            dispatcher = Dispatcher(
-                job,
-                algorithm,
-                folder,
-                staging,
-                ledger,
-                executor,
-                units_in_flight_per_worker=units_in_flight_per_worker,
+    folder.check(job)
+    chosen = algorithm
+
+    def find(name: str, version: str) -> Algorithm:  # noqa: ARG001 (there is but this one)
+        return chosen
+
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(Database(folder.ledger))
+        service = Service(database, policy=RetryPolicy(PROMPT_RULES))
+        stack.callback(service.end)
+        number, _ = Jobs(database).submit(
+            Submission(
+                targets=[Target(job, run.location, str(folder.path))],
+                lane=Lane.REALTIME if follow else Lane.REPROCESS,
+                live=follow,
                 force=force,
-                stop=stop or threading.Event(),
-                on_event=on_event,
+                private=service.identity,
             )
-            dispatcher.carry_out(run, follow=follow)
-        dispatcher.check()
-        return load_result(folder, ledger, job.identity, computed=dispatcher.published)
+        )
+        executor: Executor = InProcessExecutor() if client is None else DaskExecutor(client)
+        stack.callback(executor.close)
+        dispatcher = Dispatcher(
+            database,
+            service,
+            executor,
+            find,
+            units_in_flight_per_worker=units_in_flight_per_worker,
+            job=number,
+            run=run,
+            observer=on_event,
+        )
+        stack.callback(dispatcher.close)
+        heart = Heartbeat(service, every=LEASE_SECONDS / 3, wake=dispatcher.wake)
+        with heart:
+            _carry_out(dispatcher, heart, Jobs(database), number, stop or threading.Event(), folder)
+        result = load_result(folder, Ledger(database), job.identity, computed=dispatcher.published)
+    _check(result, algorithm)
+    return result
+
+
+def _carry_out(
+    dispatcher: Dispatcher,
+    heart: Heartbeat,
+    jobs: Jobs,
+    number: int,
+    stop: threading.Event,
+    folder: ResultFolder,
+) -> None:
+    """Work until the job has ended, or was stopped and what was begun is done."""
+    stopped_at: float | None = None
+    while True:
+        dispatcher.turn(wait_seconds=_WAKE_SECONDS)
+        heart.check()
+        if not dispatcher.in_flight and (record := jobs.get(number)).ended:
+            if record.state == JobState.CANCELLED:
+                heart.beat()
+                raise JobInterruptedError(
+                    f"the job was cancelled ({record.error}) after {dispatcher.published} units; "
+                    f"they are published in {folder.path}; run it again to go on"
+                )
+            return
+        if stop.is_set():
+            if stopped_at is None:
+                stopped_at = time.monotonic()
+                dispatcher.drain()
+            left = dispatcher.in_flight
+            if not left or time.monotonic() - stopped_at > _STOP_SECONDS:
+                given_up = f"; {left} units were given up" if left else ""
+                raise JobInterruptedError(
+                    f"the job was stopped after {dispatcher.published} units{given_up}; they are "
+                    f"published in {folder.path}; run it again to go on"
+                )
+
+
+def _check(result: Result, algorithm: Algorithm) -> None:
+    """Raise the error for what could not be computed, if there is any."""
+    units = [each for each in result.units if each.state != UnitState.SUPERSEDED]
+    failed = [each for each in units if each.state == UnitState.DEAD]
+    if not failed:
+        return
+    first = failed[0]
+    raise UnitsFailedError(
+        f"{algorithm.label} failed on {len(failed)} of {len(units)} units, first on "
+        f"the frames {first.start} to {first.stop - 1}: {first.error}; the others are published "
+        f"in {result.path}; mend the cause and run it again to complete them"
+    )
 
 
 def _results(run: Run, given: str | os.PathLike[str] | None) -> Path:

@@ -1,9 +1,10 @@
 """What a worker does for a unit: one task that reads, computes and stages."""
 
+import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ import xarray as xr
 from dask.base import compute
 
 from forebay.acquisition import Block, Run
+from forebay.acquisition.errors import RunDamagedError
 from forebay.engine.algorithm import Algorithm, WholeRun
-from forebay.engine.errors import ResultStorageError
+from forebay.engine.errors import OutputError, ResultStorageError
+from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.results.folder import new_part_name
 from forebay.engine.results.output import normalise
 from forebay.engine.results.part import Part, write_part
@@ -63,18 +66,70 @@ class Computed:
 class Failed:
     """A unit could not be computed."""
 
-    error: str
-    """Type and message of the exception, in one line."""
-    traceback: str
-    """Where it was raised."""
+    failure: Failure
+    """Why."""
+
+
+def compute_units(orders: Sequence[Order]) -> list[Computed | Failed]:
+    """Compute units one after the other; see `compute_unit`."""
+    return [compute_unit(order) for order in orders]
 
 
 def compute_unit(order: Order) -> Computed | Failed:
     """Compute a unit and stage its part; an exception comes back as a value.
 
     As a value it reaches the engine whatever its type is, also where the exception itself could
-    not be sent.
+    not be sent.  While it is computed a note says so: by it one knows what a worker was at when
+    it died, and nothing is begun a second time under one attempt.
     """
+    note = begun_note(order)
+    worker = _worker()
+    try:
+        descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        return Failed(Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=noted_worker(order)))
+    except OSError as error:
+        gone = f"{type(error).__name__}: {order.staging} cannot be written here ({error.strerror})"
+        advice = "; workers and this process must see the same folder"
+        return Failed(Failure(FailureClass.INPUT_OUTPUT, gone + advice, worker=worker))
+    with os.fdopen(descriptor, "w") as file:
+        file.write(worker or "")
+    try:
+        return _computed(order, worker)
+    finally:
+        # An exception that is none of the unit's, such as the end of the worker, comes through.
+        note.unlink(missing_ok=True)
+
+
+WORKER_DIED = "the worker died while it was at this unit"
+"""The error of a unit whose worker was lost."""
+
+
+def begun_note(order: Order) -> Path:
+    """Return the file that is there while a worker is at a unit."""
+    return order.staging / f"{order.unit.identity}.{order.attempt}.begun"
+
+
+def noted_worker(order: Order) -> str | None:
+    """Return the worker that is, or was when it died, at a unit; None if it was not begun."""
+    try:
+        return begun_note(order).read_text()
+    except OSError:
+        return None
+
+
+def failure_of(error: BaseException) -> FailureClass:
+    """Return the class of what an algorithm, or what is done around it, has raised."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return FailureClass.OUT_OF_MEMORY
+    if isinstance(error, OutputError):
+        return FailureClass.INVALID
+    if isinstance(error, OSError) and not isinstance(error, RunDamagedError):
+        return FailureClass.INPUT_OUTPUT
+    return FailureClass.RAISED
+
+
+def _computed(order: Order, worker: str | None) -> Computed | Failed:
     started = time.monotonic()
     try:
         with _local_dask():
@@ -89,8 +144,19 @@ def compute_unit(order: Order) -> Computed | Failed:
             cause = error.strerror or str(error)
             raise ResultStorageError(f"cannot write {folder}: {cause}") from error
     except Exception as error:  # noqa: BLE001 (whatever an algorithm raises is the unit's failure)
-        return Failed(error_line(error), traceback.format_exc())
+        line = error_line(error)
+        return Failed(Failure(failure_of(error), line, traceback.format_exc(), worker))
     return Computed(part, time.monotonic() - started)
+
+
+def _worker() -> str | None:
+    """Return the address of the Dask worker that this runs on, if it does."""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return None
 
 
 def error_line(error: BaseException) -> str:

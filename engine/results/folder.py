@@ -7,14 +7,13 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from forebay.acquisition import durable
 from forebay.acquisition.format.layout import check_run_name
 from forebay.engine.errors import ResultDamagedError, ResultStorageError
-from forebay.engine.ledger import Ledger
 from forebay.engine.results.provenance import environment
 from forebay.engine.unit import Job, Unit
 
@@ -94,7 +93,18 @@ class ResultFolder:
                 content = {"format_version": 1, "job": job.identity, **asdict(job)}
                 text = json.dumps({**content, "environment": environment()}, indent=1)
                 durable.replace(staging / DESCRIPTION, target, text.encode())
-        if self.job_identity() != job.identity:
+        self.check(job)
+
+    def check(self, job: Job) -> None:
+        """Refuse a folder that says that it is the result of something else.
+
+        Raises
+        ------
+        ResultDamagedError
+            If it does.
+        """
+        target = self.path / DESCRIPTION
+        if target.is_file() and self.job_identity() != job.identity:
             raise ResultDamagedError(
                 f"{target} is that of another job; move {self.path} away and run it again"
             )
@@ -106,29 +116,37 @@ class ResultFolder:
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
 
-    def take_in(self, staged: Path) -> bool:
-        """Move a part that was made to its place; False if it is not there."""
+    def take_in(self, staged: Sequence[Path]) -> set[str]:
+        """Move parts that were made to their place; return the names of those that were there."""
+        taken = set()
         with _storage_errors(self.path):
-            try:
-                staged.rename(self.parts / staged.name)
-            except FileNotFoundError:
-                return False
-            durable.flush_folder(self.parts)
-        return True
+            for path in staged:
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(self.parts / path.name)
+                    taken.add(path.name)
+            if taken:
+                durable.flush_folder(self.parts)
+        return taken
 
     def discard(self, name: str) -> None:
         """Remove a part that is not, or no longer, published."""
         _remove(self.parts / name)
 
-    def sweep(self, ledger: Ledger, job: Job) -> None:
-        """Remove what calls that have ended have left behind."""
+    def sweep(self, published: Callable[[], frozenset[str]]) -> None:
+        """Remove what sessions that have ended have left behind.
+
+        Parameters
+        ----------
+        published
+            Returns the parts that the ledger names.
+        """
         # The order matters: a part that is found is of a call that still runs, or in the ledger.
         found = list(self.parts.iterdir())
         sessions = list(self.staging.iterdir())
         running = {session.name for session in sessions if not _remove_session(session)}
-        published = {record.part for record in ledger.units(job.identity)}
+        named = published()
         for path in found:
-            if path.name not in published and _session_of(path.name) not in running:
+            if path.name not in named and _session_of(path.name) not in running:
                 _remove(path)
 
 

@@ -11,7 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from forebay.engine.errors import ResultFormError, ResultNotFoundError
-from forebay.engine.ledger import Ledger, UnitRecord
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.ledger import Ledger, UnitRecord
+from forebay.engine.queue.states import UnitState
 from forebay.engine.results.folder import ResultFolder
 from forebay.engine.results.output import Output
 from forebay.engine.results.part import read_part
@@ -39,7 +41,9 @@ class Result:
     @property
     def failed(self) -> tuple[UnitRecord, ...]:
         """The units of which no part could be computed."""
-        return tuple(unit for unit in self.units if unit.part is None and unit.state == "failed")
+        return tuple(
+            unit for unit in self.units if unit.part is None and unit.state == UnitState.DEAD
+        )
 
     @property
     def frames(self) -> int:
@@ -113,11 +117,8 @@ def open_result(path: str | os.PathLike[str]) -> Result:
         raise ResultNotFoundError(f"{path} is not a result: it has no result.json that names a job")
     if not folder.ledger.is_file():
         raise ResultNotFoundError(f"{path} has lost its ledger, {folder.ledger}")
-    ledger = Ledger(folder.ledger, create=False)
-    try:
-        return load_result(folder, ledger, identity)
-    finally:
-        ledger.close()
+    with Database(folder.ledger, create=False) as database:
+        return load_result(folder, Ledger(database), identity)
 
 
 def load_result(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import distributed
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from forebay.cluster import ClusterError, LocalClusterSpecification, connect, start

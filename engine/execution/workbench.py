@@ -1,0 +1,91 @@
+"""What a result needs while its units are worked on: run, algorithm, folder, place for parts."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from forebay.acquisition import Block, Run, open_run
+from forebay.acquisition.format.history import History
+from forebay.engine.algorithm import Algorithm
+from forebay.engine.execution.work import Order
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import Target
+from forebay.engine.queue.leases import Claim
+from forebay.engine.queue.ledger import Ledger
+from forebay.engine.results.folder import ResultFolder
+from forebay.engine.unit import Unit, unit_at
+from forebay.tiering import open_store
+
+type FindAlgorithm = Callable[[str, str], Algorithm]
+"""Returns the algorithm of a name and a version."""
+
+
+class Workbench:
+    """One result that is worked on.
+
+    Parameters
+    ----------
+    target
+        What is wanted, and where.
+    database
+        Where the ledger is.
+    find
+        Where algorithms come from.
+    run
+        The run, where it is open already.
+
+    Raises
+    ------
+    ForebayError
+        If the run cannot be read, the folder not written, or the algorithm is unknown.
+    """
+
+    def __init__(
+        self, target: Target, database: Database, find: FindAlgorithm, *, run: Run | None = None
+    ) -> None:
+        self.target = target
+        self.job = target.job
+        self.algorithm = find(self.job.algorithm, self.job.version)
+        self._arguments: dict[str, Any] = self.algorithm.arguments(self.job.parameters)
+        self.folder = ResultFolder(Path(target.folder))
+        self._open = contextlib.ExitStack()
+        self.run = open_run(open_store(target.location)) if run is None else run
+        self.staging = self._open.enter_context(self.folder.session())
+        try:
+            self.folder.describe(self.job, self.staging)
+            self.folder.sweep(lambda: Ledger(database).parts(self.job.identity))
+        except BaseException:
+            self.close()
+            raise
+        self.in_flight = 0
+        """Units that are being computed."""
+        self.seconds: float | None = None
+        """How long a unit takes, lately."""
+
+    def close(self) -> None:
+        """Remove what was staged and not published."""
+        self._open.close()
+
+    def order(self, claim: Claim) -> Order | None:
+        """Return what a worker has to do for a unit; None if the run has no such unit any more."""
+        found = self._find(claim)
+        if found is None:
+            self.run = open_run(open_store(self.target.location))
+            found = self._find(claim)
+        if found is None:
+            return None
+        unit, blocks = found
+        bare = dataclasses.replace(self.run, history=History())
+        return Order(
+            unit, claim.attempt, self.algorithm, self._arguments, bare, blocks, self.staging
+        )
+
+    def took(self, seconds: float) -> None:
+        """Learn how long a unit took."""
+        self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
+
+    def _find(self, claim: Claim) -> tuple[Unit, tuple[Block, ...]] | None:
+        found = unit_at(self.run, self.job, start=claim.start, y=claim.y, x=claim.x)
+        return found if found is not None and found[0].identity == claim.unit else None

@@ -1,0 +1,295 @@
+"""The database of the queue: SQLite on one machine, PostgreSQL for several."""
+
+import contextlib
+import importlib.resources
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from forebay.engine.errors import LedgerError
+from forebay.engine.queue.schema import REVISION
+
+_WAIT_SECONDS = 30.0
+"""How long a writer waits for another one."""
+_RETRY_SECONDS = 0.01
+_MIGRATION_LOCK = 0x666F7265
+"""Number of the advisory lock under which PostgreSQL's tables are changed."""
+_CHANNEL = "forebay"
+
+_log = logging.getLogger("forebay.engine")
+
+
+class Database:
+    """A database in which every change is one durable transaction.
+
+    Parameters
+    ----------
+    where
+        Path of an SQLite file, or an SQLAlchemy URL (``postgresql+psycopg://user@host/name``).
+    create
+        Whether to make the tables where there are none.
+    now
+        Source of times in nanoseconds; PostgreSQL's own clock is asked if not given.
+
+    Raises
+    ------
+    LedgerError
+        If it cannot be opened, or was made by a newer forebay.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Database(Path(folder) / "ledger.sqlite") as database:
+    ...         database.dialect
+    'sqlite'
+    """
+
+    def __init__(
+        self,
+        where: Path | str,
+        *,
+        create: bool = True,
+        now: Callable[[], int] | None = None,
+    ) -> None:
+        url = _url(where)
+        self.dialect = url.get_backend_name()
+        """``sqlite`` or ``postgresql``."""
+        self._now = now if now or self.dialect == "postgresql" else time.time_ns
+        self.name = url.database if self.dialect == "sqlite" else url.render_as_string()
+        """What it is called in messages; a password is left out."""
+        self._url = url
+        path = Path(str(url.database)) if self.dialect == "sqlite" else None
+        if path is not None and create:
+            with self.errors():
+                path.parent.mkdir(parents=True, exist_ok=True)
+        self._engine = _engine(url)
+        try:
+            with self.errors():
+                self._bring_up_to_date(create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Close it at the end of the block."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Give a connection whose changes are durable, all of them, when the block ends."""
+        with (
+            self.errors(),
+            self._engine.connect() as connection,
+            connection.execution_options(writes=True).begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Give a connection that sees one state of the tables."""
+        with self.errors(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    def now(self, connection: sa.Connection) -> int:
+        """Return the time, in nanoseconds since 1970-01-01 UTC, by the clock that all share."""
+        if self._now is not None:
+            return self._now()
+        seconds = sa.extract("epoch", sa.func.clock_timestamp())
+        return int(connection.execute(sa.select(seconds)).scalar_one() * 1_000_000_000)
+
+    def announce(self, connection: sa.Connection) -> None:
+        """Tell the other services, when the transaction is done, that there may be work."""
+        if self.dialect == "postgresql":
+            connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, "")))
+
+    def changes(self) -> "Changes":
+        """Return what tells of work that others have brought."""
+        return NotifiedChanges(self._url) if self.dialect == "postgresql" else FileChanges(self)
+
+    def raw(self) -> Any:
+        """Return a connection of the driver, which the caller closes."""
+        return self._engine.raw_connection()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise the database's errors as ours."""
+        try:
+            yield
+        except (sa.exc.DatabaseError, sqlite3.Error, OSError) as error:
+            cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+            text = " ".join(str(cause).split())
+            raise LedgerError(
+                f"the ledger {self.name} cannot be used: {text}; check the database and its space"
+            ) from error
+
+    def _bring_up_to_date(self, *, create: bool) -> None:
+        with self._engine.connect() as connection:
+            if _revision(connection) == REVISION:
+                return
+        if not create and not sa.inspect(self._engine).has_table("units"):
+            raise LedgerError(f"{self.name} is not a ledger: it has none of its tables")
+        with self._engine.connect() as connection:
+            # References are not looked at while tables are taken to pieces and put together.
+            self._check_references(connection, yes=False)
+            with connection.execution_options(writes=True).begin():
+                if self.dialect == "postgresql":
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                self._migrate(connection)
+            self._check_references(connection, yes=True)
+
+    def _check_references(self, connection: sa.Connection, *, yes: bool) -> None:
+        if self.dialect == "sqlite":
+            driver: Any = connection.connection
+            driver.execute(f"PRAGMA foreign_keys={'ON' if yes else 'OFF'}")
+
+    def _migrate(self, connection: sa.Connection) -> None:
+        # Few calls need this, and it takes longer to import than to open a database.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        folder = importlib.resources.files("forebay.engine.queue") / "migrations"
+        config.set_main_option("script_location", str(folder))
+        config.attributes["connection"] = connection
+        known = _revision(connection)
+        if known is None and sa.inspect(connection).has_table("units"):
+            # Made before there were migrations.
+            command.stamp(config, "0001")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise LedgerError(
+                f"the ledger {self.name} was made by a newer forebay (its tables are those of "
+                f"revision {known}): use that one"
+            ) from error
+
+
+class Changes:
+    """Tells whether others have changed the tables."""
+
+    def look(self) -> bool:
+        """Tell whether something may have changed since the last look; never waits."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class FileChanges(Changes):
+    """The changes that other connections make to an SQLite file."""
+
+    def __init__(self, database: Database) -> None:
+        self._connection = database.raw()
+        self._version = self._look()
+
+    def look(self) -> bool:
+        """Compare SQLite's number of the last change by somebody else."""
+        before, self._version = self._version, self._look()
+        return before != self._version
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _look(self) -> int:
+        return int(self._connection.cursor().execute("PRAGMA data_version").fetchone()[0])
+
+
+class NotifiedChanges(Changes):
+    """What PostgreSQL tells of the changes that others announce."""
+
+    def __init__(self, url: sa.URL) -> None:
+        import psycopg
+
+        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._connection = psycopg.connect(dsn, autocommit=True)
+        self._connection.execute(f"LISTEN {_CHANNEL}")
+
+    def look(self) -> bool:
+        """Take in what was told."""
+        return any(True for _ in self._connection.notifies(timeout=0))
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(Exception):
+            self._connection.close()
+
+
+def _url(where: Path | str) -> sa.URL:
+    if isinstance(where, Path):
+        return sa.URL.create("sqlite", database=str(where))
+    try:
+        url = sa.make_url(where)
+        backend = url.get_backend_name()
+    except sa.exc.ArgumentError as error:
+        raise LedgerError(
+            f"{where!r} is no database: give the path of an SQLite file, or "
+            "'postgresql+psycopg://user@host/name'"
+        ) from error
+    if backend not in {"sqlite", "postgresql"}:
+        raise LedgerError(f"a ledger cannot be kept in {backend}: use PostgreSQL or SQLite")
+    return url
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "postgresql":
+        return sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": int(_WAIT_SECONDS)},
+        )
+    engine = sa.create_engine(
+        url, connect_args={"timeout": _WAIT_SECONDS, "check_same_thread": False}
+    )
+    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _prepare(connection: Any, _: object) -> None:
+    """Set a fresh connection up: durable commits, and writers that wait for each other."""
+    connection.isolation_level = None
+    _write_ahead(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch to a write-ahead log; SQLite itself does not wait here for who does it already."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Take the write lock at the beginning, so that no transaction fails in its middle."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

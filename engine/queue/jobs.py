@@ -1,0 +1,498 @@
+"""Jobs: submitting them, and what may be done with them afterwards."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from blake3 import blake3
+
+from forebay.engine.errors import JobError, UnknownJobError
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.schema import (
+    DEPENDENCIES,
+    JOB_RESULTS,
+    JOBS,
+    RESULTS,
+    UNITS,
+)
+from forebay.engine.queue.settle import assign, drop_unwanted, settle_jobs
+from forebay.engine.queue.states import ENDED_JOBS, JobState, UnitState
+from forebay.engine.unit import Job
+
+_LONGEST_KEY = 200
+_LARGEST_PRIORITY = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A result that is wanted, and where its run and its folder lie."""
+
+    job: Job
+    """The algorithm with its parameters, over one run."""
+    location: str
+    """The run's path or URL."""
+    folder: str
+    """The result's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What somebody asks for: an algorithm with parameters, over one run or many."""
+
+    targets: Sequence[Target]
+    """What is wanted: of one algorithm, with the same parameters."""
+    lane: Lane = Lane.REPROCESS
+    """Whose turn it is."""
+    priority: int = 0
+    """Within the lane, higher first."""
+    owner: str = ""
+    """Who asks."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Words to find it by."""
+    deadline: int | None = None
+    """When it should be done, in nanoseconds since 1970-01-01 UTC: of equal ones, the nearest
+    deadline goes first."""
+    live: bool = False
+    """Whether it goes on while its runs grow."""
+    keep_up: int = 1
+    """When processing is late, only every so-manieth block is computed at once, and the others
+    when there is time; 1 for all of them in their order."""
+    force: bool = False
+    """Whether to compute also what is done."""
+    after: Sequence[int] = ()
+    """Jobs that must be done before."""
+    failures_allowed: int | None = None
+    """Dead letters after which it is given up; None for any number."""
+    key: str | None = None
+    """Submitting with the key of a job that has not ended finds that job; by default it is made
+    of everything that is asked for."""
+    private: str | None = None
+    """The only service that may work on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job, as the queue knows it."""
+
+    job: int
+    key: str
+    algorithm: str
+    version: str
+    parameters: dict[str, Any]
+    lane: int
+    priority: int
+    owner: str
+    labels: dict[str, str]
+    deadline: int | None
+    live: bool
+    keep_up: int
+    force: bool
+    private: str | None
+    failures_allowed: int | None
+    state: str
+    error: str | None
+    created_at: int
+    served_at: int
+    ended_at: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self.state in ENDED_JOBS
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many units of a job stand how."""
+
+    units: Mapping[str, int]
+    """Number of units by state."""
+    frames: Mapping[str, int]
+    """Number of frames by state of their unit; tiles count whole."""
+    results: int
+    """Runs that the job goes over."""
+    planned: int
+    """Runs of which all units are known."""
+    seconds: float
+    """Time that workers were at what is published."""
+    errors: tuple[str, ...]
+    """Why runs cannot be worked on."""
+
+    @property
+    def total(self) -> int:
+        """Number of units that are known."""
+        return sum(self.units.values())
+
+    def count(self, *states: UnitState) -> int:
+        """Return the number of units in some states."""
+        return sum(self.units.get(each, 0) for each in states)
+
+
+class Jobs:
+    """The jobs of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(self, submission: Submission) -> tuple[int, bool]:
+        """Submit a job.
+
+        Returns
+        -------
+        int
+            Number of the job.
+        bool
+            Whether it is new; one of the same key that has not ended is not submitted again.
+
+        Raises
+        ------
+        JobError
+            If it cannot be as it is asked for.
+        """
+        _check(submission)
+        key = submission.key or _default_key(submission)
+        first = submission.targets[0].job
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            open_of_key = sa.select(JOBS.c.job).where(
+                JOBS.c.key == key, JOBS.c.state.not_in(ENDED_JOBS)
+            )
+            known = connection.execute(open_of_key).scalars().first()
+            if known is not None:
+                return int(known), False
+            state = self._state_after(connection, submission.after)
+            values = {
+                "key": key,
+                "algorithm": first.algorithm,
+                "version": first.version,
+                "parameters": first.parameters,
+                "lane": int(submission.lane),
+                "priority": submission.priority,
+                "owner": submission.owner,
+                "labels": dict(submission.labels),
+                "deadline": submission.deadline,
+                "live": submission.live,
+                "keep_up": submission.keep_up,
+                "force": submission.force,
+                "private": submission.private,
+                "failures_allowed": submission.failures_allowed,
+                "state": state,
+                "created_at": now,
+                "served_at": now,
+            }
+            inserted = connection.execute(sa.insert(JOBS).values(values).returning(JOBS.c.job))
+            job = int(inserted.scalar_one())
+            if submission.after:
+                rows = [{"job": job, "after": each} for each in dict.fromkeys(submission.after)]
+                connection.execute(sa.insert(DEPENDENCIES), rows)
+            identities = self._add_results(connection, submission, job=job, now=now)
+            _try_again(connection, identities, force=submission.force)
+            assign(connection, identities)
+            self._database.announce(connection)
+        return job, True
+
+    def get(self, job: int) -> JobRecord:
+        """Return a job.
+
+        Raises
+        ------
+        UnknownJobError
+            If there is none.
+        """
+        with self._database.read() as connection:
+            return _job(connection, job)
+
+    def find(
+        self,
+        *,
+        states: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
+        owner: str | None = None,
+        limit: int = 100,
+    ) -> list[JobRecord]:
+        """Return jobs, the newest first."""
+        query = sa.select(JOBS).order_by(JOBS.c.job.desc())
+        if states := tuple(states):
+            query = query.where(JOBS.c.state.in_(states))
+        if owner is not None:
+            query = query.where(JOBS.c.owner == owner)
+        found = []
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                record = JobRecord(**row._asdict())
+                if all(record.labels.get(name) == value for name, value in (labels or {}).items()):
+                    found.append(record)
+                    if len(found) == limit:
+                        break
+        return found
+
+    def results(self, job: int) -> list[Target]:
+        """Return what a job asks for."""
+        query = (
+            sa.select(RESULTS)
+            .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+            .where(JOB_RESULTS.c.job == job)
+            .order_by(RESULTS.c.run_name, RESULTS.c.result)
+        )
+        with self._database.read() as connection:
+            return [target_of(row) for row in connection.execute(query)]
+
+    def progress(self, job: int) -> Progress:
+        """Return how many units of a job stand how."""
+        of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
+        count, frames = sa.func.count(), sa.func.sum(UNITS.c.stop - UNITS.c.start)
+        units = (
+            sa.select(UNITS.c.state, count, frames, sa.func.sum(UNITS.c.seconds))
+            .where(UNITS.c.result.in_(of_job), UNITS.c.state != UnitState.SUPERSEDED)
+            .group_by(UNITS.c.state)
+        )
+        results = sa.select(RESULTS.c.planned, RESULTS.c.error).where(RESULTS.c.result.in_(of_job))
+        with self._database.read() as connection:
+            rows = connection.execute(units).all()
+            states = connection.execute(results).all()
+        return Progress(
+            units={state: int(number) for state, number, _, _ in rows},
+            frames={state: int(number) for state, _, number, _ in rows},
+            results=len(states),
+            planned=sum(1 for planned, _ in states if planned),
+            seconds=float(sum(each or 0.0 for *_, each in rows)),
+            errors=tuple(sorted({error for _, error in states if error})),
+        )
+
+    def pause(self, job: int) -> None:
+        """Begin none of its units until it is resumed; those that were begun go on.
+
+        Raises
+        ------
+        JobError
+            If it has ended.
+        """
+        self._change(job, JobState.PAUSED, "paused", among=(JobState.READY, JobState.WAITING))
+
+    def resume(self, job: int) -> None:
+        """Go on with a job that was paused.
+
+        Raises
+        ------
+        JobError
+            If it is not paused.
+        """
+        with self._database.write() as connection:
+            record = _job(connection, job)
+            if record.state != JobState.PAUSED:
+                raise JobError(f"job {job} is {record.state}, not paused")
+            after = sa.select(DEPENDENCIES.c.after).where(DEPENDENCIES.c.job == job)
+            state = self._state_after(connection, list(connection.execute(after).scalars()))
+            connection.execute(_with(job, state=state))
+            self._reassign(connection, job)
+            settle_jobs(connection, [job], now=self._database.now(connection))
+            self._database.announce(connection)
+
+    def cancel(self, job: int, *, reason: str = "cancelled") -> None:
+        """Compute nothing more for a job; what is computed for no other job is given up.
+
+        Raises
+        ------
+        JobError
+            If it has ended.
+        """
+        self._change(
+            job,
+            JobState.CANCELLED,
+            "cancelled",
+            among=(JobState.WAITING, JobState.READY, JobState.PAUSED),
+            reason=reason,
+        )
+
+    def reprioritise(
+        self, job: int, *, lane: Lane | None = None, priority: int | None = None
+    ) -> None:
+        """Put a job into another lane, or at another place in it."""
+        values: dict[str, Any] = {}
+        if lane is not None:
+            values["lane"] = int(lane)
+        if priority is not None:
+            values["priority"] = _checked_priority(priority)
+        with self._database.write() as connection:
+            _job(connection, job)
+            if values:
+                connection.execute(_with(job, **values))
+                self._reassign(connection, job)
+                self._database.announce(connection)
+
+    def retry(self, job: int) -> int:
+        """Try the dead letters of a job again; return their number."""
+        with self._database.write() as connection:
+            record = _job(connection, job)
+            identities = self._identities(connection, job)
+            where = sa.and_(UNITS.c.result.in_(identities), UNITS.c.state == UnitState.DEAD)
+            number = connection.execute(sa.update(UNITS).where(where).values(**FRESH)).rowcount
+            if number or record.state in {JobState.FAILED, JobState.CANCELLED}:
+                _try_again(connection, identities, force=False)
+                connection.execute(_with(job, state=JobState.READY, ended_at=None, error=None))
+                assign(connection, identities)
+                self._database.announce(connection)
+        return int(number)
+
+    def _change(
+        self,
+        job: int,
+        state: JobState,
+        verb: str,
+        *,
+        among: Sequence[JobState],
+        reason: str | None = None,
+    ) -> None:
+        with self._database.write() as connection:
+            record = _job(connection, job)
+            if record.state not in among:
+                raise JobError(f"job {job} cannot be {verb}: it is {record.state}")
+            now = self._database.now(connection)
+            ended = now if state in ENDED_JOBS else None
+            connection.execute(_with(job, state=state, error=reason, ended_at=ended))
+            identities = self._reassign(connection, job)
+            if state in ENDED_JOBS:
+                drop_unwanted(connection, identities, now=now)
+                settle_jobs(connection, [], now=now, ended=[job])
+            self._database.announce(connection)
+
+    def _reassign(self, connection: sa.Connection, job: int) -> list[str]:
+        identities = self._identities(connection, job)
+        assign(connection, identities)
+        return identities
+
+    def _identities(self, connection: sa.Connection, job: int) -> list[str]:
+        query = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
+        return list(connection.execute(query).scalars())
+
+    def _state_after(self, connection: sa.Connection, after: Sequence[int]) -> JobState:
+        """Return the state of a job that comes after others."""
+        state = JobState.READY
+        for each in after:
+            before = _job(connection, each)
+            if before.state in {JobState.FAILED, JobState.CANCELLED}:
+                raise JobError(
+                    f"job {each} is {before.state}: nothing can come after it; retry it first "
+                    f"('forebay jobs retry {each}')"
+                )
+            if before.state != JobState.DONE:
+                state = JobState.WAITING
+        return state
+
+    def _add_results(
+        self, connection: sa.Connection, submission: Submission, *, job: int, now: int
+    ) -> list[str]:
+        rows = []
+        for target in submission.targets:
+            fields = asdict(target.job)
+            rows.append(
+                {
+                    **fields,
+                    "result": target.job.identity,
+                    "location": target.location,
+                    "folder": target.folder,
+                    "created_at": now,
+                    "planned": False,
+                }
+            )
+        insert = upsert(connection, RESULTS)
+        again = {
+            name: insert.excluded[name] for name in ("run_name", "location", "folder", "planned")
+        }
+        again |= {"error": None, "planned_blocks": 0}
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["result"], set_=again), rows
+        )
+        identities = [str(row["result"]) for row in rows]
+        connection.execute(
+            sa.insert(JOB_RESULTS), [{"job": job, "result": each} for each in identities]
+        )
+        return identities
+
+
+FRESH = {
+    "state": UnitState.READY,
+    "holder": None,
+    "not_before": None,
+    "retries": 0,
+    "deaths": 0,
+    "alone": False,
+}
+"""What makes a unit as if it had never been tried; the number of attempts goes on."""
+
+
+def upsert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Return an INSERT into a table that says what to do where the row is there already."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
+
+
+def target_of(row: Any) -> Target:
+    """Return what a row of the results wants."""
+    from forebay.engine.algorithm import Blockwise, WholeRun
+
+    needs = Blockwise(**row.needs) if row.needs else WholeRun()
+    job = Job(row.run_id, row.run_name, row.algorithm, row.version, needs, dict(row.parameters))
+    return Target(job, row.location or "", row.folder or "")
+
+
+def _try_again(connection: sa.Connection, identities: list[str], *, force: bool) -> None:
+    """Make what is to be computed ready: what failed or was given up, and with `force` all."""
+    states = [UnitState.DEAD, UnitState.CANCELLED, UnitState.FAILED]
+    if force:
+        states.append(UnitState.DONE)
+    where = sa.and_(UNITS.c.result.in_(identities), UNITS.c.state.in_(states))
+    connection.execute(sa.update(UNITS).where(where).values(**FRESH))
+
+
+def _job(connection: sa.Connection, job: int) -> JobRecord:
+    row = connection.execute(sa.select(JOBS).where(JOBS.c.job == job)).one_or_none()
+    if row is None:
+        raise UnknownJobError(f"there is no job {job} ('forebay jobs list' shows those there are)")
+    return JobRecord(**row._asdict())
+
+
+def _with(job: int, **values: Any) -> sa.Update:
+    return sa.update(JOBS).where(JOBS.c.job == job).values(**values)
+
+
+def _check(submission: Submission) -> None:
+    if not submission.targets:
+        raise JobError("a job needs at least one run")
+    kinds = {(each.job.algorithm, each.job.version) for each in submission.targets}
+    if len(kinds) > 1:
+        raise JobError(f"a job is of one algorithm, not of {len(kinds)}: submit one for each")
+    identities = [each.job.identity for each in submission.targets]
+    if len(set(identities)) < len(identities):
+        raise JobError("a job cannot go over the same run twice")
+    if submission.key is not None and not 0 < len(submission.key) <= _LONGEST_KEY:
+        raise JobError(f"a key has 1 to {_LONGEST_KEY} characters, not {len(submission.key)}")
+    if submission.keep_up < 1:
+        raise JobError(f"keep_up cannot be {submission.keep_up}: 1 is every block")
+    if submission.failures_allowed is not None and submission.failures_allowed < 0:
+        raise JobError(f"failures_allowed cannot be {submission.failures_allowed}")
+    _checked_priority(submission.priority)
+
+
+def _checked_priority(priority: int) -> int:
+    if abs(priority) > _LARGEST_PRIORITY:
+        raise JobError(f"a priority lies within ±{_LARGEST_PRIORITY}, not at {priority}")
+    return priority
+
+
+def _default_key(submission: Submission) -> str:
+    wanted = [
+        sorted(each.job.identity for each in submission.targets),
+        submission.live,
+        submission.force,
+        submission.private,
+    ]
+    return str(blake3(json.dumps(wanted).encode()).hexdigest())

@@ -1,0 +1,370 @@
+"""Leases: which service holds which units, for how long, and what becomes of those of the dead."""
+
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import psutil
+import sqlalchemy as sa
+
+from forebay.engine.errors import LeaseLostError
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.outcomes import Outcomes
+from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
+from forebay.engine.queue.states import HELD_UNITS, JobState, UnitState
+
+LEASE_SECONDS = 30.0
+"""Silence after which a service is taken for dead."""
+_AGEING_SECONDS = 600.0
+_CANDIDATES = 64
+"""Results that are looked at for one claim."""
+_MANY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A unit that a service holds, under the number of its attempt."""
+
+    unit: str
+    """Identity of the unit."""
+    attempt: int
+    """The attempt; nothing is written about the unit under another number."""
+    result: str
+    """The result that it is a part of."""
+    job: int
+    """The job that it is computed for."""
+    lane: int
+    """The job's lane."""
+    priority: int
+    """The job's priority."""
+    label: str
+    """Its frames and tile."""
+    start: int
+    """First frame."""
+    y: int
+    """First row."""
+    x: int
+    """First column."""
+    frames: int
+    """Number of frames that it answers for."""
+    bytes: int
+    """Bytes of frames that it has to see."""
+    alone: bool
+    """Whether nothing else may be computed meanwhile: a worker died under it."""
+    deaths: int
+    """Workers that died under it."""
+    taken_at: int
+    """When its last frame was taken."""
+
+
+class Service:
+    """A process that works on units: it holds them as long as it is heard of.
+
+    Parameters
+    ----------
+    database
+        The database of the queue.
+    policy
+        What becomes of a unit that failed.
+    lease_seconds
+        Silence after which others take over what it holds.
+    ageing_seconds
+        Time without a turn after which a job moves up by one lane.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        policy: RetryPolicy | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+        ageing_seconds: float = _AGEING_SECONDS,
+    ) -> None:
+        self._database = database
+        self._lease = int(lease_seconds * 1e9)
+        self._ageing = int(ageing_seconds * 1e9)
+        self.identity = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        """What it is called."""
+        self.outcomes = Outcomes(database, self.identity, policy or RetryPolicy())
+        """What it records."""
+        process = psutil.Process()
+        with database.write() as connection:
+            values = {
+                "service": self.identity,
+                "host": socket.gethostname(),
+                "process": process.pid,
+                "began_at": process.create_time(),
+                "alive_until": database.now(connection) + self._lease,
+            }
+            connection.execute(sa.insert(SERVICES).values(values))
+
+    def beat(self) -> None:
+        """Say that it lives, which keeps all that it holds.
+
+        Raises
+        ------
+        LeaseLostError
+            If others have taken it for dead: what it held is not its own any more.
+        """
+        with self._database.write() as connection:
+            mine = SERVICES.c.service == self.identity
+            until = self._database.now(connection) + self._lease
+            beaten = connection.execute(sa.update(SERVICES).where(mine).values(alive_until=until))
+            if not beaten.rowcount:
+                raise LeaseLostError(
+                    f"{self.identity} was silent for more than {self._lease / 1e9:g} s, and others "
+                    "have taken over what it worked on: start it again"
+                )
+
+    def bury_the_dead(self) -> list[str]:
+        """Take from services that are not heard of what they hold; return their names."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            others = sa.select(SERVICES).where(SERVICES.c.service != self.identity)
+            rows = connection.execute(others.with_for_update(skip_locked=True))
+            dead = [row.service for row in rows if row.alive_until < now or _process_is_gone(row)]
+            for name in dead:
+                self._take_from(connection, name, now=now)
+                connection.execute(sa.delete(SERVICES).where(SERVICES.c.service == name))
+                released = sa.update(RESULTS).where(RESULTS.c.planner == name)
+                connection.execute(released.values(planner=None))
+        return dead
+
+    def end(self) -> None:
+        """Give everything back that is not done, and be forgotten."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            held = sa.and_(UNITS.c.holder == self.identity, UNITS.c.state.in_(HELD_UNITS))
+            connection.execute(
+                sa.update(UNITS).where(held).values(state=UnitState.READY, holder=None)
+            )
+            released = sa.update(RESULTS).where(RESULTS.c.planner == self.identity)
+            connection.execute(released.values(planner=None))
+            self._end_private(connection, self.identity, now=now)
+            connection.execute(sa.delete(SERVICES).where(SERVICES.c.service == self.identity))
+
+    def claim(
+        self,
+        most: int,
+        *,
+        job: int | None = None,
+        lanes: Iterable[int] | None = None,
+        most_bytes: int | None = None,
+    ) -> list[Claim]:
+        """Take units, those of the most urgent jobs first, in the order of their frames.
+
+        Jobs are served by lane, then priority, then deadline, then age.  A job that has had no
+        turn for long moves up a lane for one unit, so that none waits for ever.
+
+        Parameters
+        ----------
+        most
+            Number of units.
+        job
+            The job to take from; any that is for all services if not given.
+        lanes
+            The lanes to take from.
+        most_bytes
+            Bytes of frames that the units may have to see together; the first one is taken however
+            many it needs.
+        """
+        claims: list[Claim] = []
+        left = most_bytes
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            for row, aged in self._candidates(connection, now=now, job=job, lanes=lanes):
+                if len(claims) >= most or (claims and left is not None and left <= 0):
+                    break
+                room = 1 if aged else most - len(claims)
+                taken = self._take(connection, row, room, left if claims else None, left)
+                if left is not None:
+                    left -= sum(each.bytes for each in taken)
+                if taken:
+                    served = sa.update(JOBS).where(JOBS.c.job == row.job).values(served_at=now)
+                    connection.execute(served)
+                claims += taken
+        return claims
+
+    def begin(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Note that units were given to workers; return those that are still its own."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            own = self.outcomes.own(connection, claims)
+            kept = [each for each in claims if each.unit in own]
+            if kept:
+                begun = sa.update(UNITS).where(UNITS.c.unit == sa.bindparam("of"))
+                values = begun.values(state=UnitState.RUNNING, began_at=now)
+                connection.execute(values, [{"of": each.unit} for each in kept])
+        return kept
+
+    def hand_back(self, claims: Sequence[Claim]) -> None:
+        """Give units back that were not computed through no fault of theirs."""
+        with self._database.write() as connection:
+            own = self.outcomes.own(connection, claims)
+            if own:
+                given = sa.update(UNITS).where(UNITS.c.unit == sa.bindparam("of"))
+                values = given.values(state=UnitState.READY, holder=None)
+                connection.execute(values, [{"of": each} for each in own])
+
+    def still_own(self, claims: Sequence[Claim]) -> frozenset[str]:
+        """Return which of these units it still holds; the others were cancelled or taken."""
+        with self._database.read() as connection:
+            return frozenset(self.outcomes.own(connection, claims, lock=False))
+
+    def held(self) -> int:
+        """Return the number of units that it holds."""
+        query = sa.select(sa.func.count()).where(UNITS.c.holder == self.identity)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def _candidates(
+        self,
+        connection: sa.Connection,
+        *,
+        now: int,
+        job: int | None,
+        lanes: Iterable[int] | None,
+    ) -> list[tuple[sa.Row[tuple[object, ...]], bool]]:
+        """Return the results with units to take, in their order, and whether each has aged."""
+        waits = now - JOBS.c.served_at
+        steps = waits // self._ageing
+        # One that has aged goes before those that have not, and behind nothing but them.
+        lane = JOBS.c.lane - steps
+        columns = (
+            RESULTS.c.result,
+            JOBS.c.job,
+            JOBS.c.lane,
+            JOBS.c.priority,
+            (JOBS.c.lane > 0).label("may_age"),
+            (steps > 0).label("aged"),
+        )
+        ready = (
+            sa.select(UNITS.c.unit)
+            .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state == UnitState.READY)
+            .correlate(RESULTS)
+            .exists()
+        )
+        query = sa.select(*columns).where(ready, JOBS.c.state == JobState.READY)
+        if job is None:
+            query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver)
+        else:
+            query = (
+                query.select_from(RESULTS)
+                .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+                .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+                .where(JOBS.c.job == job)
+            )
+        if lanes is not None:
+            query = query.where(JOBS.c.lane.in_(list(lanes)))
+        order = (
+            sa.case((lane < 0, 0), else_=lane),
+            JOBS.c.priority.desc(),
+            sa.func.coalesce(JOBS.c.deadline, 2**62),
+            JOBS.c.job,
+            RESULTS.c.run_name,
+            RESULTS.c.result,
+        )
+        rows = connection.execute(query.order_by(*order).limit(_CANDIDATES))
+        return [(row, bool(row.aged and row.may_age and job is None)) for row in rows]
+
+    def _take(
+        self,
+        connection: sa.Connection,
+        row: sa.Row[tuple[object, ...]],
+        most: int,
+        most_bytes: int | None,
+        bound: int | None,
+    ) -> list[Claim]:
+        """Take units of one result."""
+        query = (
+            sa.select(UNITS)
+            .where(UNITS.c.result == row.result, UNITS.c.state == UnitState.READY)
+            .order_by(UNITS.c.start, UNITS.c.y, UNITS.c.x)
+            .limit(min(most, _MANY))
+            .with_for_update(skip_locked=True)
+        )
+        claims: list[Claim] = []
+        left = bound
+        first = most_bytes is None
+        for unit in connection.execute(query):
+            if left is not None:
+                if unit.bytes > left and not (first and not claims):
+                    break
+                left -= unit.bytes
+            claims.append(
+                Claim(
+                    unit=unit.unit,
+                    attempt=unit.attempt + 1,
+                    result=unit.result,
+                    job=row.job,
+                    lane=row.lane,
+                    priority=row.priority,
+                    label=unit.label,
+                    start=unit.start,
+                    y=unit.y,
+                    x=unit.x,
+                    frames=unit.stop - unit.start,
+                    bytes=unit.bytes,
+                    alone=unit.alone,
+                    deaths=unit.deaths,
+                    taken_at=unit.taken_at,
+                )
+            )
+        if claims:
+            take = (
+                sa.update(UNITS)
+                .where(UNITS.c.unit == sa.bindparam("of"))
+                .values(
+                    state=UnitState.LEASED,
+                    holder=self.identity,
+                    attempt=sa.bindparam("number"),
+                    not_before=None,
+                )
+            )
+            connection.execute(take, [{"of": each.unit, "number": each.attempt} for each in claims])
+        return claims
+
+    def _take_from(self, connection: sa.Connection, dead: str, *, now: int) -> None:
+        """Make ready what a dead service had not begun; what it had begun has failed."""
+        unbegun = sa.and_(UNITS.c.holder == dead, UNITS.c.state == UnitState.LEASED)
+        connection.execute(
+            sa.update(UNITS).where(unbegun).values(state=UnitState.READY, holder=None)
+        )
+        begun = sa.select(UNITS).where(UNITS.c.holder == dead, UNITS.c.state == UnitState.RUNNING)
+        failure = Failure(
+            FailureClass.LEASE_EXPIRED, f"the service {dead} that computed it was not heard of"
+        )
+        rows = connection.execute(begun).all()
+        self.outcomes.fail_rows(connection, [(row, failure) for row in rows], now=now)
+        self._end_private(connection, dead, now=now)
+
+    def _end_private(self, connection: sa.Connection, service: str, *, now: int) -> None:
+        """Cancel the jobs that only this service could work on."""
+        from forebay.engine.queue.settle import drop_unwanted
+
+        query = sa.select(JOBS.c.job).where(
+            JOBS.c.private == service, JOBS.c.state.in_([JobState.READY, JobState.PAUSED])
+        )
+        for job in connection.execute(query).scalars().all():
+            values = {
+                "state": JobState.CANCELLED,
+                "error": "its process has ended",
+                "ended_at": now,
+            }
+            connection.execute(sa.update(JOBS).where(JOBS.c.job == job).values(**values))
+            results = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
+            drop_unwanted(connection, list(connection.execute(results).scalars()), now=now)
+
+
+def _process_is_gone(row: sa.Row[tuple[object, ...]]) -> bool:
+    """Tell whether a service of this machine has ended, so that nobody has to wait for it."""
+    if row.host != socket.gethostname():
+        return False
+    try:
+        began_at = psutil.Process(row.process).create_time()
+    except psutil.Error:
+        return True
+    return bool(abs(began_at - row.began_at) > 1.0)

@@ -1,0 +1,238 @@
+"""What is recorded of units: parts that are published, and failures.
+
+Nothing is recorded but by the service that holds the unit, under the number of its attempt.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
+from forebay.engine.queue.schema import ATTEMPTS, UNITS
+from forebay.engine.queue.settle import settle_results
+from forebay.engine.queue.states import HELD_UNITS, UnitState
+from forebay.engine.results.part import Part
+
+_AT_ONCE = 400
+_LONGEST_TEXT = 20_000
+
+
+class Held(Protocol):
+    """A unit that is held, under the number of an attempt."""
+
+    @property
+    def unit(self) -> str:
+        """Identity of the unit."""
+
+    @property
+    def attempt(self) -> int:
+        """The attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A part that the ledger has taken in."""
+
+    unit: str
+    """The unit."""
+    replaced: tuple[str, ...]
+    """The parts that it has taken the place of."""
+
+
+class Outcomes:
+    """Records what became of the units that a service holds."""
+
+    def __init__(self, database: Database, holder: str, policy: RetryPolicy) -> None:
+        self._database = database
+        self._holder = holder
+        self._policy = policy
+
+    def own(
+        self, connection: sa.Connection, held: Iterable[Held], *, lock: bool = True
+    ) -> dict[str, sa.Row[Any]]:
+        """Return the rows of those units that are still held under these attempts."""
+        attempts = {each.unit: each.attempt for each in held}
+        names, rows = list(attempts), {}
+        for begin in range(0, len(names), _AT_ONCE):
+            query = sa.select(UNITS).where(
+                UNITS.c.unit.in_(names[begin : begin + _AT_ONCE]),
+                UNITS.c.holder == self._holder,
+                UNITS.c.state.in_(HELD_UNITS),
+            )
+            if lock:
+                query = query.with_for_update()
+            for row in connection.execute(query):
+                if row.attempt == attempts[row.unit]:
+                    rows[row.unit] = row
+        return rows
+
+    def publish(self, parts: Sequence[tuple[Held, Part, float]]) -> dict[str, Published]:
+        """Publish parts, in one transaction; those whose attempt is not the current one are not.
+
+        A part takes the place of the unit's earlier one, and of those of units over the same
+        frames that had read other data, as after a block was lost and taken anew.
+
+        Parameters
+        ----------
+        parts
+            Units, their parts, and the seconds that a worker was at each.
+
+        Returns
+        -------
+        dict
+            By unit, what was published.
+        """
+        published: dict[str, Published] = {}
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            own = self.own(connection, [held for held, _, _ in parts])
+            gone = self._supersede(connection, list(own.values())) if own else {}
+            rows, results = [], set()
+            for held, part, seconds in parts:
+                row = own.pop(held.unit, None)
+                if row is None:
+                    continue
+                replaced = [row.part, *gone.get(row.unit, [])]
+                published[row.unit] = Published(row.unit, tuple(filter(None, replaced)))
+                results.add(row.result)
+                rows.append(
+                    {
+                        "of": row.unit,
+                        "new_part": part.name,
+                        "digest": part.blake3,
+                        "size": part.bytes,
+                        "number": part.rows,
+                        "took": seconds,
+                    }
+                )
+            if rows:
+                connection.execute(
+                    sa.update(UNITS)
+                    .where(UNITS.c.unit == sa.bindparam("of"))
+                    .values(
+                        state=UnitState.DONE,
+                        holder=None,
+                        not_before=None,
+                        part=sa.bindparam("new_part"),
+                        part_blake3=sa.bindparam("digest"),
+                        part_bytes=sa.bindparam("size"),
+                        rows=sa.bindparam("number"),
+                        seconds=sa.bindparam("took"),
+                        error=None,
+                        failure=None,
+                        ended_at=now,
+                        published_at=now,
+                    ),
+                    rows,
+                )
+                settle_results(connection, results, now=now)
+        return published
+
+    def fail(self, failures: Sequence[tuple[Held, Failure]]) -> dict[str, UnitState]:
+        """Record failures, in one transaction, and decide what becomes of the units.
+
+        Returns
+        -------
+        dict
+            By unit, how it stands now; what is not held under its attempt is left out.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            own = self.own(connection, [held for held, _ in failures])
+            mine = [(own[held.unit], why) for held, why in failures if held.unit in own]
+            return self.fail_rows(connection, mine, now=now)
+
+    def fail_rows(
+        self,
+        connection: sa.Connection,
+        failures: Sequence[tuple[sa.Row[Any], Failure]],
+        *,
+        now: int,
+    ) -> dict[str, UnitState]:
+        """Record failures of units whose rows are known to be current."""
+        from forebay.engine.results.provenance import environment
+
+        states: dict[str, UnitState] = {}
+        for row, failure in failures:
+            deaths = row.deaths + (failure.kind is FailureClass.WORKER_LOST)
+            verdict = self._policy.decide(
+                failure, retries=row.retries, deaths=deaths, error_before=row.error
+            )
+            state = UnitState.DEAD
+            if verdict.retry:
+                state = UnitState.FAILED if verdict.wait_seconds else UnitState.READY
+            values: dict[str, Any] = {
+                "state": state,
+                "holder": None,
+                "retries": row.retries + verdict.retry,
+                "deaths": deaths,
+                "alone": row.alone or verdict.alone,
+                "failure": failure.kind,
+                "error": failure.error,
+                "not_before": now + int(verdict.wait_seconds * 1e9)
+                if state == UnitState.FAILED
+                else None,
+                "ended_at": now,
+            }
+            connection.execute(sa.update(UNITS).where(UNITS.c.unit == row.unit).values(**values))
+            connection.execute(
+                sa.insert(ATTEMPTS).values(
+                    unit=row.unit,
+                    attempt=row.attempt,
+                    failure=failure.kind,
+                    error=failure.error,
+                    traceback=failure.traceback[-_LONGEST_TEXT:],
+                    worker=failure.worker,
+                    log=failure.log[-_LONGEST_TEXT:] if failure.log else None,
+                    environment=environment(),
+                    began_at=row.began_at,
+                    ended_at=now,
+                )
+            )
+            states[row.unit] = state
+        dead = {row.result for row, _ in failures if states[row.unit] == UnitState.DEAD}
+        if dead:
+            settle_results(connection, dead, now=now)
+        return states
+
+    def promote(self) -> float | None:
+        """Make ready what has waited long enough; return the seconds until the next one has."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            due = sa.and_(UNITS.c.not_before <= now, UNITS.c.state == UnitState.FAILED)
+            connection.execute(
+                sa.update(UNITS).where(due).values(state=UnitState.READY, not_before=None)
+            )
+            first = sa.select(sa.func.min(UNITS.c.not_before)).where(
+                UNITS.c.not_before.is_not(None)
+            )
+            at = connection.execute(first).scalar()
+            return None if at is None else (at - now) / 1e9
+
+    def _supersede(
+        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]]
+    ) -> dict[str, list[str]]:
+        """Put units into the place of others; return the parts that go, by the unit that came.
+
+        Blocks before one that is taken anew stay as they are, so that both begin at one frame.
+        """
+        places = {(row.result, row.start, row.y, row.x): row.unit for row in rows}
+        others = sa.and_(
+            UNITS.c.result.in_({row.result for row in rows}),
+            UNITS.c.state == UnitState.DONE,
+            UNITS.c.start.in_({row.start for row in rows}),
+        )
+        columns = (UNITS.c.unit, UNITS.c.result, UNITS.c.start, UNITS.c.y, UNITS.c.x, UNITS.c.part)
+        gone: dict[str, list[str]] = {}
+        for name, result, start, y, x, part in connection.execute(
+            sa.select(*columns).where(others)
+        ):
+            unit = places.get((result, start, y, x))
+            if unit is not None:
+                gone.setdefault(unit, []).append(part)
+                values = {"state": UnitState.SUPERSEDED, "part": None}
+                connection.execute(sa.update(UNITS).where(UNITS.c.unit == name).values(**values))
+        return gone

@@ -1,0 +1,175 @@
+"""Units come into the queue as runs are planned, and runs are planned as jobs ask for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import FRESH, Target, target_of, upsert
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
+from forebay.engine.queue.settle import settle_results
+from forebay.engine.queue.states import JobState, UnitState
+from forebay.engine.unit import Unit
+
+_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ToPlan:
+    """A result whose units are not all known."""
+
+    result: str
+    """The result."""
+    target: Target
+    """What is wanted."""
+    job: int
+    """The job for which it is planned."""
+    live: bool
+    """Whether it is to be followed while the run grows."""
+    planned_blocks: int
+    """Blocks of which the units are known."""
+
+
+class Planning:
+    """Which results are to be planned, and the units that come of it."""
+
+    def __init__(self, database: Database, service: str) -> None:
+        self._database = database
+        self._service = service
+
+    def take(self, most: int, *, job: int | None = None) -> list[ToPlan]:
+        """Take results to plan, the most urgent first, so that no other service plans them.
+
+        With `job`, those of one job, whether others plan them or not: planning twice does no harm.
+        """
+        query = sa.select(RESULTS, JOBS.c.job, JOBS.c.live)
+        if job is None:
+            query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
+                RESULTS.c.planner.is_(None)
+            )
+        else:
+            query = (
+                query.select_from(RESULTS)
+                .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+                .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+                .where(JOBS.c.job == job)
+            )
+        query = (
+            query.where(
+                ~RESULTS.c.planned, RESULTS.c.error.is_(None), JOBS.c.state == JobState.READY
+            )
+            .order_by(JOBS.c.lane, JOBS.c.priority.desc(), JOBS.c.job, RESULTS.c.run_name)
+            .limit(most)
+            .with_for_update(skip_locked=True, of=RESULTS)
+        )
+        with self._database.write() as connection:
+            rows = connection.execute(query).all()
+            if job is None and rows:
+                taken = sa.update(RESULTS).where(RESULTS.c.result.in_([row.result for row in rows]))
+                connection.execute(taken.values(planner=self._service))
+        return [
+            ToPlan(row.result, target_of(row), row.job, row.live, row.planned_blocks)
+            for row in rows
+        ]
+
+    def add(
+        self,
+        result: str,
+        units: Sequence[tuple[Unit, int]],
+        *,
+        blocks: int,
+        frames: int,
+        complete: bool,
+    ) -> set[str]:
+        """Add units of a result; those that are there already stay as they stand.
+
+        Parameters
+        ----------
+        result
+            The result.
+        units
+            Units, and the bytes of frames that each has to see.
+        blocks
+            Blocks of the run that are planned with these.
+        frames
+            Frames of the run.
+        complete
+            Whether no more will come.
+
+        Returns
+        -------
+        set of str
+            Those that are done already.
+        """
+        done: set[str] = set()
+        with self._database.write() as connection:
+            for begin in range(0, len(units), _AT_ONCE):
+                done |= self._add(connection, result, units[begin : begin + _AT_ONCE])
+            values: dict[str, object] = {
+                "planned_blocks": blocks,
+                "frames": frames,
+                "planned": complete,
+            }
+            if complete:
+                values["planner"] = None
+            connection.execute(
+                sa.update(RESULTS).where(RESULTS.c.result == result).values(**values)
+            )
+            if complete:
+                now = self._database.now(connection)
+                settle_results(connection, [result], now=now)
+            self._database.announce(connection)
+        return done
+
+    def fail(self, result: str, error: str) -> None:
+        """Note that a result cannot be planned, as its run is not there or cannot be read."""
+        with self._database.write() as connection:
+            values = {"error": error, "planner": None}
+            connection.execute(
+                sa.update(RESULTS).where(RESULTS.c.result == result).values(**values)
+            )
+            settle_results(connection, [result], now=self._database.now(connection))
+
+    def release(self, result: str) -> None:
+        """Let another service go on with the planning of a result."""
+        mine = sa.and_(RESULTS.c.result == result, RESULTS.c.planner == self._service)
+        with self._database.write() as connection:
+            connection.execute(sa.update(RESULTS).where(mine).values(planner=None))
+
+    def _add(
+        self, connection: sa.Connection, result: str, units: Sequence[tuple[Unit, int]]
+    ) -> set[str]:
+        rows = [
+            {
+                "unit": unit.identity,
+                "result": result,
+                "label": unit.label,
+                "start": unit.core.t.start,
+                "stop": unit.core.t.stop,
+                "y": unit.core.y.start,
+                "x": unit.core.x.start,
+                "bytes": nbytes,
+                "state": UnitState.READY,
+                "attempt": 0,
+                "retries": 0,
+                "deaths": 0,
+                "alone": False,
+                "taken_at": unit.taken_at,
+            }
+            for unit, nbytes in units
+        ]
+        names = [row["unit"] for row in rows]
+        known = dict(
+            connection.execute(
+                sa.select(UNITS.c.unit, UNITS.c.state).where(UNITS.c.unit.in_(names))
+            ).all()
+        )
+        fresh = [row for row in rows if row["unit"] not in known]
+        if fresh:
+            # Another service may have planned the same run in the meantime.
+            connection.execute(upsert(connection, UNITS).on_conflict_do_nothing(), fresh)
+        again = (UnitState.CANCELLED, UnitState.SUPERSEDED)
+        if revived := [name for name, state in known.items() if state in again]:
+            connection.execute(sa.update(UNITS).where(UNITS.c.unit.in_(revived)).values(**FRESH))
+        return {name for name, state in known.items() if state == UnitState.DONE}

@@ -1,0 +1,166 @@
+"""What becomes of a unit that failed: classes of failures, and an ordered list of rules."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+
+
+class FailureClass(StrEnum):
+    """Why an attempt did not end with a part."""
+
+    RAISED = "raised"
+    """The algorithm raised an exception."""
+    INVALID = "invalid"
+    """The algorithm returned what cannot be kept, or its input is not what it was."""
+    INPUT_OUTPUT = "input-output"
+    """Something could not be read or written."""
+    OUT_OF_MEMORY = "out-of-memory"
+    """There was not enough memory, on the host or on a device."""
+    WORKER_LOST = "worker-lost"
+    """The worker died while it was at the unit."""
+    TIMED_OUT = "timed-out"
+    """It took longer than a unit may."""
+    LEASE_EXPIRED = "lease-expired"
+    """The service that held it was not heard of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed."""
+
+    kind: FailureClass
+    """Its class."""
+    error: str
+    """Type and message of the exception, in one line."""
+    traceback: str = ""
+    """Where it was raised."""
+    worker: str | None = None
+    """The worker that was at it."""
+    log: str | None = None
+    """What the worker logged last."""
+
+
+class RetryRule(BaseModel):
+    """What to do about failures of some classes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    failures: tuple[FailureClass, ...] = Field(
+        default=tuple(FailureClass), description="Classes of failures; all if not given."
+    )
+    action: Literal["retry", "give-up"] = Field(
+        default="retry", description="Whether to try again, or to keep it as a dead letter."
+    )
+    same_error: bool | None = Field(
+        default=None,
+        description="Apply only if the attempt before failed with the same error, or only if not.",
+    )
+    retries: NonNegativeInt = Field(
+        default=3, description="Retries after which the unit is a dead letter."
+    )
+    wait_seconds: NonNegativeFloat = Field(
+        default=1.0,
+        description="Longest wait before the first retry; it doubles with each one, and a random "
+        "part of it is waited.",
+    )
+    most_wait_seconds: NonNegativeFloat = Field(default=600.0, description="Longest wait of all.")
+    alone: bool = Field(
+        default=False, description="Compute it, from then on, while nothing else is computed."
+    )
+
+
+DEFAULT_RULES = (
+    RetryRule(failures=(FailureClass.INVALID,), action="give-up"),
+    RetryRule(failures=(FailureClass.RAISED,), same_error=True, action="give-up"),
+    RetryRule(failures=(FailureClass.RAISED,), retries=3, wait_seconds=0.0),
+    RetryRule(failures=(FailureClass.WORKER_LOST,), retries=1, wait_seconds=0.0, alone=True),
+    RetryRule(failures=(FailureClass.OUT_OF_MEMORY,), retries=2, wait_seconds=0.0, alone=True),
+    RetryRule(failures=(FailureClass.TIMED_OUT,), retries=1, wait_seconds=0.0),
+    RetryRule(failures=(FailureClass.LEASE_EXPIRED,), retries=5, wait_seconds=0.0),
+    RetryRule(failures=(FailureClass.INPUT_OUTPUT,), retries=8),
+)
+"""A wrong result is wrong again, and so is an error that came twice; what kills workers must not
+kill a third; all else may be chance."""
+
+PROMPT_RULES = (
+    *DEFAULT_RULES[:-1],
+    RetryRule(failures=(FailureClass.INPUT_OUTPUT,), retries=2, wait_seconds=0.2),
+)
+"""The same where somebody waits for the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a unit."""
+
+    retry: bool
+    """Whether it is tried again."""
+    wait_seconds: float = 0.0
+    """How long it waits for that."""
+    alone: bool = False
+    """Whether nothing else may be computed meanwhile."""
+
+
+class RetryPolicy:
+    """An ordered list of rules, of which the first that fits decides.
+
+    Parameters
+    ----------
+    rules
+        The rules; a failure that none of them fits is not retried.
+    most_retries
+        Retries after which a unit is a dead letter whatever the rules say; 0 for none at all.
+    chance
+        Source of the random part of waits.
+
+    Examples
+    --------
+    >>> policy = RetryPolicy()
+    >>> lost = Failure(FailureClass.WORKER_LOST, "KilledWorker")
+    >>> policy.decide(lost, retries=0, deaths=1, error_before=None)
+    Verdict(retry=True, wait_seconds=0.0, alone=True)
+    >>> policy.decide(lost, retries=1, deaths=2, error_before=None).retry
+    False
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[RetryRule] = DEFAULT_RULES,
+        *,
+        most_retries: int = 10,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._rules = tuple(rules)
+        self._most = most_retries
+        self._chance = chance or random.Random()  # noqa: S311 (no secret)
+
+    def decide(
+        self, failure: Failure, *, retries: int, deaths: int, error_before: str | None
+    ) -> Verdict:
+        """Decide about a unit that failed.
+
+        Parameters
+        ----------
+        failure
+            The failure.
+        retries
+            Retries that it has had.
+        deaths
+            Workers that died under it, this one included.
+        error_before
+            The error of the attempt before, if there was one.
+        """
+        same = failure.error == error_before
+        for rule in self._rules:
+            if failure.kind in rule.failures and rule.same_error in {None, same}:
+                # Of deaths no other failure uses up a retry: a third worker is never risked.
+                had = deaths - 1 if failure.kind is FailureClass.WORKER_LOST else retries
+                if rule.action == "give-up" or had >= rule.retries or retries >= self._most:
+                    return Verdict(retry=False)
+                longest = min(rule.most_wait_seconds, rule.wait_seconds * 2**retries)
+                return Verdict(True, self._chance.uniform(0.0, longest), rule.alone)
+        return Verdict(retry=False)
