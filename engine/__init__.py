@@ -3,6 +3,9 @@
 from forebay.engine.algorithm import Algorithm, Blockwise, WholeRun
 from forebay.engine.declare import algorithm
 from forebay.engine.execution.process import process
+from forebay.engine.execution.reprocess import Report, reprocess
+from forebay.engine.execution.reproduce import reproduce
+from forebay.engine.execution.submit import SubmittedJob, submit
 from forebay.engine.registry import REGISTRY
 from forebay.engine.results.result import Result, open_result
 
@@ -10,9 +13,14 @@ __all__ = [
     "REGISTRY",
     "Algorithm",
     "Blockwise",
+    "Report",
     "Result",
+    "SubmittedJob",
     "WholeRun",
     "algorithm",
     "open_result",
     "process",
+    "reprocess",
+    "reproduce",
+    "submit",
 ]

@@ -2,7 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+)
+
+from forebay.engine.queue.retry import DEFAULT_RULES, RetryRule
 
 IN_PROCESS = "none"
 """The name of no cluster: the process that runs the job computes."""
@@ -27,6 +36,37 @@ class EngineSettings(BaseModel):
     units_in_flight_per_worker: PositiveInt = Field(
         default=2,
         description="Units that are handed out at a time, for each one that a worker computes.",
+    )
+    ledger: str | None = Field(
+        default=None,
+        description="The queue and ledger that everybody shares: the path of an SQLite file, or an "
+        "SQLAlchemy URL such as 'postgresql+psycopg://user@host/forebay' (the password from "
+        "~/.pgpass or PGPASSWORD); 'ledger.sqlite' in the folder of the results if not given.",
+    )
+    lease_seconds: float = Field(
+        default=30.0,
+        ge=1.0,
+        le=3600.0,
+        description="Silence of a service after which others take over what it works on.",
+    )
+    ageing_seconds: float = Field(
+        default=600.0,
+        ge=1.0,
+        description="Time without a turn after which a job moves up by one lane, for one unit.",
+    )
+    unit_seconds: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Longest time that a worker may be at a unit; then it is stopped.",
+    )
+    most_retries: NonNegativeInt = Field(
+        default=10,
+        description="Retries after which a unit is a dead letter, whatever the rules say; 0 for "
+        "none.",
+    )
+    retries: tuple[RetryRule, ...] = Field(
+        default=DEFAULT_RULES,
+        description="What becomes of units that fail: the first rule that fits decides.",
     )
     algorithm_modules: tuple[Annotated[str, AfterValidator(_file_or_module)], ...] = Field(
         default=(),

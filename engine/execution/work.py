@@ -133,7 +133,9 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
     started = time.monotonic()
     try:
         with _local_dask():
-            returned = order.algorithm(_frames(order), **order.arguments)
+            returned = order.algorithm(
+                seen_frames(order.run, order.unit, order.blocks), **order.arguments
+            )
             (returned,) = compute(returned)  # type: ignore[no-untyped-call]
         output = trim(normalise(returned, algorithm=order.algorithm.label), order.unit)
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
@@ -166,18 +168,17 @@ def error_line(error: BaseException) -> str:
     return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}…"
 
 
-def _frames(order: Order) -> xr.DataArray:
-    """Return the frames that the unit has to see, lazily.
+def seen_frames(run: Run, unit: Unit, blocks: tuple[Block, ...]) -> xr.DataArray:
+    """Return the frames that a unit has to see, lazily.
 
     Those of a block are read here, once, whatever the algorithm does with them; those of a whole
     run are read as the algorithm's graph asks for them.
     """
-    frames = order.run.frames_of(order.blocks)
-    unit = order.unit
+    frames = run.frames_of(blocks)
     if isinstance(unit.job.needs, WholeRun):
         return frames
     seen = unit.seen
-    first = order.blocks[0].extent.start
+    first = blocks[0].extent.start
     frames = frames.isel(t=slice(seen.t.start - first, seen.t.stop - first))
     if unit.tiled:
         frames = frames.isel(y=slice(seen.y.start, seen.y.stop), x=slice(seen.x.start, seen.x.stop))

@@ -54,7 +54,7 @@ class Workbench:
         self.run = open_run(open_store(target.location)) if run is None else run
         self.staging = self._open.enter_context(self.folder.session())
         try:
-            self.folder.describe(self.job, self.staging)
+            self.folder.describe(self.job, self.staging, ledger=database.name)
             self.folder.sweep(lambda: Ledger(database).parts(self.job.identity))
         except BaseException:
             self.close()

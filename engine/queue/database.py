@@ -62,7 +62,7 @@ class Database:
         self.dialect = url.get_backend_name()
         """``sqlite`` or ``postgresql``."""
         self._now = now if now or self.dialect == "postgresql" else time.time_ns
-        self.name = url.database if self.dialect == "sqlite" else url.render_as_string()
+        self.name = str(url.database) if self.dialect == "sqlite" else url.render_as_string()
         """What it is called in messages; a password is left out."""
         self._url = url
         path = Path(str(url.database)) if self.dialect == "sqlite" else None

@@ -56,8 +56,18 @@ class ResultFolder:
         return self.path / PARTS
 
     @property
-    def ledger(self) -> Path:
-        """The ledger that says which parts are published."""
+    def ledger(self) -> Path | str:
+        """The ledger that says which parts are published: a path, or the URL of a database."""
+        try:
+            elsewhere = json.loads((self.path / DESCRIPTION).read_bytes()).get("ledger")
+        except (OSError, ValueError, AttributeError):
+            elsewhere = None
+        if isinstance(elsewhere, str):
+            return elsewhere if "://" in elsewhere else Path(elsewhere)
+        return self._usual_ledger
+
+    @property
+    def _usual_ledger(self) -> Path:
         return self.path.parent.parent / LEDGER
 
     @contextlib.contextmanager
@@ -85,12 +95,14 @@ class ResultFolder:
                     return folder, lock
                 os.close(lock)
 
-    def describe(self, job: Job, staging: Path) -> None:
-        """Write into the folder, once, what it is the result of."""
+    def describe(self, job: Job, staging: Path, *, ledger: str) -> None:
+        """Write into the folder, once, what it is the result of, and who says what it holds."""
         target = self.path / DESCRIPTION
         with _storage_errors(self.path):
             if not target.is_file():
                 content = {"format_version": 1, "job": job.identity, **asdict(job)}
+                if ledger != str(self._usual_ledger):
+                    content["ledger"] = ledger
                 text = json.dumps({**content, "environment": environment()}, indent=1)
                 durable.replace(staging / DESCRIPTION, target, text.encode())
         self.check(job)

@@ -115,9 +115,10 @@ def open_result(path: str | os.PathLike[str]) -> Result:
     identity = folder.job_identity()
     if identity is None:
         raise ResultNotFoundError(f"{path} is not a result: it has no result.json that names a job")
-    if not folder.ledger.is_file():
-        raise ResultNotFoundError(f"{path} has lost its ledger, {folder.ledger}")
-    with Database(folder.ledger, create=False) as database:
+    ledger = folder.ledger
+    if isinstance(ledger, Path) and not ledger.is_file():
+        raise ResultNotFoundError(f"{path} has lost its ledger, {ledger}")
+    with Database(ledger, create=False) as database:
         return load_result(folder, Ledger(database), identity)
 
 

@@ -19,11 +19,16 @@ from .acquisition.sources import open_source
 from .engine import (
     Algorithm,
     Blockwise,
+    Report,
     Result,
+    SubmittedJob,
     WholeRun,
     algorithm,
     open_result,
     process,
+    reprocess,
+    reproduce,
+    submit,
 )
 from .errors import ExitCode, ForebayError
 from .opening import open_run
@@ -45,9 +50,11 @@ __all__ = [
     "Geometry",
     "ImageMetadata",
     "Problem",
+    "Report",
     "Result",
     "Run",
     "RunWriter",
+    "SubmittedJob",
     "Verification",
     "WholeRun",
     "__version__",
@@ -58,4 +65,7 @@ __all__ = [
     "open_run",
     "open_source",
     "process",
+    "reprocess",
+    "reproduce",
+    "submit",
 ]

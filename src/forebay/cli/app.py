@@ -13,9 +13,13 @@ from forebay.cli.commands import (
     cameras,
     config,
     control,
+    dead,
     demo,
+    jobs,
     process,
+    reprocess,
     runs,
+    serve,
 )
 from forebay.cli.logs import log_to_stderr
 from forebay.cli.session import Session
@@ -54,6 +58,10 @@ app = typer.Typer(
 )
 app.command()(acquire.acquire)
 app.command()(process.process)
+app.command()(reprocess.reprocess)
+app.command()(serve.serve)
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(dead.app, name="dead")
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")

@@ -75,7 +75,7 @@ def process(
     call = session(context)
     REGISTRY.load(call.settings.engine.algorithm_modules)
     chosen = REGISTRY.get(algorithm)
-    given = _parameters(parameter or [])
+    given = parameters(parameter or [])
     chosen.bind(given)
     location = call.location(run, runs)
     with (
@@ -202,16 +202,23 @@ def described(result: "Result") -> dict[str, Any]:
     }
 
 
-def _parameters(given: list[str]) -> dict[str, str]:
-    parameters: dict[str, str] = {}
+def parameters(given: list[str]) -> dict[str, str]:
+    """Return parameters as they were given on the command line.
+
+    Raises
+    ------
+    OptionError
+        If one lacks its name, or is given twice.
+    """
+    values: dict[str, str] = {}
     for text in given:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise OptionError(f"-p {text!r} lacks a part: give it as -p NAME=VALUE")
-        if name in parameters:
+        if name in values:
             raise OptionError(f"-p {name} is given twice: leave one out")
-        parameters[name] = value
-    return parameters
+        values[name] = value
+    return values
 
 
 def _print(result: "Result", label: str) -> None:

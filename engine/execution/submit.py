@@ -1,0 +1,198 @@
+"""Submitting a job to whatever service works on a ledger, and looking after it."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forebay.acquisition import Run
+from forebay.engine.algorithm import Algorithm
+from forebay.engine.errors import JobInterruptedError
+from forebay.engine.execution.wanted import results_folder, targets
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.explain import Explanation, explain
+from forebay.engine.queue.jobs import JobRecord, Jobs, Progress, Submission
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.registry import REGISTRY
+from forebay.engine.results.folder import LEDGER
+
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedJob:
+    """A job in a ledger."""
+
+    ledger: Path | str
+    """The ledger."""
+    number: int
+    """Number of the job."""
+    new: bool = False
+    """Whether it was submitted by the call that returned it, and not before."""
+
+    def record(self) -> JobRecord:
+        """Return how it stands."""
+        with Database(self.ledger, create=False) as database:
+            return Jobs(database).get(self.number)
+
+    def progress(self) -> Progress:
+        """Return how many of its units stand how."""
+        with Database(self.ledger, create=False) as database:
+            return Jobs(database).progress(self.number)
+
+    def explain(self) -> Explanation:
+        """Return why it stands so, and when it should be done."""
+        with Database(self.ledger, create=False) as database:
+            return explain(database, self.number)
+
+    def cancel(self) -> None:
+        """Compute nothing more for it."""
+        with Database(self.ledger, create=False) as database:
+            Jobs(database).cancel(self.number)
+
+    def wait(
+        self,
+        *,
+        timeout: float | None = None,
+        stop: threading.Event | None = None,
+        on_progress: Callable[[JobRecord, Progress], None] | None = None,
+    ) -> JobRecord:
+        """Wait until it has ended.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at the most; None for any.
+        stop
+            Ends the waiting, not the job, when it is set.
+        on_progress
+            Told from time to time how it stands.
+
+        Raises
+        ------
+        JobInterruptedError
+            If the waiting ended before the job did.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        stop = stop or threading.Event()
+        with Database(self.ledger, create=False) as database:
+            jobs = Jobs(database)
+            while True:
+                record = jobs.get(self.number)
+                if on_progress is not None:
+                    on_progress(record, jobs.progress(self.number))
+                if record.ended:
+                    return record
+                late = deadline is not None and time.monotonic() > deadline
+                if late or stop.wait(_LOOK_SECONDS):
+                    raise JobInterruptedError(
+                        f"job {self.number} is {record.state} and was waited for no longer; it "
+                        "goes on without that"
+                    )
+
+
+def submit(
+    runs: Run | Iterable[Run],
+    algorithm: Algorithm | str,
+    /,
+    *,
+    ledger: Path | str | None = None,
+    results: str | os.PathLike[str] | None = None,
+    lane: str = "reprocess",
+    priority: int = 0,
+    labels: Mapping[str, str] | None = None,
+    owner: str = "",
+    deadline: int | None = None,
+    live: bool = False,
+    force: bool = False,
+    after: Sequence[int] = (),
+    failures_allowed: int | None = None,
+    key: str | None = None,
+    **parameters: Any,
+) -> SubmittedJob:
+    """Submit a job for a service to work on (``forebay serve``).
+
+    What can be known to be wrong is refused here; nothing is computed by this call.
+
+    Parameters
+    ----------
+    runs
+        One run or many, from `open_run`.
+    algorithm
+        The algorithm, or its name; the service has to know it by that name and version.
+    ledger
+        The ledger of the service, as a path or an SQLAlchemy URL; by default the one in the
+        results' folder.
+    results
+        Folder for results; by default ``results`` beside the first run.
+    lane
+        ``realtime``, ``validation`` or ``reprocess``.
+    priority
+        Within the lane, higher first.
+    labels, owner
+        To find it by.
+    deadline
+        When it should be done, in nanoseconds since 1970-01-01 UTC.
+    live
+        Go on with each block as it is committed, until the run is closed.
+    force
+        Compute also what is done, and publish it in place of the earlier parts.
+    after
+        Numbers of jobs that must be done before.
+    failures_allowed
+        Dead letters after which the job is given up; None for any number.
+    key
+        Submitting with the key of a job that has not ended finds that job; by default it is made
+        of all that is asked for, so that submitting the same twice is submitting it once.
+    **parameters
+        The algorithm's parameters.
+
+    Returns
+    -------
+    SubmittedJob
+        The job.
+
+    Raises
+    ------
+    JobError, ParameterError, UnknownAlgorithmError, RunNotClosedError
+        If it cannot be done as it is asked for.
+
+    Examples
+    --------
+    >>> import tempfile, forebay
+    >>> from forebay.acquisition.sources import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+    ...         _ = forebay.acquire(source, f"{folder}/run")
+    ...     run = forebay.open_run(f"{folder}/run")
+    ...     job = forebay.submit(run, "find-particles", lane="validation")
+    ...     again = forebay.submit(run, "find-particles", lane="validation")
+    ...     job.new, again.new, job.number == again.number, job.record().state
+    (True, False, True, 'ready')
+    """
+    if isinstance(algorithm, str):
+        REGISTRY.load()
+        algorithm = REGISTRY.get(algorithm)
+    chosen = [runs] if isinstance(runs, Run) else list(runs)
+    bound = algorithm.bind(parameters)
+    common = results_folder(chosen[0], results) if chosen else Path()
+    submission = Submission(
+        targets=targets(chosen, algorithm, bound, results=common, live=live),
+        lane=Lane.of(lane),
+        priority=priority,
+        owner=owner,
+        labels=labels or {},
+        deadline=deadline,
+        live=live,
+        force=force,
+        after=after,
+        failures_allowed=failures_allowed,
+        key=key,
+    )
+    where = ledger or common / LEDGER
+    with Database(where) as database:
+        number, new = Jobs(database).submit(submission)
+    return SubmittedJob(where, number, new)

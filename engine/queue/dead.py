@@ -1,0 +1,256 @@
+"""Dead letters: units that were tried often enough, kept with everything that explains them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from forebay.engine.errors import UnknownJobError
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import FRESH, Target, target_of
+from forebay.engine.queue.schema import ATTEMPTS, JOB_RESULTS, JOBS, RESULTS, UNITS
+from forebay.engine.queue.settle import assign, settle_results
+from forebay.engine.queue.states import JobState, UnitState
+
+_SHORTEST_NAME = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that failed."""
+
+    attempt: int
+    """Its number."""
+    failure: str
+    """Class of the failure."""
+    error: str
+    """Type and message of the exception."""
+    traceback: str
+    """Where it was raised."""
+    worker: str | None
+    """The worker that was at it."""
+    log: str | None
+    """What the worker logged last."""
+    environment: dict[str, str]
+    """Versions of what took part."""
+    began_at: int | None
+    """When it was begun, in nanoseconds since 1970-01-01 UTC."""
+    ended_at: int
+    """When it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A unit that is not tried any more, by itself."""
+
+    unit: str
+    """Its identity."""
+    label: str
+    """Its frames and tile."""
+    start: int
+    """First frame."""
+    stop: int
+    """Frame after the last one."""
+    y: int
+    """First row."""
+    x: int
+    """First column."""
+    failure: str
+    """Class of its last failure."""
+    error: str
+    """Its last error."""
+    attempts: int
+    """How often it was begun."""
+    ended_at: int
+    """When it was given up."""
+    target: Target
+    """What it is a part of."""
+
+
+class DeadLetters:
+    """The dead letters of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(
+        self,
+        *,
+        job: int | None = None,
+        algorithm: str | None = None,
+        failure: str | None = None,
+        text: str | None = None,
+        limit: int | None = None,
+    ) -> list[DeadLetter]:
+        """Return dead letters, the newest first.
+
+        Parameters
+        ----------
+        job
+            Those of a job.
+        algorithm
+            Those of an algorithm, by its name.
+        failure
+            Those of a class of failures.
+        text
+            Those whose error holds this text.
+        limit
+            No more than so many.
+        """
+        query = self._query().order_by(UNITS.c.ended_at.desc(), UNITS.c.unit)
+        if job is not None:
+            of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
+            query = query.where(UNITS.c.result.in_(of_job))
+        if algorithm is not None:
+            query = query.where(RESULTS.c.algorithm == algorithm)
+        if failure is not None:
+            query = query.where(UNITS.c.failure == failure)
+        if text is not None:
+            query = query.where(UNITS.c.error.contains(text, autoescape=True))
+        if limit is not None:
+            query = query.limit(limit)
+        with self._database.read() as connection:
+            return [_letter(row) for row in connection.execute(query)]
+
+    def get(self, unit: str) -> tuple[DeadLetter, list[Attempt]]:
+        """Return a dead letter by the beginning of its unit's identity, with its attempts.
+
+        Raises
+        ------
+        UnknownJobError
+            If there is none, or more than one.
+        """
+        if len(unit) < _SHORTEST_NAME or not unit.isalnum():
+            raise UnknownJobError(
+                f"{unit!r} does not name a dead letter: give at least {_SHORTEST_NAME} characters "
+                "of its identity ('forebay dead list')"
+            )
+        query = self._query().where(UNITS.c.unit.startswith(unit)).limit(2)
+        with self._database.read() as connection:
+            letters = [_letter(row) for row in connection.execute(query)]
+            if len(letters) != 1:
+                many = "more than one dead letter begins" if letters else "no dead letter begins"
+                raise UnknownJobError(f"{many} with {unit!r} ('forebay dead list' shows them)")
+            attempts = (
+                sa.select(*(ATTEMPTS.c[name] for name in Attempt.__dataclass_fields__))
+                .where(ATTEMPTS.c.unit == letters[0].unit)
+                .order_by(ATTEMPTS.c.attempt)
+            )
+            return letters[0], [Attempt(*row) for row in connection.execute(attempts)]
+
+    def replay(self, units: Sequence[str]) -> int:
+        """Try dead letters again, for the jobs that asked for them; return their number."""
+        with self._database.write() as connection:
+            results = self._change(connection, units, **FRESH)
+            jobs = (
+                sa.select(JOB_RESULTS.c.job)
+                .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+                .where(
+                    JOB_RESULTS.c.result.in_(list(results)),
+                    JOBS.c.state == JobState.FAILED,
+                    JOBS.c.private.is_(None),
+                )
+            )
+            again = sa.update(JOBS).where(JOBS.c.job.in_(jobs))
+            connection.execute(again.values(state=JobState.READY, ended_at=None, error=None))
+            assign(connection, list(results))
+            self._database.announce(connection)
+        return sum(results.values())
+
+    def discard(self, units: Sequence[str]) -> int:
+        """Give dead letters up for good; return their number.
+
+        Submitting the same again computes them again.
+        """
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            results = self._change(connection, units, state=UnitState.CANCELLED)
+            settle_results(connection, results, now=now)
+        return sum(results.values())
+
+    def _change(
+        self, connection: sa.Connection, units: Sequence[str], **values: Any
+    ) -> dict[str, int]:
+        """Change those of the units that are dead letters; return their number by result."""
+        results: dict[str, int] = {}
+        for unit in units:
+            dead = sa.and_(UNITS.c.unit == unit, UNITS.c.state == UnitState.DEAD)
+            changed = sa.update(UNITS).where(dead).values(**values).returning(UNITS.c.result)
+            for result in connection.execute(changed).scalars():
+                results[result] = results.get(result, 0) + 1
+        return results
+
+    def _query(self) -> sa.Select[Any]:
+        return (
+            sa.select(UNITS, RESULTS)
+            .join(RESULTS, RESULTS.c.result == UNITS.c.result)
+            .where(UNITS.c.state == UnitState.DEAD)
+        )
+
+
+def script(letter: DeadLetter, attempts: Sequence[Attempt]) -> str:
+    """Return a program that computes a dead letter's unit in one process, at a desk.
+
+    It opens the run where it lies and calls the algorithm on the frames that the unit sees,
+    without a cluster, a queue or a ledger, so that a debugger stops where it fails.
+    """
+    job = letter.target.job
+    last = attempts[-1] if attempts else None
+    story = "\n".join(f"#   {line}" for line in (last.traceback if last else "").splitlines())
+    versions = "".join(
+        f"#   {name} {version}\n"
+        for name, version in sorted((last.environment if last else {}).items())
+    )
+    parameters = json.dumps(job.parameters, indent=4)
+    return f'''"""Computes what failed as the unit {letter.unit[:12]} of {job.algorithm} {job.version}.
+
+{letter.attempts} attempts failed, the last one with: {_plain(letter.error)}
+"""
+
+import json
+
+from forebay.engine import reproduce
+
+# Where it was raised then:
+{story or "#   (the worker died)"}
+#
+# What took part then:
+{versions}
+PARAMETERS = json.loads({parameters!r})
+
+unit = reproduce(
+    {letter.target.location!r},
+    {job.algorithm!r},
+    version={job.version!r},
+    parameters=PARAMETERS,
+    frame={letter.start},
+    y={letter.y},
+    x={letter.x},
+)
+print(unit.frames)
+result = unit.compute()
+print(result)
+'''
+
+
+def _letter(row: sa.Row[Any]) -> DeadLetter:
+    return DeadLetter(
+        unit=row.unit,
+        label=row.label,
+        start=row.start,
+        stop=row.stop,
+        y=row.y,
+        x=row.x,
+        failure=row.failure or "",
+        error=row._mapping[UNITS.c.error] or "",  # noqa: SLF001 (both tables have one)
+        attempts=row.attempt,
+        ended_at=row.ended_at or 0,
+        target=target_of(row),
+    )
+
+
+def _plain(text: str) -> str:
+    """Return a text that cannot end the string that it is put into."""
+    return text.replace("\\", "/").replace('"', "'")

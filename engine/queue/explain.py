@@ -1,0 +1,157 @@
+"""Why a job stands as it does, what is before it, and when it should be done."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
+from forebay.engine.queue.states import HELD_UNITS, OPEN_UNITS, JobState, UnitState
+
+_LATELY_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a job stands, and why."""
+
+    job: JobRecord
+    """The job."""
+    progress: Progress
+    """How many of its units stand how."""
+    reasons: tuple[str, ...]
+    """Why it stands so, in sentences."""
+    place: int | None
+    """Its place among the jobs that are served, from 1; None if it is not among them."""
+    units_before: int
+    """Units of jobs before it that are not done."""
+    starts_in: float | None
+    """Seconds until its turn, by how fast units were done lately; None where nothing tells."""
+    ends_in: float | None
+    """Seconds until it is done."""
+
+
+def explain(database: Database, job: int) -> Explanation:
+    """Explain how a job stands.
+
+    Raises
+    ------
+    UnknownJobError
+        If there is none.
+    """
+    jobs = Jobs(database)
+    record, progress = jobs.get(job), jobs.progress(job)
+    with database.read() as connection:
+        now = database.now(connection)
+        before = _before(connection, record) if record.state == JobState.READY else None
+        rate = _rate(connection, now=now)
+        reasons = [*_reasons(connection, record, progress, now=now)]
+    units_before = before[1] if before else 0
+    own = progress.count(*OPEN_UNITS)
+    starts = ends = None
+    if before is not None and rate:
+        starts, ends = units_before / rate, (units_before + own) / rate
+        if progress.count(*HELD_UNITS):
+            starts = 0.0
+    place = None if before is None else before[0] + 1
+    return Explanation(record, progress, tuple(reasons), place, units_before, starts, ends)
+
+
+def _before(connection: sa.Connection, record: JobRecord) -> tuple[int, int]:
+    """Return how many jobs are served before one, and how many units they have left."""
+    left = (
+        sa.select(sa.func.count(UNITS.c.unit))
+        .join(JOB_RESULTS, JOB_RESULTS.c.result == UNITS.c.result)
+        .where(JOB_RESULTS.c.job == JOBS.c.job, UNITS.c.state.in_(OPEN_UNITS))
+        .correlate(JOBS)
+        .scalar_subquery()
+    )
+    mine = (record.lane, -record.priority, record.deadline or 2**62, record.job)
+    columns = (JOBS.c.lane, JOBS.c.priority, JOBS.c.deadline, JOBS.c.job, left)
+    query = sa.select(*columns).where(JOBS.c.state == JobState.READY, JOBS.c.job != record.job)
+    jobs = units = 0
+    for lane, priority, deadline, job, number in connection.execute(query):
+        if number and (lane, -priority, deadline or 2**62, job) < mine:
+            jobs, units = jobs + 1, units + int(number)
+    return jobs, units
+
+
+def _rate(connection: sa.Connection, *, now: int) -> float | None:
+    """Return how many units are done in a second, lately."""
+    since = now - _LATELY_SECONDS * 10**9
+    query = sa.select(sa.func.count(), sa.func.min(UNITS.c.published_at)).where(
+        UNITS.c.published_at > since
+    )
+    number, first = connection.execute(query).one()
+    return number / max(1.0, (now - first) / 1e9) if number else None
+
+
+def _reasons(
+    connection: sa.Connection, record: JobRecord, progress: Progress, *, now: int
+) -> list[str]:
+    reasons: list[str] = []
+    match record.state:
+        case JobState.DONE:
+            return ["everything is published"]
+        case JobState.CANCELLED | JobState.FAILED:
+            if record.error:
+                reasons.append(record.error)
+        case JobState.PAUSED:
+            reasons.append(f"it is paused ('forebay jobs resume {record.job}' goes on)")
+        case JobState.WAITING:
+            query = (
+                sa.select(JOBS.c.job, JOBS.c.state)
+                .join(DEPENDENCIES, DEPENDENCIES.c.after == JOBS.c.job)
+                .where(DEPENDENCIES.c.job == record.job, JOBS.c.state != JobState.DONE)
+            )
+            waits = [f"job {job}, which is {state}" for job, state in connection.execute(query)]
+            reasons.append(f"it waits for {' and '.join(waits)}")
+        case JobState.READY:
+            reasons += _reasons_to_wait(connection, record, progress, now=now)
+    if dead := progress.count(UnitState.DEAD):
+        reasons.append(f"{dead} units are dead letters ('forebay dead list --job {record.job}')")
+    reasons += progress.errors
+    return reasons
+
+
+def _reasons_to_wait(
+    connection: sa.Connection, record: JobRecord, progress: Progress, *, now: int
+) -> list[str]:
+    alive = sa.select(sa.func.count()).where(SERVICES.c.alive_until > now)
+    if record.private is not None:
+        alive = alive.where(SERVICES.c.service == record.private)
+        nobody = "the process that submitted it for itself has ended"
+    else:
+        nobody = "no service is running ('forebay serve' starts one)"
+    if not connection.execute(alive).scalar():
+        return [nobody]
+    reasons = []
+    if held := progress.count(*HELD_UNITS):
+        reasons.append(f"{held} of its units are being computed")
+    if retried := progress.count(UnitState.FAILED):
+        of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == record.job)
+        first = sa.select(sa.func.min(UNITS.c.not_before), sa.func.max(UNITS.c.error)).where(
+            UNITS.c.result.in_(of_job), UNITS.c.state == UnitState.FAILED
+        )
+        at, error = connection.execute(first).one()
+        wait = max(0.0, (at - now) / 1e9)
+        reasons.append(f"{retried} units failed and are tried again, in {wait:.0f} s ({error})")
+    if progress.planned + len(progress.errors) < progress.results:
+        known = progress.planned
+        reasons.append(f"the units of {known} of its {progress.results} runs are all known so far")
+    if not held and progress.count(UnitState.READY):
+        lane = Lane(record.lane).label
+        reasons.append(f"the jobs before it are served first; it is in the lane {lane}")
+    driven = (
+        sa.select(RESULTS.c.driver)
+        .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+        .where(JOB_RESULTS.c.job == record.job, RESULTS.c.driver != record.job)
+        .distinct()
+    )
+    others = sorted(connection.execute(driven).scalars())
+    if others:
+        names = ", ".join(str(each) for each in others)
+        reasons.append(f"job {names} asks for some of the same and is served first")
+    return reasons

@@ -1,0 +1,225 @@
+"""``forebay dead``: units that were given up, why, and what to do with them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forebay.cli.commands.jobs import opened, when
+from forebay.cli.commands.serve import LedgerOption
+from forebay.cli.errors import OptionError
+from forebay.cli.output import print_facts, print_json, print_table
+from forebay.cli.session import JsonOption, ResultsOption, session
+
+if TYPE_CHECKING:
+    from forebay.engine.queue.database import Database
+    from forebay.engine.queue.dead import DeadLetter
+
+app = typer.Typer(help="Dead letters: units that were given up.", no_args_is_help=True)
+
+UnitArgument = Annotated[
+    str, typer.Argument(metavar="UNIT", help="The unit, or how its identity begins.")
+]
+UnitsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[UNIT]...", help="Units, or how their identities begin."),
+]
+JobOption = Annotated[int | None, typer.Option("--job", help="Those of a job.")]
+AlgorithmOption = Annotated[str | None, typer.Option("--algorithm", help="Those of an algorithm.")]
+FailureOption = Annotated[
+    str | None, typer.Option("--failure", help="Those of a class, such as raised or worker-lost.")
+]
+TextOption = Annotated[
+    str | None, typer.Option("--text", help="Those whose error holds this text.")
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All that there are.")]
+
+
+@app.command("list")
+def list_dead(
+    context: typer.Context,
+    results: ResultsOption = None,
+    ledger: LedgerOption = None,
+    job: JobOption = None,
+    algorithm: AlgorithmOption = None,
+    failure: FailureOption = None,
+    text: TextOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """List dead letters, the newest first."""
+    from forebay.engine.queue.dead import DeadLetters
+
+    with opened(session(context), ledger, results) as database:
+        letters = DeadLetters(database).find(
+            job=job, algorithm=algorithm, failure=failure, text=text, limit=limit
+        )
+    if as_json:
+        for letter in letters:
+            print_json(_fields(letter))
+        return
+    if not letters:
+        typer.echo("there are no such dead letters")
+        return
+    print_table(
+        ["unit", "run", "algorithm", "frames", "failure", "attempts", "when", "error"],
+        [
+            [
+                letter.unit[:12],
+                letter.target.job.run_name,
+                f"{letter.target.job.algorithm}-{letter.target.job.version}",
+                f"{letter.start} to {letter.stop - 1}",
+                letter.failure,
+                letter.attempts,
+                when(letter.ended_at),
+                letter.error[:120],
+            ]
+            for letter in letters
+        ],
+    )
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    unit: UnitArgument,
+    results: ResultsOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a dead letter: its input, its attempts, where each of them failed."""
+    from forebay.engine.queue.dead import DeadLetters
+
+    with opened(session(context), ledger, results) as database:
+        letter, attempts = DeadLetters(database).get(unit)
+    if as_json:
+        print_json({**_fields(letter), "history": attempts})
+        return
+    job = letter.target.job
+    given = ", ".join(f"{name}={value}" for name, value in job.parameters.items())
+    facts: list[tuple[str, object]] = [
+        ("run", f"{job.run_name}, {letter.target.location}"),
+        ("frames", f"{letter.start} to {letter.stop - 1}"),
+        ("algorithm", f"{job.algorithm}-{job.version}"),
+        ("parameters", given or "none"),
+        ("failure", letter.failure),
+        ("error", letter.error),
+        ("given up", when(letter.ended_at)),
+        ("result", letter.target.folder),
+    ]
+    print_facts(f"unit {letter.unit}", facts)
+    for attempt in attempts:
+        where = f" on {attempt.worker}" if attempt.worker else ""
+        typer.echo(f"\nattempt {attempt.attempt}{where}, {when(attempt.ended_at)}: {attempt.error}")
+        typer.echo(attempt.traceback.rstrip() or "(no traceback)")
+
+
+@app.command()
+def replay(
+    context: typer.Context,
+    unit: UnitsArgument = None,
+    results: ResultsOption = None,
+    ledger: LedgerOption = None,
+    job: JobOption = None,
+    algorithm: AlgorithmOption = None,
+    failure: FailureOption = None,
+    text: TextOption = None,
+    everything: AllOption = False,
+) -> None:
+    """Try dead letters again: single ones, or those that the options choose."""
+    from forebay.engine.queue.dead import DeadLetters
+
+    with opened(session(context), ledger, results) as database:
+        units = _chosen(database, unit, job, algorithm, failure, text, everything=everything)
+        number = DeadLetters(database).replay(units)
+    typer.echo(f"{number} dead letters are tried again")
+
+
+@app.command()
+def discard(
+    context: typer.Context,
+    unit: UnitsArgument = None,
+    results: ResultsOption = None,
+    ledger: LedgerOption = None,
+    job: JobOption = None,
+    algorithm: AlgorithmOption = None,
+    failure: FailureOption = None,
+    text: TextOption = None,
+    everything: AllOption = False,
+) -> None:
+    """Give dead letters up for good: single ones, or those that the options choose."""
+    from forebay.engine.queue.dead import DeadLetters
+
+    with opened(session(context), ledger, results) as database:
+        units = _chosen(database, unit, job, algorithm, failure, text, everything=everything)
+        number = DeadLetters(database).discard(units)
+    typer.echo(f"{number} dead letters are discarded; their frames have no result")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    unit: UnitArgument,
+    target: Annotated[
+        Path | None, typer.Argument(help="File to write; on the screen if not given.")
+    ] = None,
+    results: ResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Write a script that computes a dead letter's unit in one process, for a debugger."""
+    from forebay.engine.queue.dead import DeadLetters, script
+
+    with opened(session(context), ledger, results) as database:
+        text = script(*DeadLetters(database).get(unit))
+    if target is None:
+        typer.echo(text)
+        return
+    try:
+        with target.open("x") as file:
+            file.write(text)
+    except OSError as error:
+        raise OptionError(f"{target} cannot be written: {error.strerror}") from error
+    typer.echo(f"{target} computes the unit: python {target}")
+
+
+def _chosen(
+    database: "Database",
+    unit: list[str] | None,
+    job: int | None,
+    algorithm: str | None,
+    failure: str | None,
+    text: str | None,
+    *,
+    everything: bool,
+) -> list[str]:
+    from forebay.engine.queue.dead import DeadLetters
+
+    letters = DeadLetters(database)
+    options = (job, algorithm, failure, text)
+    if unit and (everything or any(each is not None for each in options)):
+        raise OptionError("give units, or options that choose them, not both")
+    if unit:
+        return [letters.get(each)[0].unit for each in unit]
+    if not everything and all(each is None for each in options):
+        raise OptionError("say which: units, --job, --algorithm, --failure, --text or --all")
+    found = letters.find(job=job, algorithm=algorithm, failure=failure, text=text)
+    return [letter.unit for letter in found]
+
+
+def _fields(letter: "DeadLetter") -> dict[str, object]:
+    job = letter.target.job
+    return {
+        "unit": letter.unit,
+        "run": job.run_name,
+        "location": letter.target.location,
+        "algorithm": job.algorithm,
+        "version": job.version,
+        "parameters": job.parameters,
+        "start": letter.start,
+        "stop": letter.stop,
+        "y": letter.y,
+        "x": letter.x,
+        "failure": letter.failure,
+        "error": letter.error,
+        "attempts": letter.attempts,
+    }

@@ -1,0 +1,235 @@
+"""``forebay reprocess``: an algorithm over many runs, chosen by what they are."""
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forebay.cli.commands.completion import complete_algorithms
+from forebay.cli.commands.jobs import (
+    LabelOption,
+    LaneOption,
+    ParameterOption,
+    PriorityOption,
+    WaitOption,
+    results_of,
+    submitted,
+    told,
+    watched,
+)
+from forebay.cli.commands.process import JobProgress, cluster_client, parameters
+from forebay.cli.commands.serve import LedgerOption, ledger_of
+from forebay.cli.errors import OptionError
+from forebay.cli.output import print_json, print_table, progress, size
+from forebay.cli.session import JsonOption, ResultsOption, RunsOption, Session, session
+from forebay.cli.signals import stop_on_signals
+from forebay.errors import ExitCode
+
+if TYPE_CHECKING:
+    from forebay.acquisition import Run
+    from forebay.engine import Report
+
+
+def reprocess(
+    context: typer.Context,
+    algorithm: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the algorithm, or name-version; see 'forebay algorithms list'.",
+            autocompletion=complete_algorithms,
+        ),
+    ],
+    runs: RunsOption = None,
+    results: ResultsOption = None,
+    ledger: LedgerOption = None,
+    parameter: ParameterOption = None,
+    name: Annotated[
+        str, typer.Option(help="Only runs with such a name; * and ? stand for any characters.")
+    ] = "*",
+    since: Annotated[
+        datetime.datetime | None,
+        typer.Option(help="Only runs whose first frame was taken then or later (UTC)."),
+    ] = None,
+    before: Annotated[
+        datetime.datetime | None,
+        typer.Option(help="Only runs whose first frame was taken before (UTC)."),
+    ] = None,
+    lane: LaneOption = None,
+    priority: PriorityOption = None,
+    label: LabelOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute also what is done already.")
+    ] = False,
+    failures_allowed: Annotated[
+        int | None, typer.Option(help="Dead letters after which it is given up; any if not given.")
+    ] = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="Compute now, from here, without a service.")
+    ] = False,
+    cluster: Annotated[
+        str | None, typer.Option(help="With --here: name of a cluster in the settings, or 'none'.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say which runs it would go over.")
+    ] = False,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run ALGORITHM over all runs in a folder, or those that the options choose.
+
+    Units that are done already are left out, so that it can be stopped and called again at will.
+    """
+    call = session(context)
+    chosen, unusable = _choose(call.runs(runs), name, since, before)
+    for path, error in unusable:
+        typer.echo(f"left out: {path}: {error}", err=True)
+    if not chosen:
+        raise OptionError(
+            f"no closed run in {call.runs(runs)} fits: look with 'forebay runs list', or choose "
+            "others with --runs, --name, --since and --before"
+        )
+    if dry_run:
+        _print_runs(chosen, as_json=as_json)
+        return
+    if here:
+        _here(call, algorithm, chosen, results, ledger, parameter, cluster, force, as_json)
+        return
+    job = submitted(
+        call,
+        algorithm,
+        [run.location for run in chosen],
+        results=results,
+        ledger=ledger,
+        given=parameter,
+        label=label,
+        lane=lane or "reprocess",
+        priority=priority or 0,
+        force=force,
+        failures_allowed=failures_allowed,
+    )
+    told(job, as_json=as_json)
+    if wait:
+        watched(job, as_json=as_json)
+
+
+def _choose(
+    folder: Path, name: str, since: datetime.datetime | None, before: datetime.datetime | None
+) -> "tuple[list[Run], list[tuple[Path, str]]]":
+    """Return the closed runs that fit, and those that cannot be read."""
+    import fnmatch
+
+    from forebay import open_run
+    from forebay.cli.catalogue import find_runs
+    from forebay.errors import ForebayError
+
+    low, high = (_nanoseconds(each) for each in (since, before))
+    runs, unusable = [], []
+    for path in find_runs(folder):
+        if not fnmatch.fnmatch(str(path.relative_to(folder)), name):
+            continue
+        try:
+            run = open_run(path)
+        except ForebayError as error:
+            unusable.append((path, str(error)))
+            continue
+        if not run.closed:
+            unusable.append((path, "it is not closed yet"))
+            continue
+        taken = run.blocks[0].timestamps[0] if run.blocks else None
+        early = low is not None and (taken is None or taken < low)
+        late = high is not None and (taken is None or taken >= high)
+        if not early and not late:
+            runs.append(run)
+    return runs, unusable
+
+
+def _nanoseconds(at: datetime.datetime | None) -> int | None:
+    if at is None:
+        return None
+    return int(at.replace(tzinfo=at.tzinfo or datetime.UTC).timestamp()) * 10**9
+
+
+def _print_runs(runs: "list[Run]", *, as_json: bool) -> None:
+    rows = []
+    for run in runs:
+        stored = sum(each.bytes for block in run.blocks for each in block.objects)
+        if as_json:
+            print_json({"run": run.name, "frames": run.history.frames, "bytes": stored})
+        else:
+            rows.append([run.name, run.history.frames, len(run.blocks), size(stored)])
+    if not as_json:
+        print_table(["run", "frames", "blocks", "size"], rows)
+
+
+def _here(
+    call: Session,
+    algorithm: str,
+    runs: "list[Run]",
+    results: Path | None,
+    ledger: str | None,
+    given: list[str] | None,
+    cluster: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from forebay import reprocess as compute
+    from forebay.engine import REGISTRY
+
+    REGISTRY.load(call.settings.engine.algorithm_modules)
+    chosen = REGISTRY.get(algorithm)
+    values: dict[str, Any] = dict(parameters(given or []))
+    chosen.bind(values)
+    with (
+        stop_on_signals("what is being computed is still published") as stop,
+        cluster_client(call, cluster) as client,
+        progress("frames") as bars,
+    ):
+        report = compute(
+            runs,
+            chosen,
+            client=client,
+            results=results_of(call, results),
+            ledger=ledger_of(call, ledger, results),
+            force=force,
+            stop=stop,
+            on_event=JobProgress(bars, f"{chosen.name} over {len(runs)} runs", as_json=as_json),
+            units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
+            **values,
+        )
+    _print_report(report, as_json=as_json)
+    if not report.complete:
+        raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _print_report(report: "Report", *, as_json: bool) -> None:
+    from forebay.engine.queue.states import UnitState
+
+    done, total = report.progress.count(UnitState.DONE), report.progress.total
+    if as_json:
+        print_json(
+            {
+                "event": "done",
+                "job": report.job,
+                "complete": report.complete,
+                "computed": report.computed,
+                "units": dict(report.progress.units),
+                "frames": dict(report.progress.frames),
+                "worked_seconds": report.progress.seconds,
+                "errors": report.progress.errors,
+                "dead": [
+                    {"unit": each.unit, "run": each.target.job.run_name, "error": each.error}
+                    for each in report.dead
+                ],
+                "results": report.results,
+            }
+        )
+        return
+    typer.echo(
+        f"{done} of {total} units are published, {report.computed} of them now, over "
+        f"{report.progress.results} runs"
+    )
+    for letter in report.dead:
+        typer.echo(f"missing: {letter.target.job.run_name} {letter.label}: {letter.error}")
+    for error in report.progress.errors:
+        typer.echo(f"missing: {error}")

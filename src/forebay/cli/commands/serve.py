@@ -1,0 +1,122 @@
+"""``forebay serve``: work on what is submitted, until told to stop."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forebay.cli.commands.process import cluster_client
+from forebay.cli.output import print_json
+from forebay.cli.session import JsonOption, ResultsOption, Session, session
+from forebay.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from forebay.engine.execution.events import JobEvent
+
+LedgerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        help="Path or URL of the queue and ledger; else the setting 'engine.ledger', else "
+        "'ledger.sqlite' in the folder of the results.",
+    ),
+]
+
+
+def serve(
+    context: typer.Context,
+    results: ResultsOption = None,
+    ledger: LedgerOption = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a cluster in the settings, or 'none' to compute in this process."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Work on the jobs that are submitted, until Ctrl-C or SIGTERM.
+
+    Several services may work on one PostgreSQL ledger. What is being computed when it is told to
+    stop is still published; what a killed service had begun, the next one does again.
+    """
+    from forebay.engine import REGISTRY
+    from forebay.engine.execution.serve import ServiceOptions
+    from forebay.engine.execution.serve import serve as work
+    from forebay.engine.queue.database import Database
+    from forebay.engine.queue.retry import RetryPolicy
+
+    call = session(context)
+    settings = call.settings.engine
+    REGISTRY.load(settings.algorithm_modules)
+
+    @contextmanager
+    def connect() -> Iterator[Any]:
+        with cluster_client(call, cluster) as client:
+            yield client
+
+    def ready(name: str) -> None:
+        if as_json:
+            print_json({"event": "ready", "service": name, "ledger": database.name})
+        else:
+            typer.echo(f"{name} works on the jobs of {database.name}")
+
+    options = ServiceOptions(
+        units_in_flight_per_worker=settings.units_in_flight_per_worker,
+        unit_seconds=settings.unit_seconds,
+        lease_seconds=settings.lease_seconds,
+        ageing_seconds=settings.ageing_seconds,
+        policy=RetryPolicy(settings.retries, most_retries=settings.most_retries),
+    )
+    with (
+        stop_on_signals("what is being computed is still published") as stop,
+        Database(ledger_of(call, ledger, results)) as database,
+    ):
+        work(
+            database,
+            connect,
+            REGISTRY.get,
+            options=options,
+            stop=stop,
+            on_event=_Told(as_json=as_json),
+            on_ready=ready,
+        )
+
+
+def ledger_of(call: Session, ledger: str | None, results: Path | None) -> Path | str:
+    """Return the ledger that a command means."""
+    from forebay.engine.results.folder import LEDGER
+
+    given = ledger or call.settings.engine.ledger
+    if given is not None:
+        return given if "://" in given else Path(given).expanduser().absolute()
+    folder = call.results(results)
+    return ((call.runs(None) / "results" if folder is None else folder) / LEDGER).absolute()
+
+
+class _Told:
+    """Tells of each unit: a line for people where something failed, JSON for machines."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def __call__(self, event: "JobEvent") -> None:
+        from forebay.engine.execution.events import UnitFailed, UnitPublished, UnitRetried
+
+        match event:
+            case UnitPublished(unit=unit, seconds=took, latency=latency):
+                if self._as_json:
+                    fields = {"seconds": took, "latency_seconds": latency}
+                    self._line("published", unit.job.run_name, unit.label, **fields)
+            case UnitRetried(unit=unit, error=error):
+                self._line("retried", unit.job.run_name, unit.label, error=error)
+            case UnitFailed(unit=unit, error=error):
+                self._line("dead", unit.job.run_name, unit.label, error=error)
+
+    def _line(self, event: str, run: str, unit: str, **fields: Any) -> None:
+        if self._as_json:
+            print_json({"event": event, "run": run, "unit": unit, **fields})
+        else:
+            typer.echo(f"{event}: {run} {unit}: {fields.get('error', '')}")
