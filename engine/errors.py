@@ -79,6 +79,12 @@ class ResultStorageError(EngineError, OSError):
     exit_code = ExitCode.STORAGE
 
 
+class ResultLedgerError(EngineError, ValueError):
+    """A result is entered in another ledger: of two, neither could know what is published."""
+
+    exit_code = ExitCode.CONFLICT
+
+
 class ResultFormError(EngineError, TypeError):
     """A result cannot be read in that form."""
 

@@ -1,10 +1,12 @@
 """How jobs are executed, as it stands in the configuration."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -23,6 +25,11 @@ def _file_or_module(given: str) -> str:
     return given
 
 
+def _path_or_url(given: object) -> object:
+    """Let a path be one, so that it starts where the file lies that it stands in."""
+    return Path(given) if isinstance(given, str) and given and "://" not in given else given
+
+
 class EngineSettings(BaseModel):
     """How jobs are executed."""
 
@@ -37,7 +44,7 @@ class EngineSettings(BaseModel):
         default=2,
         description="Units that are handed out at a time, for each one that a worker computes.",
     )
-    ledger: str | None = Field(
+    ledger: Annotated[Path | str, BeforeValidator(_path_or_url)] | None = Field(
         default=None,
         description="The queue and ledger that everybody shares: the path of an SQLite file, or an "
         "SQLAlchemy URL such as 'postgresql+psycopg://user@host/forebay' (the password from "

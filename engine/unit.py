@@ -1,5 +1,6 @@
 """Units: the pieces of a job that are computed, retried and published by themselves."""
 
+import functools
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ class Region:
     """Columns of pixels."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """An algorithm with its parameters, over one run."""
 
@@ -49,7 +50,7 @@ class Job:
             run.run_id, run.name, algorithm.name, algorithm.version, algorithm.needs, parameters
         )
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """The digest by which the job is known; the run's name is no part of it."""
         fields = asdict(self)
@@ -57,7 +58,7 @@ class Job:
         return _digest(fields)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unit:
     """A job on a group of blocks, or on a piece of them."""
 
@@ -72,11 +73,11 @@ class Unit:
     taken_at: int
     """When the core's last frame was taken, in nanoseconds since 1970-01-01 UTC."""
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """The digest by which the unit is known: of its job, its region and its inputs."""
-        fields = {"job": self.job.identity, "core": asdict(self.core), "seen": asdict(self.seen)}
-        return _digest({**fields, "inputs": self.inputs})
+        places = {"core": _place(self.core), "seen": _place(self.seen)}
+        return _digest({"job": self.job.identity, **places, "inputs": self.inputs})
 
     @property
     def tiled(self) -> bool:
@@ -174,6 +175,11 @@ def _tiles(length: int, needs: Blockwise) -> list[Extent]:
 
 def _widen(extent: Extent, halo: int, length: int) -> Extent:
     return Extent(max(0, extent.start - halo), min(length, extent.stop + halo))
+
+
+def _place(region: Region) -> dict[str, dict[str, int]]:
+    sides = {"t": region.t, "y": region.y, "x": region.x}
+    return {name: {"start": side.start, "stop": side.stop} for name, side in sides.items()}
 
 
 def _digest(fields: Any) -> str:

@@ -87,7 +87,7 @@ class Dispatcher:
     job
         The only job to work on; any that is for all services if not given.
     run
-        The run of that job, where it is open already.
+        The only run of that job, where it is open already; then its errors are raised.
     observer
         Told of everything that happens.
     """
@@ -164,7 +164,7 @@ class Dispatcher:
         ClusterLostError
             If the cluster went away.
         ForebayError
-            If the one job that this is for cannot be worked on.
+            If the one run that this is for cannot be worked on.
         """
         changed = self._changes.look()
         now = time.monotonic()
@@ -256,7 +256,7 @@ class Dispatcher:
             left = None
         if room <= 0:
             return
-        claims = self._service.claim(room, job=self._job, lanes=urgent, most_bytes=left)
+        claims = self._service.claim(room, job=self._job, lanes=urgent, most_bytes=left, begin=True)
         if not claims:
             return
         self._alone += [each for each in claims if each.alone]
@@ -267,11 +267,11 @@ class Dispatcher:
     def _hand_out_alone(self) -> None:
         """Have a unit computed under which a worker has died, while nothing else is."""
         if not self._flying:
-            self._start([self._alone.pop(0)])
+            self._start(self._service.begin([self._alone.pop(0)]))
 
     def _start(self, claims: Sequence[Claim]) -> None:
-        kept = self._service.begin(claims) if claims else []
-        ready = [each for each in map(self._prepare, kept) if each is not None]
+        """Have units computed that were begun, as few tasks as does them good."""
+        ready = [each for each in map(self._prepare, claims) if each is not None]
         by_bench: dict[tuple[int, int], list[InFlight]] = defaultdict(list)
         for each in ready:
             by_bench[id(each.bench), each.claim.lane].append(each)
@@ -285,7 +285,7 @@ class Dispatcher:
             bench = self._bench(claim)
             order = bench.order(claim)
         except ForebayError as error:
-            if self._job is not None:
+            if self._run is not None:
                 raise
             kind = FailureClass.INPUT_OUTPUT if isinstance(error, OSError) else FailureClass.INVALID
             failure = Failure(kind, f"{type(error).__name__}: {error}")
@@ -310,7 +310,7 @@ class Dispatcher:
                 priority=priority,
             )
         except AlgorithmError as error:
-            if self._job is not None:
+            if self._run is not None:
                 raise
             failure = Failure(FailureClass.INVALID, f"{type(error).__name__}: {error}")
             for each in some:

@@ -99,7 +99,7 @@ class Planner:
     job
         The only job to plan for, if it is one.
     opened
-        The run of that job, where it is open already.
+        The only run of that job, where it is open already; then its errors are raised.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Planner:
             self._watcher.grown(wanted.result, run)
 
     def _fail(self, name: str, error: ForebayError) -> None:
-        if self._job is not None:
+        if self._opened is not None:
             raise error
         _log.warning("a run cannot be planned: %s", error)
         self._planning.fail(name, str(error))

@@ -13,7 +13,7 @@ from forebay.engine.errors import (
 )
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.here import carry_out
-from forebay.engine.execution.wanted import targets
+from forebay.engine.execution.wanted import ledger_at, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import Submission
 from forebay.engine.queue.lanes import Lane
@@ -115,14 +115,15 @@ def process(
             f"units_in_flight_per_worker cannot be {units_in_flight_per_worker}: at least 1 unit "
             "has to be handed out"
         )
-    (target,) = targets([run], algorithm, bound, results=results, live=follow)
+    where = None if ledger is None else ledger_at(ledger)
+    (target,) = targets([run], algorithm, bound, results=results, ledger=where, live=follow)
     folder = ResultFolder(Path(target.folder))
     chosen = algorithm
 
     def find(name: str, version: str) -> Algorithm:  # noqa: ARG001 (there is but this one)
         return chosen
 
-    with Database(ledger or folder.ledger) as database:
+    with Database(where or folder.ledger) as database:
         submission = Submission(
             targets=[target],
             lane=Lane.REALTIME if follow else Lane.REPROCESS,

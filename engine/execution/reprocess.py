@@ -11,13 +11,12 @@ from forebay.acquisition import Run
 from forebay.engine.algorithm import Algorithm
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.here import carry_out
-from forebay.engine.execution.wanted import results_folder, targets
+from forebay.engine.execution.wanted import common_results, ledger_at, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.dead import DeadLetter, DeadLetters
 from forebay.engine.queue.jobs import Jobs, Progress, Submission
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.registry import REGISTRY
-from forebay.engine.results.folder import LEDGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,12 @@ def reprocess(
     ------
     ParameterError, UnknownAlgorithmError
         If there is no such algorithm or parameter, or its value is of the wrong type.
+    JobError
+        If there are no runs, or one is given twice.
     RunNotClosedError
         If the algorithm needs whole runs, and one still grows.
+    ResultLedgerError
+        If what is there of a result is entered in another ledger.
     JobInterruptedError
         If `stop` was set before the end.
     ClusterLostError
@@ -117,13 +120,14 @@ def reprocess(
         algorithm = REGISTRY.get(algorithm)
     runs, chosen = list(runs), algorithm
     bound = algorithm.bind(parameters)
-    common = results_folder(runs[0], results) if runs else Path()
-    wanted = targets(runs, algorithm, bound, results=common)
+    common = common_results(runs, results)
+    where = ledger_at(ledger, common)
+    wanted = targets(runs, algorithm, bound, results=common, ledger=where)
 
     def find(name: str, version: str) -> Algorithm:  # noqa: ARG001 (there is but this one)
         return chosen
 
-    with Database(ledger or common / LEDGER) as database:
+    with Database(where) as database:
         record, computed = carry_out(
             database,
             Submission(targets=wanted, lane=Lane.REPROCESS, force=force),

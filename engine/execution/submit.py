@@ -11,13 +11,12 @@ from typing import Any
 from forebay.acquisition import Run
 from forebay.engine.algorithm import Algorithm
 from forebay.engine.errors import JobInterruptedError
-from forebay.engine.execution.wanted import results_folder, targets
+from forebay.engine.execution.wanted import common_results, ledger_at, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
 from forebay.engine.queue.jobs import JobRecord, Jobs, Progress, Submission
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.registry import REGISTRY
-from forebay.engine.results.folder import LEDGER
 
 _LOOK_SECONDS = 0.2
 
@@ -157,7 +156,7 @@ def submit(
 
     Raises
     ------
-    JobError, ParameterError, UnknownAlgorithmError, RunNotClosedError
+    JobError, ParameterError, UnknownAlgorithmError, RunNotClosedError, ResultLedgerError
         If it cannot be done as it is asked for.
 
     Examples
@@ -178,9 +177,10 @@ def submit(
         algorithm = REGISTRY.get(algorithm)
     chosen = [runs] if isinstance(runs, Run) else list(runs)
     bound = algorithm.bind(parameters)
-    common = results_folder(chosen[0], results) if chosen else Path()
+    common = common_results(chosen, results)
+    where = ledger_at(ledger, common)
     submission = Submission(
-        targets=targets(chosen, algorithm, bound, results=common, live=live),
+        targets=targets(chosen, algorithm, bound, results=common, ledger=where, live=live),
         lane=Lane.of(lane),
         priority=priority,
         owner=owner,
@@ -192,7 +192,6 @@ def submit(
         failures_allowed=failures_allowed,
         key=key,
     )
-    where = ledger or common / LEDGER
     with Database(where) as database:
         number, new = Jobs(database).submit(submission)
     return SubmittedJob(where, number, new)

@@ -1,16 +1,16 @@
 """What is wanted of runs: the results, and where each of them goes."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Run
 from forebay.acquisition.format.layout import LOG
 from forebay.engine.algorithm import Algorithm, WholeRun
-from forebay.engine.errors import ParameterError, RunNotClosedError
+from forebay.engine.errors import JobError, ParameterError, RunNotClosedError
 from forebay.engine.queue.jobs import Target
-from forebay.engine.results.folder import ResultFolder
+from forebay.engine.results.folder import LEDGER, ResultFolder
 from forebay.engine.unit import Job
 
 
@@ -20,6 +20,7 @@ def targets(
     parameters: Mapping[str, Any],
     *,
     results: str | os.PathLike[str] | None,
+    ledger: Path | str | None = None,
     live: bool = False,
 ) -> list[Target]:
     """Return the results of an algorithm over runs.
@@ -34,6 +35,8 @@ def targets(
         Its parameters, bound.
     results
         Folder of all results; by default ``results`` beside each run.
+    ledger
+        Where they are to be entered; by default wherever what is there of them was.
     live
         Whether runs are followed while they grow.
 
@@ -43,6 +46,8 @@ def targets(
         If a run has no folder beside it, or results would lie within a run.
     RunNotClosedError
         If the algorithm needs a whole run that still grows.
+    ResultLedgerError
+        If what is there of a result is entered in another ledger.
     """
     wanted = []
     for run in runs:
@@ -57,11 +62,24 @@ def targets(
             )
         job = Job.of(run, algorithm, dict(parameters))
         folder = ResultFolder.of(results_folder(run, results), job)
-        folder.check(job)
+        folder.check(job, ledger=ledger)
         wanted.append(
             Target(job, str(run.path.absolute()) if run.path else run.location, str(folder.path))
         )
     return wanted
+
+
+def common_results(runs: Sequence[Run], given: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of all results of a job over several runs.
+
+    Raises
+    ------
+    JobError
+        If there are no runs.
+    """
+    if not runs:
+        raise JobError("a job needs at least one run")
+    return results_folder(runs[0], given)
 
 
 def results_folder(run: Run, given: str | os.PathLike[str] | None) -> Path:
@@ -78,10 +96,44 @@ def results_folder(run: Run, given: str | os.PathLike[str] | None) -> Path:
         results = run.path.absolute().parent / "results"
     else:
         raise ParameterError(f"{run.location} is not on this machine: say where results go")
-    for folder in (results, *results.parents):
-        if os.path.isdir(folder / LOG):  # noqa: PTH112 (False where it may not be looked at)
-            raise ParameterError(
-                f"results cannot go to {results}, which is in the run {folder}: choose another "
-                "folder (--results)"
-            )
+    if (within := run_around(results)) is not None:
+        raise ParameterError(
+            f"results cannot go to {results}, which is in the run {within}: choose another "
+            "folder (--results)"
+        )
     return results
+
+
+def ledger_at(given: Path | str | None, results: Path | None = None) -> Path | str:
+    """Return the place of a ledger: a URL as it is, or a path; by default among the results.
+
+    Raises
+    ------
+    ParameterError
+        If it would lie within a run.
+
+    Examples
+    --------
+    >>> ledger_at("postgresql+psycopg://user@host/forebay")
+    'postgresql+psycopg://user@host/forebay'
+    >>> ledger_at(None, Path("/data/results"))
+    PosixPath('/data/results/ledger.sqlite')
+    """
+    if isinstance(given, str) and "://" in given:
+        return given
+    place = Path(given).expanduser() if given is not None else (results or Path()) / LEDGER
+    place = place.absolute()
+    if (within := run_around(place.parent)) is not None:
+        raise ParameterError(
+            f"the ledger cannot be {place}, which is in the run {within}: choose another place "
+            "(--ledger or --results)"
+        )
+    return place
+
+
+def run_around(folder: Path) -> Path | None:
+    """Return the run that a folder is, or lies in."""
+    for each in (folder, *folder.parents):
+        if os.path.isdir(each / LOG):  # noqa: PTH112 (False where it may not be looked at)
+            return each
+    return None

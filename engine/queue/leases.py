@@ -1,5 +1,6 @@
 """Leases: which service holds which units, for how long, and what becomes of those of the dead."""
 
+import itertools
 import os
 import socket
 import uuid
@@ -22,6 +23,19 @@ _AGEING_SECONDS = 600.0
 _CANDIDATES = 64
 """Results that are looked at for one claim."""
 _MANY = 500
+_CLAIMED = (
+    UNITS.c.unit,
+    UNITS.c.attempt,
+    UNITS.c.label,
+    UNITS.c.start,
+    UNITS.c.stop,
+    UNITS.c.y,
+    UNITS.c.x,
+    UNITS.c.bytes,
+    UNITS.c.alone,
+    UNITS.c.deaths,
+    UNITS.c.taken_at,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,7 @@ class Service:
         job: int | None = None,
         lanes: Iterable[int] | None = None,
         most_bytes: int | None = None,
+        begin: bool = False,
     ) -> list[Claim]:
         """Take units, those of the most urgent jobs first, in the order of their frames.
 
@@ -170,6 +185,8 @@ class Service:
         most_bytes
             Bytes of frames that the units may have to see together; the first one is taken however
             many it needs.
+        begin
+            Whether they go to workers at once, all but those that are to be computed alone.
         """
         claims: list[Claim] = []
         left = most_bytes
@@ -179,13 +196,15 @@ class Service:
                 if len(claims) >= most or (claims and left is not None and left <= 0):
                     break
                 room = 1 if aged else most - len(claims)
-                taken = self._take(connection, row, room, left if claims else None, left)
+                taken = self._take(connection, row, room, left, at_least_one=not claims)
                 if left is not None:
                     left -= sum(each.bytes for each in taken)
                 if taken:
                     served = sa.update(JOBS).where(JOBS.c.job == row.job).values(served_at=now)
                     connection.execute(served)
                 claims += taken
+            self._hold(connection, [each for each in claims if begin and not each.alone], now=now)
+            self._hold(connection, [each for each in claims if not begin or each.alone], now=None)
         return claims
 
     def begin(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -276,56 +295,70 @@ class Service:
         row: sa.Row[tuple[object, ...]],
         most: int,
         most_bytes: int | None,
-        bound: int | None,
+        *,
+        at_least_one: bool,
     ) -> list[Claim]:
-        """Take units of one result."""
+        """Choose units of one result."""
         query = (
-            sa.select(UNITS)
+            sa.select(*_CLAIMED)
             .where(UNITS.c.result == row.result, UNITS.c.state == UnitState.READY)
             .order_by(UNITS.c.start, UNITS.c.y, UNITS.c.x)
             .limit(min(most, _MANY))
             .with_for_update(skip_locked=True)
         )
         claims: list[Claim] = []
-        left = bound
-        first = most_bytes is None
-        for unit in connection.execute(query):
+        left = most_bytes
+        for (
+            unit,
+            attempt,
+            label,
+            start,
+            stop,
+            y,
+            x,
+            size,
+            alone,
+            deaths,
+            taken_at,
+        ) in connection.execute(query):
             if left is not None:
-                if unit.bytes > left and not (first and not claims):
+                if size > left and not (at_least_one and not claims):
                     break
-                left -= unit.bytes
+                left -= size
             claims.append(
                 Claim(
-                    unit=unit.unit,
-                    attempt=unit.attempt + 1,
-                    result=unit.result,
+                    unit=unit,
+                    attempt=attempt + 1,
+                    result=row.result,
                     job=row.job,
                     lane=row.lane,
                     priority=row.priority,
-                    label=unit.label,
-                    start=unit.start,
-                    y=unit.y,
-                    x=unit.x,
-                    frames=unit.stop - unit.start,
-                    bytes=unit.bytes,
-                    alone=unit.alone,
-                    deaths=unit.deaths,
-                    taken_at=unit.taken_at,
+                    label=label,
+                    start=start,
+                    y=y,
+                    x=x,
+                    frames=stop - start,
+                    bytes=size,
+                    alone=alone,
+                    deaths=deaths,
+                    taken_at=taken_at,
                 )
             )
-        if claims:
-            take = (
-                sa.update(UNITS)
-                .where(UNITS.c.unit == sa.bindparam("of"))
-                .values(
-                    state=UnitState.LEASED,
-                    holder=self.identity,
-                    attempt=sa.bindparam("number"),
-                    not_before=None,
-                )
-            )
-            connection.execute(take, [{"of": each.unit, "number": each.attempt} for each in claims])
         return claims
+
+    def _hold(self, connection: sa.Connection, claims: Sequence[Claim], *, now: int | None) -> None:
+        """Hold units under their next attempt; with a time, as begun then."""
+        for some in itertools.batched(claims, _MANY):
+            values: dict[str, object] = {
+                "state": UnitState.LEASED,
+                "holder": self.identity,
+                "attempt": UNITS.c.attempt + 1,
+                "not_before": None,
+            }
+            if now is not None:
+                values |= {"state": UnitState.RUNNING, "began_at": now}
+            mine = UNITS.c.unit.in_([each.unit for each in some])
+            connection.execute(sa.update(UNITS).where(mine).values(values))
 
     def _take_from(self, connection: sa.Connection, dead: str, *, now: int) -> None:
         """Make ready what a dead service had not begun; what it had begun has failed."""

@@ -18,6 +18,20 @@ from forebay.engine.results.part import Part
 
 _AT_ONCE = 400
 _LONGEST_TEXT = 20_000
+_OWNED = (
+    UNITS.c.unit,
+    UNITS.c.result,
+    UNITS.c.attempt,
+    UNITS.c.start,
+    UNITS.c.y,
+    UNITS.c.x,
+    UNITS.c.part,
+    UNITS.c.retries,
+    UNITS.c.deaths,
+    UNITS.c.alone,
+    UNITS.c.error,
+    UNITS.c.began_at,
+)
 
 
 class Held(Protocol):
@@ -55,9 +69,10 @@ class Outcomes:
     ) -> dict[str, sa.Row[Any]]:
         """Return the rows of those units that are still held under these attempts."""
         attempts = {each.unit: each.attempt for each in held}
-        names, rows = list(attempts), {}
+        names = list(attempts)
+        rows: dict[str, sa.Row[Any]] = {}
         for begin in range(0, len(names), _AT_ONCE):
-            query = sa.select(UNITS).where(
+            query = sa.select(*_OWNED).where(
                 UNITS.c.unit.in_(names[begin : begin + _AT_ONCE]),
                 UNITS.c.holder == self._holder,
                 UNITS.c.state.in_(HELD_UNITS),

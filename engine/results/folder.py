@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from forebay.acquisition import durable
 from forebay.acquisition.format.layout import check_run_name
-from forebay.engine.errors import ResultDamagedError, ResultStorageError
+from forebay.engine.errors import ResultDamagedError, ResultLedgerError, ResultStorageError
 from forebay.engine.results.provenance import environment
 from forebay.engine.unit import Job, Unit
 
@@ -105,20 +107,37 @@ class ResultFolder:
                     content["ledger"] = ledger
                 text = json.dumps({**content, "environment": environment()}, indent=1)
                 durable.replace(staging / DESCRIPTION, target, text.encode())
-        self.check(job)
+        self.check(job, ledger=ledger)
 
-    def check(self, job: Job) -> None:
+    def check(self, job: Job, *, ledger: Path | str | None = None) -> None:
         """Refuse a folder that says that it is the result of something else.
+
+        Parameters
+        ----------
+        job
+            What it is to be the result of.
+        ledger
+            Where its parts are to be entered; wherever they are, if not given.
 
         Raises
         ------
         ResultDamagedError
             If it does.
+        ResultLedgerError
+            If its parts are entered in another ledger.
         """
         target = self.path / DESCRIPTION
-        if target.is_file() and self.job_identity() != job.identity:
+        if not target.is_file():
+            return
+        if self.job_identity() != job.identity:
             raise ResultDamagedError(
                 f"{target} is that of another job; move {self.path} away and run it again"
+            )
+        if ledger is not None and _place(ledger) != _place(self.ledger):
+            # Its parts are unknown there: they would be computed once more, and swept away.
+            raise ResultLedgerError(
+                f"the parts of {self.path} are entered in the ledger {self.ledger}, not in "
+                f"{ledger}: use that one (--ledger), or another folder (--results)"
             )
 
     def job_identity(self) -> str | None:
@@ -170,6 +189,16 @@ _IDENTITY = 12
 def new_part_name(unit: Unit, staging: Path) -> str:
     """Return a name for a part that no other has: Dask may make an attempt twice."""
     return f"{unit.label}-{unit.identity[:_IDENTITY]}.{staging.name}.{uuid.uuid4().hex[:8]}"
+
+
+def _place(ledger: Path | str) -> tuple[object, ...]:
+    """Return what tells one ledger from another, however it is written."""
+    if isinstance(ledger, str) and "://" in ledger:
+        url = sa.make_url(ledger)
+        if url.get_backend_name() != "sqlite":
+            return url.host, url.port, url.database
+        ledger = str(url.database)
+    return (os.path.realpath(ledger),)
 
 
 def _session_of(part: str) -> str:

@@ -1,0 +1,393 @@
+"""What the engine costs beside the work itself: ratios, each measured in one run.
+
+    python -m benchmarks.engine [--json] COMMAND
+
+``overhead`` runs the same operations on the same blocks by a hand-written Dask script, which keeps
+its results in memory, by the same script with its results written as the engine writes them, and by
+the engine, which also plans, records and publishes.  ``queue`` counts units that are added, claimed
+and published each second, beside the bare statements that this takes.  ``live`` measures the time
+from a commit to the published result while a run grows, beside an empty Dask task's round trip.
+``urgent`` measures the same with many units of old runs waiting and every worker busy.
+"""
+
+import functools
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+import typer
+import xarray as xr
+from benchmarks.recording_measurements.report import conditions, table
+from rich.console import Console
+
+import forebay
+from forebay.acquisition import Block, Frame, Geometry, RunWriter
+from forebay.cluster import LocalClusterSpecification, connect
+from forebay.engine import Algorithm
+from forebay.engine.execution.events import JobEvent, UnitPublished
+from forebay.engine.execution.serve import ServiceOptions, serve
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import Jobs, Submission, Target
+from forebay.engine.queue.leases import Service
+from forebay.engine.queue.planning import Planning
+from forebay.engine.results.part import Part, write_part
+from forebay.engine.unit import Job, Region, Unit
+
+WORKERS = 2
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+type Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How figures are printed."""
+
+    as_json: bool
+    """As JSON, one object on a line."""
+
+    def print(self, title: str, rows: list[Row]) -> None:
+        """Print figures."""
+        if self.as_json:
+            for row in rows:
+                print(json.dumps({"measurement": title, **row}))
+        else:
+            Console(width=160).print(table(title, rows))
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    context.obj = Output(as_json)
+    if not as_json:
+        Console(width=160).print(table("conditions", [conditions({})]))
+
+
+def smooth_and_sum(frames: xr.DataArray, *, rounds: int = 1) -> pd.DataFrame:
+    """Do some arithmetic on frames; return a row for each."""
+    pixels = frames.astype("float32")
+    for _ in range(rounds):
+        pixels = (pixels + pixels.shift(x=1, fill_value=0) + pixels.shift(y=1, fill_value=0)) / 3
+    sums = pixels.sum(("y", "x")).to_numpy()
+    return pd.DataFrame({"t": frames.t.to_numpy(), "sum": sums})
+
+
+@app.command()
+def overhead(
+    context: typer.Context,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 5,
+) -> None:
+    """Compare a job with a Dask script written by hand for the same work."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="forebay-") as name, client() as connected:
+        for title, blocks, per_block, side, work in (
+            ("few large blocks", 16, 8, 1024, 4),
+            ("many small blocks", 400, 4, 128, 1),
+        ):
+            folder = Path(name) / title.replace(" ", "-")
+            run = written(folder, blocks=blocks, per_block=per_block, side=side)
+            algorithm = Algorithm("smooth-and-sum", "1.0.0", smooth_and_sum)
+            ways: dict[str, Callable[[], int]] = {
+                "script": functools.partial(by_hand, run, connected, work),
+                "script that writes": functools.partial(
+                    by_hand, run, connected, work, parts=folder / "by-hand"
+                ),
+                "forebay": functools.partial(by_engine, run, connected, algorithm, work, folder),
+            }
+            took: dict[str, list[float]] = {way: [] for way in ways}
+            for turn in range(rounds + 1):
+                for way in list(ways)[:: -1 if turn % 2 else 1]:
+                    began = time.perf_counter()
+                    done = ways[way]()
+                    seconds = time.perf_counter() - began
+                    if done != blocks:
+                        raise RuntimeError(f"{way} did {done} of {blocks} blocks")
+                    if turn:
+                        took[way].append(seconds)
+            for way, seconds_of in took.items():
+                ratios = [a / b for a, b in zip(seconds_of, took["script"], strict=True)]
+                rows.append(
+                    {
+                        "case": title,
+                        "way": way,
+                        "seconds": statistics.median(seconds_of),
+                        "of the script": statistics.median(ratios),
+                        "least": min(ratios),
+                        "most": max(ratios),
+                    }
+                )
+    context.obj.print("a whole job", rows)
+
+
+@app.command()
+def queue(
+    context: typer.Context,
+    units: Annotated[int, typer.Option(min=100, help="Units of one round.")] = 20_000,
+    batch: Annotated[int, typer.Option(min=1, help="Units in a transaction.")] = 100,
+    waiting: Annotated[int, typer.Option(min=0, help="Units that wait besides.")] = 200_000,
+    database: Annotated[
+        str | None, typer.Option(help="URL of a PostgreSQL database; SQLite if not given.")
+    ] = None,
+) -> None:
+    """Count units that are added, claimed and published each second."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="forebay-") as name:
+        where: Path | str = database or Path(name) / "ledger.sqlite"
+        with Database(where) as opened:
+            rows.append(_queue(opened, units=units, batch=batch, waiting=waiting))
+        rows[-1]["bare statements/s"] = _bare(where, units=units, batch=batch)
+        done, bare = rows[-1]["claimed and published/s"], rows[-1]["bare statements/s"]
+        rows[-1]["of bare"] = done / bare
+    context.obj.print("units in the queue", rows)
+
+
+def _queue(database: Database, *, units: int, batch: int, waiting: int) -> Row:
+    service = Service(database)
+    planning = Planning(database, service.identity)
+    began = time.perf_counter()
+    for number in range(2):
+        job = job_named(f"run-{number}")
+        target = Target(job, "nowhere", "nowhere")
+        Jobs(database).submit(Submission(targets=[target], priority=-number, key=f"{number}"))
+        count = units if number == 0 else waiting
+        for begin in range(0, count, 1000):
+            some = [(unit_of(job, at), 1) for at in range(begin, min(begin + 1000, count))]
+            planning.add(job.identity, some, blocks=0, frames=0, complete=False)
+        if number == 0:
+            added = units / (time.perf_counter() - began)
+    began = time.perf_counter()
+    done = 0
+    slowest = 0.0
+    while done < units:
+        once = time.perf_counter()
+        claims = service.claim(min(batch, units - done), begin=True)
+        part = Part("part", "0" * 64, 1, 1)
+        published = service.outcomes.publish([(each, part, 0.1) for each in claims])
+        done += len(published)
+        slowest = max(slowest, time.perf_counter() - once)
+    return {
+        "database": database.dialect,
+        "units": units,
+        "waiting": waiting,
+        "batch": batch,
+        "added/s": added,
+        "claimed and published/s": units / (time.perf_counter() - began),
+        "slowest batch ms": slowest * 1000,
+    }
+
+
+def _bare(where: Path | str, *, units: int, batch: int) -> float:
+    """Count the same by the least statements that take a unit and note that it is done."""
+    with Database(where) as database:
+        with database.write() as connection:
+            connection.exec_driver_sql("DROP TABLE IF EXISTS bare")
+            connection.exec_driver_sql(
+                "CREATE TABLE bare (unit INTEGER PRIMARY KEY, state TEXT, attempt INTEGER)"
+            )
+            rows = [{"unit": number} for number in range(units)]
+            insert = sa.text("INSERT INTO bare VALUES (:unit, 'ready', 0)")
+            connection.execute(insert, rows)
+            connection.exec_driver_sql("CREATE INDEX bare_ready ON bare (state, unit)")
+        began = time.perf_counter()
+        for _ in range(0, units, batch):
+            with database.write() as connection:
+                taken = connection.execute(
+                    sa.text(
+                        "UPDATE bare SET state = 'held', attempt = attempt + 1 WHERE unit IN "
+                        "(SELECT unit FROM bare WHERE state = 'ready' ORDER BY unit LIMIT :most) "
+                        "RETURNING unit, attempt"
+                    ),
+                    {"most": batch},
+                ).all()
+            with database.write() as connection:
+                connection.execute(
+                    sa.text(
+                        "UPDATE bare SET state = 'done' WHERE unit = :unit AND attempt = :attempt"
+                    ),
+                    [{"unit": unit, "attempt": attempt} for unit, attempt in taken],
+                )
+        return units / (time.perf_counter() - began)
+
+
+@app.command()
+def live(
+    context: typer.Context,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Length of the recording.")] = 60.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Blocks committed each second.")] = 4.0,
+    backlog: Annotated[int, typer.Option(min=0, help="Units of old runs that wait.")] = 0,
+) -> None:
+    """Measure the time from a commit to its published result while a run grows."""
+    with tempfile.TemporaryDirectory(prefix="forebay-") as name, client() as connected:
+        context.obj.print("live", [_live(Path(name), connected, seconds, rate, backlog)])
+
+
+def _live(folder: Path, connected: Any, seconds: float, rate: float, backlog: int) -> Row:
+    bare = [_timed(lambda: connected.submit(int, pure=False).result()) for _ in range(50)]
+    algorithm = Algorithm("smooth-and-sum", "1.0.0", smooth_and_sum)
+    stop = threading.Event()
+    committed: dict[int, float] = {}
+    published: dict[int, float] = {}
+
+    def observe(event: JobEvent) -> None:
+        if isinstance(event, UnitPublished) and event.unit.job.run_name == "live":
+            published[event.unit.core.t.start] = time.perf_counter()
+
+    with Database(folder / "ledger.sqlite") as database:
+        service = threading.Thread(
+            target=serve,
+            args=(database, lambda: given(connected), lambda *_: algorithm),
+            kwargs={"options": ServiceOptions(), "stop": stop, "on_event": observe},
+        )
+        service.start()
+        try:
+            if backlog:
+                old = written(folder / "old", blocks=64, per_block=4, side=256)
+                forebay.submit(old, algorithm, ledger=folder / "ledger.sqlite", rounds=20)
+                _add_waiting(database, backlog)
+            with recording(folder / "live", per_block=4, side=256) as writer:
+                forebay.submit(
+                    forebay.open_run(folder / "live"),
+                    algorithm,
+                    ledger=folder / "ledger.sqlite",
+                    lane="realtime",
+                    live=True,
+                )
+                _commit(writer, committed, seconds=seconds, rate=rate)
+            deadline = time.monotonic() + 60
+            while len(published) < len(committed) and time.monotonic() < deadline:
+                stop.wait(0.05)
+        finally:
+            stop.set()
+            service.join()
+    waits = [published[at] - committed[at] for at in committed if at in published]
+    half = len(waits) // 2
+    return {
+        "blocks": len(committed),
+        "published": len(waits),
+        "backlog": backlog,
+        "median ms": statistics.median(waits) * 1000,
+        "p99 ms": float(np.quantile(waits, 0.99)) * 1000,
+        "most ms": max(waits) * 1000,
+        "first half ms": statistics.median(waits[:half]) * 1000,
+        "second half ms": statistics.median(waits[half:]) * 1000,
+        "Dask round trip ms": statistics.median(bare) * 1000,
+    }
+
+
+def _commit(writer: RunWriter, committed: dict[int, float], *, seconds: float, rate: float) -> None:
+    began, number = time.monotonic(), 0
+    pixels = np.ones(writer.layout.geometry.shape, "uint16")
+    while time.monotonic() - began < seconds:
+        block: Block | None = None
+        while block is None:
+            block = writer.append(Frame(number, time.time_ns(), pixels))
+            number += 1
+        committed[block.extent.start] = time.perf_counter()
+        due = began + len(committed) / rate
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _add_waiting(database: Database, number: int) -> None:
+    """Let many units wait that nobody gets to."""
+    job = job_named("waiting")
+    Jobs(database).submit(Submission(targets=[Target(job, "nowhere", "nowhere")], priority=-1))
+    planning = Planning(database, "benchmark")
+    for begin in range(0, number, 1000):
+        some = [(unit_of(job, at), 1) for at in range(begin, min(begin + 1000, number))]
+        planning.add(job.identity, some, blocks=0, frames=0, complete=False)
+
+
+@contextmanager
+def given(connected: Any) -> Iterator[Any]:
+    """Give a client that stays open."""
+    yield connected
+
+
+@contextmanager
+def client() -> Iterator[Any]:
+    """Start a cluster of two workers of a thread each."""
+    with connect(LocalClusterSpecification(workers=WORKERS, threads_per_worker=1)) as connected:
+        connected.run(__import__, "forebay.engine.execution.work")
+        connected.run(__import__, "pandas")
+        yield connected
+
+
+def by_hand(run: forebay.Run, connected: Any, work: int, *, parts: Path | None = None) -> int:
+    """Run the operations as one task for each block, as one would write it."""
+    futures = [
+        connected.submit(one_block, run, block, work, parts, pure=False) for block in run.blocks
+    ]
+    tables = connected.gather(futures)
+    return len(tables)
+
+
+def one_block(run: forebay.Run, block: Block, work: int, parts: Path | None) -> pd.DataFrame:
+    """Read a block, compute, and write the table where asked to."""
+    rows = smooth_and_sum(run.frames_of([block]).compute(), rounds=work)
+    if parts is not None:
+        write_part(parts / f"{block.number}-{time.time_ns()}", rows, provenance={})
+    return rows
+
+
+def by_engine(
+    run: forebay.Run, connected: Any, algorithm: Algorithm, work: int, folder: Path
+) -> int:
+    """Run the same as a job of the engine."""
+    result = forebay.process(
+        run, algorithm, client=connected, force=True, results=folder / "results", rounds=work
+    )
+    return len(result.done)
+
+
+def written(folder: Path, *, blocks: int, per_block: int, side: int) -> forebay.Run:
+    """Write a run."""
+    generator = np.random.default_rng(5)
+    pixels = generator.integers(0, 4000, (side, side)).astype("uint16")
+    with recording(folder, per_block=per_block, side=side) as writer:
+        for counter in range(blocks * per_block):
+            writer.append(Frame(counter, counter, pixels))
+    return forebay.open_run(folder)
+
+
+@contextmanager
+def recording(folder: Path, *, per_block: int, side: int) -> Iterator[RunWriter]:
+    """Give the writer of a new run."""
+    geometry = Geometry(("y", "x"), (side, side), np.dtype("uint16"))
+    with RunWriter.create(folder, geometry, frames_per_block=per_block) as writer:
+        yield writer
+
+
+def job_named(name: str) -> Job:
+    """Return an algorithm over a run that is nowhere."""
+    return Job(name, name, "nothing", "1.0.0", forebay.Blockwise(), {})
+
+
+def unit_of(job: Job, number: int) -> Unit:
+    """Return a unit of such a run."""
+    pixels = forebay.Extent(0, 8)
+    core = Region(forebay.Extent(number, number + 1), pixels, pixels)
+    return Unit(job, core, core, (f"{number}",), 0)
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    sys.exit(app())
