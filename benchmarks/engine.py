@@ -104,7 +104,7 @@ def overhead(
             ways: dict[str, Callable[[], int]] = {
                 "script": functools.partial(by_hand, run, connected, work),
                 "script that writes": functools.partial(
-                    by_hand, run, connected, work, parts=folder / "by-hand"
+                    by_hand, run, connected, work, parts=folder.parent / "by-hand"
                 ),
                 "forebay": functools.partial(by_engine, run, connected, algorithm, work, folder),
             }
@@ -348,7 +348,7 @@ def by_engine(
 ) -> int:
     """Run the same as a job of the engine."""
     result = forebay.process(
-        run, algorithm, client=connected, force=True, results=folder / "results", rounds=work
+        run, algorithm, client=connected, force=True, results=folder.parent / "results", rounds=work
     )
     return len(result.done)
 
