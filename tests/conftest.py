@@ -2,14 +2,41 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
+from tests.warmed import programs
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("forebay", deadline=None)
 settings.load_profile("forebay")
+
+
+# What one of the many interpreters that tests start has compiled, the next one need not.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "part_of(name): left out where that test of its module runs, which does all of it",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out a quick test where the one runs that takes each point of the same."""
+    there = {(item.path, item.name) for item in items}
+    parts = [
+        item
+        for item in items
+        if (mark := item.get_closest_marker("part_of")) and (item.path, mark.args[0]) in there
+    ]
+    if parts:
+        items[:] = [item for item in items if item not in parts]
+        config.hook.pytest_deselected(items=parts)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,3 +50,10 @@ def runtime_folder() -> Iterator[None]:
         del os.environ["XDG_RUNTIME_DIR"]
     else:
         os.environ["XDG_RUNTIME_DIR"] = before
+
+
+@pytest.fixture(scope="session")
+def warmed() -> Iterator[Path]:
+    """A folder with ``forebay`` and ``python``, which do not import again what they need."""
+    with TemporaryDirectory(prefix="fb-") as folder, programs(Path(folder)) as own:
+        yield own

@@ -14,6 +14,7 @@ from forebay.cluster import AddressSpecification, LocalClusterSpecification
 from forebay.config import Loaded, load_settings
 from forebay.config.given import key_lines
 from forebay.config.settings import leaves
+from forebay.engine.settings import EngineSettings
 
 
 def load(folder: Path, text: str = "", **variables: str) -> Loaded:
@@ -62,8 +63,8 @@ def test_every_setting_says_where_it_comes_from(tmp_path: Path) -> None:
         "runs": f"{path}:2",
         "results": "default",
         **{f"acquisition.{'.'.join(key)}": "default" for key, _ in leaves(AcquisitionSettings())},
+        **{f"engine.{name}": "default" for name in EngineSettings.model_fields},
         "engine.cluster": f"{path}:8",
-        "engine.units_in_flight_per_worker": "default",
         "engine.algorithm_modules": f"{path}:5",
         **{
             f"clusters.{name}.{field}": "default"
@@ -273,7 +274,6 @@ def test_a_block_is_about_as_large_as_asked() -> None:
 def test_every_setting_is_described() -> None:
     """No field goes without a sentence for the reference."""
     from forebay.config import Settings
-    from forebay.engine.settings import EngineSettings
 
     models = (
         Settings,

@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+AS_INSTALLED = {ROOT / "README.md"}
+"""Pages whose programs are started as they are installed, each importing what it needs."""
 # Where a command is not run, it is one of these: .ci/run runs each of them.
 MADE = re.compile(r"make (?P<target>[a-z]+)$")
 BLOCK = re.compile(
@@ -46,12 +48,17 @@ def script_of(page: Path) -> list[str]:
 )
 @pytest.mark.whole
 @pytest.mark.timeout(300)
-def test_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+def test_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    paths = [Path(sys.executable).parent, os.environ["PATH"]]
+    settings: dict[str, str] = {}
+    if page not in AS_INSTALLED:
+        paths.insert(0, request.getfixturevalue("warmed"))
+        # What several workers do is for the README's page, and for the tests of the cluster.
+        settings = {"FOREBAY_CLUSTERS__LOCAL__WORKERS": "1"}
+    environment = {**os.environ, **settings, "PATH": ":".join(map(str, paths))}
     ended = subprocess.run(
         ["bash", "-x", "-euo", "pipefail", "-c", "\n".join(script_of(page))],
         cwd=tmp_path,
@@ -89,9 +96,9 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize(
     "example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name
 )
-def test_an_example_runs(example: Path, tmp_path: Path) -> None:
+def test_an_example_runs(example: Path, tmp_path: Path, warmed: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-W", "error", str(example), str(tmp_path)],
+        [str(warmed / "python"), "-W", "error", str(example), str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

@@ -1,12 +1,14 @@
 """The command line, called in this process, in a folder of its own."""
 
+import functools
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -59,6 +61,33 @@ def forebay(
 
     yield call
     logging.getLogger().handlers[:] = handlers
+
+
+type Start = Callable[..., subprocess.Popen[str]]
+
+
+def started(program: list[str], folder: Path, *words: object) -> subprocess.Popen[str]:
+    """Start a program as a shell does, in a process group of its own."""
+    return subprocess.Popen(
+        [*program, *(str(word) for word in words)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def lines(stream: IO[str] | None) -> IO[str]:
+    """Return what a program writes."""
+    assert stream is not None
+    return stream
+
+
+@pytest.fixture
+def start(warmed: Path) -> Start:
+    """Start the command line, in a folder and with the given words."""
+    return functools.partial(started, [str(warmed / "forebay")])
 
 
 @pytest.fixture

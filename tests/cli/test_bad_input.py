@@ -14,6 +14,8 @@ from tests.cli.conftest import Forebay
 
 from forebay import ExitCode, Geometry, RunWriter, open_run
 
+ROOT = Path(__file__).parents[2]
+
 
 def assert_whole(path: Path, frames: int) -> None:
     """The run at `path` holds so many frames, all of them readable and as committed."""
@@ -171,25 +173,43 @@ def test_a_name_that_would_escape_its_folder_is_refused(
     assert not (tmp_path.parent / "outside").exists()
 
 
+WARMED_THERE = """
+import subprocess, sys, tempfile
+from pathlib import Path
+from tests.warmed import programs
+
+with tempfile.TemporaryDirectory(prefix="fb-") as folder, programs(Path(folder)) as own:
+    subprocess.run(["bash", "-c", sys.argv[1], str(own)], check=True)
+"""
+"""What serves the commands of a script has to see the mount, too."""
+
+
 def test_no_space_left_keeps_what_was_committed(tmp_path: Path) -> None:
     """The run lies on a real file system of 8 MiB, mounted in a namespace of its own."""
     script = textwrap.dedent(f"""
         mount -t tmpfs -o size=8m tmpfs {tmp_path}
         cd {tmp_path}
-        {sys.executable} -m forebay acquire simulated:shape=256x256,emitters=3 full \\
+        $0/forebay acquire simulated:shape=256x256,emitters=3 full \\
             --frames 200 --frames-per-block 8
         echo "refused $?"
-        {sys.executable} -m forebay acquire simulated:shape=256x256,emitters=3 full \\
+        $0/forebay acquire simulated:shape=256x256,emitters=3 full \\
             --frames 200 --frames-per-block 8 --compression zstd
         echo "code $?"
-        {sys.executable} -m forebay runs show full --json
-        {sys.executable} -m forebay runs verify full
+        $0/forebay runs show full --json
+        $0/forebay runs verify full
         echo "verified $?"
     """)
-    command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script]
-    if subprocess.run([*command[:4], "true"], check=False, capture_output=True).returncode:
+    unshared = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*unshared, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system does not let a user mount a file system of their own")
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    ended = subprocess.run(
+        [*unshared, sys.executable, "-c", WARMED_THERE, script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
     assert f"code {ExitCode.STORAGE.value}\n" in ended.stdout, ended.stdout + ended.stderr
     errors = [line for line in ended.stderr.splitlines() if line.startswith("forebay: error")]
     assert f"refused {ExitCode.STORAGE.value}\n" in ended.stdout

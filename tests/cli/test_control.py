@@ -4,14 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.acquisition.control.serving import AT, Recording, serving
-from tests.cli.conftest import Forebay
-from tests.cli.test_interrupts import lines, start
+from tests.cli.conftest import Forebay, Start, lines
 
 from forebay import ExitCode, RunWriter, open_run
 from forebay.acquisition.control import ClosedEvent, NotedEvent, StateEvent
@@ -56,7 +54,7 @@ def test_stop_ends_the_recording_for_the_reason_given(
 
 
 def test_a_follower_shows_what_happens_until_the_run_is_closed(
-    forebay: Forebay, recording: Recording, tmp_path: Path
+    forebay: Forebay, start: Start, recording: Recording, tmp_path: Path
 ) -> None:
     following = start(tmp_path, "control", "water", "follow", "--json")
     assert "committed" in lines(following.stdout).readline()
@@ -88,10 +86,13 @@ def test_events_are_shown_in_words(forebay: Forebay, recording: Recording) -> No
 
 
 def test_ctrl_c_ends_the_following_and_the_end_of_the_recording_is_an_error(
-    forebay: Forebay, tmp_path: Path
+    forebay: Forebay, start: Start, warmed: Path, tmp_path: Path
 ) -> None:
     recording = subprocess.Popen(
-        [sys.executable, str(SERVING), "water"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [warmed / "python", "-W", "error", SERVING, "water"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     lines(recording.stdout).readline()
     stopped, left = (start(tmp_path, "control", "water", "follow") for _ in range(2))
@@ -149,11 +150,11 @@ def test_a_run_that_nobody_writes_cannot_be_controlled(
 
 
 def test_the_shell_offers_runs_and_then_what_can_be_asked(
-    water: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    water: str, warmed: Path, tmp_path: Path
 ) -> None:
     def offered(words: str) -> set[str]:
         completed = subprocess.run(
-            [sys.executable, "-m", "forebay"],
+            [warmed / "forebay"],
             cwd=tmp_path,
             env={
                 **os.environ,

@@ -17,10 +17,11 @@ pytestmark = pytest.mark.whole
 from forebay import ExitCode, open_result, open_run
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, **settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "forebay", "demo", str(EXAMPLES), *words],
         cwd=folder,
+        env={**os.environ, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -55,7 +56,7 @@ def test_it_records_processes_and_draws_and_its_sums_agree(tmp_path: Path) -> No
 def test_it_can_be_stopped_at_any_time_and_leaves_a_closed_run_and_no_process(
     tmp_path: Path, step: str, frames: int
 ) -> None:
-    process = start(tmp_path, "--frames", str(frames))
+    process = start(tmp_path, "--frames", str(frames), FOREBAY_CLUSTERS__LOCAL__WORKERS="1")
     runs = tmp_path / "demo" / "runs"
     assert process.stderr is not None
     for line in process.stderr:

@@ -6,10 +6,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
 
 import pytest
-from tests.cli.conftest import EXAMPLES
+from tests.cli.conftest import EXAMPLES, Start, lines, started
 
 from forebay import ExitCode, open_run
 
@@ -26,29 +25,12 @@ def stuck(frames):
 """
 
 
-def start(folder: Path, *words: object) -> subprocess.Popen[str]:
-    """Start the command line as a shell does, in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "forebay", *(str(word) for word in words)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
-
-
-def lines(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_acquire_commits_what_has_come_and_closes_the_run(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = start(
-        tmp_path, "acquire", "simulated:shape=64x64", "endless", "--rate", 50,
+    process = started(
+        [sys.executable, "-m", "forebay"], tmp_path, "acquire", "simulated:shape=64x64", "endless", "--rate", 50,
         "--frames-per-block", 10, "--json",
     )  # fmt: skip
     for line in lines(process.stdout):
@@ -69,7 +51,7 @@ def test_acquire_commits_what_has_come_and_closes_the_run(
 
 
 def test_process_publishes_what_is_computed_and_goes_on_when_it_is_called_again(
-    tmp_path: Path,
+    start: Start, tmp_path: Path
 ) -> None:
     process = start(tmp_path, "acquire", EXAMPLES, "water", "--frames", 40, "--frames-per-block", 2)
     process.communicate(timeout=SECONDS)
@@ -92,7 +74,9 @@ def test_process_publishes_what_is_computed_and_goes_on_when_it_is_called_again(
     assert done["frames"] == 40
 
 
-def test_a_job_that_follows_waits_for_its_run_and_ends_with_it(tmp_path: Path) -> None:
+def test_a_job_that_follows_waits_for_its_run_and_ends_with_it(
+    start: Start, tmp_path: Path
+) -> None:
     words = ("process", "later", "find-particles", "--cluster", "none", "--follow", "--json",
              "-p", "diameter=7", "-p", "minmass=500")  # fmt: skip
     job = start(tmp_path, *words)
@@ -108,7 +92,7 @@ def test_a_job_that_follows_waits_for_its_run_and_ends_with_it(tmp_path: Path) -
     assert json.loads(out.splitlines()[-1])["frames"] == 24
 
 
-def test_a_job_that_follows_can_be_stopped_while_it_waits(tmp_path: Path) -> None:
+def test_a_job_that_follows_can_be_stopped_while_it_waits(start: Start, tmp_path: Path) -> None:
     job = start(tmp_path, "process", "never", "find-particles", "--cluster", "none", "--follow")
     assert "waiting for the run" in lines(job.stderr).readline()
     os.killpg(job.pid, signal.SIGINT)
@@ -117,7 +101,7 @@ def test_a_job_that_follows_can_be_stopped_while_it_waits(tmp_path: Path) -> Non
     assert "Traceback" not in err
 
 
-def test_a_recording_goes_on_when_nobody_listens_any_more(tmp_path: Path) -> None:
+def test_a_recording_goes_on_when_nobody_listens_any_more(start: Start, tmp_path: Path) -> None:
     process = start(
         tmp_path, "acquire", "simulated:shape=32x32", "unheard", "--rate", 100, "--frames", 120,
         "--frames-per-block", 4, "--json",
@@ -133,7 +117,7 @@ def test_a_recording_goes_on_when_nobody_listens_any_more(tmp_path: Path) -> Non
     assert run.history.frames + sum(each.count for each in run.dropped) == 120
 
 
-def test_the_third_signal_ends_what_hangs(tmp_path: Path) -> None:
+def test_the_third_signal_ends_what_hangs(start: Start, tmp_path: Path) -> None:
     (tmp_path / "stuck.py").write_text(STUCK)
     (tmp_path / "forebay.toml").write_text('engine.algorithm_modules = ["stuck.py"]\n')
     record = start(tmp_path, "acquire", "simulated:shape=16x16", "run", "--frames", 2)

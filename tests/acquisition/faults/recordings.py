@@ -5,6 +5,7 @@ elsewhere into which it writes each number of frames that it was told to be comm
 there was promised.
 """
 
+import dataclasses
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from forebay.acquisition import (
     acquire,
     open_run,
 )
+from forebay.acquisition.journal.row import Room
 from forebay.acquisition.service.prepare import prepare, prepare_again
 from forebay.acquisition.settings import AcquisitionSettings
 
@@ -161,6 +163,8 @@ def record_and_fall_silent(disk: Path, promises: Promises, *, frames: int) -> No
 
 
 def _record_safely(source: ListedSource, disk: Path, promises: Promises) -> None:
+    # In a process of its own; no disk is to be filled with segments of 256 MiB for a few frames.
+    with_small_segments()
     settings = AcquisitionSettings(durability="frame", frames_per_block=FRAMES_PER_BLOCK)
     if (disk / RUN).exists():
         acquisition = prepare_again(source, disk / RUN, settings=settings)
@@ -168,6 +172,13 @@ def _record_safely(source: ListedSource, disk: Path, promises: Promises) -> None
         acquisition = prepare(source, disk / RUN, settings=settings)
     status = acquisition.run(on_status=lambda now: promises.tell(committed=now.committed))
     promises.tell(committed=status.committed, closed=True)
+
+
+def with_small_segments() -> None:
+    """Let the segments of journals have 1 MiB where nobody says something else."""
+    known = {each.name: each.default for each in dataclasses.fields(Room)}
+    defaults = {**known, "segment_bytes": 2**20}
+    Room.__init__.__defaults__ = tuple(defaults.values())
 
 
 def record_on(disk: Path, promises: Promises, *, frames: int) -> None:

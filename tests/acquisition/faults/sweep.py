@@ -67,11 +67,11 @@ class Sweep:
     completed: Completed
     """What must come of what met the fault."""
 
-    def run(self, *, parts: int) -> list[Point]:
-        """Try and check in several processes, each at its part of the calls."""
+    def run(self, python: Path, *, parts: int) -> list[Point]:
+        """Try and check in several processes of a Python, each at its part of the calls."""
         running = [
             subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", __name__, str(part), str(parts)],
+                [str(python), "-W", "error", "-m", __name__, str(part), str(parts)],
                 cwd=ROOT,
                 env=ENVIRONMENT,
                 stdin=subprocess.PIPE,

@@ -109,13 +109,13 @@ def journalled_resumption(stage: Stage) -> Sweep:
     return stage.sweep(record_each_frame, LATER, begin=begin)
 
 
-def tried(sweep: Sweep) -> list[Point]:
+def tried(sweep: Sweep, warmed: Path) -> list[Point]:
     """Meet the fault at the calls; fail where it proves nothing.
 
     ``FOREBAY_FAULT_STRIDE=1`` takes every call where otherwise only some are taken.
     """
     stride = int(os.environ.get("FOREBAY_FAULT_STRIDE", sweep.stride))
-    points = replace(sweep, stride=stride).run(parts=PARTS)
+    points = replace(sweep, stride=stride).run(warmed / "python", parts=PARTS)
     promised = [each for each in points if each.promised]
     in_flight = [each for each in points if each.in_flight]
     coped = [each for each in points if each.ended == 0]
@@ -139,11 +139,11 @@ def tried(sweep: Sweep) -> list[Point]:
     ],
 )
 def test_a_writer_killed_at_any_call_leaves_a_run_that_is_completed_to_the_same(
-    which: str, stride: int, request: pytest.FixtureRequest
+    which: str, stride: int, warmed: Path, request: pytest.FixtureRequest
 ) -> None:
     """All that it promised can be read, and what was in flight is sorted out by who comes next."""
     sweep: Sweep = request.getfixturevalue(which)
-    points = tried(replace(sweep, stride=stride))
+    points = tried(replace(sweep, stride=stride), warmed)
     assert any(each.in_flight for each in points), "no kill found anything in flight"
     done = {each.call.split()[0] for each in points}
     assert {"create", "write", "fsync", "fdatasync", "link", "rename"} <= done or stride > 1
@@ -154,11 +154,11 @@ def test_a_writer_killed_at_any_call_leaves_a_run_that_is_completed_to_the_same(
 )
 @pytest.mark.parametrize("which", ["recording", "resumption"])
 def test_a_writer_refused_once_at_any_call_copes_or_ends_with_an_error(
-    which: str, error: int, stride: int, request: pytest.FixtureRequest
+    which: str, error: int, stride: int, warmed: Path, request: pytest.FixtureRequest
 ) -> None:
     """It ends well with the whole run, or says that it could not, and promised only what is there."""
     sweep: Sweep = request.getfixturevalue(which)
-    points = tried(replace(sweep, error=error, stride=stride))
+    points = tried(replace(sweep, error=error, stride=stride), warmed)
     assert any(each.ended for each in points), "it was never refused what it needs"
     if which == "recording":
         assert not all(each.ended for each in points), "the service never coped"

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,9 @@ type Memory = Callable[[], Path]
 SCRIPT = Path(__file__).with_name("killed_writer.py")
 
 
-def kill(folder: Path, *, stride: int) -> tuple[Counter[str], int]:
+def kill(python: Path, folder: Path, *, stride: int) -> tuple[Counter[str], int]:
     """Return how often each call was the last one, and the points that were tried."""
-    command = [sys.executable, "-W", "error", str(SCRIPT), str(folder), str(stride)]
+    command = [str(python), "-W", "error", str(SCRIPT), str(folder), str(stride)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-300:]}\n{done.stderr[-4000:]}"
     points = [json.loads(line) for line in done.stdout.splitlines()]
@@ -25,17 +24,22 @@ def kill(folder: Path, *, stride: int) -> tuple[Counter[str], int]:
     return Counter(each["call"] for each in points), len(points)
 
 
-def test_a_writer_killed_at_some_of_its_calls_leaves_a_run_that_goes_on(memory: Memory) -> None:
+@pytest.mark.part_of("test_a_writer_killed_at_any_of_its_calls_leaves_a_run_that_goes_on")
+def test_a_writer_killed_at_some_of_its_calls_leaves_a_run_that_goes_on(
+    memory: Memory, warmed: Path
+) -> None:
     """Every seventh call of making, writing, closing and resuming a run, so that it is quick."""
-    calls, points = kill(memory(), stride=7)
+    calls, points = kill(warmed / "python", memory(), stride=7)
     assert points > 30
     assert {"write", "fsync", "link", "unlink"} <= set(calls)
 
 
 @pytest.mark.fault
-def test_a_writer_killed_at_any_of_its_calls_leaves_a_run_that_goes_on(memory: Memory) -> None:
+def test_a_writer_killed_at_any_of_its_calls_leaves_a_run_that_goes_on(
+    memory: Memory, warmed: Path
+) -> None:
     """Readers see whole committed frames, resuming accounts for every counter, all is verified."""
-    calls, points = kill(memory(), stride=1)
+    calls, points = kill(warmed / "python", memory(), stride=1)
     assert points > 200
     kinds = {
         "mkdir",

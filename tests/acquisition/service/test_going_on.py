@@ -1,8 +1,7 @@
 """Going on with a run whose writer was killed: nothing that was safe is lost, all is accounted for."""
 
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ import pytest
 
 from forebay.acquisition import Frame, Geometry, ImageMetadata, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import FrameError
+from forebay.acquisition.journal.row import Room
 from forebay.acquisition.run.writing.account import NOT_RECORDED
 from forebay.acquisition.service.prepare import prepare_again
 from forebay.acquisition.settings import AcquisitionSettings
@@ -22,10 +22,12 @@ import json, os, signal, sys
 import numpy as np
 from pathlib import Path
 from forebay.acquisition import Frame, Geometry, ImageMetadata, acquire
+from forebay.acquisition.journal.row import Room
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage.folder import FolderStorage
 
+Room.__init__.__defaults__ = (2**32, 2**20, 2)
 path, last, frozen, changes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 rings = []
 make = FrameRing.__init__
@@ -70,11 +72,27 @@ acquire(Camera(), path, settings=AcquisitionSettings.model_validate(settings))
 """
 
 
-def killed(path: Path, *, last: int, frozen: int = -1, changes: str = "{}") -> None:
+@pytest.fixture(autouse=True)
+def _small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No journal is to have segments of 256 MiB for a few frames; so it is in `KILLED`, too."""
+    monkeypatch.setattr(Room.__init__, "__defaults__", (2**32, 2**20, 2))
+
+
+type Killed = Callable[..., None]
+
+
+@pytest.fixture
+def killed(warmed: Path, tmp_path: Path) -> Killed:
     """Record into a run in another process, which dies before the frame `last`."""
-    command = [sys.executable, "-c", KILLED, str(path), str(last), str(frozen), changes]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == -9, done.stderr
+    (script := tmp_path / "killed.py").write_text(KILLED)
+
+    def record(path: Path, *, last: int, frozen: int = -1, changes: str = "{}") -> None:
+        words = [str(path), str(last), str(frozen), changes]
+        command = [str(warmed / "python"), "-W", "error", str(script), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == -9, done.stderr
+
+    return record
 
 
 class Camera:
@@ -122,7 +140,7 @@ def go_on(path: Path, camera: Camera, **changes: Any) -> None:
 
 @pytest.mark.parametrize("way", ["service", "writer"])
 def test_without_a_journal_the_block_in_flight_is_lost_and_said_so(
-    tmp_path: Path, way: str
+    tmp_path: Path, killed: Killed, way: str
 ) -> None:
     """Whole blocks are there; the frames of the last one and those that came meanwhile are named."""
     path = tmp_path / "run"
@@ -138,7 +156,9 @@ def test_without_a_journal_the_block_in_flight_is_lost_and_said_so(
 
 
 @pytest.mark.parametrize("way", ["service", "writer", "close"])
-def test_with_a_journal_nothing_is_lost_that_had_come(tmp_path: Path, way: str) -> None:
+def test_with_a_journal_nothing_is_lost_that_had_come(
+    tmp_path: Path, killed: Killed, way: str
+) -> None:
     """The frames of the block in flight come from the journal, and the journal goes."""
     path = tmp_path / "run"
     killed(path, last=10, changes='{"durability": "frame"}')
@@ -156,7 +176,7 @@ def test_with_a_journal_nothing_is_lost_that_had_come(tmp_path: Path, way: str) 
         check(path, lost=[10, 11, 12], upto=18)
 
 
-def test_a_camera_that_counts_anew_is_numbered_on(tmp_path: Path) -> None:
+def test_a_camera_that_counts_anew_is_numbered_on(tmp_path: Path, killed: Killed) -> None:
     """After a power cut cameras begin at 0: the frames go on behind those of the journal."""
     path = tmp_path / "run"
     killed(path, last=100, changes='{"durability": "frame"}')
@@ -168,7 +188,9 @@ def test_a_camera_that_counts_anew_is_numbered_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["service", "close"])
-def test_a_kill_while_going_on_loses_nothing_either(tmp_path: Path, way: str) -> None:
+def test_a_kill_while_going_on_loses_nothing_either(
+    tmp_path: Path, killed: Killed, way: str
+) -> None:
     """The journal of the first writer stays until what is in it is committed."""
     path = tmp_path / "run"
     killed(path, last=10, changes='{"durability": "frame"}')
@@ -182,7 +204,7 @@ def test_a_kill_while_going_on_loses_nothing_either(tmp_path: Path, way: str) ->
 
 
 @pytest.mark.parametrize("way", ["service", "other settings", "close"])
-def test_what_was_spilled_is_merged_back(tmp_path: Path, way: str) -> None:
+def test_what_was_spilled_is_merged_back(tmp_path: Path, killed: Killed, way: str) -> None:
     """The run's own notes say where it is; it comes back in its order, and is removed there."""
     path, second = tmp_path / "run", tmp_path / "second"
     spill = f'{{"overload": "spill", "spill": "{second}", "high_watermark": 0.1, '
@@ -228,7 +250,9 @@ def test_a_stored_block_that_was_not_committed_is_taken_in(tmp_path: Path) -> No
     check(path, lost=[], upto=11)
 
 
-def test_a_damaged_journal_does_not_keep_anybody_from_going_on(tmp_path: Path) -> None:
+def test_a_damaged_journal_does_not_keep_anybody_from_going_on(
+    tmp_path: Path, killed: Killed
+) -> None:
     """What is sound before the damage is taken; the rest is kept in the quarantine, and is lost."""
     path = tmp_path / "run"
     killed(path, last=10, changes='{"durability": "frame"}')
@@ -243,7 +267,7 @@ def test_a_damaged_journal_does_not_keep_anybody_from_going_on(tmp_path: Path) -
     assert list((path / "_forebay/quarantine").glob("journal-*/*.segment"))
 
 
-def test_another_camera_cannot_go_on(tmp_path: Path) -> None:
+def test_another_camera_cannot_go_on(tmp_path: Path, killed: Killed) -> None:
     """Its frames do not fit; the run stays as it is, and can still be gone on with."""
     path = tmp_path / "run"
     killed(path, last=10)

@@ -1,0 +1,258 @@
+"""Commands in processes that are forked from one that has imported all of forebay.
+
+Its imports are most of what a short command costs.  ``python -m tests.warmed SOCKET`` is the
+process that forks, until its standard input ends.  `programs` makes stand-ins for ``forebay``, and
+for ``python -W error`` with a script or ``-m MODULE``, that ask it: they hand over what a process
+is given, pass on the signals that they get, and end as the command does; any other ``python`` is
+the real one.  A test that asks how a program is found, what it imports, or what happens to its
+process group starts the real one, too.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import multiprocessing.process
+import os
+import pkgutil
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import forebay
+
+ROOT = Path(__file__).parents[1]
+_LONGEST_REQUEST = 2**20
+_DESCRIPTORS = 3
+
+# It imports next to nothing, for that is its point.
+_STAND_IN = """\
+#!{python} -IS
+import os, sys
+words, errors, module = sys.argv[1:], False, None
+script = {script!r}
+if script is None:
+    if words[:2] != ["-W", "error"] or words[2:3] in ([], ["-c"]):
+        os.execv({python!r}, [{python!r}, *words])
+    errors = True
+    if words[2] == "-m":
+        script, module, words = "-m", words[3], words[4:]
+    else:
+        script, words = words[2], words[3:]
+import json, signal, socket
+channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+passed_on = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+ignored = [int(each) for each in passed_on if signal.getsignal(each) == signal.SIG_IGN]
+channel.connect({server!r})
+for each in passed_on:
+    if each not in ignored:
+        signal.signal(each, lambda number, _: channel.send(bytes([number])))
+request = dict(
+    script=script, module=module, words=words, errors=errors, ignored=ignored,
+    folder=os.getcwd(), environment=dict(os.environ),
+)
+channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {longest})
+socket.send_fds(channel, [json.dumps(request).encode()], [0, 1, 2])
+ended = int(channel.recv(16) or b"70")
+if ended < 0:
+    signal.signal(-ended, signal.SIG_DFL) if -ended != signal.SIGKILL else None
+    os.kill(os.getpid(), -ended)
+os._exit(ended)
+"""
+
+
+@contextlib.contextmanager
+def programs(folder: Path) -> Iterator[Path]:
+    """Make a folder with the stand-ins, which work until the end; its path must be a short one."""
+    server = folder / "warmed"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.warmed", str(server)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            # Who has threads cannot fork.
+            "OPENBLAS_NUM_THREADS": "1",
+            "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        (own := folder / "bin").mkdir()
+        installed = Path(sys.executable).parent / "forebay"
+        for name, script in (("forebay", str(installed)), ("python", None)):
+            (program := own / name).write_text(
+                _STAND_IN.format(
+                    python=sys.executable,
+                    script=script,
+                    server=str(server),
+                    longest=_LONGEST_REQUEST,
+                )
+            )
+            program.chmod(0o755)
+        yield own
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What a process is given."""
+
+    script: str
+    """The Python that it runs, unless it is a module."""
+    module: str | None
+    words: list[str]
+    errors: bool
+    """Whether a warning is an error."""
+    ignored: list[int]
+    """Signals that it is not to notice."""
+    folder: str
+    environment: dict[str, str]
+
+    def run(self, descriptors: list[int]) -> None:
+        """Run it in this process."""
+        for to, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, to)
+            os.close(descriptor)
+        # The old ones remember what their files could do, for example seek.
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
+        for number in self.ignored:
+            signal.signal(number, signal.SIG_IGN)
+        os.chdir(self.folder)
+        # Whoever spawns processes looks for the script there.
+        multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]
+        os.environ.clear()
+        os.environ.update(self.environment)
+        if self.errors:
+            sys.warnoptions[:] = ["error"]
+            warnings.simplefilter("error")
+        sys.argv = [self.script, *self.words]
+        if self.module:
+            sys.path[0] = self.folder
+            runpy.run_module(self.module, run_name="__main__", alter_sys=True)
+            return
+        sys.path[0] = str(Path(self.script).absolute().parent)
+        main = types.ModuleType("__main__")
+        main.__file__ = self.script
+        sys.modules["__main__"] = main
+        exec(compile(Path(self.script).read_bytes(), self.script, "exec"), main.__dict__)
+
+
+class _Forks:
+    """The commands that run, by what tells of them: the stand-in's channel, and the process."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._selector.register(0, selectors.EVENT_READ)
+
+    def serve(self) -> tuple[Command, list[int]] | None:
+        """Fork for each request; return what to do in the forked process, and at the end None."""
+        while True:
+            for key, _ in self._selector.select():
+                if self._selector.get_map().get(key.fd) is not key:
+                    # It has ended by what came before.
+                    continue
+                if key.fd == 0:
+                    for other in [*self._selector.get_map().values()]:
+                        if isinstance(other.data, _Running):
+                            other.data.signal(signal.SIGKILL)
+                    return None
+                if key.fileobj is self._listener:
+                    if given := self._fork():
+                        return given
+                elif isinstance(running := key.data, _Running):
+                    if key.fd == running.process:
+                        self._end(running)
+                    else:
+                        running.pass_on()
+
+    def _fork(self) -> tuple[Command, list[int]] | None:
+        channel, _ = self._listener.accept()
+        message, descriptors, _, _ = socket.recv_fds(channel, _LONGEST_REQUEST, _DESCRIPTORS)
+        if len(descriptors) != _DESCRIPTORS:
+            channel.close()
+            return None
+        if number := os.fork():
+            for each in descriptors:
+                os.close(each)
+            running = _Running(number, os.pidfd_open(number), channel)
+            self._selector.register(channel, selectors.EVENT_READ, running)
+            self._selector.register(running.process, selectors.EVENT_READ, running)
+            return None
+        os.setpgid(0, 0)
+        channel.close()
+        for key in [*self._selector.get_map().values()]:
+            if key.fd:
+                os.close(key.fd)
+        self._selector.close()
+        # Its socket is closed already.
+        self._listener.detach()
+        return Command(**json.loads(message)), descriptors
+
+    def _end(self, running: "_Running") -> None:
+        _, status = os.waitpid(running.number, 0)
+        self._selector.unregister(running.channel)
+        self._selector.unregister(running.process)
+        os.close(running.process)
+        with contextlib.suppress(OSError), running.channel:
+            running.channel.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+@dataclass(frozen=True)
+class _Running:
+    number: int
+    process: int
+    channel: socket.socket
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.number, number)
+
+    def pass_on(self) -> None:
+        """Pass on a signal that the stand-in has got; if it is killed, the command is too."""
+        try:
+            number = self.channel.recv(1)
+        except ConnectionError:
+            number = b""
+        self.signal(number[0] if number else signal.SIGKILL)
+
+
+def _import_all() -> None:
+    for module in pkgutil.walk_packages(forebay.__path__, "forebay."):
+        if "migrations" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+def main(path: str) -> tuple[Command, list[int]] | None:
+    _import_all()
+    assert len([*Path("/proc/self/task").iterdir()]) == 1, "who has threads cannot fork"
+    gc.collect()
+    # What the collector does not look at is not copied for each command.
+    gc.freeze()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    listener.listen()
+    os.write(1, b"ready\n")
+    os.dup2(2, 1)
+    return _Forks(listener).serve()
+
+
+if __name__ == "__main__" and (given := main(sys.argv[1])):
+    command, descriptors = given
+    command.run(descriptors)
