@@ -141,10 +141,11 @@ class Dispatcher:
 
     def close(self) -> None:
         """Give back what was not computed."""
-        self._planner.close()
-        self._changes.close()
+        # What the planner gives back is for the ledger, which may not be there.
         for bench in self._benches.values():
             bench.close()
+        self._changes.close()
+        self._planner.close()
 
     @property
     def in_flight(self) -> int:
@@ -192,8 +193,12 @@ class Dispatcher:
 
     def _keep_house(self) -> float:
         """Look after what time or other services have changed; return when to look again."""
-        for name in self._service.bury_the_dead():
+        buried = self._service.bury_the_dead()
+        for name in buried:
             _log.warning("the service %s is gone: what it worked on is taken over", name)
+        if buried:
+            for bench in self._benches.values():
+                bench.sweep()
         retry_in = self._service.outcomes.promote()
         if not self._drained:
             self._planner.look()
@@ -228,8 +233,9 @@ class Dispatcher:
                 continue
             # The clock of the storage, compared with itself.
             took = _storage_now(each.order) - begun
-            if took > self._unit_seconds:
-                worker = noted_worker(each.order)
+            worker = noted_worker(each.order)
+            # Of one that has died the note stays: that comes back by itself, for what it is.
+            if took > self._unit_seconds and self._executor.has_worker(worker):
                 error = f"it took longer than {self._unit_seconds:g} s"
                 failure = Failure(FailureClass.TIMED_OUT, error, worker=worker)
                 self._forget(each)

@@ -2,19 +2,29 @@
 
 import asyncio
 import logging
+import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import cloudpickle  # type: ignore[import-untyped]
+
 from forebay.engine.errors import AlgorithmError, ClusterLostError
-from forebay.engine.execution.work import Computed, Failed, Order, compute_units, error_line
+from forebay.engine.execution.work import (
+    Computed,
+    Failed,
+    Order,
+    compute_packed,
+    compute_units,
+    error_line,
+)
 
 _SLOTS_SECONDS = 1.0
 """How long the number of slots is believed: asking the scheduler takes milliseconds."""
 _REMIND_SECONDS = 60.0
-_RESTART_SECONDS = 30.0
 
 _log = logging.getLogger("forebay.engine")
 
@@ -56,6 +66,9 @@ class Executor(Protocol):
     def submit(self, orders: Sequence[Order], done: Done, *, priority: int) -> None:
         """Have units computed one after the other; a higher priority goes first."""
 
+    def has_worker(self, worker: str | None) -> bool:
+        """Tell whether a worker is there, as far as is known."""
+
     def stop_worker(self, worker: str | None) -> None:
         """End the process of a worker, which is at a unit that is not to go on."""
 
@@ -88,6 +101,10 @@ class InProcessExecutor:
         self._futures.add(future)
         future.add_done_callback(finished)
 
+    def has_worker(self, worker: str | None) -> bool:  # noqa: ARG002
+        """Say yes: there is but this process."""
+        return True
+
     def stop_worker(self, worker: str | None) -> None:  # noqa: ARG002
         """Say that it cannot be done: a thread cannot be ended from outside."""
         _log.warning("a unit goes on although it has taken too long: this process computes it")
@@ -110,6 +127,7 @@ class DaskExecutor:
         self._client = client
         self._futures: set[Any] = set()
         self._slots = 1
+        self._workers: frozenset[str] = frozenset()
         self._memory: int | None = None
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
@@ -146,8 +164,17 @@ class DaskExecutor:
         # The prefix is the same for all: Dask keeps statistics for every prefix, for ever.
         key = ("forebay-unit", f"{first.unit.identity}-{first.attempt}")
         try:
+            # Dask would send the function of a loaded file by its name, which no worker knows; and
+            # a worker that cannot read what it is sent never answers.
+            packed = cloudpickle.dumps(list(orders))
             future = self._client.submit(
-                compute_units, orders, key=key, pure=False, retries=0, priority=priority
+                compute_packed,
+                packed,
+                len(orders),
+                key=key,
+                pure=False,
+                retries=0,
+                priority=priority,
             )
         except Exception as error:
             if self._client.status != "running":
@@ -166,13 +193,19 @@ class DaskExecutor:
 
         future.add_done_callback(finished)
 
+    def has_worker(self, worker: str | None) -> bool:
+        """Tell whether the scheduler knew a worker when it was last asked."""
+        self._ask()
+        return worker in self._workers
+
     def stop_worker(self, worker: str | None) -> None:
         """Let a worker's nanny start another process in its place."""
         if worker is not None:
             try:
-                self._client.restart_workers([worker], timeout=_RESTART_SECONDS)
+                # Restarting it in order may take its nanny away for good.
+                self._client.run(_kill_process, workers=[worker], nanny=True)
             except Exception as error:  # noqa: BLE001 (it may have gone by itself)
-                _log.warning("the worker %s cannot be restarted: %s", worker, error_line(error))
+                _log.warning("the worker %s cannot be stopped: %s", worker, error_line(error))
 
     def drop_waiting(self) -> None:
         """Do nothing: what has not begun is not known on this side of the scheduler."""
@@ -190,7 +223,7 @@ class DaskExecutor:
         if now - self._asked_at < _SLOTS_SECONDS:
             return
         try:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
             threads = sum(self._client.nthreads().values())
         except Exception as error:
             raise _lost(error) from error
@@ -198,9 +231,15 @@ class DaskExecutor:
             self._reminded_at = now
             if not threads:
                 _log.warning("units wait: the Dask cluster has no workers")
-        limits = [each.get("memory_limit") or 0 for each in workers]
+        limits = [each.get("memory_limit") or 0 for each in workers.values()]
+        self._workers = frozenset(workers)
         self._memory = sum(limits) if limits and all(limits) else None
         self._slots, self._asked_at = max(1, threads), now
+
+
+def _kill_process(dask_worker: Any) -> None:
+    """Kill the process that a nanny watches; it starts another one in its place."""
+    os.kill(dask_worker.process.pid, signal.SIGKILL)
 
 
 def _lost(error: BaseException) -> ClusterLostError:

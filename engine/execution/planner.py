@@ -120,9 +120,11 @@ class Planner:
 
     def close(self) -> None:
         """Let others go on with what is not planned."""
-        for name in list(self._plans):
+        names = list(self._plans)
+        for name in names:
             self._plans.pop(name).close()
-            if self._job is None:
+        if self._job is None:
+            for name in names:
                 self._planning.release(name)
 
     def look(self) -> None:
@@ -148,18 +150,34 @@ class Planner:
         units = each.next_units()
         if not units and not each.complete:
             return False
+        late = self._deferred(name, each, units) if units else frozenset()
         done = self._planning.add(
             name,
             [(unit, seen_bytes(each.run, unit)) for unit in units],
             blocks=each.blocks,
             frames=each.run.history.frames,
             complete=each.complete,
+            deferred=late,
         )
         self._watcher.skipped(name, [unit for unit in units if unit.identity in done])
         if each.complete:
             self._plans.pop(name).close()
             return False
         return bool(units)
+
+    def _deferred(self, name: str, each: RunPlan, units: list[Unit]) -> frozenset[str]:
+        """Return the units that are put off, since processing is late for this run."""
+        keep_up = each.wanted.keep_up
+        if not each.wanted.live or keep_up == 1:
+            return frozenset()
+        size = each.run.layout.frames_per_block
+        waiting, late = self._planning.waiting(name), set()
+        for unit in units:
+            if waiting >= keep_up and unit.core.t.start // size % keep_up:
+                late.add(unit.identity)
+            else:
+                waiting += 1
+        return frozenset(late)
 
     def _begin(self, wanted: ToPlan) -> None:
         try:

@@ -82,10 +82,11 @@ def serve(
     """
     chosen = options or ServiceOptions()
     tries = 0
+    left: list[Service] = []
     while not stop.is_set():
         began = time.monotonic()
         try:
-            _serve_once(database, connect, find, chosen, stop, on_event, on_ready)
+            _serve_once(database, connect, find, chosen, stop, on_event, on_ready, left)
         except (ClusterLostError, LeaseLostError, LedgerError) as error:
             problem: ForebayError = error
         except ForebayError as error:
@@ -108,6 +109,7 @@ def _serve_once(
     stop: threading.Event,
     on_event: Observer | None,
     on_ready: Callable[[str], None] | None,
+    left: list[Service],
 ) -> None:
     """Work until told to stop, or until the cluster, the lease or the database is lost."""
     with ExitStack() as stack:
@@ -118,7 +120,10 @@ def _serve_once(
             lease_seconds=options.lease_seconds,
             ageing_seconds=options.ageing_seconds,
         )
-        stack.callback(_end, service)
+        stack.callback(_end, service, left)
+        while left:
+            left[-1].end()
+            left.pop()
         dispatcher = Dispatcher(
             database,
             service,
@@ -144,12 +149,13 @@ def _serve_once(
             heart.check()
 
 
-def _end(service: Service) -> None:
-    """Give everything back; if the database is not there, others take it when the lease is over."""
+def _end(service: Service, left: list[Service]) -> None:
+    """Give everything back; if the database is not there, do so when it is, or others do."""
     try:
         service.end()
     except LedgerError as error:
-        _log.warning("what %s worked on is left to its lease: %s", service.identity, error)
+        left.append(service)
+        _log.warning("what %s worked on is left for later: %s", service.identity, error)
 
 
 def _close(dispatcher: Dispatcher) -> None:

@@ -106,6 +106,7 @@ def submit(
     owner: str = "",
     deadline: int | None = None,
     live: bool = False,
+    keep_up: int = 1,
     force: bool = False,
     after: Sequence[int] = (),
     failures_allowed: int | None = None,
@@ -137,6 +138,10 @@ def submit(
         When it should be done, in nanoseconds since 1970-01-01 UTC.
     live
         Go on with each block as it is committed, until the run is closed.
+    keep_up
+        For a live job that is late: compute only every so-manieth block at once, and the others
+        in the lane ``reprocess``, so that what is computed stays near the camera; 1 for all of
+        them in their order.
     force
         Compute also what is done, and publish it in place of the earlier parts.
     after
@@ -144,8 +149,9 @@ def submit(
     failures_allowed
         Dead letters after which the job is given up; None for any number.
     key
-        Submitting with the key of a job that has not ended finds that job; by default it is made
-        of all that is asked for, so that submitting the same twice is submitting it once.
+        Submitting with the key of a job that has not ended finds that job as it is; by default it
+        is made of the results that are asked for, `live` and `force`, so that submitting the same
+        twice is submitting it once.
     **parameters
         The algorithm's parameters.
 
@@ -187,6 +193,7 @@ def submit(
         labels=labels or {},
         deadline=deadline,
         live=live,
+        keep_up=keep_up,
         force=force,
         after=after,
         failures_allowed=failures_allowed,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
 import dask
 import dask.array as da
 import numpy as np
@@ -20,6 +21,7 @@ from forebay.acquisition import Block, Run
 from forebay.acquisition.errors import RunDamagedError
 from forebay.engine.algorithm import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
+from forebay.engine.execution.recent_log import RecentLog
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.results.folder import new_part_name
 from forebay.engine.results.output import normalise
@@ -73,6 +75,17 @@ class Failed:
 def compute_units(orders: Sequence[Order]) -> list[Computed | Failed]:
     """Compute units one after the other; see `compute_unit`."""
     return [compute_unit(order) for order in orders]
+
+
+def compute_packed(packed: bytes, number: int) -> list[Computed | Failed]:
+    """Compute units that were packed for another process; see `compute_unit`."""
+    try:
+        orders: list[Order] = cloudpickle.loads(packed)
+    except Exception as error:  # noqa: BLE001 (an algorithm's own modules may raise anything)
+        line = f"this worker cannot load the algorithm: {error_line(error)}"
+        trace = traceback.format_exc()
+        return [Failed(Failure(FailureClass.INVALID, line, trace, _worker()))] * number
+    return compute_units(orders)
 
 
 def compute_unit(order: Order) -> Computed | Failed:
@@ -131,8 +144,9 @@ def failure_of(error: BaseException) -> FailureClass:
 
 def _computed(order: Order, worker: str | None) -> Computed | Failed:
     started = time.monotonic()
+    recent = RecentLog()
     try:
-        with _local_dask():
+        with recent, _local_dask():
             returned = order.algorithm(
                 seen_frames(order.run, order.unit, order.blocks), **order.arguments
             )
@@ -147,7 +161,8 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
             raise ResultStorageError(f"cannot write {folder}: {cause}") from error
     except Exception as error:  # noqa: BLE001 (whatever an algorithm raises is the unit's failure)
         line = error_line(error)
-        return Failed(Failure(failure_of(error), line, traceback.format_exc(), worker))
+        story = traceback.format_exc()
+        return Failed(Failure(failure_of(error), line, story, worker, recent.text()))
     return Computed(part, time.monotonic() - started)
 
 

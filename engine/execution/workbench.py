@@ -46,6 +46,7 @@ class Workbench:
         self, target: Target, database: Database, find: FindAlgorithm, *, run: Run | None = None
     ) -> None:
         self.target = target
+        self._database = database
         self.job = target.job
         self.algorithm = find(self.job.algorithm, self.job.version)
         self._arguments: dict[str, Any] = self.algorithm.arguments(self.job.parameters)
@@ -67,6 +68,11 @@ class Workbench:
     def close(self) -> None:
         """Remove what was staged and not published."""
         self._open.close()
+
+    def sweep(self) -> None:
+        """Remove what those that have died since it was opened have left behind."""
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.sweep(lambda: Ledger(self._database).parts(self.job.identity))
 
     def order(self, claim: Claim) -> Order | None:
         """Return what a worker has to do for a unit; None if the run has no such unit any more."""

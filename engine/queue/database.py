@@ -4,6 +4,7 @@ import contextlib
 import importlib.resources
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,17 @@ import sqlalchemy as sa
 
 from forebay.engine.errors import LedgerError
 from forebay.engine.queue.schema import REVISION
+from forebay.errors import ForebayError
 
 _WAIT_SECONDS = 30.0
 """How long a writer waits for another one."""
+_IDLE_SECONDS = 10.0
+"""How long PostgreSQL lets a writer hold up the others while it does nothing."""
 _RETRY_SECONDS = 0.01
-_MIGRATION_LOCK = 0x666F7265
-"""Number of the advisory lock under which PostgreSQL's tables are changed."""
+_WRITER_LOCK = 0x666F7265
+"""Number of the advisory lock that PostgreSQL's writer holds."""
+_MIGRATING = threading.Lock()
+"""Alembic keeps what it works on in a module: one thread at a time may."""
 _CHANNEL = "forebay"
 
 _log = logging.getLogger("forebay.engine")
@@ -65,13 +71,14 @@ class Database:
         self.name = str(url.database) if self.dialect == "sqlite" else url.render_as_string()
         """What it is called in messages; a password is left out."""
         self._url = url
-        path = Path(str(url.database)) if self.dialect == "sqlite" else None
-        if path is not None and create:
-            with self.errors():
-                path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = _engine(url)
         try:
             with self.errors():
+                if self.dialect == "sqlite" and create:
+                    Path(self.name).parent.mkdir(parents=True, exist_ok=True)
+                elif self.dialect == "sqlite" and not Path(self.name).exists():
+                    # SQLite would make it.
+                    raise LedgerError(f"there is no ledger at {self.name}")
                 self._bring_up_to_date(create=create)
         except BaseException:
             self.close()
@@ -96,13 +103,17 @@ class Database:
             self._engine.connect() as connection,
             connection.execution_options(writes=True).begin(),
         ):
+            self._lock(connection)
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Give a connection that sees one state of the tables."""
-        with self.errors(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        with self.errors(), self._engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     def now(self, connection: sa.Connection) -> int:
         """Return the time, in nanoseconds since 1970-01-01 UTC, by the clock that all share."""
@@ -118,19 +129,26 @@ class Database:
 
     def changes(self) -> "Changes":
         """Return what tells of work that others have brought."""
-        return NotifiedChanges(self._url) if self.dialect == "postgresql" else FileChanges(self)
+        return NotifiedChanges(self) if self.dialect == "postgresql" else FileChanges(self)
 
     def raw(self) -> Any:
         """Return a connection of the driver, which the caller closes."""
-        return self._engine.raw_connection()
+        with self.errors():
+            return self._engine.raw_connection()
+
+    @property
+    def _driver(self) -> Any:
+        return self._engine.dialect.dbapi
 
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Raise the database's errors as ours."""
         try:
             yield
-        except (sa.exc.DatabaseError, sqlite3.Error, OSError) as error:
-            cause = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+        except ForebayError:
+            raise
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, self._driver.Error, OSError) as error:
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             text = " ".join(str(cause).split())
             raise LedgerError(
                 f"the ledger {self.name} cannot be used: {text}; check the database and its space"
@@ -145,11 +163,19 @@ class Database:
         with self._engine.connect() as connection:
             # References are not looked at while tables are taken to pieces and put together.
             self._check_references(connection, yes=False)
-            with connection.execution_options(writes=True).begin():
-                if self.dialect == "postgresql":
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            with connection.execution_options(writes=True).begin(), _MIGRATING:
+                self._lock(connection)
                 self._migrate(connection)
             self._check_references(connection, yes=True)
+
+    def _lock(self, connection: sa.Connection) -> None:
+        """Let one writer in at a time, as SQLite does.
+
+        Two that look at the same job at once would each see the other's unit as not done yet, and
+        neither would end the job.
+        """
+        if self.dialect == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
 
     def _check_references(self, connection: sa.Connection, *, yes: bool) -> None:
         if self.dialect == "sqlite":
@@ -194,6 +220,7 @@ class FileChanges(Changes):
     """The changes that other connections make to an SQLite file."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection = database.raw()
         self._version = self._look()
 
@@ -207,27 +234,45 @@ class FileChanges(Changes):
         self._connection.close()
 
     def _look(self) -> int:
-        return int(self._connection.cursor().execute("PRAGMA data_version").fetchone()[0])
+        with self._database.errors():
+            return int(self._connection.cursor().execute("PRAGMA data_version").fetchone()[0])
 
 
 class NotifiedChanges(Changes):
     """What PostgreSQL tells of the changes that others announce."""
 
-    def __init__(self, url: sa.URL) -> None:
-        import psycopg
-
-        dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        self._connection = psycopg.connect(dsn, autocommit=True)
-        self._connection.execute(f"LISTEN {_CHANNEL}")
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        pooled = database.raw()
+        self._connection = pooled.driver_connection
+        # It is this one's for good.
+        pooled.detach()
+        with database.errors():
+            self._connection.set_autocommit(True)
+            self._connection.execute(f"LISTEN {_CHANNEL}")
 
     def look(self) -> bool:
         """Take in what was told."""
-        return any(True for _ in self._connection.notifies(timeout=0))
+        with self._database.errors():
+            return bool([*self._connection.notifies(timeout=0)])
 
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(Exception):
             self._connection.close()
+
+
+def plain(text: str) -> str:
+    r"""Return a text as every database can keep it: what is no character becomes its number.
+
+    Examples
+    --------
+    >>> plain("5 µm")
+    '5 µm'
+    >>> print(plain("\udcff"))
+    \udcff
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _url(where: Path | str) -> sa.URL:
@@ -236,25 +281,37 @@ def _url(where: Path | str) -> sa.URL:
     try:
         url = sa.make_url(where)
         backend = url.get_backend_name()
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise LedgerError(
             f"{where!r} is no database: give the path of an SQLite file, or "
             "'postgresql+psycopg://user@host/name'"
         ) from error
     if backend not in {"sqlite", "postgresql"}:
         raise LedgerError(f"a ledger cannot be kept in {backend}: use PostgreSQL or SQLite")
+    if backend == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise LedgerError("a ledger is kept in a file, not in memory: give its path")
     return url
 
 
 def _engine(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() == "postgresql":
-        return sa.create_engine(
-            url.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": int(_WAIT_SECONDS)},
-        )
+        try:
+            engine = sa.create_engine(
+                url.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                # A writer that has waited for another one sees what that one has done.
+                isolation_level="READ COMMITTED",
+                connect_args={"connect_timeout": int(_WAIT_SECONDS)},
+            )
+        except ImportError as error:
+            raise LedgerError(
+                f"PostgreSQL cannot be used: {error}; install forebay with the extra 'postgres'"
+            ) from error
+        sa.event.listen(engine, "connect", _bound_waiting)
+        return engine
     engine = sa.create_engine(
-        url, connect_args={"timeout": _WAIT_SECONDS, "check_same_thread": False}
+        url.set(drivername="sqlite"),
+        connect_args={"timeout": _WAIT_SECONDS, "check_same_thread": False},
     )
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
@@ -265,6 +322,16 @@ def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _bound_waiting(connection: Any, _: object) -> None:
+    """Let nobody wait for ever, nor for somebody who does nothing."""
+    for name, seconds in (
+        ("lock_timeout", _WAIT_SECONDS),
+        ("idle_in_transaction_session_timeout", _IDLE_SECONDS),
+    ):
+        connection.execute(f"SET {name} = {int(seconds * 1000)}")
+    connection.commit()
 
 
 def _prepare(connection: Any, _: object) -> None:

@@ -1,6 +1,5 @@
 """Dead letters: units that were tried often enough, kept with everything that explains them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -190,51 +189,6 @@ class DeadLetters:
         )
 
 
-def script(letter: DeadLetter, attempts: Sequence[Attempt]) -> str:
-    """Return a program that computes a dead letter's unit in one process, at a desk.
-
-    It opens the run where it lies and calls the algorithm on the frames that the unit sees,
-    without a cluster, a queue or a ledger, so that a debugger stops where it fails.
-    """
-    job = letter.target.job
-    last = attempts[-1] if attempts else None
-    story = "\n".join(f"#   {line}" for line in (last.traceback if last else "").splitlines())
-    versions = "".join(
-        f"#   {name} {version}\n"
-        for name, version in sorted((last.environment if last else {}).items())
-    )
-    parameters = json.dumps(job.parameters, indent=4)
-    return f'''"""Computes what failed as the unit {letter.unit[:12]} of {job.algorithm} {job.version}.
-
-{letter.attempts} attempts failed, the last one with: {_plain(letter.error)}
-"""
-
-import json
-
-from forebay.engine import reproduce
-
-# Where it was raised then:
-{story or "#   (the worker died)"}
-#
-# What took part then:
-{versions}
-PARAMETERS = json.loads({parameters!r})
-
-unit = reproduce(
-    {letter.target.location!r},
-    {job.algorithm!r},
-    version={job.version!r},
-    parameters=PARAMETERS,
-    frame={letter.start},
-    y={letter.y},
-    x={letter.x},
-)
-print(unit.frames)
-result = unit.compute()
-print(result)
-'''
-
-
 def _letter(row: sa.Row[Any]) -> DeadLetter:
     return DeadLetter(
         unit=row.unit,
@@ -249,8 +203,3 @@ def _letter(row: sa.Row[Any]) -> DeadLetter:
         ended_at=row.ended_at or 0,
         target=target_of(row),
     )
-
-
-def _plain(text: str) -> str:
-    """Return a text that cannot end the string that it is put into."""
-    return text.replace("\\", "/").replace('"', "'")

@@ -9,16 +9,17 @@ import sqlalchemy as sa
 from blake3 import blake3
 
 from forebay.engine.errors import JobError, UnknownJobError
-from forebay.engine.queue.database import Database
+from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import (
     DEPENDENCIES,
     JOB_RESULTS,
     JOBS,
     RESULTS,
+    SERVICES,
     UNITS,
 )
-from forebay.engine.queue.settle import assign, drop_unwanted, settle_jobs
+from forebay.engine.queue.settle import assign, end_job, settle_jobs
 from forebay.engine.queue.states import ENDED_JOBS, JobState, UnitState
 from forebay.engine.unit import Job
 
@@ -270,7 +271,11 @@ class Jobs:
         JobError
             If it has ended.
         """
-        self._change(job, JobState.PAUSED, "paused", among=(JobState.READY, JobState.WAITING))
+        with self._database.write() as connection:
+            self._check_state(connection, job, "paused", (JobState.READY, JobState.WAITING))
+            connection.execute(_with(job, state=JobState.PAUSED))
+            self._reassign(connection, job)
+            self._database.announce(connection)
 
     def resume(self, job: int) -> None:
         """Go on with a job that was paused.
@@ -299,13 +304,12 @@ class Jobs:
         JobError
             If it has ended.
         """
-        self._change(
-            job,
-            JobState.CANCELLED,
-            "cancelled",
-            among=(JobState.WAITING, JobState.READY, JobState.PAUSED),
-            reason=reason,
-        )
+        with self._database.write() as connection:
+            among = (JobState.WAITING, JobState.READY, JobState.PAUSED)
+            self._check_state(connection, job, "cancelled", among)
+            now = self._database.now(connection)
+            end_job(connection, job, JobState.CANCELLED, now=now, error=plain(reason))
+            self._database.announce(connection)
 
     def reprioritise(
         self, job: int, *, lane: Lane | None = None, priority: int | None = None
@@ -324,45 +328,56 @@ class Jobs:
                 self._database.announce(connection)
 
     def retry(self, job: int) -> int:
-        """Try the dead letters of a job again; return their number."""
+        """Try the dead letters of a job again; return their number.
+
+        A job that had failed or was cancelled goes on with all that is not done; one that is
+        paused or waits stays so.
+
+        Raises
+        ------
+        JobError
+            If a job that it comes after has failed or was cancelled, or the process that it was
+            for has ended.
+        """
         with self._database.write() as connection:
             record = _job(connection, job)
             identities = self._identities(connection, job)
             where = sa.and_(UNITS.c.result.in_(identities), UNITS.c.state == UnitState.DEAD)
             number = connection.execute(sa.update(UNITS).where(where).values(**FRESH)).rowcount
-            if number or record.state in {JobState.FAILED, JobState.CANCELLED}:
+            bad_end = record.state in {JobState.FAILED, JobState.CANCELLED}
+            if bad_end:
                 _try_again(connection, identities, force=False)
-                connection.execute(_with(job, state=JobState.READY, ended_at=None, error=None))
+                broken = sa.and_(RESULTS.c.result.in_(identities), RESULTS.c.error.is_not(None))
+                connection.execute(sa.update(RESULTS).where(broken).values(error=None))
+            if bad_end or (number and record.ended):
+                self._check_private(connection, record)
+                after = sa.select(DEPENDENCIES.c.after).where(DEPENDENCIES.c.job == job)
+                state = self._state_after(connection, list(connection.execute(after).scalars()))
+                connection.execute(_with(job, state=state, ended_at=None, error=None))
                 assign(connection, identities)
-                self._database.announce(connection)
+                settle_jobs(connection, [job], now=self._database.now(connection))
+            self._database.announce(connection)
         return int(number)
 
-    def _change(
-        self,
-        job: int,
-        state: JobState,
-        verb: str,
-        *,
-        among: Sequence[JobState],
-        reason: str | None = None,
+    def _check_state(
+        self, connection: sa.Connection, job: int, verb: str, among: Sequence[JobState]
     ) -> None:
-        with self._database.write() as connection:
-            record = _job(connection, job)
-            if record.state not in among:
-                raise JobError(f"job {job} cannot be {verb}: it is {record.state}")
-            now = self._database.now(connection)
-            ended = now if state in ENDED_JOBS else None
-            connection.execute(_with(job, state=state, error=reason, ended_at=ended))
-            identities = self._reassign(connection, job)
-            if state in ENDED_JOBS:
-                drop_unwanted(connection, identities, now=now)
-                settle_jobs(connection, [], now=now, ended=[job])
-            self._database.announce(connection)
+        state = _job(connection, job).state
+        if state not in among:
+            raise JobError(f"job {job} cannot be {verb}: it is {state}")
 
     def _reassign(self, connection: sa.Connection, job: int) -> list[str]:
         identities = self._identities(connection, job)
         assign(connection, identities)
         return identities
+
+    def _check_private(self, connection: sa.Connection, record: JobRecord) -> None:
+        alive = sa.select(SERVICES.c.service).where(SERVICES.c.service == record.private)
+        if record.private is not None and connection.execute(alive).first() is None:
+            raise JobError(
+                f"job {record.job} was for the process {record.private} alone, which has ended: "
+                "submit it anew"
+            )
 
     def _identities(self, connection: sa.Connection, job: int) -> list[str]:
         query = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
@@ -420,6 +435,8 @@ FRESH = {
     "retries": 0,
     "deaths": 0,
     "alone": False,
+    "failure": None,
+    "error": None,
 }
 """What makes a unit as if it had never been tried; the number of attempts goes on."""
 
@@ -470,6 +487,10 @@ def _check(submission: Submission) -> None:
     kinds = {(each.job.algorithm, each.job.version) for each in submission.targets}
     if len(kinds) > 1:
         raise JobError(f"a job is of one algorithm, not of {len(kinds)}: submit one for each")
+    if any(
+        each.job.parameters != submission.targets[0].job.parameters for each in submission.targets
+    ):
+        raise JobError("a job has the same parameters for all its runs: submit one for each")
     identities = [each.job.identity for each in submission.targets]
     if len(set(identities)) < len(identities):
         raise JobError("a job cannot go over the same run twice")
@@ -480,6 +501,16 @@ def _check(submission: Submission) -> None:
     if submission.failures_allowed is not None and submission.failures_allowed < 0:
         raise JobError(f"failures_allowed cannot be {submission.failures_allowed}")
     _checked_priority(submission.priority)
+    for each in submission.targets:
+        for text in (
+            submission.key,
+            submission.owner,
+            each.job.run_name,
+            each.location,
+            each.folder,
+        ):
+            if text is not None and plain(text) != text:
+                raise JobError(f"{text!r} cannot be kept: it holds what is no character")
 
 
 def _checked_priority(priority: int) -> int:

@@ -6,20 +6,25 @@ import socket
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import sqlalchemy as sa
 
 from forebay.engine.errors import LeaseLostError
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.outcomes import Outcomes
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
-from forebay.engine.queue.states import HELD_UNITS, JobState, UnitState
+from forebay.engine.queue.settle import end_job
+from forebay.engine.queue.states import ENDED_JOBS, HELD_UNITS, JobState, UnitState
 
 LEASE_SECONDS = 30.0
 """Silence after which a service is taken for dead."""
 _AGEING_SECONDS = 600.0
+_TURNS_BETWEEN = 9
+"""Units that are taken in their order before another job that has aged may pass."""
 _CANDIDATES = 64
 """Results that are looked at for one claim."""
 _MANY = 500
@@ -74,6 +79,23 @@ class Claim:
     """When its last frame was taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A result from which units are taken."""
+
+    row: sa.Row[Any]
+    """The result, and the job that it serves."""
+    state: UnitState = UnitState.READY
+    """The units that are taken."""
+    passes: bool = False
+    """Whether it passes others for one unit, having had no turn for long."""
+
+    @property
+    def lane(self) -> int:
+        """The lane that its units are taken in."""
+        return Lane.REPROCESS if self.state == UnitState.DEFERRED else self.row.lane
+
+
 class Service:
     """A process that works on units: it holds them as long as it is heard of.
 
@@ -100,17 +122,17 @@ class Service:
         self._database = database
         self._lease = int(lease_seconds * 1e9)
         self._ageing = int(ageing_seconds * 1e9)
+        self._in_order = _TURNS_BETWEEN
         self.identity = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         """What it is called."""
         self.outcomes = Outcomes(database, self.identity, policy or RetryPolicy())
         """What it records."""
-        process = psutil.Process()
         with database.write() as connection:
             values = {
                 "service": self.identity,
                 "host": socket.gethostname(),
-                "process": process.pid,
-                "began_at": process.create_time(),
+                "process": os.getpid(),
+                "began_at": _began_at(os.getpid()),
                 "alive_until": database.now(connection) + self._lease,
             }
             connection.execute(sa.insert(SERVICES).values(values))
@@ -124,14 +146,10 @@ class Service:
             If others have taken it for dead: what it held is not its own any more.
         """
         with self._database.write() as connection:
+            check_alive(connection, self.identity)
             mine = SERVICES.c.service == self.identity
             until = self._database.now(connection) + self._lease
-            beaten = connection.execute(sa.update(SERVICES).where(mine).values(alive_until=until))
-            if not beaten.rowcount:
-                raise LeaseLostError(
-                    f"{self.identity} was silent for more than {self._lease / 1e9:g} s, and others "
-                    "have taken over what it worked on: start it again"
-                )
+            connection.execute(sa.update(SERVICES).where(mine).values(alive_until=until))
 
     def bury_the_dead(self) -> list[str]:
         """Take from services that are not heard of what they hold; return their names."""
@@ -172,7 +190,8 @@ class Service:
         """Take units, those of the most urgent jobs first, in the order of their frames.
 
         Jobs are served by lane, then priority, then deadline, then age.  A job that has had no
-        turn for long moves up a lane for one unit, so that none waits for ever.
+        turn for long moves up a lane for one unit, so that none waits for ever; of ten units, one
+        at most is taken out of turn.
 
         Parameters
         ----------
@@ -187,20 +206,27 @@ class Service:
             many it needs.
         begin
             Whether they go to workers at once, all but those that are to be computed alone.
+
+        Raises
+        ------
+        LeaseLostError
+            If others have taken it for dead: what it took now, nobody would take from it.
         """
         claims: list[Claim] = []
         left = most_bytes
         with self._database.write() as connection:
+            check_alive(connection, self.identity)
             now = self._database.now(connection)
-            for row, aged in self._candidates(connection, now=now, job=job, lanes=lanes):
+            for turn in self._turns(connection, now=now, job=job, lanes=lanes):
                 if len(claims) >= most or (claims and left is not None and left <= 0):
                     break
-                room = 1 if aged else most - len(claims)
-                taken = self._take(connection, row, room, left, at_least_one=not claims)
+                room = 1 if turn.passes else most - len(claims)
+                taken = self._take(connection, turn, room, left, at_least_one=not claims)
+                self._in_order = 0 if turn.passes and taken else self._in_order + len(taken)
                 if left is not None:
                     left -= sum(each.bytes for each in taken)
                 if taken:
-                    served = sa.update(JOBS).where(JOBS.c.job == row.job).values(served_at=now)
+                    served = sa.update(JOBS).where(JOBS.c.job == turn.row.job).values(served_at=now)
                     connection.execute(served)
                 claims += taken
             self._hold(connection, [each for each in claims if begin and not each.alone], now=now)
@@ -239,30 +265,76 @@ class Service:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def _candidates(
+    def _turns(
         self,
         connection: sa.Connection,
         *,
         now: int,
         job: int | None,
         lanes: Iterable[int] | None,
-    ) -> list[tuple[sa.Row[tuple[object, ...]], bool]]:
-        """Return the results with units to take, in their order, and whether each has aged."""
-        waits = now - JOBS.c.served_at
-        steps = waits // self._ageing
-        # One that has aged goes before those that have not, and behind nothing but them.
-        lane = JOBS.c.lane - steps
-        columns = (
-            RESULTS.c.result,
-            JOBS.c.job,
+    ) -> list[_Turn]:
+        """Return the results with units to take, in their order.
+
+        What a live job has deferred is work on old frames: it goes first in the lane of that.
+        """
+        query = self._queued(job=job, lanes=lanes)
+        order = (
             JOBS.c.lane,
-            JOBS.c.priority,
-            (JOBS.c.lane > 0).label("may_age"),
-            (steps > 0).label("aged"),
+            JOBS.c.priority.desc(),
+            sa.func.coalesce(JOBS.c.deadline, 2**62),
+            JOBS.c.job,
+            RESULTS.c.run_name,
+            RESULTS.c.result,
         )
+        rows = connection.execute(query.order_by(*order).limit(_CANDIDATES)).all()
+        late = self._deferred(connection, order, job=job, lanes=lanes)
+        place = next((n for n, row in enumerate(rows) if row.lane >= Lane.REPROCESS), len(rows))
+        turns = [_Turn(row) for row in rows]
+        turns[place:place] = late
+        if job is not None or self._in_order < _TURNS_BETWEEN:
+            return turns
+        # Who has moved up furthest: by its lane, less one for each time that it has aged.
+        aged = query.where(JOBS.c.lane > 0, JOBS.c.served_at <= now - self._ageing)
+        furthest = aged.order_by(
+            sa.cast(JOBS.c.lane, sa.BigInteger) * self._ageing + JOBS.c.served_at, *order
+        )
+        first = connection.execute(furthest.limit(1)).first()
+        if first is None:
+            return turns
+        lane = first.lane - (now - first.served_at) // self._ageing
+        place = next((n for n, turn in enumerate(turns) if turn.lane >= lane), len(turns))
+        if place == len(turns) or turns[place].row.job == first.job:
+            return turns
+        others = [each for each in turns[place:] if each.row.result != first.result]
+        return [*turns[:place], _Turn(first, passes=True), *others]
+
+    def _deferred(
+        self,
+        connection: sa.Connection,
+        order: Sequence[Any],
+        *,
+        job: int | None,
+        lanes: Iterable[int] | None,
+    ) -> list[_Turn]:
+        """Return the results with units that were deferred."""
+        if lanes is not None and Lane.REPROCESS not in lanes:
+            return []
+        query = self._queued(job=job, lanes=None, state=UnitState.DEFERRED)
+        rows = connection.execute(query.order_by(*order).limit(_CANDIDATES))
+        return [_Turn(row, state=UnitState.DEFERRED) for row in rows]
+
+    def _queued(
+        self,
+        *,
+        job: int | None,
+        lanes: Iterable[int] | None,
+        state: UnitState = UnitState.READY,
+    ) -> sa.Select[Any]:
+        """Return the query for results with units to take."""
+        columns = (RESULTS.c.result, JOBS.c.job, JOBS.c.lane, JOBS.c.priority, JOBS.c.served_at)
         ready = (
             sa.select(UNITS.c.unit)
-            .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state == UnitState.READY)
+            .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state == state)
             .correlate(RESULTS)
             .exists()
         )
@@ -270,29 +342,19 @@ class Service:
         if job is None:
             query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver)
         else:
+            mine = sa.or_(JOBS.c.private.is_(None), JOBS.c.private == self.identity)
             query = (
                 query.select_from(RESULTS)
                 .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
                 .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
-                .where(JOBS.c.job == job)
+                .where(JOBS.c.job == job, mine)
             )
-        if lanes is not None:
-            query = query.where(JOBS.c.lane.in_(list(lanes)))
-        order = (
-            sa.case((lane < 0, 0), else_=lane),
-            JOBS.c.priority.desc(),
-            sa.func.coalesce(JOBS.c.deadline, 2**62),
-            JOBS.c.job,
-            RESULTS.c.run_name,
-            RESULTS.c.result,
-        )
-        rows = connection.execute(query.order_by(*order).limit(_CANDIDATES))
-        return [(row, bool(row.aged and row.may_age and job is None)) for row in rows]
+        return query if lanes is None else query.where(JOBS.c.lane.in_(list(lanes)))
 
     def _take(
         self,
         connection: sa.Connection,
-        row: sa.Row[tuple[object, ...]],
+        turn: _Turn,
         most: int,
         most_bytes: int | None,
         *,
@@ -301,7 +363,7 @@ class Service:
         """Choose units of one result."""
         query = (
             sa.select(*_CLAIMED)
-            .where(UNITS.c.result == row.result, UNITS.c.state == UnitState.READY)
+            .where(UNITS.c.result == turn.row.result, UNITS.c.state == turn.state)
             .order_by(UNITS.c.start, UNITS.c.y, UNITS.c.x)
             .limit(min(most, _MANY))
             .with_for_update(skip_locked=True)
@@ -329,10 +391,10 @@ class Service:
                 Claim(
                     unit=unit,
                     attempt=attempt + 1,
-                    result=row.result,
-                    job=row.job,
-                    lane=row.lane,
-                    priority=row.priority,
+                    result=turn.row.result,
+                    job=turn.row.job,
+                    lane=turn.lane,
+                    priority=turn.row.priority,
                     label=label,
                     start=start,
                     y=y,
@@ -376,28 +438,46 @@ class Service:
 
     def _end_private(self, connection: sa.Connection, service: str, *, now: int) -> None:
         """Cancel the jobs that only this service could work on."""
-        from forebay.engine.queue.settle import drop_unwanted
-
         query = sa.select(JOBS.c.job).where(
-            JOBS.c.private == service, JOBS.c.state.in_([JobState.READY, JobState.PAUSED])
+            JOBS.c.private == service, JOBS.c.state.not_in(ENDED_JOBS)
         )
         for job in connection.execute(query).scalars().all():
-            values = {
-                "state": JobState.CANCELLED,
-                "error": "its process has ended",
-                "ended_at": now,
-            }
-            connection.execute(sa.update(JOBS).where(JOBS.c.job == job).values(**values))
-            results = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
-            drop_unwanted(connection, list(connection.execute(results).scalars()), now=now)
+            error = "its process has ended"
+            end_job(connection, job, JobState.CANCELLED, error=error, now=now)
 
 
-def _process_is_gone(row: sa.Row[tuple[object, ...]]) -> bool:
+def check_alive(connection: sa.Connection, service: str) -> None:
+    """Look whether others have taken a service for dead.
+
+    Raises
+    ------
+    LeaseLostError
+        If they have.
+    """
+    known = sa.select(SERVICES.c.service).where(SERVICES.c.service == service)
+    if connection.execute(known).first() is None:
+        raise LeaseLostError(
+            f"{service} was silent for longer than its lease, and others have taken over what it "
+            "worked on: start it again"
+        )
+
+
+def _began_at(process: int) -> float:
+    """Return when a process began, in seconds since the machine did, however its clock is set."""
+    booted = psutil.boot_time()
+    return float(psutil.Process(process).create_time() - booted)
+
+
+def _process_is_gone(row: sa.Row[Any]) -> bool:
     """Tell whether a service of this machine has ended, so that nobody has to wait for it."""
     if row.host != socket.gethostname():
         return False
     try:
-        began_at = psutil.Process(row.process).create_time()
-    except psutil.Error:
+        if psutil.Process(row.process).status() == psutil.STATUS_ZOMBIE:
+            return True
+        return bool(abs(_began_at(row.process) - row.began_at) > 1.0)
+    except psutil.NoSuchProcess:
         return True
-    return bool(abs(began_at - row.began_at) > 1.0)
+    except psutil.Error:
+        # It may not be looked at.
+        return False

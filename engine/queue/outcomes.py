@@ -4,12 +4,12 @@ Nothing is recorded but by the service that holds the unit, under the number of 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from forebay.engine.queue.database import Database
+from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
 from forebay.engine.queue.schema import ATTEMPTS, UNITS
 from forebay.engine.queue.settle import settle_results
@@ -70,7 +70,7 @@ class Outcomes:
         """Return the rows of those units that are still held under these attempts."""
         attempts = {each.unit: each.attempt for each in held}
         names = list(attempts)
-        rows: dict[str, sa.Row[Any]] = {}
+        rows: dict[str, Any] = {}
         for begin in range(0, len(names), _AT_ONCE):
             query = sa.select(*_OWNED).where(
                 UNITS.c.unit.in_(names[begin : begin + _AT_ONCE]),
@@ -104,7 +104,7 @@ class Outcomes:
         with self._database.write() as connection:
             now = self._database.now(connection)
             own = self.own(connection, [held for held, _, _ in parts])
-            gone = self._supersede(connection, list(own.values())) if own else {}
+            gone = self._supersede(connection, own) if own else {}
             rows, results = [], set()
             for held, part, seconds in parts:
                 row = own.pop(held.unit, None)
@@ -157,7 +157,8 @@ class Outcomes:
         with self._database.write() as connection:
             now = self._database.now(connection)
             own = self.own(connection, [held for held, _ in failures])
-            mine = [(own[held.unit], why) for held, why in failures if held.unit in own]
+            reasons = {held.unit: why for held, why in failures if held.unit in own}
+            mine = [(own[unit], why) for unit, why in reasons.items()]
             return self.fail_rows(connection, mine, now=now)
 
     def fail_rows(
@@ -171,7 +172,8 @@ class Outcomes:
         from forebay.engine.results.provenance import environment
 
         states: dict[str, UnitState] = {}
-        for row, failure in failures:
+        for row, told in failures:
+            failure = _plain(told)
             deaths = row.deaths + (failure.kind is FailureClass.WORKER_LOST)
             verdict = self._policy.decide(
                 failure, retries=row.retries, deaths=deaths, error_before=row.error
@@ -199,9 +201,9 @@ class Outcomes:
                     attempt=row.attempt,
                     failure=failure.kind,
                     error=failure.error,
-                    traceback=failure.traceback[-_LONGEST_TEXT:],
+                    traceback=failure.traceback,
                     worker=failure.worker,
-                    log=failure.log[-_LONGEST_TEXT:] if failure.log else None,
+                    log=failure.log,
                     environment=environment(),
                     began_at=row.began_at,
                     ended_at=now,
@@ -228,16 +230,18 @@ class Outcomes:
             return None if at is None else (at - now) / 1e9
 
     def _supersede(
-        self, connection: sa.Connection, rows: Sequence[sa.Row[Any]]
+        self, connection: sa.Connection, own: dict[str, sa.Row[Any]]
     ) -> dict[str, list[str]]:
         """Put units into the place of others; return the parts that go, by the unit that came.
 
         Blocks before one that is taken anew stay as they are, so that both begin at one frame.
+        However the others stand, what they had read is not there any more.
         """
+        rows = list(own.values())
         places = {(row.result, row.start, row.y, row.x): row.unit for row in rows}
         others = sa.and_(
             UNITS.c.result.in_({row.result for row in rows}),
-            UNITS.c.state == UnitState.DONE,
+            UNITS.c.state != UnitState.SUPERSEDED,
             UNITS.c.start.in_({row.start for row in rows}),
         )
         columns = (UNITS.c.unit, UNITS.c.result, UNITS.c.start, UNITS.c.y, UNITS.c.x, UNITS.c.part)
@@ -246,8 +250,25 @@ class Outcomes:
             sa.select(*columns).where(others)
         ):
             unit = places.get((result, start, y, x))
-            if unit is not None:
+            if unit is not None and unit != name:
+                own.pop(name, None)
                 gone.setdefault(unit, []).append(part)
-                values = {"state": UnitState.SUPERSEDED, "part": None}
+                values = {
+                    "state": UnitState.SUPERSEDED,
+                    "part": None,
+                    "holder": None,
+                    "not_before": None,
+                }
                 connection.execute(sa.update(UNITS).where(UNITS.c.unit == name).values(**values))
         return gone
+
+
+def _plain(failure: Failure) -> Failure:
+    """Return a failure as every database can keep it."""
+    return replace(
+        failure,
+        error=plain(failure.error),
+        traceback=plain(failure.traceback)[-_LONGEST_TEXT:],
+        worker=plain(failure.worker) if failure.worker else failure.worker,
+        log=plain(failure.log)[-_LONGEST_TEXT:] if failure.log else None,
+    )

@@ -1,15 +1,16 @@
 """Units come into the queue as runs are planned, and runs are planned as jobs ask for them."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from forebay.engine.queue.database import Database
+from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.jobs import FRESH, Target, target_of, upsert
+from forebay.engine.queue.leases import check_alive
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
-from forebay.engine.queue.settle import settle_results
-from forebay.engine.queue.states import JobState, UnitState
+from forebay.engine.queue.settle import drop_unwanted, settle_results
+from forebay.engine.queue.states import HELD_UNITS, JobState, UnitState
 from forebay.engine.unit import Unit
 
 _AT_ONCE = 1000
@@ -29,6 +30,8 @@ class ToPlan:
     """Whether it is to be followed while the run grows."""
     planned_blocks: int
     """Blocks of which the units are known."""
+    keep_up: int
+    """When it is late, only every so-manieth block is computed at once."""
 
 
 class Planning:
@@ -42,8 +45,13 @@ class Planning:
         """Take results to plan, the most urgent first, so that no other service plans them.
 
         With `job`, those of one job, whether others plan them or not: planning twice does no harm.
+
+        Raises
+        ------
+        LeaseLostError
+            If others have taken the service for dead: what it took now, nobody would take from it.
         """
-        query = sa.select(RESULTS, JOBS.c.job, JOBS.c.live)
+        query = sa.select(RESULTS, JOBS.c.job, JOBS.c.live, JOBS.c.keep_up)
         if job is None:
             query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
                 RESULTS.c.planner.is_(None)
@@ -64,12 +72,20 @@ class Planning:
             .with_for_update(skip_locked=True, of=RESULTS)
         )
         with self._database.write() as connection:
+            check_alive(connection, self._service)
             rows = connection.execute(query).all()
             if job is None and rows:
                 taken = sa.update(RESULTS).where(RESULTS.c.result.in_([row.result for row in rows]))
                 connection.execute(taken.values(planner=self._service))
         return [
-            ToPlan(row.result, target_of(row), row.job, row.live, row.planned_blocks)
+            ToPlan(
+                row.result,
+                target_of(row),
+                row.job,
+                row.live,
+                row.planned_blocks,
+                row.keep_up,
+            )
             for row in rows
         ]
 
@@ -81,6 +97,7 @@ class Planning:
         blocks: int,
         frames: int,
         complete: bool,
+        deferred: Container[str] = (),
     ) -> set[str]:
         """Add units of a result; those that are there already stay as they stand.
 
@@ -96,6 +113,8 @@ class Planning:
             Frames of the run.
         complete
             Whether no more will come.
+        deferred
+            Those that are computed only when there is time.
 
         Returns
         -------
@@ -105,7 +124,7 @@ class Planning:
         done: set[str] = set()
         with self._database.write() as connection:
             for begin in range(0, len(units), _AT_ONCE):
-                done |= self._add(connection, result, units[begin : begin + _AT_ONCE])
+                done |= self._add(connection, result, units[begin : begin + _AT_ONCE], deferred)
             values: dict[str, object] = {
                 "planned_blocks": blocks,
                 "frames": frames,
@@ -116,16 +135,26 @@ class Planning:
             connection.execute(
                 sa.update(RESULTS).where(RESULTS.c.result == result).values(**values)
             )
+            now = self._database.now(connection)
+            # The job may have been cancelled in the meantime.
+            drop_unwanted(connection, [result], now=now)
             if complete:
-                now = self._database.now(connection)
                 settle_results(connection, [result], now=now)
             self._database.announce(connection)
         return done
 
+    def waiting(self, result: str) -> int:
+        """Return the number of units of a result that are to be taken, or are worked on."""
+        query = sa.select(sa.func.count()).where(
+            UNITS.c.result == result, UNITS.c.state.in_([UnitState.READY, *HELD_UNITS])
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def fail(self, result: str, error: str) -> None:
         """Note that a result cannot be planned, as its run is not there or cannot be read."""
         with self._database.write() as connection:
-            values = {"error": error, "planner": None}
+            values = {"error": plain(error), "planner": None}
             connection.execute(
                 sa.update(RESULTS).where(RESULTS.c.result == result).values(**values)
             )
@@ -138,7 +167,11 @@ class Planning:
             connection.execute(sa.update(RESULTS).where(mine).values(planner=None))
 
     def _add(
-        self, connection: sa.Connection, result: str, units: Sequence[tuple[Unit, int]]
+        self,
+        connection: sa.Connection,
+        result: str,
+        units: Sequence[tuple[Unit, int]],
+        deferred: Container[str],
     ) -> set[str]:
         rows = [
             {
@@ -150,7 +183,7 @@ class Planning:
                 "y": unit.core.y.start,
                 "x": unit.core.x.start,
                 "bytes": nbytes,
-                "state": UnitState.READY,
+                "state": UnitState.DEFERRED if unit.identity in deferred else UnitState.READY,
                 "attempt": 0,
                 "retries": 0,
                 "deaths": 0,

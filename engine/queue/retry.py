@@ -47,7 +47,7 @@ class Failure:
 class RetryRule(BaseModel):
     """What to do about failures of some classes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     failures: tuple[FailureClass, ...] = Field(
         default=tuple(FailureClass), description="Classes of failures; all if not given."
@@ -161,6 +161,7 @@ class RetryPolicy:
                 had = deaths - 1 if failure.kind is FailureClass.WORKER_LOST else retries
                 if rule.action == "give-up" or had >= rule.retries or retries >= self._most:
                     return Verdict(retry=False)
-                longest = min(rule.most_wait_seconds, rule.wait_seconds * 2**retries)
+                doubled = rule.wait_seconds * 2.0 ** min(retries, 1000)
+                longest = min(rule.most_wait_seconds, doubled)
                 return Verdict(True, self._chance.uniform(0.0, longest), rule.alone)
         return Verdict(retry=False)

@@ -26,7 +26,12 @@ def assign(connection: sa.Connection, results: Sequence[str]) -> None:
             JOBS.c.state == JobState.READY,
             JOBS.c.private.is_(None),
         )
-        .order_by(JOBS.c.lane, JOBS.c.priority.desc(), JOBS.c.job)
+        .order_by(
+            JOBS.c.lane,
+            JOBS.c.priority.desc(),
+            sa.func.coalesce(JOBS.c.deadline, 2**62),
+            JOBS.c.job,
+        )
         .limit(1)
         .correlate(RESULTS)
         .scalar_subquery()
@@ -42,12 +47,14 @@ def drop_unwanted(connection: sa.Connection, results: Sequence[str], *, now: int
     wanted = (
         sa.select(JOB_RESULTS.c.result)
         .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
-        .where(JOBS.c.state.not_in(ENDED_JOBS), JOB_RESULTS.c.result == UNITS.c.result)
-        .correlate(UNITS)
-        .exists()
+        .where(JOBS.c.state.not_in(ENDED_JOBS))
     )
     for some in _in_groups(results):
-        mine = sa.and_(UNITS.c.result.in_(some), UNITS.c.state.in_(OPEN_UNITS), ~wanted)
+        asked = connection.execute(wanted.where(JOB_RESULTS.c.result.in_(some))).scalars()
+        unwanted = set(some).difference(asked)
+        if not unwanted:
+            continue
+        mine = sa.and_(UNITS.c.result.in_(unwanted), UNITS.c.state.in_(OPEN_UNITS))
         # What was published stays so, though it was to be computed anew.
         state = sa.case((UNITS.c.part.is_not(None), UnitState.DONE), else_=UnitState.CANCELLED)
         values = {"state": state, "holder": None, "not_before": None, "ended_at": now}
@@ -66,22 +73,56 @@ def settle_results(connection: sa.Connection, results: Iterable[str], *, now: in
         settle_jobs(connection, list(connection.execute(query).scalars()), now=now)
 
 
-def settle_jobs(
-    connection: sa.Connection, jobs: Iterable[int], *, now: int, ended: Iterable[int] = ()
-) -> None:
+def settle_jobs(connection: sa.Connection, jobs: Iterable[int], *, now: int) -> None:
     """End those of the jobs of which everything is done; go on with what waited for them."""
-    over = list(ended)
     for job in jobs:
-        if _all_done(connection, job):
-            state = JobState.FAILED if _anything_failed(connection, job) else JobState.DONE
-            values = {"state": state, "ended_at": now}
-            where = sa.and_(JOBS.c.job == job, JOBS.c.state == JobState.READY)
-            if connection.execute(sa.update(JOBS).where(where).values(**values)).rowcount:
-                over.append(job)
-        else:
-            _give_up_when_too_many_failed(connection, job, now=now)
+        state, error = _outcome(connection, job)
+        if state is not None:
+            end_job(connection, job, state, now=now, error=error)
+
+
+def end_job(
+    connection: sa.Connection, job: int, state: JobState, *, now: int, error: str | None = None
+) -> None:
+    """End a job: what nobody else asks for is given up, and what waited for it goes on."""
+    _end(connection, job, state, now=now, error=error)
+    over = [job]
     while over:
-        over = _wake_dependents(connection, over, now=now)
+        over += _go_on_after(connection, over.pop(), now=now)
+
+
+def _end(
+    connection: sa.Connection, job: int, state: JobState, *, now: int, error: str | None
+) -> None:
+    values = {"state": state, "error": error, "ended_at": now}
+    connection.execute(sa.update(JOBS).where(JOBS.c.job == job).values(**values))
+    of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
+    results = list(connection.execute(of_job).scalars())
+    assign(connection, results)
+    if state != JobState.DONE:
+        drop_unwanted(connection, results, now=now)
+
+
+def _outcome(connection: sa.Connection, job: int) -> tuple[JobState | None, str | None]:
+    """Return how a job ends that is worked on, and why; None if it goes on."""
+    row = connection.execute(
+        sa.select(JOBS.c.state, JOBS.c.failures_allowed).where(JOBS.c.job == job)
+    ).one()
+    if row.state != JobState.READY:
+        return None, None
+    if _all_done(connection, job):
+        return (JobState.FAILED if _anything_failed(connection, job) else JobState.DONE), None
+    if row.failures_allowed is None:
+        return None, None
+    of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
+    count = sa.select(sa.func.count()).where(
+        UNITS.c.result.in_(of_job), UNITS.c.state == UnitState.DEAD
+    )
+    dead = int(connection.execute(count).scalar_one())
+    if dead <= row.failures_allowed:
+        return None, None
+    error = f"given up after {dead} dead letters, of which {row.failures_allowed} are allowed"
+    return JobState.FAILED, error
 
 
 def _all_done(connection: sa.Connection, job: int) -> bool:
@@ -106,60 +147,41 @@ def _anything_failed(connection: sa.Connection, job: int) -> bool:
     return any(connection.execute(each.limit(1)).first() is not None for each in (dead, broken))
 
 
-def _give_up_when_too_many_failed(connection: sa.Connection, job: int, *, now: int) -> None:
-    allowed = connection.execute(
-        sa.select(JOBS.c.failures_allowed).where(JOBS.c.job == job)
-    ).scalar()
-    if allowed is None:
-        return
-    of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
-    count = sa.select(sa.func.count()).where(
-        UNITS.c.result.in_(of_job), UNITS.c.state == UnitState.DEAD
-    )
-    dead = int(connection.execute(count).scalar_one())
-    if dead <= allowed:
-        return
-    error = f"given up after {dead} dead letters, of which {allowed} are allowed"
-    connection.execute(
-        sa.update(JOBS)
-        .where(JOBS.c.job == job)
-        .values(state=JobState.FAILED, error=error, ended_at=now)
-    )
-    results = list(connection.execute(of_job).scalars())
-    assign(connection, results)
-    drop_unwanted(connection, results, now=now)
-    settle_jobs(connection, [], now=now, ended=[job])
-
-
-def _wake_dependents(connection: sa.Connection, ended: Sequence[int], *, now: int) -> list[int]:
-    """Make ready what waited for these jobs alone; return what ended because of them."""
+def _go_on_after(connection: sa.Connection, ended: int, *, now: int) -> list[int]:
+    """Make ready what waited for this job alone; return what ended because of it."""
     query = (
         sa.select(JOBS.c.job)
         .join(DEPENDENCIES, DEPENDENCIES.c.job == JOBS.c.job)
-        .where(DEPENDENCIES.c.after.in_(list(ended)), JOBS.c.state == JobState.WAITING)
-        .distinct()
+        .where(DEPENDENCIES.c.after == ended, JOBS.c.state == JobState.WAITING)
     )
     over = []
     for job in connection.execute(query).scalars().all():
-        before = sa.select(JOBS.c.job, JOBS.c.state).join(
-            DEPENDENCIES, DEPENDENCIES.c.after == JOBS.c.job
+        before = (
+            sa.select(JOBS.c.job, JOBS.c.state)
+            .join(DEPENDENCIES, DEPENDENCIES.c.after == JOBS.c.job)
+            .where(DEPENDENCIES.c.job == job, JOBS.c.state != JobState.DONE)
+            .order_by(JOBS.c.job)
         )
-        states = dict(connection.execute(before.where(DEPENDENCIES.c.job == job)).all())
+        states = connection.execute(before).all()
         bad = [
             f"job {each} is {state}"
-            for each, state in states.items()
+            for each, state in states
             if state in {JobState.FAILED, JobState.CANCELLED}
         ]
+        outcome: JobState | None = None
+        error: str | None = None
         if bad:
-            values = {"state": JobState.CANCELLED, "error": "; ".join(bad), "ended_at": now}
-            connection.execute(sa.update(JOBS).where(JOBS.c.job == job).values(**values))
-            over.append(job)
-        elif all(state == JobState.DONE for state in states.values()):
-            connection.execute(
-                sa.update(JOBS).where(JOBS.c.job == job).values(state=JobState.READY)
-            )
+            outcome, error = JobState.CANCELLED, "; ".join(bad)
+        elif not states:
+            ready = sa.update(JOBS).where(JOBS.c.job == job).values(state=JobState.READY)
+            connection.execute(ready)
             wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
             assign(connection, list(connection.execute(wanted).scalars()))
+            # What it asks for may be there by now.
+            outcome, error = _outcome(connection, job)
+        if outcome is not None:
+            _end(connection, job, outcome, now=now, error=error)
+            over.append(job)
     return over
 
 

@@ -27,6 +27,8 @@ class UnitState(StrEnum):
     """For the unit before it, whose state it needs."""
     READY = "ready"
     """To be taken."""
+    DEFERRED = "deferred"
+    """To be taken when there is time: later frames of an instrument went first."""
     LEASED = "leased"
     """Held by a service, which has not begun with it."""
     RUNNING = "running"
@@ -49,6 +51,7 @@ ENDED_JOBS = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 OPEN_UNITS = (
     UnitState.WAITING,
     UnitState.READY,
+    UnitState.DEFERRED,
     UnitState.LEASED,
     UnitState.RUNNING,
     UnitState.FAILED,

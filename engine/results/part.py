@@ -46,9 +46,11 @@ def write_part(folder: Path, output: Output, *, provenance: Mapping[str, Any]) -
         Where it comes from, as JSON.
     """
     rows = len(output) if isinstance(output, pd.DataFrame) else None
-    folder.mkdir(parents=True)
+    # A late worker must not make anew the place that was taken away from it.
+    folder.mkdir()
     files: dict[str, dict[str, Any]] = {}
-    folders = {folder.parent, folder}
+    # The name of the part's own folder is made durable by whoever moves it to its place.
+    folders = {folder}
     for name, content in _encode(output).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,24 @@ class OutputClosedError(ForebayError, OSError):
     exit_code = ExitCode.STORAGE
 
 
+class LedgerNotFoundError(ForebayError, FileNotFoundError):
+    """There is no ledger at that place."""
+
+    exit_code = ExitCode.INPUT
+
+
+class TargetExistsError(ForebayError, FileExistsError):
+    """There is a file already where one is to be written."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class TargetError(ForebayError, OSError):
+    """A file cannot be written."""
+
+    exit_code = ExitCode.STORAGE
+
+
 class VerificationError(ForebayError):
     """A run is not as it was committed."""
 

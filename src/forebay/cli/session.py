@@ -20,6 +20,22 @@ ResultsOption = Annotated[
         help="Folder of the results; else the setting 'results', else 'results' beside the run.",
     ),
 ]
+SharedResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        help="Folder of the results; else the setting 'results', else 'results' in the folder of "
+        "the runs.",
+    ),
+]
+LedgerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        help="Path or URL of the queue and ledger; else the setting 'engine.ledger', else "
+        "'ledger.sqlite' in the folder of the results.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON for machines: one object on each line.")
 ]
@@ -51,6 +67,24 @@ class Session:
     def results(self, given: Path | None) -> Path | None:
         """Return the folder of the results; None for the one beside the run."""
         return self.settings.results if given is None else given
+
+    def shared_results(self, given: Path | None, runs: Path | None) -> Path:
+        """Return the folder of the results of jobs over several runs."""
+        folder = self.results(given)
+        return (self.runs(runs) / "results" if folder is None else folder).absolute()
+
+    def common_ledger(self, given: str | None) -> Path | str | None:
+        """Return the ledger that is named; None for the one in the folder of the results."""
+        from forebay.engine.execution.wanted import ledger_at
+
+        named = self.settings.engine.ledger if given is None else given
+        return None if named is None else ledger_at(named)
+
+    def ledger(self, given: str | None, results: Path | None, runs: Path | None) -> Path | str:
+        """Return the queue and ledger that a command means."""
+        from forebay.engine.execution.wanted import ledger_at
+
+        return self.common_ledger(given) or ledger_at(None, self.shared_results(results, runs))
 
     def location(self, run: str, runs: Path | None) -> str | Path:
         """Return where a run lies that is given by its name, its path or its URL.

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import typer
 
@@ -28,6 +29,22 @@ def complete_runs(context: typer.Context, incomplete: str) -> Iterator[tuple[str
             if name.startswith(incomplete):
                 with contextlib.suppress(ForebayError):
                     yield check_run_name(name), "a run"
+
+
+def complete_jobs(context: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Offer the newest jobs, with what they compute and how they stand."""
+    from forebay.engine.queue.database import Database
+    from forebay.engine.queue.jobs import Jobs
+
+    with contextlib.suppress(ForebayError):
+        given = context.params
+        where = Session(None).ledger(given.get("ledger"), given.get("results"), given.get("runs"))
+        if isinstance(where, Path) and not where.is_file():
+            return
+        with Database(where, create=False) as database:
+            for record in Jobs(database).find():
+                if str(record.job).startswith(incomplete):
+                    yield str(record.job), f"{record.algorithm}-{record.version}, {record.state}"
 
 
 def complete_algorithms(incomplete: str) -> Iterator[tuple[str, str]]:

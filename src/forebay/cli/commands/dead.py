@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.commands.jobs import opened, when
-from forebay.cli.commands.serve import LedgerOption
-from forebay.cli.errors import OptionError
+from forebay.cli.errors import OptionError, TargetError, TargetExistsError
 from forebay.cli.output import print_facts, print_json, print_table
-from forebay.cli.session import JsonOption, ResultsOption, session
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    RunsOption,
+    SharedResultsOption,
+    session,
+)
 
 if TYPE_CHECKING:
     from forebay.engine.queue.database import Database
@@ -38,7 +43,8 @@ AllOption = Annotated[bool, typer.Option("--all", help="All that there are.")]
 @app.command("list")
 def list_dead(
     context: typer.Context,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     job: JobOption = None,
     algorithm: AlgorithmOption = None,
@@ -50,7 +56,7 @@ def list_dead(
     """List dead letters, the newest first."""
     from forebay.engine.queue.dead import DeadLetters
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         letters = DeadLetters(database).find(
             job=job, algorithm=algorithm, failure=failure, text=text, limit=limit
         )
@@ -83,14 +89,15 @@ def list_dead(
 def show(
     context: typer.Context,
     unit: UnitArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a dead letter: its input, its attempts, where each of them failed."""
     from forebay.engine.queue.dead import DeadLetters
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         letter, attempts = DeadLetters(database).get(unit)
     if as_json:
         print_json({**_fields(letter), "history": attempts})
@@ -112,13 +119,16 @@ def show(
         where = f" on {attempt.worker}" if attempt.worker else ""
         typer.echo(f"\nattempt {attempt.attempt}{where}, {when(attempt.ended_at)}: {attempt.error}")
         typer.echo(attempt.traceback.rstrip() or "(no traceback)")
+        if attempt.log:
+            typer.echo(f"what was logged meanwhile:\n{attempt.log}")
 
 
 @app.command()
 def replay(
     context: typer.Context,
     unit: UnitsArgument = None,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     job: JobOption = None,
     algorithm: AlgorithmOption = None,
@@ -129,17 +139,18 @@ def replay(
     """Try dead letters again: single ones, or those that the options choose."""
     from forebay.engine.queue.dead import DeadLetters
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         units = _chosen(database, unit, job, algorithm, failure, text, everything=everything)
         number = DeadLetters(database).replay(units)
-    typer.echo(f"{number} dead letters are tried again")
+    typer.echo(f"dead letters that are tried again: {number}")
 
 
 @app.command()
 def discard(
     context: typer.Context,
     unit: UnitsArgument = None,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     job: JobOption = None,
     algorithm: AlgorithmOption = None,
@@ -150,10 +161,10 @@ def discard(
     """Give dead letters up for good: single ones, or those that the options choose."""
     from forebay.engine.queue.dead import DeadLetters
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         units = _chosen(database, unit, job, algorithm, failure, text, everything=everything)
         number = DeadLetters(database).discard(units)
-    typer.echo(f"{number} dead letters are discarded; their frames have no result")
+    typer.echo(f"dead letters that are discarded: {number}; their frames have no result")
 
 
 @app.command()
@@ -163,22 +174,28 @@ def export(
     target: Annotated[
         Path | None, typer.Argument(help="File to write; on the screen if not given.")
     ] = None,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
     """Write a script that computes a dead letter's unit in one process, for a debugger."""
-    from forebay.engine.queue.dead import DeadLetters, script
+    from forebay.engine.execution.reproduce import script
+    from forebay.engine.queue.dead import DeadLetters
 
-    with opened(session(context), ledger, results) as database:
-        text = script(*DeadLetters(database).get(unit))
+    call = session(context)
+    with opened(call, ledger, results, runs) as database:
+        letter, attempts = DeadLetters(database).get(unit)
+    text = script(letter, attempts, modules=call.settings.engine.algorithm_modules)
     if target is None:
         typer.echo(text)
         return
     try:
-        with target.open("x") as file:
+        with target.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
+    except FileExistsError as error:
+        raise TargetExistsError(f"{target} exists already: name another file") from error
     except OSError as error:
-        raise OptionError(f"{target} cannot be written: {error.strerror}") from error
+        raise TargetError(f"{target} cannot be written: {error.strerror}") from error
     typer.echo(f"{target} computes the unit: python {target}")
 
 

@@ -3,31 +3,41 @@
 import datetime
 import getpass
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.commands.completion import complete_algorithms, complete_runs
+from forebay.cli.commands.completion import complete_algorithms, complete_jobs, complete_runs
 from forebay.cli.commands.process import parameters
-from forebay.cli.commands.serve import LedgerOption, ledger_of
-from forebay.cli.errors import OptionError
+from forebay.cli.errors import LedgerNotFoundError, OptionError
 from forebay.cli.output import print_facts, print_json, print_table, progress, seconds
-from forebay.cli.session import JsonOption, ResultsOption, RunsOption, Session, session
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    RunsOption,
+    Session,
+    SharedResultsOption,
+    session,
+)
 from forebay.cli.signals import stop_on_signals
 from forebay.errors import ExitCode
 
 if TYPE_CHECKING:
-    from forebay.engine import SubmittedJob
+    from forebay.acquisition import Run
+    from forebay.engine import Algorithm, SubmittedJob
     from forebay.engine.queue.database import Database
     from forebay.engine.queue.explain import Explanation
     from forebay.engine.queue.jobs import JobRecord, Progress
 
 app = typer.Typer(help="Jobs for a service: submit, watch, change.", no_args_is_help=True)
 
-JobArgument = Annotated[int, typer.Argument(metavar="JOB", help="Number of the job.")]
+JobArgument = Annotated[
+    int,
+    typer.Argument(metavar="JOB", help="Number of the job.", autocompletion=complete_jobs),
+]
 LaneOption = Annotated[
     str | None, typer.Option(help="realtime, validation or reprocess; reprocess if not given.")
 ]
@@ -64,7 +74,7 @@ def submit(
         ),
     ],
     runs: RunsOption = None,
-    results: ResultsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     parameter: ParameterOption = None,
     lane: LaneOption = None,
@@ -76,6 +86,14 @@ def submit(
     follow: Annotated[
         bool, typer.Option("--follow", help="Take each block as it is committed.")
     ] = False,
+    keep_up: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="With --follow: when late, take every so-manieth block at once, and the others "
+            "when there is time; 1 for all in their order.",
+        ),
+    ] = 1,
     force: Annotated[
         bool, typer.Option("--force", help="Compute also what is done already.")
     ] = False,
@@ -89,20 +107,22 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Submit ALGORITHM over one RUN or several, for a service to work on."""
+    from forebay import open_run
+
     call = session(context)
-    locations = [call.location(each, runs) for each in run]
     job = submitted(
         call,
         algorithm,
-        locations,
-        results=results,
-        ledger=ledger,
+        lambda: [open_run(call.location(each, runs)) for each in run],
+        results=call.shared_results(results, runs),
+        ledger=call.ledger(ledger, results, runs),
         given=parameter,
         label=label,
         lane=lane or ("realtime" if follow else "reprocess"),
         priority=priority or 0,
         after=after or [],
         live=follow,
+        keep_up=keep_up,
         force=force,
         failures_allowed=failures_allowed,
         key=key,
@@ -115,7 +135,8 @@ def submit(
 @app.command("list")
 def list_jobs(
     context: typer.Context,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     state: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     label: LabelOption = None,
@@ -132,7 +153,7 @@ def list_jobs(
     if unknown:
         raise OptionError(f"there is no state {min(unknown)!r}; there are {', '.join(JobState)}")
     rows = []
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         jobs = Jobs(database)
         for record in jobs.find(
             states=state or (), labels=labels_of(label), owner=owner, limit=limit
@@ -168,7 +189,8 @@ def list_jobs(
 def show(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -177,7 +199,7 @@ def show(
     from forebay.engine.queue.jobs import Jobs
     from forebay.engine.queue.lanes import Lane
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         found = explained(database, job)
         wanted = Jobs(database).results(job)
     record, done = found.job, found.progress
@@ -211,14 +233,15 @@ def show(
 def explain(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say why a job waits, what is before it, and when it should be done."""
     from forebay.engine.queue.explain import explain as explained
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         found = explained(database, job)
     if as_json:
         print_json(
@@ -241,7 +264,8 @@ def explain(
 def watch(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -249,7 +273,7 @@ def watch(
     from forebay.engine import SubmittedJob
 
     call = session(context)
-    where = _existing(call, ledger, results)
+    where = _existing(call, ledger, results, runs)
     watched(SubmittedJob(where, job), as_json=as_json)
 
 
@@ -257,13 +281,14 @@ def watch(
 def cancel(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
     """Compute nothing more for a job, also what is running; what is published stays."""
     from forebay.engine.queue.jobs import Jobs
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         Jobs(database).cancel(job, reason=f"cancelled by {_user()}")
     typer.echo(f"job {job} is cancelled; what is published stays")
 
@@ -272,13 +297,14 @@ def cancel(
 def pause(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
     """Begin no more units of a job until it is resumed."""
     from forebay.engine.queue.jobs import Jobs
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         Jobs(database).pause(job)
     typer.echo(f"job {job} is paused; units that are being computed are still published")
 
@@ -287,13 +313,14 @@ def pause(
 def resume(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
     """Go on with a job that was paused."""
     from forebay.engine.queue.jobs import Jobs
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         Jobs(database).resume(job)
         state = Jobs(database).get(job).state
     typer.echo(f"job {job} is {state}")
@@ -303,23 +330,25 @@ def resume(
 def retry(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
     """Try the dead letters of a job again, and go on with one that was cancelled."""
     from forebay.engine.queue.jobs import Jobs
 
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         number = Jobs(database).retry(job)
         state = Jobs(database).get(job).state
-    typer.echo(f"{number} dead letters are tried again; job {job} is {state}")
+    typer.echo(f"dead letters that are tried again: {number}; job {job} is {state}")
 
 
 @app.command()
 def prioritise(
     context: typer.Context,
     job: JobArgument,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     lane: LaneOption = None,
     priority: PriorityOption = None,
@@ -330,7 +359,7 @@ def prioritise(
 
     if lane is None and priority is None:
         raise OptionError("say what to change: --lane, --priority or both")
-    with opened(session(context), ledger, results) as database:
+    with opened(session(context), ledger, results, runs) as database:
         jobs = Jobs(database)
         jobs.reprioritise(job, lane=Lane.of(lane) if lane else None, priority=priority)
         record = jobs.get(job)
@@ -340,39 +369,42 @@ def prioritise(
 def submitted(
     call: Session,
     algorithm: str,
-    locations: "list[str | Path]",
+    runs: "Callable[[], list[Run]]",
     *,
-    results: Path | None,
-    ledger: str | None,
+    results: Path,
+    ledger: Path | str,
     given: list[str] | None,
     label: list[str] | None,
     **options: Any,
 ) -> "SubmittedJob":
     """Submit a job for a service."""
-    from forebay import open_run
     from forebay import submit as submit_job
+
+    chosen, values = bound(call, algorithm, given)
+    labels = labels_of(label)
+    return submit_job(
+        runs(),
+        chosen,
+        ledger=ledger,
+        results=results,
+        owner=_user(),
+        labels=labels,
+        **options,
+        **values,
+    )
+
+
+def bound(
+    call: Session, algorithm: str, given: list[str] | None
+) -> "tuple[Algorithm, dict[str, Any]]":
+    """Return an algorithm and its parameters, which are checked."""
     from forebay.engine import REGISTRY
 
     REGISTRY.load(call.settings.engine.algorithm_modules)
     chosen = REGISTRY.get(algorithm)
     values: dict[str, Any] = dict(parameters(given or []))
     chosen.bind(values)
-    return submit_job(
-        [open_run(each) for each in locations],
-        chosen,
-        ledger=ledger_of(call, ledger, results),
-        results=results_of(call, results),
-        owner=_user(),
-        labels=labels_of(label),
-        **options,
-        **values,
-    )
-
-
-def results_of(call: Session, results: Path | None) -> Path:
-    """Return the folder for results of jobs over several runs."""
-    folder = call.results(results)
-    return call.runs(None) / "results" if folder is None else folder
+    return chosen, values
 
 
 def labels_of(given: list[str] | None) -> dict[str, str]:
@@ -382,25 +414,31 @@ def labels_of(given: list[str] | None) -> dict[str, str]:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise OptionError(f"-l {text!r} lacks a part: give it as -l NAME=VALUE")
+        if name in labels:
+            raise OptionError(f"-l {name} is given twice: leave one out")
         labels[name] = value
     return labels
 
 
 @contextmanager
-def opened(call: Session, ledger: str | None, results: Path | None) -> "Iterator[Database]":
+def opened(
+    call: Session, ledger: str | None, results: Path | None, runs: Path | None
+) -> "Iterator[Database]":
     """Open a ledger that is there."""
     from forebay.engine.queue.database import Database
 
-    with Database(_existing(call, ledger, results), create=False) as database:
+    with Database(_existing(call, ledger, results, runs), create=False) as database:
         yield database
 
 
-def _existing(call: Session, ledger: str | None, results: Path | None) -> Path | str:
-    where = ledger_of(call, ledger, results)
+def _existing(
+    call: Session, ledger: str | None, results: Path | None, runs: Path | None
+) -> Path | str:
+    where = call.ledger(ledger, results, runs)
     if isinstance(where, Path) and not where.is_file():
-        raise OptionError(
+        raise LedgerNotFoundError(
             f"there is no ledger {where}: no job was submitted to it yet; choose another with "
-            "--results or --ledger"
+            "--runs, --results or --ledger"
         )
     return where
 
@@ -411,7 +449,7 @@ def told(job: "SubmittedJob", *, as_json: bool) -> None:
     if as_json:
         print_json({"job": job.number, "new": job.new, "state": found.job.state})
         return
-    again = "" if job.new else " was submitted already"
+    again = "" if job.new else " was submitted already and"
     typer.echo(f"job {job.number}{again} is {found.job.state}")
     for line in explanation(found)[1:]:
         typer.echo(f"  {line}")
@@ -421,7 +459,7 @@ def explanation(found: "Explanation") -> list[str]:
     """Return an explanation in lines."""
     lines = [f"it is {found.job.state}", *found.reasons]
     if found.place is not None and found.units_before:
-        lines.append(f"{found.place - 1} jobs with {found.units_before} units are served before it")
+        lines.append(f"served before it: {found.place - 1} jobs, {found.units_before} units")
     if found.starts_in:
         lines.append(f"it should start in {seconds(found.starts_in)}")
     if found.ends_in:

@@ -12,15 +12,24 @@ import typer
 from forebay.cli.commands.completion import complete_algorithms, complete_runs
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, progress, seconds
-from forebay.cli.session import JsonOption, ResultsOption, RunsOption, Session, session
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    ResultsOption,
+    RunsOption,
+    Session,
+    session,
+)
 from forebay.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from forebay.acquisition import Run
+    from forebay.cluster import ClusterSpecification
     from forebay.engine import Result
     from forebay.engine.execution.events import JobEvent
+    from forebay.engine.unit import Unit
 
 _LOOK_SECONDS = 0.2
 
@@ -43,6 +52,7 @@ def process(
     ],
     runs: RunsOption = None,
     results: ResultsOption = None,
+    ledger: LedgerOption = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="May be repeated."),
@@ -90,6 +100,7 @@ def process(
             chosen,
             client=client,
             results=call.results(results),
+            ledger=call.common_ledger(ledger),
             follow=follow,
             force=force,
             stop=stop,
@@ -123,15 +134,33 @@ def _opened(location: str | Path, stop: threading.Event, *, wait: bool) -> "Iter
 @contextmanager
 def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
     """Connect to a cluster of the settings; give None where this process is to compute."""
-    wanted = call.settings.engine.cluster if name is None else name
     from forebay.cluster import connect
+
+    specification = cluster_of(call, name)
+    if specification is None:
+        yield None
+        return
+    with connect(specification) as client:
+        # What a unit needs takes a worker seconds to import; so it does before the first unit.
+        client.run(importlib.import_module, "forebay.engine.execution.work")
+        client.run(importlib.import_module, "forebay.ops")
+        yield client
+
+
+def cluster_of(call: Session, name: str | None) -> "ClusterSpecification | None":
+    """Return the cluster of the settings that a name means; None for this process.
+
+    Raises
+    ------
+    OptionError
+        If there is none of that name.
+    """
     from forebay.engine.settings import IN_PROCESS
     from forebay.engine.suggestion import nearest
 
+    wanted = call.settings.engine.cluster if name is None else name
     if wanted == IN_PROCESS:
-        yield None
-        return
-
+        return None
     clusters = call.settings.clusters
     if wanted not in clusters:
         known = [*clusters, IN_PROCESS]
@@ -139,20 +168,19 @@ def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
             f"there is no cluster {wanted!r}{nearest(wanted, known)}; the settings have "
             f"{', '.join(known)}"
         )
-    with connect(clusters[wanted]) as client:
-        # What a unit needs takes a worker seconds to import; so it does before the first unit.
-        client.run(importlib.import_module, "forebay.engine.execution.work")
-        client.run(importlib.import_module, "forebay.ops")
-        yield client
+    return clusters[wanted]
 
 
 class JobProgress:
     """Shows what a job tells: as a bar for people, or as a line of JSON for each event."""
 
-    def __init__(self, bars: "Progress", what: str, *, as_json: bool = False) -> None:
-        """Add a bar for the job."""
+    def __init__(
+        self, bars: "Progress", what: str, *, as_json: bool = False, total: int | None = None
+    ) -> None:
+        """Add a bar for the job; `total` is its number of frames, if it is over several runs."""
         self._bars = bars
-        self._task = bars.add_task(what, total=None, note="")
+        self._several = total is not None
+        self._task = bars.add_task(what, total=total, note="")
         self._as_json = as_json
         self._failed = 0
 
@@ -166,26 +194,27 @@ class JobProgress:
         )
 
         match event:
-            case RunGrown(frames=frames):
+            case RunGrown(frames=frames) if not self._several:
                 self._bars.update(self._task, total=frames)
             case UnitSkipped(unit=unit):
                 self._bars.advance(self._task, len(unit.core.t))
             case UnitPublished(unit=unit, latency=latency):
                 self._bars.update(self._task, advance=len(unit.core.t), note=self._note(latency))
-                self._line("published", unit.label, rows=event.rows, latency_seconds=latency)
+                self._line("published", unit, rows=event.rows, latency_seconds=latency)
             case UnitFailed(unit=unit, error=error):
                 self._failed += 1
                 self._bars.update(self._task, note=self._note(None))
-                self._line("failed", unit.label, error=error)
+                self._line("failed", unit, error=error)
 
     def _note(self, latency: float | None) -> str:
         failed = f"{self._failed} units failed" if self._failed else ""
         recent = latency is not None and latency < 60
         return f"{seconds(latency)} behind {failed}" if recent else failed
 
-    def _line(self, event: str, unit: str, **fields: Any) -> None:
+    def _line(self, event: str, unit: "Unit", **fields: Any) -> None:
         if self._as_json:
-            print_json({"event": event, "unit": unit, **fields})
+            run = unit.job.run_name
+            print_json({"event": event, "run": run, "unit": unit.label, **fields})
 
 
 def described(result: "Result") -> dict[str, Any]:

@@ -13,16 +13,22 @@ from forebay.cli.commands.jobs import (
     ParameterOption,
     PriorityOption,
     WaitOption,
-    results_of,
+    bound,
     submitted,
     told,
     watched,
 )
-from forebay.cli.commands.process import JobProgress, cluster_client, parameters
-from forebay.cli.commands.serve import LedgerOption, ledger_of
+from forebay.cli.commands.process import JobProgress, cluster_client
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, progress, size
-from forebay.cli.session import JsonOption, ResultsOption, RunsOption, Session, session
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    RunsOption,
+    Session,
+    SharedResultsOption,
+    session,
+)
 from forebay.cli.signals import stop_on_signals
 from forebay.errors import ExitCode
 
@@ -41,7 +47,7 @@ def reprocess(
         ),
     ],
     runs: RunsOption = None,
-    results: ResultsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     parameter: ParameterOption = None,
     name: Annotated[
@@ -81,8 +87,19 @@ def reprocess(
     Units that are done already are left out, so that it can be stopped and called again at will.
     """
     call = session(context)
-    chosen, unusable = _choose(call.runs(runs), name, since, before)
-    for path, error in unusable:
+    for_service = {
+        "--lane": lane,
+        "--priority": priority,
+        "--label": label,
+        "--failures-allowed": failures_allowed,
+        "--wait": wait or None,
+    }
+    _refuse(for_service if here else {"--cluster": cluster}, here=here)
+    bound(call, algorithm, parameter)
+    chosen, growing, unreadable = _choose(call.runs(runs), name, since, before)
+    for path in growing:
+        typer.echo(f"left out: {path}: it is not closed yet", err=True)
+    for path, error in unreadable:
         typer.echo(f"left out: {path}: {error}", err=True)
     if not chosen:
         raise OptionError(
@@ -92,15 +109,18 @@ def reprocess(
     if dry_run:
         _print_runs(chosen, as_json=as_json)
         return
+    where = call.shared_results(results, runs)
+    entered = call.ledger(ledger, results, runs)
     if here:
-        _here(call, algorithm, chosen, results, ledger, parameter, cluster, force, as_json)
+        _here(call, algorithm, chosen, where, entered, parameter, cluster, force, as_json)
+        _tell_of_unreadable(unreadable)
         return
     job = submitted(
         call,
         algorithm,
-        [run.location for run in chosen],
-        results=results,
-        ledger=ledger,
+        lambda: chosen,
+        results=where,
+        ledger=entered,
         given=parameter,
         label=label,
         lane=lane or "reprocess",
@@ -111,12 +131,27 @@ def reprocess(
     told(job, as_json=as_json)
     if wait:
         watched(job, as_json=as_json)
+    _tell_of_unreadable(unreadable)
+
+
+def _tell_of_unreadable(runs: "list[tuple[Path, str]]") -> None:
+    """End with the code of what is incomplete if there were such runs: they were told of."""
+    if runs:
+        raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _refuse(options: dict[str, Any], *, here: bool) -> None:
+    """Refuse options that would do nothing."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        only = "is for a service: leave it out, or --here" if here else "is for --here: add that"
+        raise OptionError(f"{given[0]} {only}")
 
 
 def _choose(
     folder: Path, name: str, since: datetime.datetime | None, before: datetime.datetime | None
-) -> "tuple[list[Run], list[tuple[Path, str]]]":
-    """Return the closed runs that fit, and those that cannot be read."""
+) -> "tuple[list[Run], list[Path], list[tuple[Path, str]]]":
+    """Return the closed runs that fit, those that still grow, and those that cannot be read."""
     import fnmatch
 
     from forebay import open_run
@@ -124,30 +159,33 @@ def _choose(
     from forebay.errors import ForebayError
 
     low, high = (_nanoseconds(each) for each in (since, before))
-    runs, unusable = [], []
+    runs: list[Run] = []
+    growing: list[Path] = []
+    unreadable: list[tuple[Path, str]] = []
     for path in find_runs(folder):
         if not fnmatch.fnmatch(str(path.relative_to(folder)), name):
             continue
         try:
             run = open_run(path)
         except ForebayError as error:
-            unusable.append((path, str(error)))
+            unreadable.append((path, str(error)))
             continue
         if not run.closed:
-            unusable.append((path, "it is not closed yet"))
+            growing.append(path)
             continue
         taken = run.blocks[0].timestamps[0] if run.blocks else None
         early = low is not None and (taken is None or taken < low)
         late = high is not None and (taken is None or taken >= high)
         if not early and not late:
             runs.append(run)
-    return runs, unusable
+    return runs, growing, unreadable
 
 
 def _nanoseconds(at: datetime.datetime | None) -> int | None:
     if at is None:
         return None
-    return int(at.replace(tzinfo=at.tzinfo or datetime.UTC).timestamp()) * 10**9
+    seconds = at.replace(tzinfo=at.tzinfo or datetime.UTC).timestamp()
+    return round(seconds * 10**6) * 1000
 
 
 def _print_runs(runs: "list[Run]", *, as_json: bool) -> None:
@@ -166,20 +204,18 @@ def _here(
     call: Session,
     algorithm: str,
     runs: "list[Run]",
-    results: Path | None,
-    ledger: str | None,
+    results: Path,
+    ledger: Path | str,
     given: list[str] | None,
     cluster: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
     from forebay import reprocess as compute
-    from forebay.engine import REGISTRY
 
-    REGISTRY.load(call.settings.engine.algorithm_modules)
-    chosen = REGISTRY.get(algorithm)
-    values: dict[str, Any] = dict(parameters(given or []))
-    chosen.bind(values)
+    chosen, values = bound(call, algorithm, given)
+    what = f"{chosen.name} over {len(runs)} runs"
+    frames = sum(run.history.frames for run in runs)
     with (
         stop_on_signals("what is being computed is still published") as stop,
         cluster_client(call, cluster) as client,
@@ -189,11 +225,11 @@ def _here(
             runs,
             chosen,
             client=client,
-            results=results_of(call, results),
-            ledger=ledger_of(call, ledger, results),
+            results=results,
+            ledger=ledger,
             force=force,
             stop=stop,
-            on_event=JobProgress(bars, f"{chosen.name} over {len(runs)} runs", as_json=as_json),
+            on_event=JobProgress(bars, what, as_json=as_json, total=frames),
             units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
             **values,
         )
@@ -226,8 +262,8 @@ def _print_report(report: "Report", *, as_json: bool) -> None:
         )
         return
     typer.echo(
-        f"{done} of {total} units are published, {report.computed} of them now, over "
-        f"{report.progress.results} runs"
+        f"{done} of {total} units are published, {report.computed} of them now; runs: "
+        f"{report.progress.results}"
     )
     for letter in report.dead:
         typer.echo(f"missing: {letter.target.job.run_name} {letter.label}: {letter.error}")

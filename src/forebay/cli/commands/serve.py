@@ -2,32 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.commands.process import cluster_client
+from forebay.cli.commands.process import cluster_client, cluster_of
 from forebay.cli.output import print_json
-from forebay.cli.session import JsonOption, ResultsOption, Session, session
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    RunsOption,
+    SharedResultsOption,
+    session,
+)
 from forebay.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from forebay.engine.execution.events import JobEvent
 
-LedgerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ledger",
-        help="Path or URL of the queue and ledger; else the setting 'engine.ledger', else "
-        "'ledger.sqlite' in the folder of the results.",
-    ),
-]
-
 
 def serve(
     context: typer.Context,
-    results: ResultsOption = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
     ledger: LedgerOption = None,
     cluster: Annotated[
         str | None,
@@ -51,6 +48,8 @@ def serve(
     call = session(context)
     settings = call.settings.engine
     REGISTRY.load(settings.algorithm_modules)
+    # What can never work is refused at once; a cluster that does not start may do so later.
+    cluster_of(call, cluster)
 
     @contextmanager
     def connect() -> Iterator[Any]:
@@ -72,7 +71,7 @@ def serve(
     )
     with (
         stop_on_signals("what is being computed is still published") as stop,
-        Database(ledger_of(call, ledger, results)) as database,
+        Database(call.ledger(ledger, results, runs)) as database,
     ):
         work(
             database,
@@ -83,17 +82,6 @@ def serve(
             on_event=_Told(as_json=as_json),
             on_ready=ready,
         )
-
-
-def ledger_of(call: Session, ledger: str | None, results: Path | None) -> Path | str:
-    """Return the ledger that a command means."""
-    from forebay.engine.results.folder import LEDGER
-
-    given = ledger or call.settings.engine.ledger
-    if given is not None:
-        return given if "://" in given else Path(given).expanduser().absolute()
-    folder = call.results(results)
-    return ((call.runs(None) / "results" if folder is None else folder) / LEDGER).absolute()
 
 
 class _Told:

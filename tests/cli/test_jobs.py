@@ -1,0 +1,667 @@
+"""Jobs for a service on the command line: submitting, watching, changing, and dead letters."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from tests.cli.conftest import Forebay, Outcome, Start, lines, started
+
+from forebay import ExitCode, Geometry, RunWriter, acquire, open_result, open_source
+from forebay.cli.app import app
+from forebay.cli.commands.completion import complete_jobs
+from forebay.engine import REGISTRY
+from forebay.engine.execution.serve import serve
+from forebay.engine.queue.database import Database
+
+SECONDS = 60
+ALGORITHMS = """
+import threading
+from pathlib import Path
+
+import forebay
+
+
+@forebay.algorithm("picky", version="1.0.0")
+def picky(frames, *, cure: str = "", limit: int = 4):
+    '''Refuses frames from a number on, until there is a cure.'''
+    if int(frames["t"][-1]) >= limit and not Path(cure or "/nowhere").exists():
+        raise ValueError('too dark: "frame" \\\\ 7')
+    return frames.mean(("y", "x"))
+
+
+@forebay.algorithm("whole", version="1.0.0", needs=forebay.WholeRun())
+def whole(frames):
+    '''Needs the whole run.'''
+    return frames.mean("t")
+
+
+@forebay.algorithm("stuck", version="1.0.0")
+def stuck(frames):
+    '''Never ends.'''
+    print("stuck now", flush=True)
+    threading.Event().wait(300)
+    return frames
+"""
+
+type Serving = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the algorithms once: a registry takes each of them from one file."""
+    path = tmp_path_factory.mktemp("algorithms") / "picky.py"
+    path.write_text(ALGORITHMS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record the run ``cell`` once: eight frames in blocks of two."""
+    path = tmp_path_factory.mktemp("recorded") / "cell"
+    with open_source("simulated:shape=16x16", frames=8) as source:
+        acquire(source, path, frames_per_block=2)
+    return path
+
+
+@pytest.fixture
+def cell(forebay: Forebay, tmp_path: Path, written: Path, recorded: Path) -> str:
+    """Give a copy of the run, and settings that know the algorithms."""
+    (tmp_path / "forebay.toml").write_text(f"engine.algorithm_modules = [{str(written)!r}]\n")
+    shutil.copytree(recorded, tmp_path / "cell")
+    return "cell"
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Serving:
+    """Serve a ledger from a thread of this process, as long as a block lasts."""
+
+    @contextmanager
+    def service(ledger: Path | None = None) -> Iterator[None]:
+        stop, ready = threading.Event(), threading.Event()
+        with Database(ledger or tmp_path / "results" / "ledger.sqlite") as database:
+
+            def work() -> None:
+                serve(
+                    database,
+                    lambda: nullcontext(None),
+                    REGISTRY.get,
+                    stop=stop,
+                    on_ready=lambda _: ready.set(),
+                )
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            try:
+                assert ready.wait(SECONDS)
+                yield
+            finally:
+                stop.set()
+                thread.join(SECONDS)
+                assert not thread.is_alive()
+
+    return service
+
+
+def done(outcome: Outcome) -> Outcome:
+    """Return what a command has printed, which has done what was asked."""
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+@pytest.fixture
+def failed(forebay: Forebay, cell: str, serving: Serving) -> Iterator[list[dict[str, Any]]]:
+    """Give the dead letters of job 1, whose last two units of four have failed."""
+    with serving():
+        outcome = forebay("jobs", "submit", "picky", cell, "-p", "cure=cure.txt", "--wait")
+        assert outcome.code == ExitCode.INCOMPLETE, outcome.err
+        assert "job 1 is failed: 2 of 4 units are published, 2 are dead letters" in outcome.out
+        yield forebay("dead", "list", "--json").json
+
+
+def test_a_job_is_submitted_watched_and_shown(
+    forebay: Forebay, cell: str, serving: Serving, tmp_path: Path
+) -> None:
+    """What is submitted waits for a service, and is published when there is one."""
+    first = done(forebay("jobs", "submit", "picky", cell, "-p", "limit=100", "-l", "day=monday"))
+    assert first.out.splitlines() == [
+        "job 1 is ready",
+        "  no service is running ('forebay serve' starts one)",
+    ]
+    (again,) = done(forebay("jobs", "submit", "picky", cell, "-p", "limit=100", "--json")).json
+    assert again == {"job": 1, "new": False, "state": "ready"}
+    twice = done(forebay("jobs", "submit", "picky", cell, "-p", "limit=100"))
+    assert twice.out.startswith("job 1 was submitted already and is ready")
+    with serving():
+        watched = done(forebay("jobs", "watch", "1", "--json"))
+    assert watched.json[-1]["state"] == "done"
+    assert watched.json[-1]["units"] == {"done": 4}
+    told = done(forebay("jobs", "watch", "1")).out
+    assert told == "job 1 is done: 4 of 4 units are published, 0 are dead letters\n"
+    (shown,) = done(forebay("jobs", "show", "1", "--json")).json
+    assert (shown["frames"], shown["labels"]) == ({"done": 8}, {"day": "monday"})
+    (folder,) = shown["results"]
+    assert Path(folder).is_relative_to(tmp_path / "results")
+    assert open_result(folder).frames == 8
+    table = done(forebay("jobs", "show", "1")).out
+    for part in ("picky-1.0.0", "everything is published", "limit=100", "4 done", folder):
+        assert part in table
+
+
+def test_a_job_that_is_done_is_submitted_as_a_new_one_and_computes_nothing(
+    forebay: Forebay, cell: str, serving: Serving
+) -> None:
+    """What is done is not done again, unless it is forced."""
+    words = ("jobs", "submit", "picky", cell, "-p", "limit=100", "--wait", "--json")
+    with serving():
+        first, *_, last = done(forebay(*words)).json
+        assert (first["job"], last["worked_seconds"] > 0) == (1, True)
+        second, *_, now = done(forebay(*words)).json
+        assert second == {"job": 2, "new": True, "state": "ready"}
+        assert now["worked_seconds"] == last["worked_seconds"]
+        *_, forced = done(forebay(*words, "--force")).json
+        assert (forced["job"], forced["worked_seconds"] != last["worked_seconds"]) == (3, True)
+
+
+def test_jobs_are_listed_by_state_label_and_owner(forebay: Forebay, cell: str) -> None:
+    """The newest job comes first, and options choose among them."""
+    done(forebay("jobs", "submit", "picky", cell, "-l", "day=monday", "--lane", "validation"))
+    done(forebay("jobs", "submit", "picky", cell, "-p", "limit=7", "--priority", 3))
+    done(forebay("jobs", "pause", "2"))
+    listed = done(forebay("jobs", "list", "--json")).json
+    assert [each["job"] for each in listed] == [2, 1]
+    assert [each["lane"] for each in listed] == ["reprocess", "validation"]
+    for words, jobs in (
+        (("--state", "paused"), [2]),
+        (("--state", "paused", "--state", "ready"), [2, 1]),
+        (("--label", "day=monday"), [1]),
+        (("--owner", listed[0]["owner"]), [2, 1]),
+        (("--owner", "nobody of that name"), []),
+        (("--limit", 1), [2]),
+    ):
+        assert [each["job"] for each in forebay("jobs", "list", *words, "--json").json] == jobs
+    table = done(forebay("jobs", "list")).out
+    assert "picky-1.0.0" in table
+    assert "0 of 0" in table
+    empty = done(forebay("jobs", "list", "--state", "failed"))
+    assert empty.out == "there are no such jobs\n"
+
+
+def test_a_job_is_explained_paused_resumed_and_prioritised(forebay: Forebay, cell: str) -> None:
+    """Each change is told, and explained afterwards."""
+    done(forebay("jobs", "submit", "picky", cell))
+    done(forebay("jobs", "submit", "picky", cell, "-p", "limit=7", "--after", 1))
+    assert "it waits for job 1, which is ready" in done(forebay("jobs", "explain", "2")).out
+    assert "job 1 is paused" in done(forebay("jobs", "pause", "1")).out
+    (explained,) = done(forebay("jobs", "explain", "1", "--json")).json
+    assert explained["reasons"] == ["it is paused ('forebay jobs resume 1' goes on)"]
+    assert explained["state"] == "paused"
+    assert done(forebay("jobs", "resume", "1")).out == "job 1 is ready\n"
+    outcome = done(forebay("jobs", "prioritise", "1", "--lane", "realtime", "--priority", 5))
+    assert outcome.out == "job 1 is in the lane realtime, priority 5\n"
+    assert done(forebay("jobs", "cancel", "1")).out.startswith("job 1 is cancelled")
+    assert "cancelled by" in forebay("jobs", "explain", "1").out
+    # What waited for it will never be its turn.
+    assert "job 1 is cancelled" in forebay("jobs", "explain", "2").out
+    assert done(forebay("jobs", "retry", "1")).out.endswith("job 1 is ready\n")
+
+
+MISTAKES: list[tuple[tuple[object, ...], ExitCode, str]] = [
+    (("submit", "pickey", "cell"), ExitCode.USAGE, "no algorithm 'pickey'; did you mean 'picky'"),
+    (("submit", "picky-9.0.0", "cell"), ExitCode.USAGE, "no algorithm 'picky-9.0.0'"),
+    (("submit", "picky", "sell"), ExitCode.INPUT, "sell is not a run"),
+    (("submit", "picky", "../../cell/.."), ExitCode.INPUT, "is not a run"),
+    (("submit", "picky", "cell", "cell"), ExitCode.USAGE, "the same run twice"),
+    (("submit", "picky", "cell", "-p", "limit"), ExitCode.USAGE, "-p 'limit' lacks a part"),
+    (("submit", "picky", "cell", "-p", "limit=low"), ExitCode.USAGE, "limit"),
+    (("submit", "picky", "cell", "-p", "depth=3"), ExitCode.USAGE, "depth"),
+    (("submit", "picky", "cell", "-l", "=x"), ExitCode.USAGE, "-l '=x' lacks a part"),
+    (("submit", "picky", "cell", "-l", "a=x", "-l", "a=y"), ExitCode.USAGE, "-l a is given"),
+    (("submit", "picky", "cell", "--lane", "slow"), ExitCode.USAGE, "no lane 'slow'"),
+    (("submit", "picky", "cell", "--priority", 10**7), ExitCode.USAGE, "a priority lies"),
+    (
+        ("submit", "picky", "cell", "-p", "limit=9", "--after", 7),
+        ExitCode.INPUT,
+        "there is no job 7",
+    ),
+    (
+        ("submit", "picky", "cell", "-p", "limit=9", "--after", 2),
+        ExitCode.USAGE,
+        "job 2 is cancelled: nothing",
+    ),
+    (("submit", "picky", "cell", "--failures-allowed", -1), ExitCode.USAGE, "failures_allowed"),
+    (("submit", "picky", "cell", "--key", "k" * 201), ExitCode.USAGE, "a key has 1 to 200"),
+    (("submit", "picky", "cell", "--results", "cell"), ExitCode.USAGE, "in the run"),
+    (("submit", "picky", "cell", "--ledger", "cell/x"), ExitCode.USAGE, "in the run"),
+    (("submit", "picky", "cell", "--ledger", "mysql://x/y"), ExitCode.STORAGE, "mysql"),
+    (("list", "--state", "lost"), ExitCode.USAGE, "there is no state 'lost'"),
+    (("list", "--label", "day"), ExitCode.USAGE, "-l 'day' lacks a part"),
+    (("list", "--ledger", "forebay.toml"), ExitCode.STORAGE, "forebay.toml cannot be used"),
+    (("show", 9), ExitCode.INPUT, "there is no job 9"),
+    (("show", "nine"), ExitCode.USAGE, "'JOB'"),
+    (("explain", 9), ExitCode.INPUT, "there is no job 9"),
+    (("watch", 9), ExitCode.INPUT, "there is no job 9"),
+    (("cancel", 9), ExitCode.INPUT, "there is no job 9"),
+    (("cancel", 2), ExitCode.USAGE, "job 2 cannot be cancelled: it is cancelled"),
+    (("pause", 2), ExitCode.USAGE, "job 2 cannot be paused: it is cancelled"),
+    (("resume", 1), ExitCode.USAGE, "job 1 is ready, not paused"),
+    (("retry", 9), ExitCode.INPUT, "there is no job 9"),
+    (("prioritise", 1), ExitCode.USAGE, "say what to change"),
+    (("prioritise", 1, "--lane", "slow"), ExitCode.USAGE, "no lane 'slow'"),
+    (("prioritise", 9, "--priority", 1), ExitCode.INPUT, "there is no job 9"),
+]
+
+
+def test_a_mistake_is_told_in_one_line(forebay: Forebay, cell: str) -> None:
+    """Job 1 is ready and job 2 is cancelled; neither is changed by what is refused."""
+    done(forebay("jobs", "submit", "picky", cell))
+    done(forebay("jobs", "submit", "picky", cell, "-p", "limit=7"))
+    done(forebay("jobs", "cancel", "2"))
+    before = forebay("jobs", "list", "--json").json
+    for words, code, told in MISTAKES:
+        outcome = forebay("jobs", *words)
+        assert told in outcome.error
+        assert (outcome.code, outcome.out) == (code, ""), words
+    assert forebay("jobs", "list", "--json").json == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("jobs", "list"),
+        ("jobs", "show", "1"),
+        ("jobs", "watch", "1"),
+        ("jobs", "cancel", "1"),
+        ("dead", "list"),
+        ("dead", "replay", "--all"),
+    ],
+    ids=" ".join,
+)
+def test_without_a_ledger_nothing_is_made(
+    forebay: Forebay, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """A command that looks for jobs says where it looked, and leaves nothing behind."""
+    outcome = forebay(*words)
+    assert outcome.code == ExitCode.INPUT
+    assert f"there is no ledger {tmp_path / 'results' / 'ledger.sqlite'}" in outcome.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_algorithm_of_the_whole_run_is_refused_while_the_run_grows(
+    forebay: Forebay, cell: str, tmp_path: Path
+) -> None:
+    """It can be submitted to follow the run, which waits for its end."""
+    geometry = Geometry(("y", "x"), (4, 4), np.dtype("uint8"))
+    RunWriter.create(tmp_path / "growing", geometry).abandon()
+    outcome = forebay("jobs", "submit", "whole", "growing")
+    assert outcome.code == ExitCode.CONFLICT
+    assert "needs the whole run" in outcome.error
+    assert not (tmp_path / "results").exists()
+    (followed,) = done(forebay("jobs", "submit", "whole", "growing", "--follow", "--json")).json
+    (shown,) = forebay("jobs", "show", followed["job"], "--json").json
+    assert shown["lane"] == "realtime"
+
+
+def test_the_folder_of_the_runs_is_where_results_and_the_ledger_lie(
+    forebay: Forebay, cell: str, serving: Serving, tmp_path: Path
+) -> None:
+    """A service, a job and a call of ``process`` of one folder of runs have the same results."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / cell).rename(tmp_path / "data" / cell)
+    where = ("--runs", "data")
+    job = forebay("jobs", "submit", "picky", cell, "-p", "limit=100", *where, "--json").json[0]
+    with serving(tmp_path / "data" / "results" / "ledger.sqlite"):
+        done(forebay("jobs", "watch", job["job"], *where))
+    again = forebay("process", cell, "picky", "-p", "limit=100", "--cluster", "none", *where)
+    assert "nothing to do: all 8 frames are done already" in done(again).out
+    here = forebay("reprocess", "picky", "-p", "limit=100", "--here", "--cluster", "none", *where)
+    assert "4 of 4 units are published, 0 of them now; runs: 1" in done(here).out
+
+
+def test_a_ledger_of_the_settings_is_everybodys_and_lies_beside_them(
+    forebay: Forebay, cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Path
+) -> None:
+    """A relative path starts at the file that it stands in, wherever one calls from."""
+    (tmp_path / "forebay.toml").write_text(
+        f'runs = "."\n[engine]\nledger = "queue.sqlite"\nalgorithm_modules = [{str(written)!r}]\n'
+    )
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    done(forebay("jobs", "submit", "picky", cell))
+    done(forebay("process", cell, "picky", "-p", "limit=100", "--cluster", "none"))
+    assert (tmp_path / "queue.sqlite").is_file()
+    assert not list(tmp_path.rglob("ledger.sqlite"))
+    assert "reprocess" in forebay("jobs", "list").out
+
+
+def test_a_result_of_one_ledger_is_not_entered_in_another(
+    forebay: Forebay, cell: str, tmp_path: Path
+) -> None:
+    """The other ledger would know nothing of what is published, and have it removed."""
+    words = (cell, "picky", "-p", "limit=100", "--cluster", "none")
+    done(forebay("process", *words))
+    before = sorted(tmp_path.rglob("part.json"))
+    for outcome in (
+        forebay("process", *words, "--ledger", "other.sqlite"),
+        forebay("jobs", "submit", "picky", cell, "-p", "limit=100", "--ledger", "other.sqlite"),
+        forebay("reprocess", "picky", "-p", "limit=100", "--here", "--cluster", "none",
+                "--ledger", "other.sqlite"),
+    ):  # fmt: skip
+        assert outcome.code == ExitCode.CONFLICT
+        assert "are entered in the ledger" in outcome.error
+    assert sorted(tmp_path.rglob("part.json")) == before
+
+
+def test_dead_letters_are_listed_and_shown(forebay: Forebay, failed: list[dict[str, Any]]) -> None:
+    """A dead letter tells its frames, its error, and where each attempt failed."""
+    assert [(each["start"], each["stop"]) for each in failed] in (
+        [(4, 6), (6, 8)],
+        [(6, 8), (4, 6)],
+    )
+    assert {each["error"] for each in failed} == {'ValueError: too dark: "frame" \\ 7'}
+    table = done(forebay("dead", "list")).out
+    assert "picky-1.0.0" in table
+    assert "raised" in table
+    for words, number in (
+        (("--job", 1), 2),
+        (("--job", 9), 0),
+        (("--algorithm", "picky"), 2),
+        (("--algorithm", "whole"), 0),
+        (("--failure", "raised"), 2),
+        (("--failure", "worker-lost"), 0),
+        (("--text", "too dark"), 2),
+        (("--text", "too_dark"), 0),
+        (("--limit", 1), 1),
+    ):
+        assert len(forebay("dead", "list", *words, "--json").json) == number, words
+    assert forebay("dead", "list", "--text", "%").out == "there are no such dead letters\n"
+    unit = failed[0]["unit"]
+    shown = done(forebay("dead", "show", unit[:8])).out
+    assert f"unit {unit}" in shown
+    assert "attempt 2" in shown
+    assert "raise ValueError" in shown
+    (fields,) = done(forebay("dead", "show", unit, "--json")).json
+    assert [each["attempt"] for each in fields["history"]] == [1, 2]
+    told = forebay("jobs", "explain", "1").out
+    assert "2 units are dead letters ('forebay dead list --job 1')" in told
+
+
+def test_dead_letters_are_replayed_when_the_cause_is_mended(
+    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Replaying them takes up the job that had failed, and it ends well."""
+    (tmp_path / "cure.txt").touch()
+    outcome = forebay("dead", "replay", failed[0]["unit"][:10], failed[1]["unit"])
+    assert done(outcome).out == "dead letters that are tried again: 2\n"
+    assert "job 1 is done: 4 of 4 units" in done(forebay("jobs", "watch", "1")).out
+    assert forebay("dead", "list").out == "there are no such dead letters\n"
+
+
+def test_the_dead_letters_of_a_job_are_tried_again_with_it(
+    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """The job goes on, and is done when they are."""
+    (tmp_path / "cure.txt").touch()
+    assert done(forebay("jobs", "retry", "1")).out.startswith(
+        "dead letters that are tried again: 2"
+    )
+    done(forebay("jobs", "watch", "1"))
+
+
+def test_dead_letters_are_discarded(forebay: Forebay, failed: list[dict[str, Any]]) -> None:
+    """They are not listed any more, and submitting the same again computes them again."""
+    outcome = done(forebay("dead", "discard", "--job", 1))
+    assert outcome.out.startswith("dead letters that are discarded: 2;")
+    assert forebay("dead", "list", "--json").json == []
+    again = forebay("jobs", "submit", "picky", "cell", "-p", "cure=cure.txt", "--wait", "--json")
+    assert again.code == ExitCode.INCOMPLETE
+    assert again.json[-1]["units"] == {"dead": 2, "done": 2}
+
+
+def test_a_dead_letter_is_exported_as_a_script_that_raises_what_it_raised(
+    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path, warmed: Path
+) -> None:
+    """The script needs neither the queue nor the settings; a file that is there is left alone."""
+    unit = failed[0]["unit"]
+    outcome = done(forebay("dead", "export", unit, "again.py"))
+    assert outcome.out == "again.py computes the unit: python again.py\n"
+    printed = done(forebay("dead", "export", unit[:12])).out
+    assert printed.rstrip() == (tmp_path / "again.py").read_text().rstrip()
+    (tmp_path / "forebay.toml").unlink()
+    shutil.rmtree(tmp_path / "results")
+    words = [str(warmed / "python"), "-W", "error", "again.py"]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[-1] == failed[0]["error"]
+    assert "frames" in ended.stdout
+    (tmp_path / "cure.txt").touch()
+    subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
+
+
+def test_a_script_is_never_written_over_a_file(
+    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """What cannot be written is told with the code for why."""
+    (tmp_path / "mine.py").write_text("mine")
+    outcome = forebay("dead", "export", failed[0]["unit"], "mine.py")
+    assert outcome.code == ExitCode.CONFLICT
+    assert "mine.py exists already" in outcome.error
+    assert (tmp_path / "mine.py").read_text() == "mine"
+    outcome = forebay("dead", "export", failed[0]["unit"], "no/folder.py")
+    assert outcome.code == ExitCode.STORAGE
+    assert "no/folder.py cannot be written" in outcome.error
+
+
+def test_mistakes_with_dead_letters_are_told_in_one_line(
+    forebay: Forebay, failed: list[dict[str, Any]]
+) -> None:
+    """Names that name nothing, or too much, and choices that say nothing."""
+    unit = failed[0]["unit"]
+    for words, code, told in (
+        (("show", "abc"), ExitCode.INPUT, "give at least 6 characters"),
+        (("show", "abc%_%"), ExitCode.INPUT, "does not name a dead letter"),
+        (("show", "zzzzzz"), ExitCode.INPUT, "no dead letter begins with 'zzzzzz'"),
+        (("replay", "zzzzzz"), ExitCode.INPUT, "no dead letter begins with 'zzzzzz'"),
+        (("export", "zzzzzz"), ExitCode.INPUT, "no dead letter begins with 'zzzzzz'"),
+        (("replay",), ExitCode.USAGE, "say which"),
+        (("discard",), ExitCode.USAGE, "say which"),
+        (("discard", unit, "--all"), ExitCode.USAGE, "not both"),
+        (("replay", unit, "--job", 1), ExitCode.USAGE, "not both"),
+    ):
+        outcome = forebay("dead", *words)
+        assert told in outcome.error
+        assert (outcome.code, outcome.out) == (code, "")
+
+
+def test_a_name_that_begins_two_dead_letters_names_neither(
+    forebay: Forebay, cell: str, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of seventeen identities two begin with the same digit."""
+    monkeypatch.setattr("forebay.engine.queue.dead._SHORTEST_NAME", 1)
+    words = ("acquire", "simulated:shape=8x8", "many", "--frames", 17, "--frames-per-block", 1)
+    done(forebay(*words))
+    with serving():
+        forebay("jobs", "submit", "picky", "many", "-p", "limit=0", "--wait")
+    units = [each["unit"] for each in forebay("dead", "list", "--json").json]
+    assert len(units) == 17
+    (first, *_) = [x[0] for x in units if sum(y[0] == x[0] for y in units) > 1]
+    outcome = forebay("dead", "show", first)
+    assert outcome.code == ExitCode.INPUT
+    assert f"more than one dead letter begins with '{first}'" in outcome.error
+
+
+@pytest.fixture
+def days(forebay: Forebay, cell: str, tmp_path: Path) -> list[str]:
+    """Give three runs: two that are whole, and one whose log is damaged."""
+    names = ["monday", "tuesday"]
+    for name in names:
+        words = ("acquire", "simulated:shape=16x16", name, "--frames", 4, "--frames-per-block", 2)
+        done(forebay(*words))
+    for log in (tmp_path / cell / "_forebay" / "log").iterdir():
+        log.write_bytes(b"damaged " + log.read_bytes())
+    return names
+
+
+def test_reprocess_goes_over_all_runs_of_a_folder_and_names_what_it_leaves_out(
+    forebay: Forebay, days: list[str], serving: Serving
+) -> None:
+    """A run that cannot be read is told of, and the code is that of what is incomplete."""
+    dry = done(forebay("reprocess", "picky", "--dry-run", "--json"))
+    assert [each["run"] for each in dry.json] == days
+    assert "left out: " in dry.err
+    assert "monday" in forebay("reprocess", "picky", "--dry-run").out
+    with serving():
+        outcome = forebay("reprocess", "picky", "--wait", "--json")
+    assert outcome.code == ExitCode.INCOMPLETE, outcome.err
+    assert outcome.json[-1]["units"] == {"done": 4}
+    assert "cell" in outcome.err
+    words = ("reprocess", "picky", "--here", "--cluster", "none")
+    again = done(forebay(*words, "--name", "*day"))
+    assert "4 of 4 units are published, 0 of them now; runs: 2" in again.out
+    one = done(forebay(*words, "--name", "mon*", "-p", "limit=7", "--json"))
+    assert {each.get("run") for each in one.json[:-1]} == {"monday"}
+    assert one.json[-1]["complete"]
+    assert one.json[-1]["computed"] == 2
+
+
+def test_reprocess_here_reports_what_could_not_be_computed(
+    forebay: Forebay, days: list[str]
+) -> None:
+    """What failed is named, and the others are published."""
+    words = ("reprocess", "picky", "--name", "*day", "-p", "limit=2", "--here", "--cluster", "none")
+    outcome = forebay(*words)
+    assert outcome.code == ExitCode.INCOMPLETE, outcome.err
+    assert "2 of 4 units are published, 2 of them now; runs: 2" in outcome.out
+    assert "missing: monday t0000000002-0000000004: ValueError: too dark" in outcome.out
+    (*_, last) = forebay(*words, "--json").json
+    assert (last["complete"], len(last["dead"])) == (False, 2)
+
+
+def test_reprocess_chooses_runs_by_when_they_were_taken(forebay: Forebay, days: list[str]) -> None:
+    """Times are those of the first frame, in UTC."""
+    words = ("reprocess", "picky", "--dry-run", "--json", "--name", "*day")
+    assert len(done(forebay(*words, "--since", "2020-01-01")).json) == 2
+    assert len(done(forebay(*words, "--before", "2100-01-01 12:00:00")).json) == 2
+    for late in (("--since", "2100-01-01"), ("--before", "2020-01-01")):
+        outcome = forebay(*words, *late)
+        assert outcome.code == ExitCode.USAGE
+        assert "no closed run in" in outcome.error
+    outcome = forebay(*words, "--since", "yesterday")
+    assert outcome.code == ExitCode.USAGE
+    assert "--since" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--here", "--lane", "realtime"), "--lane is for a service"),
+        (("--here", "--wait"), "--wait is for a service"),
+        (("--cluster", "none"), "--cluster is for --here"),
+        (("--name", "nothing*"), "no closed run in"),
+        (("-p", "limit=low"), "limit"),
+        (("--here", "--cluster", "nowhere"), "there is no cluster 'nowhere'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistakes_with_reprocess_are_told_in_one_line(
+    forebay: Forebay, cell: str, words: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    """Nothing is submitted and nothing is made."""
+    outcome = forebay("reprocess", "picky", *words)
+    assert told in outcome.error
+    assert outcome.code == ExitCode.USAGE
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--cluster", "nowhere"), ExitCode.USAGE, "there is no cluster 'nowhere'"),
+        (("--results", "cell"), ExitCode.USAGE, "in the run"),
+        (("--ledger", "forebay.toml"), ExitCode.STORAGE, "forebay.toml cannot be used"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_service_that_can_never_work_does_not_begin(
+    forebay: Forebay, cell: str, words: tuple[str, ...], code: ExitCode, told: str
+) -> None:
+    """It is refused at once, and not tried again for ever."""
+    outcome = forebay("serve", *words)
+    assert told in outcome.error
+    assert outcome.code == code
+
+
+def test_tab_offers_the_numbers_of_jobs(forebay: Forebay, cell: str) -> None:
+    """With what they compute; where there is no ledger, nothing is offered and nothing made."""
+    command = typer.main.get_command(app)
+    context: Any = typer.Context(command)
+    assert list(complete_jobs(context, "")) == []
+    done(forebay("jobs", "submit", "picky", cell))
+    assert list(complete_jobs(context, "")) == [("1", "picky-1.0.0, ready")]
+    assert list(complete_jobs(context, "2")) == []
+
+
+def test_a_service_says_when_it_is_ready_and_ends_in_order(
+    forebay: Forebay, cell: str, tmp_path: Path
+) -> None:
+    """It tells of each unit, and SIGTERM ends it with code 0."""
+    done(forebay("jobs", "submit", "picky", cell))
+    words = ("serve", "--cluster", "none", "--json")
+    process = started([sys.executable, "-m", "forebay"], tmp_path, *words)
+    told = lines(process.stdout)
+    ready = json.loads(told.readline())
+    assert ready["event"] == "ready"
+    assert ready["ledger"] == str(tmp_path / "results" / "ledger.sqlite")
+    events = [json.loads(told.readline())["event"] for _ in range(6)]
+    assert sorted(events) == ["dead", "dead", "published", "published", "retried", "retried"]
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert "no service is running" not in forebay("jobs", "explain", "1").out
+
+
+def test_a_second_interrupt_gives_up_what_is_computed_and_gives_it_back(
+    forebay: Forebay, cell: str, tmp_path: Path, start: Start
+) -> None:
+    """What was begun is ready for the next service, without having used up a retry."""
+    done(forebay("jobs", "submit", "stuck", cell))
+    process = start(tmp_path, "serve", "--cluster", "none")
+    told = lines(process.stdout)
+    assert "works on the jobs of" in told.readline()
+    assert "stuck now" in told.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    assert any("stopping" in line for line in lines(process.stderr))
+    os.killpg(process.pid, signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in err
+    (shown,) = forebay("jobs", "show", "1", "--json").json
+    assert (shown["state"], shown["units"]) == ("ready", {"ready": 4})
+
+
+def test_an_interrupt_ends_the_waiting_and_not_the_job(
+    forebay: Forebay, cell: str, tmp_path: Path, start: Start
+) -> None:
+    """The code says that it was interrupted, and the job is there still."""
+    process = start(tmp_path, "jobs", "submit", "picky", cell, "--wait", "--json")
+    told = lines(process.stdout)
+    assert json.loads(told.readline())["new"]
+    assert json.loads(told.readline())["state"] == "ready"
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert "job 1 is ready and was waited for no longer; it goes on without that" in err
+    assert forebay("jobs", "show", "1", "--json").json[0]["state"] == "ready"

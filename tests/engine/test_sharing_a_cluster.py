@@ -1,0 +1,145 @@
+"""What the engine leaves in a Dask cluster, and whose work goes first on it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import xarray as xr
+from tests.engine.conftest import WriteRun
+
+from forebay.engine import Algorithm, SubmittedJob, process, submit
+from forebay.engine.execution.events import JobEvent, UnitPublished
+from forebay.engine.execution.serve import ServiceOptions, serve
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.lanes import Lane
+
+
+def listing(version: str = "1.0.0", *, seconds: float = 0.0) -> Algorithm:
+    """Return an algorithm that takes some time; workers get its function whole."""
+
+    def listed(frames: xr.DataArray, *, seconds: float = seconds) -> pd.DataFrame:
+        time.sleep(seconds)
+        return pd.DataFrame({"t": frames.t})
+
+    return Algorithm("listed", version, listed)
+
+
+@contextmanager
+def serving(
+    ledger: Path, client: Any, algorithm: Algorithm, on_event: Callable[[JobEvent], None]
+) -> Iterator[None]:
+    """Work on the jobs of a ledger, on a cluster, within the block."""
+
+    @contextmanager
+    def connected() -> Iterator[Any]:
+        yield client
+
+    stop = threading.Event()
+    with Database(ledger) as database:
+        thread = threading.Thread(
+            target=serve,
+            args=(database, connected, lambda *_: algorithm),
+            kwargs={"options": ServiceOptions(), "stop": stop, "on_event": on_event},
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_the_scheduler_keeps_nothing_of_what_is_done(write_run: WriteRun, client: Any) -> None:
+    """One prefix for all units, whatever they are called; no task and no future stays."""
+
+    def kept(dask_scheduler: Any = None) -> tuple[list[str], int]:
+        prefixes = [each for each in dask_scheduler.task_prefixes if "forebay" in each]
+        return prefixes, len(dask_scheduler.tasks)
+
+    run = write_run(frames=24, frames_per_block=1)
+    for version in ("1.0.0", "1.0.1"):
+        result = process(run, listing(version), client=client)
+        assert len(result.done) == 24
+    deadline = time.monotonic() + 10
+    while (state := client.run_on_scheduler(kept))[1] and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert state == (["forebay-unit"], 0)
+    assert client.futures == {}
+
+
+def test_many_small_units_go_into_few_tasks(
+    write_run: WriteRun, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task of Dask's costs as much as a small unit: they are handed out together."""
+    from forebay.engine.execution.executor import DaskExecutor
+
+    tasks: list[int] = []
+    submitted = DaskExecutor.submit
+
+    def counted(self: DaskExecutor, orders: Any, done: Any, *, priority: int) -> None:
+        tasks.append(len(orders))
+        submitted(self, orders, done, priority=priority)
+
+    monkeypatch.setattr(DaskExecutor, "submit", counted)
+    # However slow the machine is just now.
+    monkeypatch.setattr("forebay.engine.execution.dispatcher._TASK_SECONDS", 60.0)
+    run = write_run(frames=48, frames_per_block=1)
+    result = process(run, listing(), client=client)
+    assert len(result.done) == 48 == sum(tasks)
+    assert max(tasks) > 1
+
+
+def test_work_that_follows_an_instrument_passes_what_waits(
+    write_run: WriteRun, client: Any, tmp_path: Path
+) -> None:
+    """With every worker busy and many units waiting, it begins when the next unit ends."""
+    ledger = tmp_path / "ledger.sqlite"
+    algorithm = listing(seconds=0.3)
+    old, new = write_run("old", frames=40, frames_per_block=1), write_run("new", frames=4)
+    order: list[str] = []
+    busy, urgent = threading.Event(), threading.Event()
+
+    def observe(event: JobEvent) -> None:
+        if isinstance(event, UnitPublished):
+            order.append(event.unit.job.run_name)
+            busy.set()
+            if event.unit.job.run_name == "new":
+                urgent.set()
+
+    with serving(ledger, client, algorithm, observe):
+        batch = submit(old, algorithm, ledger=ledger)
+        assert busy.wait(30)
+        before = len(order)
+        job = submit(new, algorithm, ledger=ledger, lane="realtime", seconds=0.0)
+        assert urgent.wait(30)
+        passed = len(order) - before - 1
+        assert job.wait(timeout=30).state == "done"
+        assert batch.record().state == "ready"
+        batch.cancel()
+    # Those that were being computed, and no more than one that each worker had just begun.
+    assert passed <= 4
+    assert job.record().lane == Lane.REALTIME
+
+
+def test_what_is_cancelled_while_it_runs_is_not_published(
+    write_run: WriteRun, client: Any, tmp_path: Path
+) -> None:
+    """The workers may go on with it; what comes of that counts nothing."""
+    ledger = tmp_path / "ledger.sqlite"
+    algorithm = listing(seconds=0.3)
+    run = write_run(frames=6, frames_per_block=1)
+    with serving(ledger, client, algorithm, lambda event: None):
+        job: SubmittedJob = submit(run, algorithm, ledger=ledger, seconds=1.0)
+        deadline = time.monotonic() + 30
+        while not (running := job.progress().units.get("running")) and time.monotonic() < deadline:
+            threading.Event().wait(0.02)
+        assert running
+        job.cancel()
+        assert job.record().state == "cancelled"
+    assert job.progress().units == {"cancelled": 6}
+    assert list(tmp_path.glob("results/*/*/parts/*")) == []
