@@ -1,0 +1,536 @@
+"""The queue against a model: whatever is done in whatever order, what must hold does."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.engine.queue.conftest import Ledger
+from tests.engine.queue.desk import Desk, target, units
+
+from forebay.engine.errors import JobError, LeaseLostError
+from forebay.engine.queue.jobs import JobRecord
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.retry import Failure, FailureClass
+from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
+from forebay.engine.queue.states import ENDED_JOBS, HELD_UNITS, OPEN_UNITS, JobState, UnitState
+from forebay.engine.results.part import Part
+
+RUNS = ("a", "b", "c")
+MOST_UNITS = 3
+LEASE = 30.0
+
+shares = st.integers(0, 10**6)
+"""Chooses one of what there is at the time."""
+
+
+class Tables:
+    """All that is in the tables, at one moment."""
+
+    def __init__(self, desk: Desk) -> None:
+        def rows(connection: sa.Connection, table: sa.Table) -> list[sa.Row[Any]]:
+            return list(connection.execute(sa.select(table)))
+
+        with desk.database.read() as connection:
+            self.units = {row.unit: row for row in rows(connection, UNITS)}
+            self.jobs = {row.job: row for row in rows(connection, JOBS)}
+            self.results = {row.result: row for row in rows(connection, RESULTS)}
+            self.services = {row.service for row in rows(connection, SERVICES)}
+            self.after: dict[int, set[int]] = {job: set() for job in self.jobs}
+            for row in rows(connection, DEPENDENCIES):
+                self.after[row.job].add(row.after)
+            self.asked: dict[int, set[str]] = {job: set() for job in self.jobs}
+            for row in rows(connection, JOB_RESULTS):
+                self.asked[row.job].add(row.result)
+
+    def wanting(self, result: str) -> list[sa.Row[Any]]:
+        """Return the jobs that have not ended and ask for a result."""
+        return [
+            row
+            for job, row in self.jobs.items()
+            if result in self.asked[job] and row.state not in ENDED_JOBS
+        ]
+
+    def of_job(self, job: int) -> list[sa.Row[Any]]:
+        """Return the units of a job."""
+        return [row for row in self.units.values() if row.result in self.asked[job]]
+
+    def over(self, job: int) -> bool:
+        """Tell whether nothing is left to do for a job."""
+        results = [self.results[each] for each in self.asked[job]]
+        known = all(row.planned or row.error is not None for row in results)
+        return known and not any(row.state in OPEN_UNITS for row in self.of_job(job))
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Services and people that do what they may, in any order, and services that die."""
+
+    ledger: Ledger
+    """Where, for the class that is made of this one."""
+
+    services = Bundle("services")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger.empty()
+        self.clock = self.ledger.clock
+        self.desk = Desk(self.ledger.open(0))
+        # It beats and buries, and holds nothing.
+        self.undertaker = self.desk.service
+        self.names = itertools.count(1)
+        self.planned: dict[str, int] = dict.fromkeys(RUNS, 0)
+        self.holding: dict[str, tuple[Service, Claim]] = {}
+        """Who holds what, as far as they have been told."""
+        self.claims: list[tuple[Service, Claim]] = []
+        """All that was ever claimed."""
+        self.published: Counter[tuple[str, int]] = Counter()
+        self.parts: dict[str, str] = {}
+        self.buried: set[str] = set()
+        self.before = Tables(self.desk)
+
+    def teardown(self) -> None:
+        """Let everything come to its end, which it must."""
+        try:
+            self.come_to_the_end()
+        finally:
+            self.ledger.empty()
+
+    # Who works.
+
+    @initialize(target=services)
+    def two_services(self) -> Any:
+        """Begin with two services, on connections of their own."""
+        return multiple(self.new_service(1), self.new_service(2))
+
+    @rule(target=services)
+    def one_more_service(self) -> Service:
+        """Another one comes."""
+        return self.new_service(1)
+
+    def new_service(self, connection: int) -> Service:
+        return Service(self.ledger.open(connection), lease_seconds=LEASE)
+
+    @rule(service=services)
+    def beat(self, service: Service) -> None:
+        """Who was not buried lives on; who was is told."""
+        self.unless_buried(service, service.beat)
+
+    @rule(seconds=st.sampled_from([0.5, 10.0, 31.0, 700.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Leases expire, waits end and jobs age."""
+        self.clock.step(seconds)
+
+    @rule(service=services)
+    def bury(self, service: Service) -> None:
+        """Look after the dead; who was buried oneself may do that too."""
+        until = self.tables_of_services()
+        late = {name for name, alive in until.items() if alive < self.clock.time}
+        gone = set(service.bury_the_dead())
+        assert gone == late - {service.identity}
+        self.buried |= gone
+        for unit, (holder, _) in list(self.holding.items()):
+            if holder.identity in gone:
+                del self.holding[unit]
+
+    def tables_of_services(self) -> dict[str, int]:
+        query = sa.select(SERVICES.c.service, SERVICES.c.alive_until)
+        with self.desk.database.read() as connection:
+            return {row.service: row.alive_until for row in connection.execute(query)}
+
+    def unless_buried(self, service: Service, work: Callable[[], Any]) -> Any:
+        """Do what only a living service may."""
+        if service.identity in self.buried:
+            with pytest.raises(LeaseLostError):
+                work()
+            return None
+        return work()
+
+    # What people ask for.
+
+    @rule(
+        runs=st.lists(st.sampled_from(RUNS), min_size=1, max_size=2, unique=True),
+        lane=st.sampled_from([*Lane]),
+        after=st.lists(shares, max_size=2),
+        force=st.booleans(),
+        failures_allowed=st.sampled_from([None, None, 0, 1]),
+    )
+    def submit(
+        self,
+        runs: list[str],
+        lane: Lane,
+        after: list[int],
+        force: bool,
+        failures_allowed: int | None,
+    ) -> None:
+        """Ask for one run or two, maybe after other jobs."""
+        known = [*self.before.jobs]
+        follows = sorted({known[share % len(known)] for share in after if known})
+        bad = (JobState.FAILED, JobState.CANCELLED)
+        refused = any(self.before.jobs[each].state in bad for each in follows)
+        options: dict[str, Any] = {
+            "lane": lane,
+            "after": follows,
+            "force": force,
+            "failures_allowed": failures_allowed,
+            "key": f"key {next(self.names)}",
+        }
+        if refused:
+            with pytest.raises(JobError):
+                self.desk.submit(*runs, **options)
+            return
+        job = self.desk.submit(*runs, **options)
+        done = all(self.before.jobs[each].state == JobState.DONE for each in follows)
+        assert self.desk.state(job) == (JobState.READY if done else JobState.WAITING)
+
+    @rule(service=services, run=st.sampled_from(RUNS))
+    def submit_in_private(self, service: Service, run: str) -> None:
+        """Ask for a run that only one service is to work on."""
+        if service.identity not in self.buried:
+            name = f"key {next(self.names)}"
+            self.desk.submit(run, private=service.identity, key=name)
+
+    def one_job(self, share: int) -> JobRecord | None:
+        known = [*self.before.jobs]
+        return self.desk.job(known[share % len(known)]) if known else None
+
+    @rule(share=shares)
+    def cancel(self, share: int) -> None:
+        """Only what has not ended can be cancelled."""
+        self.change(share, self.desk.jobs.cancel, {"waiting", "ready", "paused"}, {"cancelled"})
+
+    @rule(share=shares)
+    def pause(self, share: int) -> None:
+        """Only what is to be worked on can be paused."""
+        self.change(share, self.desk.jobs.pause, {"waiting", "ready"}, {"paused"})
+
+    @rule(share=shares)
+    def resume(self, share: int) -> None:
+        """What is paused goes on, or has to wait for what it comes after."""
+        job = self.one_job(share)
+        if job is not None and self.follows_bad(job.job):
+            with pytest.raises(JobError):
+                self.desk.jobs.resume(job.job)
+        else:
+            then = {"waiting", "ready", "done", "failed"}
+            self.change(share, self.desk.jobs.resume, {"paused"}, then)
+
+    def follows_bad(self, job: int) -> bool:
+        bad = (JobState.FAILED, JobState.CANCELLED)
+        return any(self.before.jobs[each].state in bad for each in self.before.after[job])
+
+    def change(
+        self, share: int, change: Callable[[int], object], among: set[str], then: set[str]
+    ) -> None:
+        job = self.one_job(share)
+        if job is None:
+            return
+        if job.state in among:
+            change(job.job)
+            assert self.desk.state(job.job) in then
+        else:
+            with pytest.raises(JobError):
+                change(job.job)
+
+    @rule(share=shares)
+    def retry(self, share: int) -> None:
+        """Dead letters are tried again, unless what the job comes after is bad itself."""
+        job = self.one_job(share)
+        if job is None:
+            return
+        dead = [row for row in self.before.of_job(job.job) if row.state == UnitState.DEAD]
+        try:
+            number = self.desk.jobs.retry(job.job)
+        except JobError:
+            private_gone = job.private is not None and job.private not in self.before.services
+            assert job.ended
+            assert private_gone or self.follows_bad(job.job)
+        else:
+            assert number == len(dead)
+            if not job.ended:
+                assert self.desk.state(job.job) == job.state
+
+    @rule(share=shares, lane=st.sampled_from([*Lane]), priority=st.integers(-2, 2))
+    def reprioritise(self, share: int, lane: Lane, priority: int) -> None:
+        """A job may be put anywhere at any time."""
+        job = self.one_job(share)
+        if job is not None:
+            self.desk.jobs.reprioritise(job.job, lane=lane, priority=priority)
+            assert self.desk.state(job.job) == job.state
+
+    # What services do.
+
+    @rule(run=st.sampled_from(RUNS), number=st.integers(0, MOST_UNITS), complete=st.booleans())
+    def plan(self, run: str, number: int, complete: bool) -> None:
+        """Some service adds units, whether it was to plan them or not."""
+        if target(run).job.identity not in self.before.results:
+            return
+        wanted = target(run)
+        done = self.desk.planning.add(
+            wanted.job.identity,
+            units(wanted, number),
+            blocks=number,
+            frames=4 * number,
+            complete=complete,
+        )
+        known = self.before.units
+        assert done == {
+            unit.identity
+            for unit, _ in units(wanted, number)
+            if unit.identity in known and known[unit.identity].state == UnitState.DONE
+        }
+        self.planned[run] = max(self.planned[run], number)
+
+    @rule(run=st.sampled_from(RUNS))
+    def cannot_plan(self, run: str) -> None:
+        """The run is not there."""
+        if target(run).job.identity in self.before.results:
+            self.desk.planning.fail(target(run).job.identity, "there is no such run")
+
+    @rule(service=services, most=st.integers(1, 4), share=st.none() | shares, begin=st.booleans())
+    def claim(self, service: Service, most: int, share: int | None, begin: bool) -> None:
+        """Units that are ready are taken, of jobs that are; those of the most urgent lane first."""
+        job = None if share is None else self.one_job(share)
+        number = None if job is None else job.job
+        claims = self.unless_buried(service, lambda: service.claim(most, job=number, begin=begin))
+        if claims is None:
+            return
+        assert len(claims) <= most
+        assert len({each.unit for each in claims}) == len(claims)
+        for each in claims:
+            row, asking = self.before.units[each.unit], self.before.jobs[each.job]
+            assert row.state == UnitState.READY
+            assert each.attempt == row.attempt + 1
+            assert asking.state == JobState.READY
+            assert asking.private in {None, service.identity}
+            assert each.result in self.before.asked[each.job]
+            assert each.unit not in self.holding
+            self.holding[each.unit] = (service, each)
+            self.claims.append((service, each))
+        if number is None and not claims:
+            assert not any(
+                row.state == UnitState.READY
+                and any(
+                    job.state == JobState.READY and job.private is None
+                    for job in self.before.wanting(row.result)
+                )
+                for row in self.before.units.values()
+            )
+
+    def one_claim(self, share: int) -> tuple[Service, Claim]:
+        """Return a claim, rather a recent one than an old one."""
+        return self.claims[-1 - share % min(len(self.claims), 6 if share % 2 else 10**6)]
+
+    def holds(self, service: Service, claim: Claim) -> bool:
+        """Tell whether this is the current attempt, held by its service."""
+        held = self.holding.get(claim.unit)
+        return held is not None and held == (service, claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(share=shares)
+    def begin(self, share: int) -> None:
+        """What is held may be given to a worker, and what is not may not."""
+        service, claim = self.one_claim(share)
+        kept = service.begin([claim])
+        assert kept == ([claim] if self.holds(service, claim) else [])
+        assert service.still_own([claim]) == ({claim.unit} if kept else set())
+
+    @precondition(lambda self: self.claims)
+    @rule(share=shares)
+    def publish(self, share: int) -> None:
+        """What is held is published, once; what is not changes nothing."""
+        service, claim = self.one_claim(share)
+        name = f"part {next(self.names)}"
+        part = Part(name, "0" * 64, 1, 1)
+        taken = service.outcomes.publish([(claim, part, 1.0)])
+        if not self.holds(service, claim):
+            assert taken == {}
+            self.nothing_has_changed()
+            return
+        before = self.parts.get(claim.unit)
+        assert taken[claim.unit].replaced == ((before,) if before else ())
+        self.parts[claim.unit] = name
+        self.published[claim.unit, claim.attempt] += 1
+        del self.holding[claim.unit]
+
+    @precondition(lambda self: self.claims)
+    @rule(share=shares, kind=st.sampled_from([*FailureClass]), error=st.sampled_from("xy"))
+    def fail(self, share: int, kind: FailureClass, error: str) -> None:
+        """What is held is tried again or given up; what is not changes nothing."""
+        service, claim = self.one_claim(share)
+        states = service.outcomes.fail([(claim, Failure(kind, error))])
+        if not self.holds(service, claim):
+            assert states == {}
+            self.nothing_has_changed()
+            return
+        assert states[claim.unit] in {UnitState.READY, UnitState.FAILED, UnitState.DEAD}
+        del self.holding[claim.unit]
+
+    @precondition(lambda self: self.claims)
+    @rule(share=shares)
+    def hand_back(self, share: int) -> None:
+        """What is held is ready again; what is not stays as it is."""
+        service, claim = self.one_claim(share)
+        service.hand_back([claim])
+        if self.holds(service, claim):
+            del self.holding[claim.unit]
+        else:
+            self.nothing_has_changed()
+
+    @rule(service=services)
+    def promote(self, service: Service) -> None:
+        """What has waited long enough is ready."""
+        seconds = service.outcomes.promote()
+        waiting = [row for row in Tables(self.desk).units.values() if row.not_before is not None]
+        assert (seconds is None) == (not waiting)
+        assert all(row.not_before > self.clock.time for row in waiting)
+
+    def nothing_has_changed(self) -> None:
+        now = Tables(self.desk)
+        assert (now.units, now.jobs, now.results) == (
+            self.before.units,
+            self.before.jobs,
+            self.before.results,
+        )
+
+    # What must hold.
+
+    @invariant()
+    def all_is_well(self) -> None:
+        """Compare the tables with the model, and with what they were."""
+        now, before = Tables(self.desk), self.before
+        self.who_holds_what(now)
+        self.units_are_as_they_may_be(now, before)
+        self.jobs_end_when_all_is_over(now, before)
+        self.results_serve_who_can_be_served(now)
+        self.before = now
+
+    def who_holds_what(self, now: Tables) -> None:
+        for name, row in now.units.items():
+            held = row.state in HELD_UNITS
+            assert held == (row.holder is not None)
+            if held:
+                service, claim = self.holding[name]
+                assert (row.holder, row.attempt) == (service.identity, claim.attempt)
+                assert row.holder in now.services
+        for name in list(self.holding):
+            if now.units[name].holder is None:
+                # It was cancelled; nothing else takes a unit from who holds it.
+                assert now.units[name].state in {UnitState.CANCELLED, UnitState.DONE}
+                del self.holding[name]
+
+    def units_are_as_they_may_be(self, now: Tables, before: Tables) -> None:
+        numbers = Counter(row.result for row in now.units.values())
+        for run in RUNS:
+            assert numbers[target(run).job.identity] == self.planned[run]
+        for name, row in now.units.items():
+            old = before.units.get(name)
+            assert row.attempt >= (old.attempt if old is not None else 0)
+            assert (row.not_before is not None) == (row.state == UnitState.FAILED)
+            assert row.part == self.parts.get(name)
+            if row.state == UnitState.DONE:
+                assert row.part is not None
+            if row.state in OPEN_UNITS:
+                assert now.wanting(row.result), "it is open, and nobody wants it"
+        assert all(number == 1 for number in self.published.values())
+
+    def jobs_end_when_all_is_over(self, now: Tables, before: Tables) -> None:
+        for job, row in now.jobs.items():
+            progress = self.desk.jobs.progress(job)
+            assert progress.total == len(now.of_job(job)) == sum(progress.units.values())
+            old = before.jobs.get(job)
+            just_ended = old is None or old.state not in ENDED_JOBS
+            assert (row.ended_at is not None) == (row.state in ENDED_JOBS)
+            follows = {now.jobs[each].state for each in now.after[job]}
+            match row.state:
+                case JobState.READY:
+                    assert not now.over(job)
+                case JobState.WAITING:
+                    assert follows - {JobState.DONE}
+                    assert not follows & {JobState.FAILED, JobState.CANCELLED}
+                case JobState.DONE if just_ended:
+                    assert now.over(job)
+                    assert not any(each.state == UnitState.DEAD for each in now.of_job(job))
+                case JobState.FAILED if just_ended:
+                    dead = [each for each in now.of_job(job) if each.state == UnitState.DEAD]
+                    broken = [now.results[each].error for each in now.asked[job]]
+                    assert dead or any(broken)
+                    if row.error is None:
+                        assert now.over(job)
+                    else:
+                        assert len(dead) > row.failures_allowed
+
+    def results_serve_who_can_be_served(self, now: Tables) -> None:
+        for name, row in now.results.items():
+            assert row.planner is None or row.planner in now.services
+            public = [
+                (job.lane, -job.priority, job.job)
+                for job in now.wanting(name)
+                if job.state == JobState.READY and job.private is None
+            ]
+            if public:
+                assert row.driver == min(public)[2]
+
+    def come_to_the_end(self) -> None:
+        """Nothing waits for ever: with a service that works, every job ends."""
+        for service in {each.identity: each for each, _ in self.claims}.values():
+            service.end()
+        self.clock.step(LEASE + 1)
+        last = self.new_service(0)
+        last.bury_the_dead()
+        for _ in range(2):
+            for job in self.desk.jobs.find(states=["paused"], limit=10**6):
+                try:
+                    self.desk.jobs.resume(job.job)
+                except JobError:
+                    self.desk.jobs.cancel(job.job)
+        desk = Desk(self.ledger.open(0), last)
+        for _ in range(100):
+            last.outcomes.promote()
+            for wanted in desk.planning.take(10):
+                desk.plan(wanted.target, self.planned[wanted.target.job.run_name])
+            claims = last.claim(10, begin=True)
+            desk.publish(claims)
+            if not claims and last.outcomes.promote() is None:
+                break
+            self.clock.step(600)
+            last.beat()
+        left = self.desk.jobs.find(states=["waiting", "ready", "paused"], limit=10**6)
+        assert left == []
+
+
+def check(ledger: Ledger, *, examples: int, steps: int) -> None:
+    """Look for a way to break the rules."""
+    machine = type("Machine", (QueueMachine,), {"ledger": ledger})
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+def test_whatever_is_done_the_rules_hold(sqlite_ledger: Ledger) -> None:
+    """Units have one holder, are published once, and every job ends when all of it is over."""
+    check(sqlite_ledger, examples=20, steps=30)
+
+
+@pytest.mark.postgres
+def test_whatever_is_done_the_rules_hold_on_a_server(postgresql_ledger: Ledger) -> None:
+    """The same in PostgreSQL."""
+    check(postgresql_ledger, examples=5, steps=30)
