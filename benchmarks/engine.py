@@ -328,6 +328,8 @@ def client() -> Iterator[Any]:
 
 def by_hand(run: forebay.Run, connected: Any, work: int, *, parts: Path | None = None) -> int:
     """Run the operations as one task for each block, as one would write it."""
+    if parts is not None:
+        parts.mkdir(exist_ok=True)
     futures = [
         connected.submit(one_block, run, block, work, parts, pure=False) for block in run.blocks
     ]

@@ -13,16 +13,27 @@ from forebay.engine.suggestion import nearest
 
 RESERVED = frozenset(
     {
+        "after",
         "client",
+        "deadline",
+        "failures_allowed",
         "follow",
         "force",
+        "keep_up",
+        "key",
+        "labels",
+        "lane",
+        "ledger",
+        "live",
         "on_event",
+        "owner",
+        "priority",
         "results",
         "stop",
         "units_in_flight_per_worker",
     }
 )
-"""Keywords of `process` that a parameter cannot be called by."""
+"""Keywords of `process`, `reprocess` and `submit`, which a parameter cannot be called by."""
 
 _SHOWN_CHARACTERS = 80
 

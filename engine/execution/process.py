@@ -124,6 +124,9 @@ def process(
         return chosen
 
     with Database(where or folder.ledger) as database:
+        if folder.staging.is_dir():
+            # A call that was killed may have left something though there is nothing left to do.
+            folder.sweep(lambda: Ledger(database).parts(target.job.identity))
         submission = Submission(
             targets=[target],
             lane=Lane.REALTIME if follow else Lane.REPROCESS,

@@ -417,7 +417,7 @@ class Jobs:
         again = {
             name: insert.excluded[name] for name in ("run_name", "location", "folder", "planned")
         }
-        again |= {"error": None, "planned_blocks": 0}
+        again |= {"error": None, "planned_blocks": 0, "closed": False}
         connection.execute(
             insert.on_conflict_do_update(index_elements=["result"], set_=again), rows
         )

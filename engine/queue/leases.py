@@ -95,6 +95,14 @@ class _Turn:
         """The lane that its units are taken in."""
         return Lane.REPROCESS if self.state == UnitState.DEFERRED else self.row.lane
 
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Its place among the others, the lowest first."""
+        row = self.row
+        deadline = 2**62 if row.deadline is None else row.deadline
+        late = self.state == UnitState.DEFERRED
+        return self.lane, row.lane, -row.priority, deadline, row.job, late
+
 
 class Service:
     """A process that works on units: it holds them as long as it is heard of.
@@ -217,7 +225,8 @@ class Service:
         with self._database.write() as connection:
             check_alive(connection, self.identity)
             now = self._database.now(connection)
-            for turn in self._turns(connection, now=now, job=job, lanes=lanes):
+            chosen = None if lanes is None else list(lanes)
+            for turn in self._turns(connection, now=now, job=job, lanes=chosen):
                 if len(claims) >= most or (claims and left is not None and left <= 0):
                     break
                 room = 1 if turn.passes else most - len(claims)
@@ -271,11 +280,12 @@ class Service:
         *,
         now: int,
         job: int | None,
-        lanes: Iterable[int] | None,
+        lanes: Sequence[int] | None,
     ) -> list[_Turn]:
         """Return the results with units to take, in their order.
 
-        What a live job has deferred is work on old frames: it goes first in the lane of that.
+        What a live job has deferred is work on old frames: it goes first in the lane of that, but
+        behind what the job has not deferred.
         """
         query = self._queued(job=job, lanes=lanes)
         order = (
@@ -288,9 +298,7 @@ class Service:
         )
         rows = connection.execute(query.order_by(*order).limit(_CANDIDATES)).all()
         late = self._deferred(connection, order, job=job, lanes=lanes)
-        place = next((n for n, row in enumerate(rows) if row.lane >= Lane.REPROCESS), len(rows))
-        turns = [_Turn(row) for row in rows]
-        turns[place:place] = late
+        turns = sorted([*map(_Turn, rows), *late], key=lambda turn: turn.place)
         if job is not None or self._in_order < _TURNS_BETWEEN:
             return turns
         # Who has moved up furthest: by its lane, less one for each time that it has aged.
@@ -314,7 +322,7 @@ class Service:
         order: Sequence[Any],
         *,
         job: int | None,
-        lanes: Iterable[int] | None,
+        lanes: Sequence[int] | None,
     ) -> list[_Turn]:
         """Return the results with units that were deferred."""
         if lanes is not None and Lane.REPROCESS not in lanes:
@@ -327,11 +335,18 @@ class Service:
         self,
         *,
         job: int | None,
-        lanes: Iterable[int] | None,
+        lanes: Sequence[int] | None,
         state: UnitState = UnitState.READY,
     ) -> sa.Select[Any]:
         """Return the query for results with units to take."""
-        columns = (RESULTS.c.result, JOBS.c.job, JOBS.c.lane, JOBS.c.priority, JOBS.c.served_at)
+        columns = (
+            RESULTS.c.result,
+            JOBS.c.job,
+            JOBS.c.lane,
+            JOBS.c.priority,
+            JOBS.c.deadline,
+            JOBS.c.served_at,
+        )
         ready = (
             sa.select(UNITS.c.unit)
             .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state == state)
@@ -349,7 +364,7 @@ class Service:
                 .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
                 .where(JOBS.c.job == job, mine)
             )
-        return query if lanes is None else query.where(JOBS.c.lane.in_(list(lanes)))
+        return query if lanes is None else query.where(JOBS.c.lane.in_(lanes))
 
     def _take(
         self,

@@ -40,18 +40,36 @@ class Planning:
     def __init__(self, database: Database, service: str) -> None:
         self._database = database
         self._service = service
+        self._following: dict[str, bool] = {}
 
     def take(self, most: int, *, job: int | None = None) -> list[ToPlan]:
         """Take results to plan, the most urgent first, so that no other service plans them.
 
         With `job`, those of one job, whether others plan them or not: planning twice does no harm.
+        What a live job asks for is followed for all that ask for it.
 
         Raises
         ------
         LeaseLostError
             If others have taken the service for dead: what it took now, nobody would take from it.
         """
-        query = sa.select(RESULTS, JOBS.c.job, JOBS.c.live, JOBS.c.keep_up)
+        asking = JOBS.alias("asking")
+        # Every so-manieth block, for the most urgent job that follows the run; none if none does.
+        follow: sa.ColumnElement[int | None] = (
+            sa.select(asking.c.keep_up)
+            .join(JOB_RESULTS, JOB_RESULTS.c.job == asking.c.job)
+            .where(
+                JOB_RESULTS.c.result == RESULTS.c.result,
+                asking.c.state == JobState.READY,
+                asking.c.live,
+                asking.c.job == job if job is not None else asking.c.private.is_(None),
+            )
+            .order_by(asking.c.lane, asking.c.priority.desc(), asking.c.job)
+            .limit(1)
+            .correlate(RESULTS)
+            .scalar_subquery()
+        )
+        query = sa.select(RESULTS, JOBS.c.job, follow.label("follow"))
         if job is None:
             query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
                 RESULTS.c.planner.is_(None)
@@ -65,7 +83,9 @@ class Planning:
             )
         query = (
             query.where(
-                ~RESULTS.c.planned, RESULTS.c.error.is_(None), JOBS.c.state == JobState.READY
+                sa.or_(~RESULTS.c.planned, sa.and_(~RESULTS.c.closed, follow.is_not(None))),
+                RESULTS.c.error.is_(None),
+                JOBS.c.state == JobState.READY,
             )
             .order_by(JOBS.c.lane, JOBS.c.priority.desc(), JOBS.c.job, RESULTS.c.run_name)
             .limit(most)
@@ -77,17 +97,19 @@ class Planning:
             if job is None and rows:
                 taken = sa.update(RESULTS).where(RESULTS.c.result.in_([row.result for row in rows]))
                 connection.execute(taken.values(planner=self._service))
-        return [
+        found = [
             ToPlan(
                 row.result,
                 target_of(row),
                 row.job,
-                row.live,
+                row.follow is not None,
                 row.planned_blocks,
-                row.keep_up,
+                row.follow or 1,
             )
             for row in rows
         ]
+        self._following |= {each.result: each.live for each in found}
+        return found
 
     def add(
         self,
@@ -112,7 +134,8 @@ class Planning:
         frames
             Frames of the run.
         complete
-            Whether no more will come.
+            Whether no more will come: of a run that is followed, because it is closed, and
+            otherwise as far as it had come.
         deferred
             Those that are computed only when there is time.
 
@@ -125,13 +148,13 @@ class Planning:
         with self._database.write() as connection:
             for begin in range(0, len(units), _AT_ONCE):
                 done |= self._add(connection, result, units[begin : begin + _AT_ONCE], deferred)
-            values: dict[str, object] = {
-                "planned_blocks": blocks,
-                "frames": frames,
-                "planned": complete,
-            }
+            values: dict[str, object] = {"planned_blocks": blocks, "frames": frames}
             if complete:
-                values["planner"] = None
+                values["planned"] = True
+                mine = RESULTS.c.planner == self._service
+                values["planner"] = sa.case((mine, None), else_=RESULTS.c.planner)
+                if self._following.pop(result, True):
+                    values["closed"] = True
             connection.execute(
                 sa.update(RESULTS).where(RESULTS.c.result == result).values(**values)
             )

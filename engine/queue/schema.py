@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -69,6 +69,13 @@ RESULTS = sa.Table(
     sa.Column("planned", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("planner", sa.String, comment="service that plans it"),
     sa.Column("error", sa.String, comment="why it cannot be planned"),
+    sa.Column(
+        "closed",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="planned to the end of a run that does not grow any more",
+    ),
 )
 
 JOB_RESULTS = sa.Table(

@@ -57,7 +57,7 @@ def stuck(frames):
 type Serving = Callable[..., AbstractContextManager[None]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the algorithms once: a registry takes each of them from one file."""
     path = tmp_path_factory.mktemp("algorithms") / "picky.py"

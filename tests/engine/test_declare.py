@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from forebay.engine import Algorithm, Blockwise, WholeRun, process
+from forebay.engine import Algorithm, Blockwise, WholeRun, process, reprocess, submit
 from forebay.engine.errors import AlgorithmError
 from forebay.engine.parameters import RESERVED
 
@@ -85,9 +85,11 @@ def test_a_function_that_cannot_be_an_algorithm_is_refused(
     assert "\n" not in str(refused.value)
 
 
-def test_every_keyword_of_process_is_reserved() -> None:
-    """A parameter can never be taken for a keyword of `process`, or the other way round."""
-    keywords = {name for name, default in (process.__kwdefaults__ or {}).items()}
+def test_every_keyword_beside_the_parameters_is_reserved() -> None:
+    """A parameter can never be taken for a keyword of what runs it, or the other way round."""
+    keywords: set[str] = set()
+    for function in (process, reprocess, submit):
+        keywords |= set(function.__kwdefaults__ or {})
     assert keywords == RESERVED
 
 

@@ -10,6 +10,7 @@ from tests.engine.conftest import WriteRun
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(400)
 def test_a_job_survives_a_kill_at_every_point(write_run: WriteRun, tmp_path: Path) -> None:
     """What was published can be read; the next call completes it, once, and leaves no rest."""
     killings = []
@@ -25,6 +26,6 @@ def test_a_job_survives_a_kill_at_every_point(write_run: WriteRun, tmp_path: Pat
             )
         )
     for killing, points in zip(killings, (30, 15), strict=True):
-        printed, errors = killing.communicate(timeout=100)
+        printed, errors = killing.communicate(timeout=300)
         assert killing.returncode == 0, errors
         assert int(printed) > points

@@ -50,6 +50,10 @@ def _structured() -> logging.Formatter:
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The usual one shows the values of variables, parameters and passwords too.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
         ],
     )

@@ -32,7 +32,7 @@ def stop_between_transactions(site: Site, service: Process) -> None:
     until(stopped_outside, "that it is stopped outside of a transaction")
 
 
-@pytest.mark.parametrize("cluster", ["none", "chosen"], ids=["in-process", "local-cluster"])
+@pytest.mark.parametrize("cluster", ["none"], ids=["in-process"])
 def test_another_one_takes_over(site: Site, give_run: GiveRun, cluster: str) -> None:
     """What the first one brings when it wakes up counts nothing; it begins anew."""
     site.configure({"lease_seconds": LEASE})

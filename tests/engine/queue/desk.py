@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,15 @@ class Desk:
         return number
 
     def plan(
-        self, of: Target | str, number: int = 3, *, complete: bool = True, size: int = BYTES
+        self,
+        of: Target | str,
+        number: int = 3,
+        *,
+        complete: bool = True,
+        size: int = BYTES,
+        deferred: Iterable[int] = (),
     ) -> set[str]:
-        """Add the first units of a result; return those that are done."""
+        """Add the first units of a result, some of them deferred; return those that are done."""
         wanted = target(of) if isinstance(of, str) else of
         return self.planning.add(
             wanted.job.identity,
@@ -98,6 +104,7 @@ class Desk:
             blocks=number,
             frames=number * FRAMES,
             complete=complete,
+            deferred={unit(wanted, place).identity for place in deferred},
         )
 
     def queue_up(self, run: str = "run", number: int = 3, *, size: int = BYTES, **how: Any) -> int:

@@ -156,6 +156,57 @@ def test_a_buried_service_is_given_nothing(desk: Desk) -> None:
     assert desk.states() == {"ready": 1}
 
 
+def test_what_is_deferred_is_taken_when_there_is_time(desk: Desk) -> None:
+    """In the order of its frames, before what is gone through anew and behind all else."""
+    desk.queue_up("old", 1, priority=9)
+    live = desk.submit("live", lane=Lane.REALTIME, live=True)
+    desk.queue_up("valid", 1, lane=Lane.VALIDATION)
+    desk.plan("live", 5, complete=False, deferred=[1, 3])
+    assert desk.states("live") == {"ready": 3, "deferred": 2}
+    claims = desk.service.claim(100)
+    assert by_run(claims, desk) == ["live"] * 3 + ["valid"] + ["live"] * 2 + ["old"]
+    assert [each.start // 4 for each in claims] == [0, 2, 4, 0, 1, 3, 0]
+    assert {each.job for each in claims[4:6]} == {live}
+    assert {each.lane for each in claims[4:6]} == {Lane.REPROCESS}
+
+
+@pytest.mark.parametrize("lane", [*Lane])
+def test_what_is_deferred_is_never_taken_before_what_is_not(desk: Desk, lane: Lane) -> None:
+    """In whichever lane the job is."""
+    desk.submit("live", lane=lane, live=True)
+    desk.plan("live", 4, complete=False, deferred=[0, 2])
+    assert [each.start // 4 for each in desk.service.claim(9)] == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("lanes", "starts"),
+    [([Lane.REALTIME], [0]), ([Lane.REPROCESS], [1]), ([Lane.VALIDATION], []), (None, [0, 1])],
+)
+def test_what_is_deferred_is_of_the_last_lane(
+    desk: Desk, lanes: list[Lane] | None, starts: list[int]
+) -> None:
+    """Whichever lane its job is in, and also where a job is served alone."""
+    job = desk.submit("live", lane=Lane.REALTIME, live=True)
+    desk.plan("live", 2, complete=False, deferred=[1])
+    wanted = None if lanes is None else iter(lanes)
+    claims = desk.service.claim(9, lanes=wanted, job=None if lanes else job)
+    assert [each.start // 4 for each in claims] == starts
+
+
+def test_a_job_ends_with_what_it_has_deferred(desk: Desk) -> None:
+    """It is as much a part of it, and can be cancelled with it."""
+    live = desk.submit("live", live=True)
+    desk.plan("live", 2, deferred=[1])
+    desk.publish(desk.take(1))
+    assert desk.state(live) == "ready"
+    desk.publish(desk.take())
+    assert desk.state(live) == "done"
+    other = desk.submit("other", live=True)
+    desk.plan("other", 2, complete=False, deferred=[0, 1])
+    desk.jobs.cancel(other)
+    assert desk.states("other") == {"cancelled": 2}
+
+
 def test_two_jobs_that_want_the_same_share_its_units(desk: Desk) -> None:
     """Each is computed once, for the more urgent job, and both end with the last."""
     slow = desk.queue_up("run", 3)

@@ -26,13 +26,14 @@ from forebay.engine.errors import JobError, LeaseLostError
 from forebay.engine.queue.jobs import JobRecord
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
 from forebay.engine.queue.states import ENDED_JOBS, HELD_UNITS, OPEN_UNITS, JobState, UnitState
 from forebay.engine.results.part import Part
 
-RUNS = ("a", "b", "c")
-MOST_UNITS = 3
+RUNS = ("a", "b")
+MOST_UNITS = 2
 LEASE = 30.0
 
 shares = st.integers(0, 10**6)
@@ -73,7 +74,10 @@ class Tables:
     def over(self, job: int) -> bool:
         """Tell whether nothing is left to do for a job."""
         results = [self.results[each] for each in self.asked[job]]
-        known = all(row.planned or row.error is not None for row in results)
+        live = self.jobs[job].live
+        known = all(
+            (row.closed if live else row.planned) or row.error is not None for row in results
+        )
         return known and not any(row.state in OPEN_UNITS for row in self.of_job(job))
 
 
@@ -101,6 +105,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.published: Counter[tuple[str, int]] = Counter()
         self.parts: dict[str, str] = {}
         self.buried: set[str] = set()
+        self.plannings: dict[str, Planning] = {}
         self.before = Tables(self.desk)
 
     def teardown(self) -> None:
@@ -114,7 +119,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @initialize(target=services)
     def two_services(self) -> Any:
-        """Begin with two services, on connections of their own."""
+        """Begin with two services, on connections of their own, and something to do."""
+        self.desk.submit(*RUNS)
+        for run in RUNS:
+            self.add(self.desk.planning, run, MOST_UNITS, complete=True, late=set())
+        self.before = Tables(self.desk)
         return multiple(self.new_service(1), self.new_service(2))
 
     @rule(target=services)
@@ -142,6 +151,16 @@ class QueueMachine(RuleBasedStateMachine):
         late = {name for name, alive in until.items() if alive < self.clock.time}
         gone = set(service.bury_the_dead())
         assert gone == late - {service.identity}
+        self.forget(gone)
+
+    @rule(service=services)
+    def end(self, service: Service) -> None:
+        """A service gives back what it holds; one that was buried has nothing to give."""
+        service.end()
+        self.forget({service.identity})
+
+    def forget(self, gone: set[str]) -> None:
+        """Note that services hold nothing any more."""
         self.buried |= gone
         for unit, (holder, _) in list(self.holding.items()):
             if holder.identity in gone:
@@ -168,6 +187,7 @@ class QueueMachine(RuleBasedStateMachine):
         after=st.lists(shares, max_size=2),
         force=st.booleans(),
         failures_allowed=st.sampled_from([None, None, 0, 1]),
+        live=st.booleans(),
     )
     def submit(
         self,
@@ -176,6 +196,7 @@ class QueueMachine(RuleBasedStateMachine):
         after: list[int],
         force: bool,
         failures_allowed: int | None,
+        live: bool,
     ) -> None:
         """Ask for one run or two, maybe after other jobs."""
         known = [*self.before.jobs]
@@ -187,6 +208,7 @@ class QueueMachine(RuleBasedStateMachine):
             "after": follows,
             "force": force,
             "failures_allowed": failures_allowed,
+            "live": live,
             "key": f"key {next(self.names)}",
         }
         if refused:
@@ -197,12 +219,12 @@ class QueueMachine(RuleBasedStateMachine):
         done = all(self.before.jobs[each].state == JobState.DONE for each in follows)
         assert self.desk.state(job) == (JobState.READY if done else JobState.WAITING)
 
-    @rule(service=services, run=st.sampled_from(RUNS))
-    def submit_in_private(self, service: Service, run: str) -> None:
+    @rule(service=services, run=st.sampled_from(RUNS), live=st.booleans())
+    def submit_in_private(self, service: Service, run: str, live: bool) -> None:
         """Ask for a run that only one service is to work on."""
         if service.identity not in self.buried:
             name = f"key {next(self.names)}"
-            self.desk.submit(run, private=service.identity, key=name)
+            self.desk.submit(run, private=service.identity, key=name, live=live)
 
     def one_job(self, share: int) -> JobRecord | None:
         known = [*self.before.jobs]
@@ -274,26 +296,62 @@ class QueueMachine(RuleBasedStateMachine):
 
     # What services do.
 
-    @rule(run=st.sampled_from(RUNS), number=st.integers(0, MOST_UNITS), complete=st.booleans())
-    def plan(self, run: str, number: int, complete: bool) -> None:
+    @rule(
+        run=st.sampled_from(RUNS),
+        number=st.integers(0, MOST_UNITS),
+        complete=st.booleans(),
+        late=st.sets(st.integers(0, MOST_UNITS)),
+    )
+    def plan(self, run: str, number: int, complete: bool, late: set[int]) -> None:
         """Some service adds units, whether it was to plan them or not."""
-        if target(run).job.identity not in self.before.results:
-            return
+        if target(run).job.identity in self.before.results:
+            self.add(self.desk.planning, run, number, complete=complete, late=late)
+
+    def add(
+        self, planning: Planning, run: str, number: int, *, complete: bool, late: set[int]
+    ) -> None:
         wanted = target(run)
-        done = self.desk.planning.add(
+        added = units(wanted, number)
+        done = planning.add(
             wanted.job.identity,
-            units(wanted, number),
+            added,
             blocks=number,
             frames=4 * number,
             complete=complete,
+            deferred={unit.identity for place, (unit, _) in enumerate(added) if place in late},
         )
         known = self.before.units
         assert done == {
             unit.identity
-            for unit, _ in units(wanted, number)
+            for unit, _ in added
             if unit.identity in known and known[unit.identity].state == UnitState.DONE
         }
         self.planned[run] = max(self.planned[run], number)
+
+    @rule(service=services, share=st.none() | shares)
+    def take_to_plan(self, service: Service, share: int | None) -> None:
+        """What is to be planned is given to one service, or to that of the job."""
+        job = None if share is None else self.one_job(share)
+        planning = self.plannings.setdefault(
+            service.identity, Planning(service._database, service.identity)
+        )
+        number = None if job is None else job.job
+        taken = self.unless_buried(service, lambda: planning.take(1, job=number))
+        for each in taken or ():
+            row, asking = self.before.results[each.result], self.before.jobs[each.job]
+            assert asking.state == JobState.READY
+            assert row.error is None
+            assert not row.closed
+            assert number is not None or row.planner is None
+            follow = [other.live for other in self.before.wanting(each.result)]
+            assert not row.planned or any(follow)
+
+    @rule(service=services, run=st.sampled_from(RUNS), number=st.integers(0, MOST_UNITS))
+    def plan_to_the_end(self, service: Service, run: str, number: int) -> None:
+        """Who took it adds what there is, and is done with it."""
+        planning = self.plannings.get(service.identity)
+        if planning is not None and target(run).job.identity in planning._following:
+            self.add(planning, run, number, complete=True, late=set())
 
     @rule(run=st.sampled_from(RUNS))
     def cannot_plan(self, run: str) -> None:
@@ -313,7 +371,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert len({each.unit for each in claims}) == len(claims)
         for each in claims:
             row, asking = self.before.units[each.unit], self.before.jobs[each.job]
-            assert row.state == UnitState.READY
+            assert row.state in {UnitState.READY, UnitState.DEFERRED}
             assert each.attempt == row.attempt + 1
             assert asking.state == JobState.READY
             assert asking.private in {None, service.identity}
@@ -323,7 +381,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.claims.append((service, each))
         if number is None and not claims:
             assert not any(
-                row.state == UnitState.READY
+                row.state in {UnitState.READY, UnitState.DEFERRED}
                 and any(
                     job.state == JobState.READY and job.private is None
                     for job in self.before.wanting(row.result)
@@ -332,8 +390,10 @@ class QueueMachine(RuleBasedStateMachine):
             )
 
     def one_claim(self, share: int) -> tuple[Service, Claim]:
-        """Return a claim, rather a recent one than an old one."""
-        return self.claims[-1 - share % min(len(self.claims), 6 if share % 2 else 10**6)]
+        """Return a claim, often one on a unit that is held now, under this number or another."""
+        held = [each for each in self.claims if each[1].unit in self.holding]
+        some = held if held and share % 2 else self.claims
+        return some[share // 2 % len(some)]
 
     def holds(self, service: Service, claim: Claim) -> bool:
         """Tell whether this is the current attempt, held by its service."""
@@ -501,11 +561,12 @@ class QueueMachine(RuleBasedStateMachine):
         desk = Desk(self.ledger.open(0), last)
         for _ in range(100):
             last.outcomes.promote()
-            for wanted in desk.planning.take(10):
+            planned = desk.planning.take(10)
+            for wanted in planned:
                 desk.plan(wanted.target, self.planned[wanted.target.job.run_name])
             claims = last.claim(10, begin=True)
             desk.publish(claims)
-            if not claims and last.outcomes.promote() is None:
+            if not planned and not claims and last.outcomes.promote() is None:
                 break
             self.clock.step(600)
             last.beat()

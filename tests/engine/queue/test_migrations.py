@@ -175,7 +175,11 @@ def test_the_schema_is_of_the_last_revision() -> None:
     """A new migration has to say so there, and there is but one way to it."""
     scripts = ScriptDirectory.from_config(config())
     assert scripts.get_heads() == [REVISION]
-    assert [each.revision for each in scripts.walk_revisions()] == ["0002", "0001"]
+    assert [each.revision for each in scripts.walk_revisions()] == [
+        "0003",
+        "0002",
+        "0001",
+    ]
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["0001", "before revisions"])

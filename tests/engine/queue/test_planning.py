@@ -113,6 +113,20 @@ def test_units_are_added_once_however_often(desk: Desk) -> None:
     assert desk.state(job) == "done"
 
 
+def test_units_that_wait_or_are_worked_on_are_counted(desk: Desk) -> None:
+    """By that it is known whether a live job is late."""
+    desk.submit("run", live=True)
+    result = target().job.identity
+    assert desk.planning.waiting(result) == 0
+    desk.plan("run", 6, complete=False, deferred=[5])
+    desk.service.claim(1)
+    desk.take(1)
+    (done,) = desk.take(1)
+    desk.publish([done])
+    desk.kill(desk.take(1))
+    assert desk.planning.waiting(result) == 3
+
+
 def test_many_units_are_added_at_once(desk: Desk) -> None:
     """More than one statement may name."""
     desk.submit("run")
@@ -189,6 +203,62 @@ def test_asked_for_again_what_could_not_be_planned_is_planned_again(desk: Desk) 
     desk.plan("a", 1)
     desk.publish(desk.take())
     assert (desk.state(job), desk.jobs.progress(job).errors) == ("done", ())
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "private"])
+def test_a_live_job_goes_on_though_another_has_planned_its_run(desk: Desk, own: bool) -> None:
+    """The other one ends with what was there; the live one with the end of its run."""
+    other = Service(desk.database)
+    planning = Planning(desk.database, other.identity)
+    live = desk.submit("run", live=True, private=desk.service.identity if own else None)
+    mine = live if own else None
+    (following,) = desk.planning.take(9, job=mine)
+    assert following.live
+    desk.plan("run", 2, complete=False)
+
+    batch = desk.submit("run", key="batch", private=other.identity)
+    (wanted,) = planning.take(9, job=batch)
+    assert not wanted.live
+    planning.add(wanted.result, units(target(), 2), blocks=2, frames=8, complete=True)
+    desk.publish(desk.take(9, by=other, job=batch), by=other)
+    assert (desk.state(batch), desk.state(live)) == ("done", "ready")
+    if not own:
+        assert planning.take(9) == []
+
+    desk.plan("run", 3, complete=False)
+    desk.publish(desk.take(9, job=mine))
+    assert desk.state(live) == "ready"
+    desk.plan("run", 4)
+    desk.publish(desk.take(9, job=mine))
+    assert (desk.state(live), desk.states()) == ("done", {"done": 4})
+
+
+def test_what_a_live_job_asks_for_is_followed_for_all(desk: Desk) -> None:
+    """Also where a job that is not live is the more urgent one; both end with the run."""
+    batch = desk.submit("run", priority=5)
+    live = desk.submit("run", live=True, keep_up=3)
+    (wanted,) = desk.planning.take(9)
+    assert (wanted.job, wanted.live, wanted.keep_up) == (batch, True, 3)
+    desk.plan("run", 2, complete=False)
+    desk.publish(desk.take())
+    assert (desk.state(batch), desk.state(live)) == ("ready", "ready")
+    desk.plan("run", 2)
+    assert (desk.state(batch), desk.state(live)) == ("done", "done")
+
+
+def test_a_run_is_followed_for_a_live_job_that_came_later(desk: Desk) -> None:
+    """Though it was planned for another one as it was when that was submitted."""
+    batch = desk.submit("run")
+    desk.planning.take(9)
+    live = desk.submit("run", live=True)
+    desk.plan("run", 2)
+    desk.publish(desk.take())
+    assert (desk.state(batch), desk.state(live)) == ("done", "ready")
+    (wanted,) = desk.planning.take(9)
+    assert (wanted.job, wanted.live) == (live, True)
+    desk.plan("run", 2)
+    assert desk.state(live) == "done"
+    assert desk.planning.take(9) == []
 
 
 def test_units_of_a_job_that_was_cancelled_meanwhile_are_not_computed(desk: Desk) -> None:

@@ -142,8 +142,9 @@ def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
         return
     with connect(specification) as client:
         # What a unit needs takes a worker seconds to import; so it does before the first unit.
-        client.run(importlib.import_module, "forebay.engine.execution.work")
-        client.run(importlib.import_module, "forebay.ops")
+        # A worker that dies over it is the cluster's to replace.
+        for module in ("forebay.engine.execution.work", "forebay.ops"):
+            client.run(importlib.import_module, module, on_error="ignore")
         yield client
 
 
