@@ -89,8 +89,11 @@ def _until_it_ends(
     dispatcher: Dispatcher, heart: Heartbeat, jobs: Jobs, number: int, stop: threading.Event
 ) -> JobRecord:
     stopped_at: float | None = None
+    # Where everything is done already there is nothing to wait for.
+    wait = 0.0
     while True:
-        dispatcher.turn(wait_seconds=_WAKE_SECONDS)
+        dispatcher.turn(wait_seconds=wait)
+        wait = _WAKE_SECONDS
         heart.check()
         if not dispatcher.in_flight and (record := jobs.get(number)).ended:
             if record.state == JobState.CANCELLED:

@@ -106,11 +106,19 @@ def test_a_stop_ends_a_job_that_follows_a_quiet_run(write_run: WriteRun) -> None
     """Nobody writes the run; the job waits for it until it is told to stop, and no thread stays."""
     run, stop = write_run(frames=8, close=False), threading.Event()
     timer = threading.Timer(0.5, stop.set)
-    timer.start()
-    started = time.monotonic()
+    published: list[float] = []
+
+    def observe(event: JobEvent) -> None:
+        if isinstance(event, UnitPublished):
+            published.append(time.monotonic())
+            if len(published) == 2:
+                timer.start()
+
     with pytest.raises(JobInterruptedError, match="was stopped after 2 units"):
-        process(run, Algorithm("doubled", "1.0.0", doubled), follow=True, stop=stop)
-    assert 0.5 <= time.monotonic() - started < 5
+        process(
+            run, Algorithm("doubled", "1.0.0", doubled), follow=True, stop=stop, on_event=observe
+        )
+    assert 0.5 <= time.monotonic() - published[1] < 5
     timer.join()
     assert own_threads() == []
 

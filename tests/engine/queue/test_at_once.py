@@ -214,7 +214,7 @@ def test_everybody_at_once(desk: Desk, open_database: OpenDatabase, stop: thread
     with ThreadPoolExecutor(4) as threads:
         works = [*(each.work for each in workers), *(each.work for each in people)]
         futures = [threads.submit(each) for each in works]
-        time.sleep(1.5)
+        time.sleep(0.7)
         stop.set()
         for each in futures:
             each.result(60)

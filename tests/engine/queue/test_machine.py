@@ -588,10 +588,10 @@ def check(ledger: Ledger, *, examples: int, steps: int) -> None:
 
 def test_whatever_is_done_the_rules_hold(sqlite_ledger: Ledger) -> None:
     """Units have one holder, are published once, and every job ends when all of it is over."""
-    check(sqlite_ledger, examples=20, steps=30)
+    check(sqlite_ledger, examples=15, steps=30)
 
 
 @pytest.mark.postgres
 def test_whatever_is_done_the_rules_hold_on_a_server(postgresql_ledger: Ledger) -> None:
     """The same in PostgreSQL."""
-    check(postgresql_ledger, examples=5, steps=30)
+    check(postgresql_ledger, examples=4, steps=30)

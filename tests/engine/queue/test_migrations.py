@@ -291,7 +291,7 @@ def test_killed_in_the_middle_everything_is_as_it_was(
     make_old(path, noted=noted)
     before = content(path)
     killed = 0
-    for point in range(0, 1000, 6):
+    for point in range(0, 1000, 9):
         child = processes.Process(target=others.open_and_die, args=(path, point))
         child.start()
         child.join()
