@@ -331,7 +331,7 @@ def test_a_long_chain_of_jobs_is_cancelled_as_a_whole(desk: Desk) -> None:
     for number in range(1, 70):
         last = desk.submit(f"run {number}", after=[last])
     usual = sys.getrecursionlimit()
-    sys.setrecursionlimit(len(inspect.stack()) + 80)
+    sys.setrecursionlimit(len(inspect.stack()) + 100)
     try:
         desk.jobs.cancel(first)
     finally:
