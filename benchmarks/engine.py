@@ -38,9 +38,10 @@ from forebay.engine import Algorithm
 from forebay.engine.execution.events import JobEvent, UnitPublished
 from forebay.engine.execution.serve import ServiceOptions, serve
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import Jobs, Submission, Target
+from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.planning import Planning
+from forebay.engine.queue.submission import Submission, Target
 from forebay.engine.results.part import Part, write_part
 from forebay.engine.unit import Job, Region, Unit
 

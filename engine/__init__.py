@@ -1,6 +1,6 @@
 """Algorithms, and what carries them out: planning, execution, ledger, results."""
 
-from forebay.engine.algorithm import Algorithm, Blockwise, WholeRun
+from forebay.engine.algorithm import Algorithm, Blockwise, Sequential, WholeRun
 from forebay.engine.declare import algorithm
 from forebay.engine.execution.process import process
 from forebay.engine.execution.reprocess import Report, reprocess
@@ -15,6 +15,7 @@ __all__ = [
     "Blockwise",
     "Report",
     "Result",
+    "Sequential",
     "SubmittedJob",
     "WholeRun",
     "algorithm",

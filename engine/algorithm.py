@@ -49,7 +49,25 @@ class WholeRun:
     """The algorithm needs all frames of the run at once, lazily, and so a run that is closed."""
 
 
-type Needs = Blockwise | WholeRun
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequential:
+    """The algorithm carries a state from each block to the next one.
+
+    It is called with the frames of a block and, by keyword, the state that it returned for the
+    block before, which is None for the first one.  It returns a pair: what the block has given,
+    and the state for the next block, either of them an xarray object or a table.  The state is
+    kept with the block's part, so that it goes on at any block, in any process.
+    """
+
+    state: str = "state"
+    """Name of the function's argument for the state."""
+
+    def __post_init__(self) -> None:
+        if not self.state.isidentifier():
+            raise AlgorithmError(f"{self.state!r} is not the name of an argument")
+
+
+type Needs = Blockwise | WholeRun | Sequential
 
 type Function = Callable[..., Any]
 
@@ -66,7 +84,8 @@ class Algorithm:
     version: str
     """Its version; a change in what it returns needs a new one."""
     function: Function
-    """From a lazy DataArray and parameters to an xarray object or a table."""
+    """From a lazy DataArray and parameters to an xarray object or a table; a sequential one takes
+    the state too, and returns it beside the result."""
     needs: Needs = field(default_factory=Blockwise)
     """How much of the run it has to see at a time."""
 
@@ -81,9 +100,10 @@ class Algorithm:
                 f"{self.version!r} is not the version of {self.name}: use three numbers, such as "
                 "'1.0.0'"
             )
-        if not isinstance(self.needs, Blockwise | WholeRun):
+        if not isinstance(self.needs, Blockwise | WholeRun | Sequential):
             raise AlgorithmError(
-                f"{self.name} cannot need {self.needs!r}: give Blockwise(...) or WholeRun()"
+                f"{self.name} cannot need {self.needs!r}: give Blockwise(...), WholeRun() or "
+                "Sequential()"
             )
         _ = self.parameters
 
@@ -100,7 +120,8 @@ class Algorithm:
     @functools.cached_property
     def parameters(self) -> type[pydantic.BaseModel]:
         """The parameters with their types and defaults, as a pydantic model."""
-        return parameters.parameter_model(self.name, self.function)
+        state = self.needs.state if isinstance(self.needs, Sequential) else None
+        return parameters.parameter_model(self.name, self.function, state=state)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Check parameters and fill in the defaults.

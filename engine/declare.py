@@ -22,7 +22,8 @@ def algorithm(
     version
         Three numbers.
     needs
-        `Blockwise` (the default: block by block, without a halo) or `WholeRun`.
+        `Blockwise` (the default: block by block, without a halo), `WholeRun`, or `Sequential`
+        (block by block in their order, with a state that is carried on).
 
     Raises
     ------

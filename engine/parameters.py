@@ -15,6 +15,7 @@ RESERVED = frozenset(
     {
         "after",
         "client",
+        "cluster",
         "deadline",
         "failures_allowed",
         "follow",
@@ -38,7 +39,9 @@ RESERVED = frozenset(
 _SHOWN_CHARACTERS = 80
 
 
-def parameter_model(name: str, function: Callable[..., Any]) -> type[pydantic.BaseModel]:
+def parameter_model(
+    name: str, function: Callable[..., Any], *, state: str | None = None
+) -> type[pydantic.BaseModel]:
     """Return the parameters of an algorithm's function as a pydantic model.
 
     Parameters
@@ -47,6 +50,8 @@ def parameter_model(name: str, function: Callable[..., Any]) -> type[pydantic.Ba
         What the algorithm is called.
     function
         Frames first, then parameters by keyword, each with a type.
+    state
+        Name of the argument that is no parameter, as the engine gives it; None for none.
 
     Raises
     ------
@@ -56,12 +61,18 @@ def parameter_model(name: str, function: Callable[..., Any]) -> type[pydantic.Ba
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].kind not in _BY_POSITION:
         raise AlgorithmError(f"{name}: the function takes no frames; make them its first argument")
-    for parameter in parameters[1:]:
+    given = [each for each in parameters[1:] if each.name != state]
+    if state is not None and len(given) == len(parameters) - 1:
+        raise AlgorithmError(
+            f"{name}: the function has no argument {state!r}, by which a sequential algorithm is "
+            "given the state of the block before; add it behind a *"
+        )
+    for parameter in given:
         _check_form(name, parameter)
-    types = _types(name, function, parameters[1:])
+    types = _types(name, function, given)
     fields: dict[str, Any] = {
         each.name: (types[each.name], ... if each.default is each.empty else each.default)
-        for each in parameters[1:]
+        for each in given
     }
     try:
         model: type[pydantic.BaseModel] = pydantic.create_model(

@@ -3,7 +3,7 @@
 import functools
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Self
@@ -11,7 +11,7 @@ from typing import Any, Self
 from blake3 import blake3
 
 from forebay.acquisition import Block, Extent, Run
-from forebay.engine.algorithm import Algorithm, Blockwise, Needs, WholeRun
+from forebay.engine.algorithm import Algorithm, Blockwise, Needs, Sequential, WholeRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,19 @@ class Unit:
     """The digests of the objects that it reads."""
     taken_at: int
     """When the core's last frame was taken, in nanoseconds since 1970-01-01 UTC."""
+    before: str | None = None
+    """Identity of the unit whose state it goes on with."""
 
     @functools.cached_property
     def identity(self) -> str:
-        """The digest by which the unit is known: of its job, its region and its inputs."""
+        """The digest by which the unit is known: of its job, its region and its inputs.
+
+        Where it goes on with the state of another unit, that one is an input too, and by it all
+        that came before.
+        """
         places = {"core": _place(self.core), "seen": _place(self.seen)}
-        return _digest({"job": self.job.identity, **places, "inputs": self.inputs})
+        fields = {"job": self.job.identity, **places, "inputs": self.inputs}
+        return _digest(fields if self.before is None else {**fields, "before": self.before})
 
     @property
     def tiled(self) -> bool:
@@ -92,6 +99,13 @@ class Unit:
         return f"{frames}-y{self.core.y.start}-x{self.core.x.start}" if self.tiled else frames
 
 
+def needs_of(fields: Mapping[str, Any]) -> Needs:
+    """Return needs from their fields, as they are kept as JSON."""
+    if not fields:
+        return WholeRun()
+    return Sequential(**fields) if "state" in fields else Blockwise(**fields)
+
+
 def plannable(run: Run, needs: Needs) -> int:
     """Return how many blocks, from the first on, can be planned with the run as it is.
 
@@ -102,11 +116,14 @@ def plannable(run: Run, needs: Needs) -> int:
         return len(run.blocks)
     if isinstance(needs, WholeRun):
         return 0
-    followed = run.history.frames - needs.halo_frames
+    halo = needs.halo_frames if isinstance(needs, Blockwise) else 0
+    followed = run.history.frames - halo
     return bisect_right(run.blocks, followed, key=lambda block: block.extent.stop)
 
 
-def plan(run: Run, job: Job, *, first_block: int = 0) -> Iterator[tuple[Unit, tuple[Block, ...]]]:
+def plan(
+    run: Run, job: Job, *, first_block: int = 0, before: str | None = None
+) -> Iterator[tuple[Unit, tuple[Block, ...]]]:
     """Cut a job into units; yield each with the blocks that it reads.
 
     Parameters
@@ -117,6 +134,9 @@ def plan(run: Run, job: Job, *, first_block: int = 0) -> Iterator[tuple[Unit, tu
         The job that the units belong to.
     first_block
         Where to begin; blocks before it were planned already.
+    before
+        Identity of the unit of the block before that, where each goes on with the state of the
+        one before.
     """
     blocks, frames, ready = run.blocks, run.history.frames, plannable(run, job.needs)
     height, width = run.layout.geometry.shape[-2:]
@@ -125,6 +145,14 @@ def plan(run: Run, job: Job, *, first_block: int = 0) -> Iterator[tuple[Unit, tu
         if ready:
             everything = Region(Extent(0, frames), Extent(0, height), Extent(0, width))
             yield _unit(job, everything, everything, blocks), blocks
+        return
+    if isinstance(needs, Sequential):
+        y, x = Extent(0, height), Extent(0, width)
+        for block in blocks[first_block:ready]:
+            region = Region(block.extent, y, x)
+            unit = _unit(job, region, region, (block,), before=before)
+            before = unit.identity
+            yield unit, (block,)
         return
     for block in blocks[first_block:ready]:
         t = _widen(block.extent, needs.halo_frames, frames)
@@ -138,14 +166,14 @@ def plan(run: Run, job: Job, *, first_block: int = 0) -> Iterator[tuple[Unit, tu
 
 
 def unit_at(
-    run: Run, job: Job, *, start: int, y: int, x: int
+    run: Run, job: Job, *, start: int, y: int, x: int, before: str | None = None
 ) -> tuple[Unit, tuple[Block, ...]] | None:
     """Return the unit of a job that begins at a frame and a pixel, with the blocks that it reads.
 
-    None if the run, as it is, has no such unit.
+    None if the run, as it is, has no such unit.  `before` is the unit whose state it goes on with.
     """
     number = bisect_left(run.blocks, start, key=lambda each: each.extent.start)
-    for unit, blocks in plan(run, job, first_block=number):
+    for unit, blocks in plan(run, job, first_block=number, before=before):
         if unit.core.t.start != start:
             return None
         if (unit.core.y.start, unit.core.x.start) == (y, x):
@@ -162,10 +190,12 @@ def seen_bytes(run: Run, unit: Unit) -> int:
     return int(len(seen.t) * geometry.frame_bytes * share)
 
 
-def _unit(job: Job, core: Region, seen: Region, blocks: tuple[Block, ...]) -> Unit:
+def _unit(
+    job: Job, core: Region, seen: Region, blocks: tuple[Block, ...], *, before: str | None = None
+) -> Unit:
     inputs = tuple(stored.blake3 for block in blocks for stored in block.objects)
     last = next(each for each in reversed(blocks) if each.extent.start < core.t.stop)
-    return Unit(job, core, seen, inputs, last.timestamps[1])
+    return Unit(job, core, seen, inputs, last.timestamps[1], before)
 
 
 def _tiles(length: int, needs: Blockwise) -> list[Extent]:

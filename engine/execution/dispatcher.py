@@ -22,6 +22,7 @@ from forebay.engine.execution.events import (
 )
 from forebay.engine.execution.executor import Executor, GivenUp, Lost, Outcome
 from forebay.engine.execution.planner import Planner
+from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.work import (
     WORKER_DIED,
     Computed,
@@ -32,12 +33,13 @@ from forebay.engine.execution.work import (
 )
 from forebay.engine.execution.workbench import FindAlgorithm, Workbench
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import Jobs, Target
+from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Claim, Service
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.states import UnitState
+from forebay.engine.queue.submission import Target
 from forebay.engine.unit import Unit
 from forebay.errors import ForebayError
 
@@ -116,6 +118,7 @@ class Dispatcher:
         self._observer = observer
         self._jobs = Jobs(database)
         self._benches: dict[str, Workbench] = {}
+        self._storages: dict[str, Storage] = {}
         self._flying: dict[str, InFlight] = {}
         self._alone: list[Claim] = []
         # Holds a message for each task in flight, and one for each thing that has woken it.
@@ -282,8 +285,13 @@ class Dispatcher:
         for each in ready:
             by_bench[id(each.bench), each.claim.lane].append(each)
         for group in by_bench.values():
-            for some in itertools.batched(group, self._size_of_task(group)):
-                self._submit(some)
+            wary = [each for each in group if each.claim.avoid is not None]
+            for each in wary:
+                self._submit([each])
+            group = [each for each in group if each.claim.avoid is None]
+            if group:
+                for some in itertools.batched(group, self._size_of_task(group)):
+                    self._submit(some)
 
     def _prepare(self, claim: Claim) -> InFlight | None:
         """Return what a worker has to know; what cannot be given to one has failed."""
@@ -293,6 +301,12 @@ class Dispatcher:
         except ForebayError as error:
             if self._run is not None:
                 raise
+            if isinstance(error, OSError) and self._job is None:
+                target = self._target(claim)
+                storage = self._storages.setdefault(claim.result, Storage.of(target))
+                if self._hold(claim.result, storage):
+                    self._service.hand_back([claim])
+                    return None
             kind = FailureClass.INPUT_OUTPUT if isinstance(error, OSError) else FailureClass.INVALID
             failure = Failure(kind, f"{type(error).__name__}: {error}")
             self._service.outcomes.fail([(claim, failure)])
@@ -314,6 +328,7 @@ class Dispatcher:
                 [each.order for each in some],
                 lambda outcome: self._messages.put((some, outcome)),
                 priority=priority,
+                avoid=claim.avoid,
             )
         except AlgorithmError as error:
             if self._run is not None:
@@ -327,7 +342,8 @@ class Dispatcher:
         bench = self._benches.get(claim.result)
         if bench is None:
             target = self._target(claim)
-            bench = Workbench(target, self._database, self._find, run=self._run)
+            storage = self._storages.pop(claim.result, None) or Storage.of(target)
+            bench = Workbench(target, self._database, self._find, storage=storage, run=self._run)
             self._benches[claim.result] = bench
         return bench
 
@@ -391,8 +407,9 @@ class Dispatcher:
                             computed.append((each, one))
         everything = [*(each for each, _ in computed), *(each for each, _ in failed), *back]
         known = {id(each) for each in everything if self._forget(each)}
-        self._publish([(x, y) for x, y in computed if id(x) in known], failed)
-        self._record_failures([(x, y) for x, y in failed if id(x) in known])
+        own = [(each, why) for each, why in failed if id(each) in known]
+        own += self._publish([(x, y) for x, y in computed if id(x) in known])
+        self._record_failures(self._without_storage(own))
         if back:
             self._service.hand_back([each.claim for each in back if id(each) in known])
         if gone is not None and not self._drained:
@@ -413,9 +430,9 @@ class Dispatcher:
     def _publish(
         self,
         computed: Sequence[tuple[InFlight, Computed]],
-        failed: list[tuple[InFlight, Failure]],
-    ) -> None:
-        """Put parts in their place, and publish them all in one transaction."""
+    ) -> list[tuple[InFlight, Failure]]:
+        """Put parts in their place, and publish them in one transaction; return what failed."""
+        failed: list[tuple[InFlight, Failure]] = []
         here: list[tuple[InFlight, Computed]] = []
         for bench, group in _by_bench(computed):
             staged = [bench.staging / each.part.name for _, each in group]
@@ -424,7 +441,6 @@ class Dispatcher:
             except ForebayError as error:
                 why = Failure(FailureClass.INPUT_OUTPUT, f"{type(error).__name__}: {error}")
                 failed += [(each, why) for each, _ in group]
-                self._record_failures([(each, why) for each, _ in group])
                 continue
             for each, one in group:
                 if one.part.name in taken:
@@ -434,9 +450,9 @@ class Dispatcher:
                         f"FileNotFoundError: the worker's part is not in {bench.staging}; workers "
                         "and this process must see the same folder"
                     )
-                    self._record_failures([(each, Failure(FailureClass.INPUT_OUTPUT, gone))])
+                    failed.append((each, Failure(FailureClass.INPUT_OUTPUT, gone)))
         if not here:
-            return
+            return failed
         parts = [(each.claim, one.part, one.seconds) for each, one in here]
         published = self._service.outcomes.publish(parts)
         for each, one in here:
@@ -450,10 +466,55 @@ class Dispatcher:
             for name in done.replaced:
                 each.bench.folder.discard(name)
             each.bench.took(one.seconds)
+            each.bench.storage.worked(one.part.bytes)
             self.published += 1
             latency = time.time() - each.order.unit.taken_at / 1e9
             _log.info("unit published", extra=self._fields(each, seconds=one.seconds))
             self._tell(UnitPublished(each.order.unit, one.part.rows, one.seconds, latency))
+        return failed
+
+    def _without_storage(
+        self, failures: Sequence[tuple[InFlight, Failure]]
+    ) -> list[tuple[InFlight, Failure]]:
+        """Give back what failed because storage is out of order, and return the other failures.
+
+        Such a failure is none of the unit's: it uses up no retry, and nothing more of the result
+        is begun before the storage has been looked at again.
+        """
+        if self._job is not None:
+            return list(failures)
+        doubtful = {
+            id(each.bench): each.bench
+            for each, why in failures
+            if why.kind is FailureClass.INPUT_OUTPUT
+        }
+        out = {
+            name: bench
+            for name, bench in doubtful.items()
+            if self._hold(bench.job.identity, bench.storage)
+        }
+        back = [
+            each.claim
+            for each, why in failures
+            if why.kind is FailureClass.INPUT_OUTPUT and id(each.bench) in out
+        ]
+        if back:
+            self._service.hand_back(back)
+        return [
+            (each, why)
+            for each, why in failures
+            if why.kind is not FailureClass.INPUT_OUTPUT or id(each.bench) not in out
+        ]
+
+    def _hold(self, result: str, storage: Storage) -> bool:
+        """Look at the storage of a result, and begin nothing of it while that is out of order."""
+        problem = storage.problem()
+        if problem is None:
+            return False
+        pause = storage.next_pause()
+        _log.warning("%s; what needs it waits, and is tried again in %g s", problem, pause)
+        self._service.hold_back(result, pause, because=problem)
+        return True
 
     def _record_failures(self, failures: Sequence[tuple[InFlight, Failure]]) -> None:
         if not failures:

@@ -63,8 +63,13 @@ class Executor(Protocol):
     def memory(self) -> int | None:
         """Bytes of memory that the workers have together; None where nobody knows."""
 
-    def submit(self, orders: Sequence[Order], done: Done, *, priority: int) -> None:
-        """Have units computed one after the other; a higher priority goes first."""
+    def submit(
+        self, orders: Sequence[Order], done: Done, *, priority: int, avoid: str | None = None
+    ) -> None:
+        """Have units computed one after the other; a higher priority goes first.
+
+        `avoid` names a worker that is to compute them only if there is no other.
+        """
 
     def has_worker(self, worker: str | None) -> bool:
         """Tell whether a worker is there, as far as is known."""
@@ -90,7 +95,14 @@ class InProcessExecutor:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="forebay-unit")
         self._futures: set[Future[list[Computed | Failed]]] = set()
 
-    def submit(self, orders: Sequence[Order], done: Done, *, priority: int) -> None:  # noqa: ARG002
+    def submit(
+        self,
+        orders: Sequence[Order],
+        done: Done,
+        *,
+        priority: int,  # noqa: ARG002
+        avoid: str | None = None,  # noqa: ARG002
+    ) -> None:
         """Have units computed, in the order of submission."""
 
         def finished(each: Future[list[Computed | Failed]]) -> None:
@@ -150,7 +162,9 @@ class DaskExecutor:
         self._ask()
         return self._memory
 
-    def submit(self, orders: Sequence[Order], done: Done, *, priority: int) -> None:
+    def submit(
+        self, orders: Sequence[Order], done: Done, *, priority: int, avoid: str | None = None
+    ) -> None:
         """Have units computed as one task.
 
         Raises
@@ -167,6 +181,7 @@ class DaskExecutor:
             # Dask would send the function of a loaded file by its name, which no worker knows; and
             # a worker that cannot read what it is sent never answers.
             packed = cloudpickle.dumps(list(orders))
+            others = sorted(self._workers.difference({avoid})) if avoid else []
             future = self._client.submit(
                 compute_packed,
                 packed,
@@ -175,6 +190,8 @@ class DaskExecutor:
                 pure=False,
                 retries=0,
                 priority=priority,
+                workers=others or None,
+                allow_other_workers=bool(others),
             )
         except Exception as error:
             if self._client.status != "running":

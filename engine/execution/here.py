@@ -16,10 +16,11 @@ from forebay.engine.execution.executor import DaskExecutor, Executor, InProcessE
 from forebay.engine.execution.heartbeat import Heartbeat
 from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import JobRecord, Jobs, Submission
+from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.leases import LEASE_SECONDS, Service
 from forebay.engine.queue.retry import PROMPT_RULES, RetryPolicy
 from forebay.engine.queue.states import JobState
+from forebay.engine.queue.submission import Submission
 
 _WAKE_SECONDS = 0.2
 _STOP_SECONDS = 30.0

@@ -38,6 +38,7 @@ class RunPlan:
         self._run = run
         self._blocks = 0
         self._pending: Iterator[Unit] = iter(())
+        self._last: str | None = None
         self._follower: RunFollower | None = None
         self.complete = False
         if wanted.live and not run.closed:
@@ -68,8 +69,7 @@ class RunPlan:
         units = list(itertools.islice(self._pending, _UNITS_AT_ONCE))
         ready = plannable(self._run, self.wanted.target.job.needs)
         if not units and ready > self._blocks:
-            planned = plan(self._run, self.wanted.target.job, first_block=self._blocks)
-            self._pending = (unit for unit, _ in planned)
+            self._pending = self._planned(self._blocks)
             self._blocks = ready
             units = list(itertools.islice(self._pending, _UNITS_AT_ONCE))
         self.complete = (
@@ -78,6 +78,12 @@ class RunPlan:
             and (self._run.closed or not self.wanted.live)
         )
         return units
+
+    def _planned(self, first_block: int) -> Iterator[Unit]:
+        job = self.wanted.target.job
+        for unit, _ in plan(self._run, job, first_block=first_block, before=self._last):
+            self._last = unit.identity
+            yield unit
 
     @property
     def blocks(self) -> int:

@@ -15,10 +15,10 @@ from forebay.engine.execution.events import Observer
 from forebay.engine.execution.here import carry_out
 from forebay.engine.execution.wanted import ledger_at, targets
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import Submission
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.states import UnitState
+from forebay.engine.queue.submission import Submission
 from forebay.engine.registry import REGISTRY
 from forebay.engine.results.folder import ResultFolder
 from forebay.engine.results.result import Result, load_result

@@ -14,8 +14,9 @@ from forebay.engine.execution.here import carry_out
 from forebay.engine.execution.wanted import common_results, ledger_at, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.dead import DeadLetter, DeadLetters
-from forebay.engine.queue.jobs import Jobs, Progress, Submission
+from forebay.engine.queue.jobs import Jobs, Progress
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.submission import Submission
 from forebay.engine.registry import REGISTRY
 
 

@@ -1,22 +1,25 @@
 """Computing one unit at a desk: in one process, without a cluster, a queue or a ledger."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from blake3 import blake3
 
 from forebay.acquisition import open_run
-from forebay.engine.algorithm import Algorithm
+from forebay.engine.algorithm import Algorithm, Sequential
 from forebay.engine.errors import EngineError
+from forebay.engine.execution.call import call
 from forebay.engine.execution.work import seen_frames
 from forebay.engine.queue.dead import Attempt, DeadLetter
 from forebay.engine.registry import REGISTRY
-from forebay.engine.results.output import Output, normalise
-from forebay.engine.results.trim import trim
-from forebay.engine.unit import Job, Unit, unit_at
+from forebay.engine.results.output import Output
+from forebay.engine.results.part import MANIFEST, read_state
+from forebay.engine.unit import Job, Unit, plan, unit_at
 from forebay.tiering import open_store
 
 
@@ -32,14 +35,22 @@ class DeskUnit:
     """The frames that it sees, lazily."""
     arguments: dict[str, Any]
     """The algorithm's parameters, of the types that it declares."""
+    state: Output | None = None
+    """What the unit before has left, for a sequential algorithm."""
 
     def compute(self) -> Output:
         """Compute it as a worker would, and let every exception through."""
-        from dask.base import compute
+        return self._compute()[0]
 
-        returned = self.algorithm(self.frames, **self.arguments)
-        (returned,) = compute(returned, scheduler="synchronous")  # type: ignore[no-untyped-call]
-        return trim(normalise(returned, algorithm=self.algorithm.label), self.unit)
+    def _compute(self) -> tuple[Output, Output | None]:
+        return call(
+            self.algorithm,
+            self.unit,
+            self.frames,
+            self.arguments,
+            state=self.state,
+            scheduler="synchronous",
+        )
 
 
 def reproduce(
@@ -53,6 +64,7 @@ def reproduce(
     frame: int = 0,
     y: int = 0,
     x: int = 0,
+    after: str | os.PathLike[str] | None = None,
 ) -> DeskUnit:
     """Return one unit of an algorithm over a run, to be computed in this process.
 
@@ -70,29 +82,53 @@ def reproduce(
         Paths of ``.py`` files, or names of modules, that declare algorithms.
     frame, y, x
         Where the unit begins.
+    after
+        For a sequential algorithm, the folder of the part with whose state it goes on; if not
+        given, all blocks before are computed here, one after the other.
 
     Raises
     ------
     EngineError
         If no unit begins there.
+    ResultDamagedError
+        If the part that it goes on with has changed.
     """
     if isinstance(algorithm, str):
         REGISTRY.load(modules)
         algorithm = REGISTRY.get(algorithm, version)
     run = open_run(open_store(location))
     bound = algorithm.bind(parameters or {})
-    found = unit_at(run, Job.of(run, algorithm, bound), start=frame, y=y, x=x)
+    job, arguments = Job.of(run, algorithm, bound), algorithm.arguments(bound)
+    before: str | None = None
+    state: Output | None = None
+    if after is not None:
+        manifest = (Path(after) / MANIFEST).read_bytes()
+        before = json.loads(manifest)["unit"]
+        state = read_state(Path(after), blake3_digest=blake3(manifest).hexdigest())
+    elif isinstance(algorithm.needs, Sequential):
+        for unit, blocks in plan(run, job):
+            if unit.core.t.start >= frame:
+                break
+            earlier = DeskUnit(unit, algorithm, seen_frames(run, unit, blocks), arguments, state)
+            _, state = earlier._compute()  # noqa: SLF001 (one of its own)
+            before = unit.identity
+    found = unit_at(run, job, start=frame, y=y, x=x, before=before)
     if found is None:
         raise EngineError(
             f"no unit of {algorithm.label} over {location} begins at frame {frame}, row {y}, "
             f"column {x}: units begin with the run's blocks"
         )
     unit, blocks = found
-    frames = seen_frames(run, unit, blocks)
-    return DeskUnit(unit, algorithm, frames, algorithm.arguments(bound))
+    return DeskUnit(unit, algorithm, seen_frames(run, unit, blocks), arguments, state)
 
 
-def script(letter: DeadLetter, attempts: Sequence[Attempt], *, modules: Iterable[str] = ()) -> str:
+def script(
+    letter: DeadLetter,
+    attempts: Sequence[Attempt],
+    *,
+    modules: Iterable[str] = (),
+    after: Path | None = None,
+) -> str:
     """Return a program that computes a dead letter's unit in one process, at a desk.
 
     It opens the run where it lies and calls the algorithm on the frames that the unit sees,
@@ -106,6 +142,8 @@ def script(letter: DeadLetter, attempts: Sequence[Attempt], *, modules: Iterable
         Its attempts.
     modules
         Paths of ``.py`` files, or names of modules, that declare algorithms.
+    after
+        Folder of the part with whose state it goes on.
     """
     job = letter.target.job
     last = attempts[-1] if attempts else None
@@ -115,6 +153,7 @@ def script(letter: DeadLetter, attempts: Sequence[Attempt], *, modules: Iterable
         for name, version in sorted((last.environment if last else {}).items())
     )
     files = [str(Path(each).absolute()) if each.endswith(".py") else each for each in modules]
+    going_on = "" if after is None else f"\n    after={str(after)!r},"
     text = f'''"""Computes what failed as the unit {letter.unit[:12]} of {job.algorithm} {job.version}.
 
 Attempts that were begun: {letter.attempts}. The last one failed with: {_plain(letter.error)}
@@ -139,7 +178,7 @@ unit = reproduce(
     modules={files!r},
     frame={letter.start},
     y={letter.y},
-    x={letter.x},
+    x={letter.x},{going_on}
 )
 print(unit.frames)
 result = unit.compute()

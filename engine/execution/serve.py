@@ -46,6 +46,8 @@ class ServiceOptions:
     """Time without a turn after which a job moves up by one lane."""
     policy: RetryPolicy | None = None
     """What becomes of units that fail."""
+    cluster: str | None = None
+    """Name of the cluster: jobs for it alone are taken, beside those for any."""
 
 
 def serve(
@@ -119,6 +121,7 @@ def _serve_once(
             policy=options.policy,
             lease_seconds=options.lease_seconds,
             ageing_seconds=options.ageing_seconds,
+            cluster=options.cluster,
         )
         stack.callback(_end, service, left)
         while left:

@@ -14,8 +14,9 @@ from forebay.engine.errors import JobInterruptedError
 from forebay.engine.execution.wanted import common_results, ledger_at, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
-from forebay.engine.queue.jobs import JobRecord, Jobs, Progress, Submission
+from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.submission import Submission
 from forebay.engine.registry import REGISTRY
 
 _LOOK_SECONDS = 0.2
@@ -111,6 +112,7 @@ def submit(
     after: Sequence[int] = (),
     failures_allowed: int | None = None,
     key: str | None = None,
+    cluster: str | None = None,
     **parameters: Any,
 ) -> SubmittedJob:
     """Submit a job for a service to work on (``forebay serve``).
@@ -152,6 +154,8 @@ def submit(
         Submitting with the key of a job that has not ended finds that job as it is; by default it
         is made of the results that are asked for, `live` and `force`, so that submitting the same
         twice is submitting it once.
+    cluster
+        Name of the only cluster that may compute it, as one with GPUs; None for any.
     **parameters
         The algorithm's parameters.
 
@@ -198,6 +202,7 @@ def submit(
         after=after,
         failures_allowed=failures_allowed,
         key=key,
+        cluster=cluster,
     )
     with Database(where) as database:
         number, new = Jobs(database).submit(submission)

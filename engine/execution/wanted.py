@@ -9,7 +9,7 @@ from forebay.acquisition import Run
 from forebay.acquisition.format.layout import LOG
 from forebay.engine.algorithm import Algorithm, WholeRun
 from forebay.engine.errors import JobError, ParameterError, RunNotClosedError
-from forebay.engine.queue.jobs import Target
+from forebay.engine.queue.submission import Target
 from forebay.engine.results.folder import LEDGER, ResultFolder
 from forebay.engine.unit import Job
 

@@ -15,19 +15,18 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.base import compute
 
 from forebay.acquisition import Block, Run
 from forebay.acquisition.errors import RunDamagedError
 from forebay.engine.algorithm import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
+from forebay.engine.execution.call import call
 from forebay.engine.execution.recent_log import RecentLog
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.results.folder import new_part_name
-from forebay.engine.results.output import normalise
-from forebay.engine.results.part import Part, write_part
+from forebay.engine.results.output import Output
+from forebay.engine.results.part import Part, read_state, write_part
 from forebay.engine.results.provenance import provenance
-from forebay.engine.results.trim import trim
 from forebay.engine.unit import Unit
 
 _LINE_CHARACTERS = 500
@@ -52,6 +51,28 @@ class Order:
     """The blocks to read."""
     staging: Path
     """Folder in which to put the part."""
+    state: "KeptState | None" = None
+    """What the unit before has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptState:
+    """The state that a published part holds for the next unit."""
+
+    folder: Path
+    """Folder of the part."""
+    blake3: str
+    """Digest of its manifest."""
+
+    def read(self) -> Output | None:
+        """Read it.
+
+        Raises
+        ------
+        ResultDamagedError
+            If it is missing or has changed.
+        """
+        return read_state(self.folder, blake3_digest=self.blake3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +168,13 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
     recent = RecentLog()
     try:
         with recent, _local_dask():
-            returned = order.algorithm(
-                seen_frames(order.run, order.unit, order.blocks), **order.arguments
-            )
-            (returned,) = compute(returned)  # type: ignore[no-untyped-call]
-        output = trim(normalise(returned, algorithm=order.algorithm.label), order.unit)
+            before = None if order.state is None else order.state.read()
+            frames = seen_frames(order.run, order.unit, order.blocks)
+            output, state = call(order.algorithm, order.unit, frames, order.arguments, state=before)
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
         folder = order.staging / new_part_name(order.unit, order.staging)
         try:
-            part = write_part(folder, output, provenance=origin)
+            part = write_part(folder, output, state=state, provenance=origin)
         except OSError as error:
             cause = error.strerror or str(error)
             raise ResultStorageError(f"cannot write {folder}: {cause}") from error

@@ -9,11 +9,13 @@ from typing import Any
 from forebay.acquisition import Block, Run, open_run
 from forebay.acquisition.format.history import History
 from forebay.engine.algorithm import Algorithm
-from forebay.engine.execution.work import Order
+from forebay.engine.errors import ResultDamagedError
+from forebay.engine.execution.storage import Storage
+from forebay.engine.execution.work import KeptState, Order
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import Target
 from forebay.engine.queue.leases import Claim
 from forebay.engine.queue.ledger import Ledger
+from forebay.engine.queue.submission import Target
 from forebay.engine.results.folder import ResultFolder
 from forebay.engine.unit import Unit, unit_at
 from forebay.tiering import open_store
@@ -33,6 +35,8 @@ class Workbench:
         Where the ledger is.
     find
         Where algorithms come from.
+    storage
+        Where run and result lie.
     run
         The run, where it is open already.
 
@@ -43,9 +47,16 @@ class Workbench:
     """
 
     def __init__(
-        self, target: Target, database: Database, find: FindAlgorithm, *, run: Run | None = None
+        self,
+        target: Target,
+        database: Database,
+        find: FindAlgorithm,
+        *,
+        storage: Storage,
+        run: Run | None = None,
     ) -> None:
         self.target = target
+        self.storage = storage
         self._database = database
         self.job = target.job
         self.algorithm = find(self.job.algorithm, self.job.version)
@@ -85,13 +96,33 @@ class Workbench:
         unit, blocks = found
         bare = dataclasses.replace(self.run, history=History())
         return Order(
-            unit, claim.attempt, self.algorithm, self._arguments, bare, blocks, self.staging
+            unit,
+            claim.attempt,
+            self.algorithm,
+            self._arguments,
+            bare,
+            blocks,
+            self.staging,
+            self._state(claim),
         )
 
     def took(self, seconds: float) -> None:
         """Learn how long a unit took."""
         self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
 
+    def _state(self, claim: Claim) -> KeptState | None:
+        if claim.before is None:
+            return None
+        part = Ledger(self._database).part(claim.before)
+        if part is None:
+            raise ResultDamagedError(
+                f"the part of frame {claim.start - 1}, with whose state the unit {claim.label} of "
+                f"{self.folder.path} goes on, is not published any more"
+            )
+        return KeptState(self.folder.parts / part[0], part[1])
+
     def _find(self, claim: Claim) -> tuple[Unit, tuple[Block, ...]] | None:
-        found = unit_at(self.run, self.job, start=claim.start, y=claim.y, x=claim.x)
+        found = unit_at(
+            self.run, self.job, start=claim.start, y=claim.y, x=claim.x, before=claim.before
+        )
         return found if found is not None and found[0].identity == claim.unit else None

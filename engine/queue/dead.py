@@ -1,5 +1,7 @@
 """Dead letters: units that were tried often enough, kept with everything that explains them."""
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +10,14 @@ import sqlalchemy as sa
 
 from forebay.engine.errors import UnknownJobError
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import FRESH, Target, target_of
 from forebay.engine.queue.schema import ATTEMPTS, JOB_RESULTS, JOBS, RESULTS, UNITS
+from forebay.engine.queue.sequence import give_up_behind, renew
 from forebay.engine.queue.settle import assign, settle_results
 from forebay.engine.queue.states import JobState, UnitState
+from forebay.engine.queue.submission import Target, target_of
 
 _SHORTEST_NAME = 6
+_AT_ONCE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class DeadLetter:
     """When it was given up."""
     target: Target
     """What it is a part of."""
+    before: str | None = None
+    """The unit whose state it goes on with."""
 
 
 class DeadLetters:
@@ -142,7 +148,10 @@ class DeadLetters:
     def replay(self, units: Sequence[str]) -> int:
         """Try dead letters again, for the jobs that asked for them; return their number."""
         with self._database.write() as connection:
-            results = self._change(connection, units, **FRESH)
+            results = self._of(connection, units)
+            for some in itertools.batched(units, _AT_ONCE):
+                dead = sa.and_(UNITS.c.unit.in_(some), UNITS.c.state == UnitState.DEAD)
+                renew(connection, dead, list(results))
             jobs = (
                 sa.select(JOB_RESULTS.c.job)
                 .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
@@ -165,20 +174,21 @@ class DeadLetters:
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            results = self._change(connection, units, state=UnitState.CANCELLED)
+            results = self._of(connection, units)
+            for some in itertools.batched(units, _AT_ONCE):
+                dead = sa.and_(UNITS.c.unit.in_(some), UNITS.c.state == UnitState.DEAD)
+                connection.execute(sa.update(UNITS).where(dead).values(state=UnitState.CANCELLED))
+            give_up_behind(connection, list(results))
             settle_results(connection, results, now=now)
         return sum(results.values())
 
-    def _change(
-        self, connection: sa.Connection, units: Sequence[str], **values: Any
-    ) -> dict[str, int]:
-        """Change those of the units that are dead letters; return their number by result."""
-        results: dict[str, int] = {}
-        for unit in units:
-            dead = sa.and_(UNITS.c.unit == unit, UNITS.c.state == UnitState.DEAD)
-            changed = sa.update(UNITS).where(dead).values(**values).returning(UNITS.c.result)
-            for result in connection.execute(changed).scalars():
-                results[result] = results.get(result, 0) + 1
+    def _of(self, connection: sa.Connection, units: Sequence[str]) -> Counter[str]:
+        """Return how many of the units are dead letters, by result; nobody else changes those."""
+        results: Counter[str] = Counter()
+        for some in itertools.batched(units, _AT_ONCE):
+            dead = sa.and_(UNITS.c.unit.in_(some), UNITS.c.state == UnitState.DEAD)
+            query = sa.select(UNITS.c.result).where(dead).with_for_update()
+            results.update(connection.execute(query).scalars())
         return results
 
     def _query(self) -> sa.Select[Any]:
@@ -202,4 +212,5 @@ def _letter(row: sa.Row[Any]) -> DeadLetter:
         attempts=row.attempt,
         ended_at=row.ended_at or 0,
         target=target_of(row),
+        before=row.before,
     )

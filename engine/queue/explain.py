@@ -123,6 +123,12 @@ def _reasons_to_wait(
     if record.private is not None:
         alive = alive.where(SERVICES.c.service == record.private)
         nobody = "the process that submitted it for itself has ended"
+    elif record.cluster is not None:
+        alive = alive.where(SERVICES.c.cluster == record.cluster)
+        nobody = (
+            f"no service computes on the cluster {record.cluster!r}, for which it is "
+            f"('forebay serve --cluster {record.cluster}' starts one)"
+        )
     else:
         nobody = "no service is running ('forebay serve' starts one)"
     if not connection.execute(alive).scalar():
@@ -138,6 +144,19 @@ def _reasons_to_wait(
         at, error = connection.execute(first).one()
         wait = max(0.0, (at - now) / 1e9)
         reasons.append(f"{retried} units failed and are tried again, in {wait:.0f} s ({error})")
+    if behind := progress.count(UnitState.WAITING):
+        reasons.append(
+            f"{behind} units wait for the block before them, with whose state they go on"
+        )
+    held_back = (
+        sa.select(RESULTS.c.held_until, RESULTS.c.held_because)
+        .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+        .where(JOB_RESULTS.c.job == record.job, RESULTS.c.held_until > now)
+        .order_by(RESULTS.c.held_until)
+    )
+    for until, because in connection.execute(held_back.limit(3)):
+        wait = (until - now) / 1e9
+        reasons.append(f"storage is out of order, and is tried again in {wait:.0f} s ({because})")
     if progress.planned + len(progress.errors) < progress.results:
         known = progress.planned
         reasons.append(f"the units of {known} of its {progress.results} runs are all known so far")

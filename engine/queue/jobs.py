@@ -1,12 +1,10 @@
 """Jobs: submitting them, and what may be done with them afterwards."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from blake3 import blake3
 
 from forebay.engine.errors import JobError, UnknownJobError
 from forebay.engine.queue.database import Database, plain
@@ -19,59 +17,21 @@ from forebay.engine.queue.schema import (
     SERVICES,
     UNITS,
 )
+from forebay.engine.queue.sequence import renew
 from forebay.engine.queue.settle import assign, end_job, settle_jobs
 from forebay.engine.queue.states import ENDED_JOBS, JobState, UnitState
-from forebay.engine.unit import Job
+from forebay.engine.queue.submission import (
+    Submission,
+    Target,
+    check,
+    checked_priority,
+    default_key,
+    target_of,
+)
+from forebay.engine.queue.units import add_units, upsert
 
 _LONGEST_KEY = 200
 _LARGEST_PRIORITY = 10**6
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A result that is wanted, and where its run and its folder lie."""
-
-    job: Job
-    """The algorithm with its parameters, over one run."""
-    location: str
-    """The run's path or URL."""
-    folder: str
-    """The result's folder."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """What somebody asks for: an algorithm with parameters, over one run or many."""
-
-    targets: Sequence[Target]
-    """What is wanted: of one algorithm, with the same parameters."""
-    lane: Lane = Lane.REPROCESS
-    """Whose turn it is."""
-    priority: int = 0
-    """Within the lane, higher first."""
-    owner: str = ""
-    """Who asks."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Words to find it by."""
-    deadline: int | None = None
-    """When it should be done, in nanoseconds since 1970-01-01 UTC: of equal ones, the nearest
-    deadline goes first."""
-    live: bool = False
-    """Whether it goes on while its runs grow."""
-    keep_up: int = 1
-    """When processing is late, only every so-manieth block is computed at once, and the others
-    when there is time; 1 for all of them in their order."""
-    force: bool = False
-    """Whether to compute also what is done."""
-    after: Sequence[int] = ()
-    """Jobs that must be done before."""
-    failures_allowed: int | None = None
-    """Dead letters after which it is given up; None for any number."""
-    key: str | None = None
-    """Submitting with the key of a job that has not ended finds that job; by default it is made
-    of everything that is asked for."""
-    private: str | None = None
-    """The only service that may work on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +52,8 @@ class JobRecord:
     keep_up: int
     force: bool
     private: str | None
+    cluster: str | None
+    partial: bool
     failures_allowed: int | None
     state: str
     error: str | None
@@ -153,8 +115,8 @@ class Jobs:
         JobError
             If it cannot be as it is asked for.
         """
-        _check(submission)
-        key = submission.key or _default_key(submission)
+        check(submission)
+        key = submission.key or default_key(submission)
         first = submission.targets[0].job
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -179,6 +141,8 @@ class Jobs:
                 "keep_up": submission.keep_up,
                 "force": submission.force,
                 "private": submission.private,
+                "cluster": submission.cluster,
+                "partial": submission.units is not None,
                 "failures_allowed": submission.failures_allowed,
                 "state": state,
                 "created_at": now,
@@ -190,7 +154,14 @@ class Jobs:
                 rows = [{"job": job, "after": each} for each in dict.fromkeys(submission.after)]
                 connection.execute(sa.insert(DEPENDENCIES), rows)
             identities = self._add_results(connection, submission, job=job, now=now)
-            _try_again(connection, identities, force=submission.force)
+            if submission.units is None:
+                _try_again(connection, identities, force=submission.force)
+            else:
+                for identity, units in submission.units.items():
+                    add_units(connection, identity, units)
+                    named = UNITS.c.unit.in_([unit.identity for unit, _ in units])
+                    dead = sa.and_(named, UNITS.c.state == UnitState.DEAD)
+                    renew(connection, dead, [identity])
             assign(connection, identities)
             self._database.announce(connection)
         return job, True
@@ -319,7 +290,7 @@ class Jobs:
         if lane is not None:
             values["lane"] = int(lane)
         if priority is not None:
-            values["priority"] = _checked_priority(priority)
+            values["priority"] = checked_priority(priority)
         with self._database.write() as connection:
             _job(connection, job)
             if values:
@@ -342,8 +313,8 @@ class Jobs:
         with self._database.write() as connection:
             record = _job(connection, job)
             identities = self._identities(connection, job)
-            where = sa.and_(UNITS.c.result.in_(identities), UNITS.c.state == UnitState.DEAD)
-            number = connection.execute(sa.update(UNITS).where(where).values(**FRESH)).rowcount
+            dead = sa.and_(UNITS.c.result.in_(identities), UNITS.c.state == UnitState.DEAD)
+            number = renew(connection, dead, identities)
             bad_end = record.state in {JobState.FAILED, JobState.CANCELLED}
             if bad_end:
                 _try_again(connection, identities, force=False)
@@ -357,7 +328,7 @@ class Jobs:
                 assign(connection, identities)
                 settle_jobs(connection, [job], now=self._database.now(connection))
             self._database.announce(connection)
-        return int(number)
+        return number
 
     def _check_state(
         self, connection: sa.Connection, job: int, verb: str, among: Sequence[JobState]
@@ -418,6 +389,9 @@ class Jobs:
             name: insert.excluded[name] for name in ("run_name", "location", "folder", "planned")
         }
         again |= {"error": None, "planned_blocks": 0, "closed": False}
+        if submission.units is not None:
+            # Its other units stay as they are.
+            again = {name: insert.excluded[name] for name in ("run_name", "location", "folder")}
         connection.execute(
             insert.on_conflict_do_update(index_elements=["result"], set_=again), rows
         )
@@ -428,46 +402,17 @@ class Jobs:
         return identities
 
 
-FRESH = {
-    "state": UnitState.READY,
-    "holder": None,
-    "not_before": None,
-    "retries": 0,
-    "deaths": 0,
-    "alone": False,
-    "failure": None,
-    "error": None,
-}
-"""What makes a unit as if it had never been tried; the number of attempts goes on."""
-
-
-def upsert(connection: sa.Connection, table: sa.Table) -> Any:
-    """Return an INSERT into a table that says what to do where the row is there already."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
-
-
-def target_of(row: Any) -> Target:
-    """Return what a row of the results wants."""
-    from forebay.engine.algorithm import Blockwise, WholeRun
-
-    needs = Blockwise(**row.needs) if row.needs else WholeRun()
-    job = Job(row.run_id, row.run_name, row.algorithm, row.version, needs, dict(row.parameters))
-    return Target(job, row.location or "", row.folder or "")
-
-
 def _try_again(connection: sa.Connection, identities: list[str], *, force: bool) -> None:
     """Make what is to be computed ready: what failed or was given up, and with `force` all."""
     states = [UnitState.DEAD, UnitState.CANCELLED, UnitState.FAILED]
     if force:
         states.append(UnitState.DONE)
-    where = sa.and_(UNITS.c.result.in_(identities), UNITS.c.state.in_(states))
-    connection.execute(sa.update(UNITS).where(where).values(**FRESH))
+    again: sa.ColumnElement[bool] = UNITS.c.state.in_(states)
+    if force:
+        # What goes on with a state that is computed anew waits for that.
+        begun = (UnitState.READY, UnitState.LEASED, UnitState.RUNNING)
+        again = sa.or_(again, sa.and_(UNITS.c.state.in_(begun), UNITS.c.before.is_not(None)))
+    renew(connection, sa.and_(UNITS.c.result.in_(identities), again), identities)
 
 
 def _job(connection: sa.Connection, job: int) -> JobRecord:
@@ -479,51 +424,3 @@ def _job(connection: sa.Connection, job: int) -> JobRecord:
 
 def _with(job: int, **values: Any) -> sa.Update:
     return sa.update(JOBS).where(JOBS.c.job == job).values(**values)
-
-
-def _check(submission: Submission) -> None:
-    if not submission.targets:
-        raise JobError("a job needs at least one run")
-    kinds = {(each.job.algorithm, each.job.version) for each in submission.targets}
-    if len(kinds) > 1:
-        raise JobError(f"a job is of one algorithm, not of {len(kinds)}: submit one for each")
-    if any(
-        each.job.parameters != submission.targets[0].job.parameters for each in submission.targets
-    ):
-        raise JobError("a job has the same parameters for all its runs: submit one for each")
-    identities = [each.job.identity for each in submission.targets]
-    if len(set(identities)) < len(identities):
-        raise JobError("a job cannot go over the same run twice")
-    if submission.key is not None and not 0 < len(submission.key) <= _LONGEST_KEY:
-        raise JobError(f"a key has 1 to {_LONGEST_KEY} characters, not {len(submission.key)}")
-    if submission.keep_up < 1:
-        raise JobError(f"keep_up cannot be {submission.keep_up}: 1 is every block")
-    if submission.failures_allowed is not None and submission.failures_allowed < 0:
-        raise JobError(f"failures_allowed cannot be {submission.failures_allowed}")
-    _checked_priority(submission.priority)
-    for each in submission.targets:
-        for text in (
-            submission.key,
-            submission.owner,
-            each.job.run_name,
-            each.location,
-            each.folder,
-        ):
-            if text is not None and plain(text) != text:
-                raise JobError(f"{text!r} cannot be kept: it holds what is no character")
-
-
-def _checked_priority(priority: int) -> int:
-    if abs(priority) > _LARGEST_PRIORITY:
-        raise JobError(f"a priority lies within ±{_LARGEST_PRIORITY}, not at {priority}")
-    return priority
-
-
-def _default_key(submission: Submission) -> str:
-    wanted = [
-        sorted(each.job.identity for each in submission.targets),
-        submission.live,
-        submission.force,
-        submission.private,
-    ]
-    return str(blake3(json.dumps(wanted).encode()).hexdigest())

@@ -12,7 +12,7 @@ import psutil
 import sqlalchemy as sa
 
 from forebay.engine.errors import LeaseLostError
-from forebay.engine.queue.database import Database
+from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.outcomes import Outcomes
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
@@ -40,6 +40,8 @@ _CLAIMED = (
     UNITS.c.alone,
     UNITS.c.deaths,
     UNITS.c.taken_at,
+    UNITS.c.before,
+    UNITS.c.avoid,
 )
 
 
@@ -77,6 +79,10 @@ class Claim:
     """Workers that died under it."""
     taken_at: int
     """When its last frame was taken."""
+    before: str | None = None
+    """The unit whose state it goes on with."""
+    avoid: str | None = None
+    """A worker that is to compute it only if no other can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ class Service:
         Silence after which others take over what it holds.
     ageing_seconds
         Time without a turn after which a job moves up by one lane.
+    cluster
+        The cluster that computes: it takes jobs that are for this one, or for any.
     """
 
     def __init__(
@@ -126,8 +134,10 @@ class Service:
         policy: RetryPolicy | None = None,
         lease_seconds: float = LEASE_SECONDS,
         ageing_seconds: float = _AGEING_SECONDS,
+        cluster: str | None = None,
     ) -> None:
         self._database = database
+        self._cluster = cluster
         self._lease = int(lease_seconds * 1e9)
         self._ageing = int(ageing_seconds * 1e9)
         self._in_order = _TURNS_BETWEEN
@@ -142,6 +152,7 @@ class Service:
                 "process": os.getpid(),
                 "began_at": _began_at(os.getpid()),
                 "alive_until": database.now(connection) + self._lease,
+                "cluster": cluster,
             }
             connection.execute(sa.insert(SERVICES).values(values))
 
@@ -268,6 +279,15 @@ class Service:
         with self._database.read() as connection:
             return frozenset(self.outcomes.own(connection, claims, lock=False))
 
+    def hold_back(self, result: str, seconds: float, *, because: str) -> None:
+        """Let nobody take units of a result for some time, since its storage is out of order."""
+        with self._database.write() as connection:
+            until = self._database.now(connection) + int(seconds * 1e9)
+            values = {"held_until": until, "held_because": plain(because)}
+            connection.execute(
+                sa.update(RESULTS).where(RESULTS.c.result == result).values(**values)
+            )
+
     def held(self) -> int:
         """Return the number of units that it holds."""
         query = sa.select(sa.func.count()).where(UNITS.c.holder == self.identity)
@@ -287,7 +307,7 @@ class Service:
         What a live job has deferred is work on old frames: it goes first in the lane of that, but
         behind what the job has not deferred.
         """
-        query = self._queued(job=job, lanes=lanes)
+        query = self._queued(now=now, job=job, lanes=lanes)
         order = (
             JOBS.c.lane,
             JOBS.c.priority.desc(),
@@ -297,7 +317,7 @@ class Service:
             RESULTS.c.result,
         )
         rows = connection.execute(query.order_by(*order).limit(_CANDIDATES)).all()
-        late = self._deferred(connection, order, job=job, lanes=lanes)
+        late = self._deferred(connection, order, now=now, job=job, lanes=lanes)
         turns = sorted([*map(_Turn, rows), *late], key=lambda turn: turn.place)
         if job is not None or self._in_order < _TURNS_BETWEEN:
             return turns
@@ -321,19 +341,21 @@ class Service:
         connection: sa.Connection,
         order: Sequence[Any],
         *,
+        now: int,
         job: int | None,
         lanes: Sequence[int] | None,
     ) -> list[_Turn]:
         """Return the results with units that were deferred."""
         if lanes is not None and Lane.REPROCESS not in lanes:
             return []
-        query = self._queued(job=job, lanes=None, state=UnitState.DEFERRED)
+        query = self._queued(now=now, job=job, lanes=None, state=UnitState.DEFERRED)
         rows = connection.execute(query.order_by(*order).limit(_CANDIDATES))
         return [_Turn(row, state=UnitState.DEFERRED) for row in rows]
 
     def _queued(
         self,
         *,
+        now: int,
         job: int | None,
         lanes: Sequence[int] | None,
         state: UnitState = UnitState.READY,
@@ -353,9 +375,12 @@ class Service:
             .correlate(RESULTS)
             .exists()
         )
-        query = sa.select(*columns).where(ready, JOBS.c.state == JobState.READY)
+        free = sa.or_(RESULTS.c.held_until.is_(None), RESULTS.c.held_until <= now)
+        query = sa.select(*columns).where(ready, free, JOBS.c.state == JobState.READY)
         if job is None:
-            query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver)
+            query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
+                sa.or_(JOBS.c.cluster.is_(None), JOBS.c.cluster == self._cluster)
+            )
         else:
             mine = sa.or_(JOBS.c.private.is_(None), JOBS.c.private == self.identity)
             query = (
@@ -397,6 +422,8 @@ class Service:
             alone,
             deaths,
             taken_at,
+            before,
+            avoid,
         ) in connection.execute(query):
             if left is not None:
                 if size > left and not (at_least_one and not claims):
@@ -419,6 +446,8 @@ class Service:
                     alone=alone,
                     deaths=deaths,
                     taken_at=taken_at,
+                    before=before,
+                    avoid=avoid,
                 )
             )
         return claims

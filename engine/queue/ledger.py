@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import target_of
 from forebay.engine.queue.schema import RESULTS, UNITS
+from forebay.engine.queue.submission import target_of
 from forebay.engine.unit import Job
 
 
@@ -76,6 +76,15 @@ class Ledger:
         query = sa.select(*columns).where(UNITS.c.result == result).order_by(*order)
         with self._database.read() as connection:
             return [UnitRecord(*row) for row in connection.execute(query)]
+
+    def part(self, unit: str) -> tuple[str, str] | None:
+        """Return the folder and the digest of a unit's part; None if it is not published."""
+        query = sa.select(UNITS.c.part, UNITS.c.part_blake3).where(
+            UNITS.c.unit == unit, UNITS.c.part.is_not(None)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.part, row.part_blake3)
 
     def parts(self, result: str) -> frozenset[str]:
         """Return the published parts of a result."""

@@ -9,20 +9,25 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from forebay.engine.algorithm import Sequential
 from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
-from forebay.engine.queue.schema import ATTEMPTS, UNITS
+from forebay.engine.queue.schema import ATTEMPTS, RESULTS, UNITS
+from forebay.engine.queue.sequence import give_up_behind, go_on
 from forebay.engine.queue.settle import settle_results
 from forebay.engine.queue.states import HELD_UNITS, UnitState
 from forebay.engine.results.part import Part
+from forebay.engine.unit import needs_of
 
 _AT_ONCE = 400
 _LONGEST_TEXT = 20_000
+_MOST_KNOWN = 10_000
 _OWNED = (
     UNITS.c.unit,
     UNITS.c.result,
     UNITS.c.attempt,
     UNITS.c.start,
+    UNITS.c.stop,
     UNITS.c.y,
     UNITS.c.x,
     UNITS.c.part,
@@ -63,6 +68,7 @@ class Outcomes:
         self._database = database
         self._holder = holder
         self._policy = policy
+        self._sequential: dict[str, bool] = {}
 
     def own(
         self, connection: sa.Connection, held: Iterable[Held], *, lock: bool = True
@@ -105,7 +111,7 @@ class Outcomes:
             now = self._database.now(connection)
             own = self.own(connection, [held for held, _, _ in parts])
             gone = self._supersede(connection, own) if own else {}
-            rows, results = [], set()
+            rows, results, stops = [], set(), set()
             for held, part, seconds in parts:
                 row = own.pop(held.unit, None)
                 if row is None:
@@ -113,6 +119,7 @@ class Outcomes:
                 replaced = [row.part, *gone.get(row.unit, [])]
                 published[row.unit] = Published(row.unit, tuple(filter(None, replaced)))
                 results.add(row.result)
+                stops.add(row.stop)
                 rows.append(
                     {
                         "of": row.unit,
@@ -143,6 +150,7 @@ class Outcomes:
                     ),
                     rows,
                 )
+                self._go_on(connection, results, stops)
                 settle_results(connection, results, now=now)
         return published
 
@@ -187,6 +195,7 @@ class Outcomes:
                 "retries": row.retries + verdict.retry,
                 "deaths": deaths,
                 "alone": row.alone or verdict.alone,
+                "avoid": failure.worker if verdict.elsewhere else None,
                 "failure": failure.kind,
                 "error": failure.error,
                 "not_before": now + int(verdict.wait_seconds * 1e9)
@@ -212,6 +221,7 @@ class Outcomes:
             states[row.unit] = state
         dead = {row.result for row, _ in failures if states[row.unit] == UnitState.DEAD}
         if dead:
+            give_up_behind(connection, dead)
             settle_results(connection, dead, now=now)
         return states
 
@@ -228,6 +238,20 @@ class Outcomes:
             )
             at = connection.execute(first).scalar()
             return None if at is None else (at - now) / 1e9
+
+    def _go_on(self, connection: sa.Connection, results: set[str], stops: set[int]) -> None:
+        """Make ready what goes on with the state of what was published."""
+        if unknown := results.difference(self._sequential):
+            if len(self._sequential) > _MOST_KNOWN:
+                self._sequential.clear()
+            query = sa.select(RESULTS.c.result, RESULTS.c.needs).where(
+                RESULTS.c.result.in_(unknown)
+            )
+            for result, needs in connection.execute(query):
+                self._sequential[result] = isinstance(needs_of(needs), Sequential)
+        following = [each for each in results if self._sequential[each]]
+        if following:
+            go_on(connection, following, starts=stops)
 
     def _supersede(
         self, connection: sa.Connection, own: dict[str, sa.Row[Any]]

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database, plain
-from forebay.engine.queue.jobs import FRESH, Target, target_of, upsert
 from forebay.engine.queue.leases import check_alive
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
 from forebay.engine.queue.settle import drop_unwanted, settle_results
 from forebay.engine.queue.states import HELD_UNITS, JobState, UnitState
+from forebay.engine.queue.submission import Target, target_of
+from forebay.engine.queue.units import add_units
 from forebay.engine.unit import Unit
 
 _AT_ONCE = 1000
@@ -86,6 +87,7 @@ class Planning:
                 sa.or_(~RESULTS.c.planned, sa.and_(~RESULTS.c.closed, follow.is_not(None))),
                 RESULTS.c.error.is_(None),
                 JOBS.c.state == JobState.READY,
+                ~JOBS.c.partial,
             )
             .order_by(JOBS.c.lane, JOBS.c.priority.desc(), JOBS.c.job, RESULTS.c.run_name)
             .limit(most)
@@ -147,7 +149,7 @@ class Planning:
         done: set[str] = set()
         with self._database.write() as connection:
             for begin in range(0, len(units), _AT_ONCE):
-                done |= self._add(connection, result, units[begin : begin + _AT_ONCE], deferred)
+                done |= add_units(connection, result, units[begin : begin + _AT_ONCE], deferred)
             values: dict[str, object] = {"planned_blocks": blocks, "frames": frames}
             if complete:
                 values["planned"] = True
@@ -188,44 +190,3 @@ class Planning:
         mine = sa.and_(RESULTS.c.result == result, RESULTS.c.planner == self._service)
         with self._database.write() as connection:
             connection.execute(sa.update(RESULTS).where(mine).values(planner=None))
-
-    def _add(
-        self,
-        connection: sa.Connection,
-        result: str,
-        units: Sequence[tuple[Unit, int]],
-        deferred: Container[str],
-    ) -> set[str]:
-        rows = [
-            {
-                "unit": unit.identity,
-                "result": result,
-                "label": unit.label,
-                "start": unit.core.t.start,
-                "stop": unit.core.t.stop,
-                "y": unit.core.y.start,
-                "x": unit.core.x.start,
-                "bytes": nbytes,
-                "state": UnitState.DEFERRED if unit.identity in deferred else UnitState.READY,
-                "attempt": 0,
-                "retries": 0,
-                "deaths": 0,
-                "alone": False,
-                "taken_at": unit.taken_at,
-            }
-            for unit, nbytes in units
-        ]
-        names = [row["unit"] for row in rows]
-        known = dict(
-            connection.execute(
-                sa.select(UNITS.c.unit, UNITS.c.state).where(UNITS.c.unit.in_(names))
-            ).all()
-        )
-        fresh = [row for row in rows if row["unit"] not in known]
-        if fresh:
-            # Another service may have planned the same run in the meantime.
-            connection.execute(upsert(connection, UNITS).on_conflict_do_nothing(), fresh)
-        again = (UnitState.CANCELLED, UnitState.SUPERSEDED)
-        if revived := [name for name, state in known.items() if state in again]:
-            connection.execute(sa.update(UNITS).where(UNITS.c.unit.in_(revived)).values(**FRESH))
-        return {name for name, state in known.items() if state == UnitState.DONE}

@@ -71,6 +71,9 @@ class RetryRule(BaseModel):
     alone: bool = Field(
         default=False, description="Compute it, from then on, while nothing else is computed."
     )
+    elsewhere: bool = Field(
+        default=False, description="Compute it on another worker than this time, if there is one."
+    )
 
 
 DEFAULT_RULES = (
@@ -81,14 +84,14 @@ DEFAULT_RULES = (
     RetryRule(failures=(FailureClass.OUT_OF_MEMORY,), retries=2, wait_seconds=0.0, alone=True),
     RetryRule(failures=(FailureClass.TIMED_OUT,), retries=1, wait_seconds=0.0),
     RetryRule(failures=(FailureClass.LEASE_EXPIRED,), retries=5, wait_seconds=0.0),
-    RetryRule(failures=(FailureClass.INPUT_OUTPUT,), retries=8),
+    RetryRule(failures=(FailureClass.INPUT_OUTPUT,), retries=8, elsewhere=True),
 )
 """A wrong result is wrong again, and so is an error that came twice; what kills workers must not
 kill a third; all else may be chance."""
 
 PROMPT_RULES = (
     *DEFAULT_RULES[:-1],
-    RetryRule(failures=(FailureClass.INPUT_OUTPUT,), retries=2, wait_seconds=0.2),
+    RetryRule(failures=(FailureClass.INPUT_OUTPUT,), retries=2, wait_seconds=0.2, elsewhere=True),
 )
 """The same where somebody waits for the end."""
 
@@ -103,6 +106,8 @@ class Verdict:
     """How long it waits for that."""
     alone: bool = False
     """Whether nothing else may be computed meanwhile."""
+    elsewhere: bool = False
+    """Whether another worker is to compute it."""
 
 
 class RetryPolicy:
@@ -122,7 +127,7 @@ class RetryPolicy:
     >>> policy = RetryPolicy()
     >>> lost = Failure(FailureClass.WORKER_LOST, "KilledWorker")
     >>> policy.decide(lost, retries=0, deaths=1, error_before=None)
-    Verdict(retry=True, wait_seconds=0.0, alone=True)
+    Verdict(retry=True, wait_seconds=0.0, alone=True, elsewhere=False)
     >>> policy.decide(lost, retries=1, deaths=2, error_before=None).retry
     False
     """
@@ -163,5 +168,6 @@ class RetryPolicy:
                     return Verdict(retry=False)
                 doubled = rule.wait_seconds * 2.0 ** min(retries, 1000)
                 longest = min(rule.most_wait_seconds, doubled)
-                return Verdict(True, self._chance.uniform(0.0, longest), rule.alone)
+                wait = self._chance.uniform(0.0, longest)
+                return Verdict(True, wait, rule.alone, rule.elsewhere)
         return Verdict(retry=False)

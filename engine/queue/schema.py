@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -39,6 +39,14 @@ JOBS = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("served_at", sa.BigInteger, nullable=False, comment="when a unit was last taken"),
     sa.Column("ended_at", sa.BigInteger),
+    sa.Column("cluster", sa.String, comment="the only cluster that may compute it"),
+    sa.Column(
+        "partial",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="only of units that it named when it was submitted",
+    ),
     sa.Index("jobs_of_key", "key"),
     sa.Index("jobs_by_state", "state", "job"),
 )
@@ -76,6 +84,8 @@ RESULTS = sa.Table(
         server_default=sa.false(),
         comment="planned to the end of a run that does not grow any more",
     ),
+    sa.Column("held_until", sa.BigInteger, comment="nothing of it is taken before"),
+    sa.Column("held_because", sa.String, comment="what is wrong with its storage"),
 )
 
 JOB_RESULTS = sa.Table(
@@ -114,6 +124,8 @@ UNITS = sa.Table(
     sa.Column("part_bytes", sa.BigInteger),
     sa.Column("rows", sa.BigInteger),
     sa.Column("published_at", sa.BigInteger, comment="when its part was published"),
+    sa.Column("before", sa.String, comment="the unit whose state it goes on with"),
+    sa.Column("avoid", sa.String, comment="worker that is to compute it only if no other can"),
     sa.Index("units_to_take", "result", "state", "start", "y", "x"),
     sa.Index("units_of_holder", "holder", sqlite_where=sa.text("holder IS NOT NULL")),
     sa.Index("units_to_retry", "not_before", sqlite_where=sa.text("not_before IS NOT NULL")),
@@ -143,4 +155,5 @@ SERVICES = sa.Table(
     sa.Column("process", sa.BigInteger, nullable=False, comment="process id"),
     sa.Column("began_at", sa.Float, nullable=False, comment="when the process began, for its id"),
     sa.Column("alive_until", sa.BigInteger, nullable=False, comment="the lease of all it holds"),
+    sa.Column("cluster", sa.String, comment="the cluster that computes for it"),
 )

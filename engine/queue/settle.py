@@ -106,11 +106,13 @@ def _end(
 def _outcome(connection: sa.Connection, job: int) -> tuple[JobState | None, str | None]:
     """Return how a job ends that is worked on, and why; None if it goes on."""
     row = connection.execute(
-        sa.select(JOBS.c.state, JOBS.c.live, JOBS.c.failures_allowed).where(JOBS.c.job == job)
+        sa.select(JOBS.c.state, JOBS.c.live, JOBS.c.partial, JOBS.c.failures_allowed).where(
+            JOBS.c.job == job
+        )
     ).one()
     if row.state != JobState.READY:
         return None, None
-    if _all_done(connection, job, live=row.live):
+    if _all_done(connection, job, live=row.live, partial=row.partial):
         return (JobState.FAILED if _anything_failed(connection, job) else JobState.DONE), None
     if row.failures_allowed is None:
         return None, None
@@ -125,14 +127,14 @@ def _outcome(connection: sa.Connection, job: int) -> tuple[JobState | None, str 
     return JobState.FAILED, error
 
 
-def _all_done(connection: sa.Connection, job: int, *, live: bool) -> bool:
+def _all_done(connection: sa.Connection, job: int, *, live: bool, partial: bool) -> bool:
     of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
     # Another job may have planned a run as far as it had come; a live one goes on with it.
     known = RESULTS.c.closed if live else RESULTS.c.planned
     unplanned = sa.select(RESULTS.c.result).where(
         RESULTS.c.result.in_(of_job), ~known, RESULTS.c.error.is_(None)
     )
-    if connection.execute(unplanned.limit(1)).first() is not None:
+    if not partial and connection.execute(unplanned.limit(1)).first() is not None:
         return False
     left = sa.select(UNITS.c.unit).where(UNITS.c.result.in_(of_job), UNITS.c.state.in_(OPEN_UNITS))
     return connection.execute(left.limit(1)).first() is None

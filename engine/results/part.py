@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xarray as xr
 
 from forebay.acquisition import durable
 from forebay.engine.results.arrays import encode_arrays, open_arrays, read_checked
@@ -16,6 +17,8 @@ from forebay.engine.results.output import Output
 
 ARRAYS = "data.zarr"
 TABLE = "table.parquet"
+STATE_ARRAYS = "state.zarr"
+STATE_TABLE = "state.parquet"
 MANIFEST = "part.json"
 
 
@@ -33,7 +36,9 @@ class Part:
     """Rows of a table; None for arrays."""
 
 
-def write_part(folder: Path, output: Output, *, provenance: Mapping[str, Any]) -> Part:
+def write_part(
+    folder: Path, output: Output, *, state: Output | None = None, provenance: Mapping[str, Any]
+) -> Part:
     """Write a part into a new folder, with its provenance beside it, and flush every byte.
 
     Parameters
@@ -42,6 +47,8 @@ def write_part(folder: Path, output: Output, *, provenance: Mapping[str, Any]) -
         Where it goes; its last component is the part's name.
     output
         What it holds.
+    state
+        What the next unit goes on with.
     provenance
         Where it comes from, as JSON.
     """
@@ -51,7 +58,10 @@ def write_part(folder: Path, output: Output, *, provenance: Mapping[str, Any]) -
     files: dict[str, dict[str, Any]] = {}
     # The name of the part's own folder is made durable by whoever moves it to its place.
     folders = {folder}
-    for name, content in _encode(output).items():
+    encoded = _encode(output, ARRAYS, TABLE)
+    if state is not None:
+        encoded |= _encode(state, STATE_ARRAYS, STATE_TABLE)
+    for name, content in encoded.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         size, digest = durable.write_aside(path, [content])
@@ -72,21 +82,48 @@ def read_part(folder: Path, *, blake3_digest: str) -> Output:
     ResultDamagedError
         If something of it is missing or has changed.
     """
+    digests = _digests(folder, blake3_digest)
+    return _read(folder, digests, ARRAYS, TABLE)
+
+
+def read_state(folder: Path, *, blake3_digest: str) -> Output | None:
+    """Read the state that a part has left for the next unit; None if it has left none.
+
+    Raises
+    ------
+    ResultDamagedError
+        If something of it is missing or has changed.
+    """
+    digests = _digests(folder, blake3_digest)
+    if STATE_TABLE not in digests and f"{STATE_ARRAYS}/zarr.json" not in digests:
+        return None
+    state = _read(folder, digests, STATE_ARRAYS, STATE_TABLE)
+    return state.load() if isinstance(state, xr.Dataset) else state
+
+
+def _digests(folder: Path, blake3_digest: str) -> dict[str, str]:
     files = json.loads(read_checked(folder / MANIFEST, blake3_digest))["files"]
-    digests = {name: file["blake3"] for name, file in files.items()}
-    if TABLE in digests:
-        content = read_checked(folder / TABLE, digests[TABLE])
-        table: pd.DataFrame = pq.ParquetFile(pa.BufferReader(content)).read().to_pandas()
-        return table
-    within = {name.removeprefix(f"{ARRAYS}/"): digest for name, digest in digests.items()}
-    return open_arrays(folder / ARRAYS, within)
+    return {name: file["blake3"] for name, file in files.items()}
 
 
-def _encode(output: Output) -> dict[str, Buffer]:
-    """Return the files of a part."""
+def _read(folder: Path, digests: Mapping[str, str], arrays: str, table: str) -> Output:
+    if table in digests:
+        content = read_checked(folder / table, digests[table])
+        rows: pd.DataFrame = pq.ParquetFile(pa.BufferReader(content)).read().to_pandas()
+        return rows
+    within = {
+        name.removeprefix(f"{arrays}/"): digest
+        for name, digest in digests.items()
+        if name.startswith(f"{arrays}/")
+    }
+    return open_arrays(folder / arrays, within)
+
+
+def _encode(output: Output, arrays: str, table: str) -> dict[str, Buffer]:
+    """Return the files of an output."""
     if isinstance(output, pd.DataFrame):
-        table = pa.Table.from_pandas(output, preserve_index=False)
+        rows = pa.Table.from_pandas(output, preserve_index=False)
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        return {TABLE: sink.getvalue()}
-    return {f"{ARRAYS}/{key}": content for key, content in encode_arrays(output).items()}
+        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+        return {table: sink.getvalue()}
+    return {f"{arrays}/{key}": content for key, content in encode_arrays(output).items()}

@@ -46,6 +46,7 @@ def provenance(unit: Unit, *, attempt: int, location: str) -> dict[str, Any]:
         "core": asdict(unit.core),
         "seen": asdict(unit.seen),
         "inputs_blake3": list(unit.inputs),
+        "before": unit.before,
         "algorithm": {
             "name": unit.job.algorithm,
             "version": unit.job.version,

@@ -130,11 +130,11 @@ def test_an_algorithm_that_needs_a_whole_run_refuses_one_that_grows(
     assert "needs the whole run" in outcome.error
 
 
-PICKY = """
+FUSSY = """
 import os, pandas as pd, forebay
 
-@forebay.algorithm("picky", version="1.0.0")
-def picky(frames, *, bad: int = 4):
+@forebay.algorithm("fussy", version="1.0.0")
+def fussy(frames, *, bad: int = 4):
     '''Fail on the block that holds one frame.'''
     if bad in frames["t"] and not os.path.exists("mended"):
         raise ValueError(f"frame {bad} is beyond me")
@@ -145,16 +145,16 @@ def picky(frames, *, bad: int = 4):
 def test_an_algorithm_that_raises_on_one_block_leaves_the_others_published(
     forebay: Forebay, water: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "picky.py").write_text(PICKY)
-    (tmp_path / "forebay.toml").write_text('engine.algorithm_modules = ["picky.py"]\n')
-    outcome = forebay("process", water, "picky", "--cluster", "none", "-p", "bad=5")
+    (tmp_path / "fussy.py").write_text(FUSSY)
+    (tmp_path / "forebay.toml").write_text('engine.algorithm_modules = ["fussy.py"]\n')
+    outcome = forebay("process", water, "fussy", "--cluster", "none", "-p", "bad=5")
     assert outcome.code == ExitCode.INCOMPLETE
     assert "frames 4 to 7" in outcome.error
     assert "frame 5 is beyond me" in outcome.error
     assert "1 of 2 units" in outcome.error
     assert_whole(tmp_path / water, frames=8)
     (tmp_path / "mended").touch()
-    again = forebay("process", water, "picky", "--cluster", "none", "-p", "bad=5", "--json")
+    again = forebay("process", water, "fussy", "--cluster", "none", "-p", "bad=5", "--json")
     assert again.code == 0, again.err
     assert again.json[-1]["computed"] == 1, "only the unit that failed is computed again"
     assert again.json[-1]["frames"] == 8

@@ -46,8 +46,8 @@ def whole(frames):
     return frames.mean("t")
 
 
-@forebay.algorithm("stuck", version="1.0.0")
-def stuck(frames):
+@forebay.algorithm("held-up", version="1.0.0")
+def held_up(frames):
     '''Never ends.'''
     print("stuck now", flush=True)
     threading.Event().wait(300)
@@ -634,7 +634,7 @@ def test_a_second_interrupt_gives_up_what_is_computed_and_gives_it_back(
     forebay: Forebay, cell: str, tmp_path: Path, start: Start
 ) -> None:
     """What was begun is ready for the next service, without having used up a retry."""
-    done(forebay("jobs", "submit", "stuck", cell))
+    done(forebay("jobs", "submit", "held-up", cell))
     process = start(tmp_path, "serve", "--cluster", "none")
     told = lines(process.stdout)
     assert "works on the jobs of" in told.readline()

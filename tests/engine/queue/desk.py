@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from forebay.acquisition import Extent
-from forebay.engine import Blockwise
+from forebay.engine import Blockwise, Sequential
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import JobRecord, Jobs, Submission, Target
+from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.leases import Claim, Service
 from forebay.engine.queue.ledger import Ledger, UnitRecord
 from forebay.engine.queue.outcomes import Published
@@ -19,6 +19,7 @@ from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.schema import METADATA
 from forebay.engine.queue.states import UnitState
+from forebay.engine.queue.submission import Submission, Target
 from forebay.engine.results.part import Part
 from forebay.engine.unit import Job, Region, Unit
 
@@ -53,8 +54,9 @@ class Clock:
 
 
 def target(run: str = "run", *, version: str = "1.0.0", **parameters: Any) -> Target:
-    """Return a result that is wanted of a run of that name."""
-    job = Job(f"id of {run}", run, "blur", version, Blockwise(), parameters)
+    """Return a result that is wanted of a run of that name; of a chain, block after block."""
+    needs = Sequential() if run.startswith("chain") else Blockwise()
+    job = Job(f"id of {run}", run, "blur", version, needs, parameters)
     return Target(job, f"/runs/{run}", f"/results/{run}")
 
 
@@ -62,7 +64,11 @@ def unit(of: Target, number: int, *, inputs: str = "digest", column: int = 0) ->
     """Return one unit of a result, by its place."""
     frames = Extent(number * FRAMES, (number + 1) * FRAMES)
     region = Region(frames, Extent(0, 6), Extent(column, column + 8))
-    return Unit(of.job, region, region, (f"{inputs} {number}",), NOON + number * SECOND)
+    before = None
+    if number and isinstance(of.job.needs, Sequential):
+        before = unit(of, number - 1, inputs=inputs, column=column).identity
+    taken_at = NOON + number * SECOND
+    return Unit(of.job, region, region, (f"{inputs} {number}",), taken_at, before)
 
 
 def units(of: Target, number: int, *, size: int = BYTES) -> list[tuple[Unit, int]]:

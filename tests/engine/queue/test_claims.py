@@ -7,9 +7,9 @@ import pytest
 from tests.engine.queue.desk import BYTES, NOON, SECOND, Clock, Desk, OpenDatabase, by_run, target
 
 from forebay.engine.errors import LeaseLostError
-from forebay.engine.queue.jobs import Submission
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.submission import Submission
 
 
 @pytest.fixture

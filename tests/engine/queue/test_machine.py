@@ -32,8 +32,9 @@ from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS
 from forebay.engine.queue.states import ENDED_JOBS, HELD_UNITS, OPEN_UNITS, JobState, UnitState
 from forebay.engine.results.part import Part
 
-RUNS = ("a", "b")
-MOST_UNITS = 2
+RUNS = ("a", "chain")
+"""The units of a chain go on from one to the next."""
+MOST_UNITS = 3
 LEASE = 30.0
 
 shares = st.integers(0, 10**6)
@@ -489,8 +490,12 @@ class QueueMachine(RuleBasedStateMachine):
                 assert row.holder in now.services
         for name in list(self.holding):
             if now.units[name].holder is None:
-                # It was cancelled; nothing else takes a unit from who holds it.
-                assert now.units[name].state in {UnitState.CANCELLED, UnitState.DONE}
+                # It was cancelled, or the one before it is computed anew; nothing else takes a
+                # unit from who holds it.
+                given_up = {UnitState.CANCELLED, UnitState.DONE}
+                if now.units[name].before is not None:
+                    given_up |= {UnitState.WAITING}
+                assert now.units[name].state in given_up
                 del self.holding[name]
 
     def units_are_as_they_may_be(self, now: Tables, before: Tables) -> None:
@@ -506,6 +511,11 @@ class QueueMachine(RuleBasedStateMachine):
                 assert row.part is not None
             if row.state in OPEN_UNITS:
                 assert now.wanting(row.result), "it is open, and nobody wants it"
+            first = None if row.before is None else now.units[row.before].state
+            if row.state == UnitState.WAITING:
+                assert first in {*OPEN_UNITS, UnitState.DEFERRED}, "it waits for what never comes"
+            elif row.state in OPEN_UNITS:
+                assert first in {None, UnitState.DONE}, "it has no state to go on with"
         assert all(number == 1 for number in self.published.values())
 
     def jobs_end_when_all_is_over(self, now: Tables, before: Tables) -> None:

@@ -176,6 +176,7 @@ def test_the_schema_is_of_the_last_revision() -> None:
     scripts = ScriptDirectory.from_config(config())
     assert scripts.get_heads() == [REVISION]
     assert [each.revision for each in scripts.walk_revisions()] == [
+        "0004",
         "0003",
         "0002",
         "0001",
@@ -291,7 +292,7 @@ def test_killed_in_the_middle_everything_is_as_it_was(
     make_old(path, noted=noted)
     before = content(path)
     killed = 0
-    for point in range(0, 1000, 9):
+    for point in range(0, 1000, 6):
         child = processes.Process(target=others.open_and_die, args=(path, point))
         child.start()
         child.join()

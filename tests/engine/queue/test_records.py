@@ -4,9 +4,9 @@ import pytest
 from tests.engine.queue.desk import FRAMES, NOON, SECOND, Clock, Desk, target
 
 from forebay.engine import Blockwise, WholeRun
-from forebay.engine.queue.jobs import Submission, Target
 from forebay.engine.queue.ledger import UnitRecord
 from forebay.engine.queue.states import UnitState
+from forebay.engine.queue.submission import Submission, Target
 from forebay.engine.unit import Job
 
 

@@ -16,8 +16,9 @@ from tests.engine.queue.servers import Server
 
 from forebay.engine.errors import LedgerError
 from forebay.engine.queue.database import Changes, Database
-from forebay.engine.queue.jobs import Jobs, Submission
+from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.submission import Submission
 
 
 @pytest.mark.parametrize(

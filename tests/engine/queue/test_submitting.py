@@ -6,8 +6,8 @@ import pytest
 from tests.engine.queue.desk import NOON, SECOND, Clock, Desk, target
 
 from forebay.engine.errors import JobError, UnknownJobError
-from forebay.engine.queue.jobs import Submission, Target
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.submission import Submission, Target
 
 
 def test_a_job_is_kept_as_it_was_asked_for(desk: Desk) -> None:

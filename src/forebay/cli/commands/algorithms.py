@@ -47,10 +47,12 @@ def _described(algorithm: "Algorithm") -> dict[str, Any]:
 
 
 def _needs(algorithm: "Algorithm") -> str:
-    from forebay.engine import WholeRun
+    from forebay.engine import Sequential, WholeRun
 
     if isinstance(algorithm.needs, WholeRun):
         return "whole runs"
+    if isinstance(algorithm.needs, Sequential):
+        return "blocks, one after the other"
     halo = algorithm.needs.halo_frames
     return f"blocks, {halo} frames around" if halo else "blocks"
 

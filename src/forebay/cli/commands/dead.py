@@ -5,18 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forebay.cli.commands.jobs import opened, when
+from forebay.cli.commands.jobs import ParameterOption, opened, told, when
+from forebay.cli.commands.process import parameters
 from forebay.cli.errors import OptionError, TargetError, TargetExistsError
 from forebay.cli.output import print_facts, print_json, print_table
 from forebay.cli.session import (
     JsonOption,
     LedgerOption,
     RunsOption,
+    Session,
     SharedResultsOption,
     session,
 )
 
 if TYPE_CHECKING:
+    from forebay.engine.execution.submit import SubmittedJob
     from forebay.engine.queue.database import Database
     from forebay.engine.queue.dead import DeadLetter
 
@@ -135,14 +138,27 @@ def replay(
     failure: FailureOption = None,
     text: TextOption = None,
     everything: AllOption = False,
+    version: Annotated[
+        str | None, typer.Option(help="Compute their frames by another version.")
+    ] = None,
+    parameter: ParameterOption = None,
 ) -> None:
-    """Try dead letters again: single ones, or those that the options choose."""
+    """Try dead letters again: single ones, or those that the options choose.
+
+    With --version or -p their frames are computed anew as a job of its own, whose result lies
+    beside the other one; the dead letters stay.
+    """
     from forebay.engine.queue.dead import DeadLetters
 
-    with opened(session(context), ledger, results, runs) as database:
+    call = session(context)
+    with opened(call, ledger, results, runs) as database:
         units = _chosen(database, unit, job, algorithm, failure, text, everything=everything)
-        number = DeadLetters(database).replay(units)
-    typer.echo(f"dead letters that are tried again: {number}")
+        if version is None and not parameter:
+            number = DeadLetters(database).replay(units)
+            typer.echo(f"dead letters that are tried again: {number}")
+            return
+        for submitted in _replayed(call, database, units, version, parameter):
+            told(submitted, as_json=False)
 
 
 @app.command()
@@ -181,11 +197,16 @@ def export(
     """Write a script that computes a dead letter's unit in one process, for a debugger."""
     from forebay.engine.execution.reproduce import script
     from forebay.engine.queue.dead import DeadLetters
+    from forebay.engine.queue.ledger import Ledger
+    from forebay.engine.results.folder import ResultFolder
 
     call = session(context)
     with opened(call, ledger, results, runs) as database:
         letter, attempts = DeadLetters(database).get(unit)
-    text = script(letter, attempts, modules=call.settings.engine.algorithm_modules)
+        before = None if letter.before is None else Ledger(database).part(letter.before)
+    after = before and ResultFolder(Path(letter.target.folder)).parts / before[0]
+    modules = call.settings.engine.algorithm_modules
+    text = script(letter, attempts, modules=modules, after=after)
     if target is None:
         typer.echo(text)
         return
@@ -197,6 +218,31 @@ def export(
     except OSError as error:
         raise TargetError(f"{target} cannot be written: {error.strerror}") from error
     typer.echo(f"{target} computes the unit: python {target}")
+
+
+def _replayed(
+    call: Session,
+    database: "Database",
+    units: list[str],
+    version: str | None,
+    given: list[str] | None,
+) -> "list[SubmittedJob]":
+    """Submit the frames of dead letters with another version or other parameters."""
+    from forebay.engine import REGISTRY
+    from forebay.engine.execution.replay import replay_with
+    from forebay.engine.queue.dead import DeadLetters
+
+    letters = [DeadLetters(database).get(each)[0] for each in units]
+    if not letters:
+        raise OptionError("there are no such dead letters")
+    kinds = {(each.target.job.algorithm, each.target.job.version) for each in letters}
+    if len(kinds) > 1:
+        shown = ", ".join(sorted("-".join(each) for each in kinds))
+        raise OptionError(f"these dead letters are of {shown}: choose those of one (--algorithm)")
+    ((name, before),) = kinds
+    REGISTRY.load(call.settings.engine.algorithm_modules)
+    chosen = REGISTRY.get(name, version or before)
+    return replay_with(database, letters, chosen, dict(parameters(given or [])))
 
 
 def _chosen(

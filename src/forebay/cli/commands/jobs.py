@@ -103,6 +103,9 @@ def submit(
     key: Annotated[
         str | None, typer.Option(help="Submitting again with this key finds the same job.")
     ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="The only cluster that may compute it; any if not given.")
+    ] = None,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,6 +129,7 @@ def submit(
         force=force,
         failures_allowed=failures_allowed,
         key=key,
+        cluster=cluster,
     )
     told(job, as_json=as_json)
     if wait:
@@ -213,6 +217,7 @@ def show(
         ("why", "; ".join(found.reasons) or "-"),
         ("parameters", given or "none"),
         ("lane", f"{Lane(record.lane).label}, priority {record.priority}"),
+        ("cluster", record.cluster or "any"),
         ("labels", ", ".join(f"{k}={v}" for k, v in record.labels.items()) or "none"),
         ("owner", record.owner or "-"),
         ("submitted", when(record.created_at)),

@@ -68,6 +68,7 @@ def serve(
         lease_seconds=settings.lease_seconds,
         ageing_seconds=settings.ageing_seconds,
         policy=RetryPolicy(settings.retries, most_retries=settings.most_retries),
+        cluster=cluster or settings.cluster,
     )
     with (
         stop_on_signals("what is being computed is still published") as stop,

@@ -1,0 +1,112 @@
+"""The storage that a run and its result lie on: whether it works, and when to look again."""
+
+import contextlib
+import errno
+import uuid
+from pathlib import Path
+from typing import Self
+
+from forebay.acquisition import durable, open_run
+from forebay.acquisition.errors import RunDamagedError
+from forebay.engine.queue.submission import Target
+from forebay.engine.results.folder import ResultFolder
+from forebay.errors import ForebayError
+from forebay.tiering import open_store
+
+_OUT_OF_ORDER = frozenset(
+    {
+        errno.EDQUOT,
+        errno.EHOSTDOWN,
+        errno.EIO,
+        errno.ENODEV,
+        errno.ENOSPC,
+        errno.ENOTCONN,
+        errno.ENXIO,
+        errno.EREMOTEIO,
+        errno.EROFS,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+"""What is said of storage that nobody can use; a missing permission, say, mends by itself never."""
+_SHORTEST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+_LEAST_BYTES = 2**20
+
+
+class Storage:
+    """Where a run and its result lie.
+
+    When something could not be read or written, this tells a unit that has bad luck from storage
+    that is full, read-only or gone: by reading the run's log, and by writing as much as a part
+    needs, and flushing it.
+
+    Parameters
+    ----------
+    location
+        The run's path or URL.
+    folder
+        The result's folder.
+    """
+
+    def __init__(self, location: str, folder: Path) -> None:
+        self._location = location
+        self._folder = folder
+        self._bytes = _LEAST_BYTES
+        self._pause = 0.0
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """Return the storage of what is wanted."""
+        return cls(target.location, ResultFolder(Path(target.folder)).staging)
+
+    def problem(self) -> str | None:
+        """Return what is wrong with it; None if it works."""
+        probe = self._folder / f"probe-{uuid.uuid4().hex[:8]}"
+        try:
+            durable.make_folders(self._folder)
+            try:
+                durable.write_aside(probe, [bytes(self._bytes)])
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    probe.unlink()
+        except OSError as error:
+            if _number(error) in _OUT_OF_ORDER:
+                return f"{self._folder} cannot be written: {error.strerror or error}"
+            return None
+        if "://" not in self._location and not Path(self._location).parent.is_dir():
+            return f"the folder of the run {self._location} is gone"
+        try:
+            open_run(open_store(self._location))
+        except ForebayError as error:
+            return str(error) if self._is_out(error) else None
+        except OSError as error:
+            return f"{self._location} cannot be read: {error}" if self._is_out(error) else None
+        return None
+
+    def _is_out(self, error: Exception) -> bool:
+        """Tell whether an error is of the storage, and not of this one run."""
+        if isinstance(error, FileNotFoundError | RunDamagedError):
+            return False
+        if "://" in self._location:
+            return isinstance(error, OSError)
+        return _number(error) in _OUT_OF_ORDER
+
+    def next_pause(self) -> float:
+        """Return the seconds until it is worth another try: longer each time in a row."""
+        self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pause))
+        return self._pause
+
+    def worked(self, size: int) -> None:
+        """Take in that a part of so many bytes was written."""
+        self._bytes = max(self._bytes, size)
+        self._pause = 0.0
+
+
+def _number(error: BaseException | None) -> int | None:
+    """Return the system's number of an error, or of what has caused it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        error = error.__cause__
+    return None
