@@ -25,6 +25,8 @@ from forebay.engine.execution.work import (
 _SLOTS_SECONDS = 1.0
 """How long the number of slots is believed: asking the scheduler takes milliseconds."""
 _REMIND_SECONDS = 60.0
+_ANSWER_SECONDS = 30.0
+"""How long a scheduler may take to answer."""
 
 _log = logging.getLogger("forebay.engine")
 
@@ -218,9 +220,13 @@ class DaskExecutor:
     def stop_worker(self, worker: str | None) -> None:
         """Let a worker's nanny start another process in its place."""
         if worker is not None:
-            try:
+
+            async def kill() -> None:
                 # Restarting it in order may take its nanny away for good.
-                self._client.run(_kill_process, workers=[worker], nanny=True)
+                await self._client.run(_kill_process, workers=[worker], nanny=True)
+
+            try:
+                self._client.sync(kill, callback_timeout=_ANSWER_SECONDS)
             except Exception as error:  # noqa: BLE001 (it may have gone by itself)
                 _log.warning("the worker %s cannot be stopped: %s", worker, error_line(error))
 
@@ -234,16 +240,20 @@ class DaskExecutor:
             # Releasing is a message without an answer: it works whether the cluster lives or not.
             future.release()
 
+    async def _identity(self) -> Any:
+        return await self._client.scheduler.identity(n_workers=-1)
+
     def _ask(self) -> None:
         """Ask the scheduler for its workers, if it was not asked just now."""
         now = time.monotonic()
         if now - self._asked_at < _SLOTS_SECONDS:
             return
         try:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"]
-            threads = sum(self._client.nthreads().values())
+            known = self._client.sync(self._identity, callback_timeout=_ANSWER_SECONDS)
         except Exception as error:
             raise _lost(error) from error
+        workers = known["workers"]
+        threads = sum(each["nthreads"] for each in workers.values())
         if threads or now - self._reminded_at >= _REMIND_SECONDS:
             self._reminded_at = now
             if not threads:

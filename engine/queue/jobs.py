@@ -163,6 +163,9 @@ class Jobs:
                     dead = sa.and_(named, UNITS.c.state == UnitState.DEAD)
                     renew(connection, dead, [identity])
             assign(connection, identities)
+            if submission.units is not None:
+                # Nobody plans it, and so nobody else would see that everything is done already.
+                settle_jobs(connection, [job], now=now)
             self._database.announce(connection)
         return job, True
 

@@ -105,6 +105,8 @@ def check(submission: Submission) -> None:
             f"{submission.targets[0].job.algorithm} goes from each block to the next one, so that "
             f"it cannot leave blocks for later: keep_up is 1 for it, not {submission.keep_up}"
         )
+    if submission.units is not None and (submission.after or submission.live):
+        raise JobError("a job of chosen units comes after no other, and follows no run")
     if submission.failures_allowed is not None and submission.failures_allowed < 0:
         raise JobError(f"failures_allowed cannot be {submission.failures_allowed}")
     checked_priority(submission.priority)

@@ -418,6 +418,40 @@ def test_the_dead_letters_of_a_job_are_tried_again_with_it(
     done(forebay("jobs", "watch", "1"))
 
 
+def test_dead_letters_are_replayed_with_other_parameters(
+    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """As a job over their frames alone, whose result lies beside the other one."""
+    told = done(forebay("dead", "replay", "--all", "-p", "limit=100"))
+    assert told.out.startswith("job 2 is ready")
+    shown = done(forebay("jobs", "watch", "2"))
+    assert "2 of 2 units are published" in shown.out
+    folders = sorted((tmp_path / "results" / "cell").iterdir())
+    frames = sorted(open_result(folder).frames for folder in folders)
+    assert frames == [4, 4]
+    assert len(forebay("dead", "list", "--json").json) == len(failed), "they stay"
+
+
+def test_mistakes_with_another_version_are_told(
+    forebay: Forebay, failed: list[dict[str, Any]]
+) -> None:
+    refused = forebay("dead", "replay", "--all", "--version", "9.9.9")
+    assert refused.code == ExitCode.USAGE
+    assert "picky" in refused.error
+    refused = forebay("dead", "replay", failed[0]["unit"][:12], "-p", "gloom=4")
+    assert refused.code == ExitCode.USAGE
+    assert "picky-1.0.0 has no parameter 'gloom'" in refused.error
+
+
+def test_a_job_for_a_cluster_waits_for_a_service_that_has_it(
+    forebay: Forebay, cell: str, serving: Serving
+) -> None:
+    with serving():
+        told = done(forebay("jobs", "submit", "picky", cell, "-p", "limit=9", "--cluster", "gpus"))
+        assert "no service computes on the cluster 'gpus'" in told.out
+        assert "gpus" in done(forebay("jobs", "show", "1")).out
+
+
 def test_dead_letters_are_discarded(forebay: Forebay, failed: list[dict[str, Any]]) -> None:
     """They are not listed any more, and submitting the same again computes them again."""
     outcome = done(forebay("dead", "discard", "--job", 1))
@@ -623,10 +657,12 @@ def test_a_service_says_when_it_is_ready_and_ends_in_order(
     assert ready["ledger"] == str(tmp_path / "results" / "ledger.sqlite")
     events = [json.loads(told.readline())["event"] for _ in range(6)]
     assert sorted(events) == ["dead", "dead", "published", "published", "retried", "retried"]
+    os.kill(process.pid, signal.SIGUSR1)
     os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
     assert "Traceback" not in err
+    assert "(most recent call first)" in err, "SIGUSR1 tells where it stands"
     assert "no service is running" not in forebay("jobs", "explain", "1").out
 
 

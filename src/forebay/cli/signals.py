@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM, as an event that ends the work in order."""
 
+import faulthandler
 import signal
 import sys
 import threading
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 @contextmanager
 def stop_on_signals(what_follows: str) -> Iterator[threading.Event]:
     """Set an event at the first SIGINT or SIGTERM, and raise `KeyboardInterrupt` at each later one.
+
+    SIGUSR1 meanwhile prints on stderr where every thread stands, and changes nothing: for a
+    process that seems to hang.
 
     Parameters
     ----------
@@ -24,9 +28,11 @@ def stop_on_signals(what_follows: str) -> Iterator[threading.Event]:
         stop.set()
         sys.stderr.write(f"\nforebay: stopping: {what_follows} (again to give that up)\n")
 
+    faulthandler.register(signal.SIGUSR1, sys.__stderr__ or sys.stderr, all_threads=True)
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
+        faulthandler.unregister(signal.SIGUSR1)
         for number, handler in previous.items():
             signal.signal(number, handler)

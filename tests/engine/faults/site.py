@@ -23,6 +23,7 @@ from tests.engine.faults.algorithms import HARMFUL
 
 from forebay.acquisition import Run
 from forebay.engine import SubmittedJob, open_result, submit
+from forebay.engine.errors import JobInterruptedError
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.schema import ATTEMPTS, SERVICES, UNITS
@@ -146,13 +147,23 @@ class Process:
 
     def ended(self) -> int:
         """Wait for its end, and return its exit code."""
-        code = self.process.wait(PATIENCE)
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(self.standing()) from None
         self._reader.join(PATIENCE)
         # What Dask's own processes log may hold a traceback too, of code that is none of ours.
         ours = [line for line in self.errors.splitlines() if "/forebay/" in line]
         assert not any(line.lstrip().startswith("File ") for line in ours), self.errors
         self.nothing_left()
         return code
+
+    def standing(self) -> str:
+        """Return what it has written, and where each of its threads stands."""
+        if self.process.poll() is None:
+            self.send(signal.SIGUSR1)
+            until(lambda: "most recent call first" in self.errors, "the stacks of its threads")
+        return self.errors
 
     def nothing_left(self) -> None:
         """Wait until no process is left that it has started."""
@@ -307,7 +318,13 @@ class Site:
         state
             How the job has ended; by whether there are dead letters if not given.
         """
-        record = job.wait(timeout=PATIENCE)
+        try:
+            record = job.wait(timeout=PATIENCE)
+        except JobInterruptedError as error:
+            stories = [each.standing() for each in self._processes]
+            raise AssertionError(
+                "\n".join([str(error), *job.explain().reasons, *stories])
+            ) from error
         assert record.state == (state or ("failed" if dead else "done")), job.progress()
         for run in self._runs[job.number]:
             self.check_result(run, self.folder_of(job, run), dead=dead)

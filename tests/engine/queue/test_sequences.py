@@ -178,6 +178,8 @@ def test_a_job_of_chosen_units_ends_with_them(desk: Desk) -> None:
     assert desk.planning.take(10) == []
     desk.publish(desk.take())
     assert desk.state(job) == "done"
+    again = desk.submit(chosen, units={chosen.job.identity: [(unit(chosen, 1), 100)]})
+    assert desk.state(again) == "done", "there was nothing left to do"
     whole = desk.submit(chosen, key="all of it")
     assert [each.job for each in desk.planning.take(10)] == [whole]
     desk.plan(chosen, 3)
