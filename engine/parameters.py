@@ -29,6 +29,7 @@ RESERVED = frozenset(
         "on_event",
         "owner",
         "priority",
+        "reduce_at",
         "results",
         "stop",
         "units_in_flight_per_worker",

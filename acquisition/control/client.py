@@ -74,7 +74,7 @@ class ControlClient:
         Parameters
         ----------
         request
-            One of ``status``, ``stop``, ``start``, ``annotate``, ``mark``.
+            One of ``status``, ``stop``, ``start``, ``annotate``, ``mark``, ``reduce``.
         fields
             What belongs to it, as docs/reference/control-protocol.md has it.
 

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import to_jsonable_python
 
 from forebay.acquisition.control.errors import RequestError
+from forebay.acquisition.reduction.steps import MAX_OVERLOAD_STEPS
 
 VERSION: Final = 1
 LINE_BYTES = 64 * 1024
@@ -95,6 +96,16 @@ class MarkRequest(_Request):
     text: Text | None = None
 
 
+class ReduceRequest(_Request):
+    """Ask it to reduce its frames for some time, by the steps that are declared for overload."""
+
+    request: Literal["reduce"]
+    level: Annotated[int, Field(ge=0, le=MAX_OVERLOAD_STEPS)]
+    """How many of the steps; 0 takes an earlier request back."""
+    seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
+    """For how long, unless it is asked again."""
+
+
 class FollowRequest(_Request):
     """Ask to be told of events from now on."""
 
@@ -102,7 +113,13 @@ class FollowRequest(_Request):
 
 
 type Request = (
-    StatusRequest | StopRequest | StartRequest | AnnotateRequest | MarkRequest | FollowRequest
+    StatusRequest
+    | StopRequest
+    | StartRequest
+    | AnnotateRequest
+    | MarkRequest
+    | ReduceRequest
+    | FollowRequest
 )
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
 

@@ -10,6 +10,7 @@ from forebay.acquisition.control.messages import (
     AnnotateRequest,
     FollowRequest,
     MarkRequest,
+    ReduceRequest,
     Reply,
     Request,
     StartRequest,
@@ -43,6 +44,9 @@ class Controlled(Protocol):
 
     def note(self, topic: str, text: str) -> None:
         """Write something down in the run."""
+
+    def reduce(self, level: int, seconds: float) -> None:
+        """Reduce frames for some time by so many of the steps that are declared for overload."""
 
 
 def answer(request: Request, controlled: Controlled) -> bytes:
@@ -82,6 +86,8 @@ def _do(request: Request, controlled: Controlled) -> Mapping[str, Any]:
             controlled.note(ANNOTATION, text)
         case MarkRequest(name=name, text=text):
             controlled.note(EVENT, name if text is None else f"{name}: {text}")
+        case ReduceRequest(level=level, seconds=seconds):
+            controlled.reduce(level, seconds)
         case FollowRequest():
             pass
     return {}

@@ -66,6 +66,7 @@ class ControlServer:
     ...     def stop(self, reason): print("stop:", reason)
     ...     def start(self): pass
     ...     def note(self, topic, text): pass
+    ...     def reduce(self, level, seconds): pass
     >>> run_id = "6f1d3a52-0d0b-4a8e-9a53-6a4a3c1f2e10"
     >>> with ControlServer(run_id, Idle()) as server:
     ...     server.announce(CommittedEvent(blocks=1, frames=8, dropped=0, counted=8))

@@ -217,6 +217,20 @@ class Acquisition:
             NotedEvent(topic=topic, text=text, counter=counter, at=self._clock.time_ns())
         )
 
+    def reduce(self, level: int, seconds: float) -> None:
+        """Reduce frames for some time by so many of the steps that are declared for overload.
+
+        Raises
+        ------
+        AcquisitionError
+            If none are declared.
+        """
+        if not self._recording.ask_to_reduce(level, seconds):
+            raise AcquisitionError(
+                "no reductions are declared for times of overload: set acquisition.overload to "
+                "'reduce', and the steps in acquisition.reduction.overload_steps"
+            )
+
     # The threads.
 
     def _receive(self) -> None:
@@ -483,6 +497,9 @@ class _Handle:
 
     def note(self, topic: str, text: str) -> None:
         self._acquisition.note(topic, text)
+
+    def reduce(self, level: int, seconds: float) -> None:
+        self._acquisition.reduce(level, seconds)
 
 
 def _summary(latency: LatencyHistogram) -> dict[str, float]:

@@ -109,6 +109,13 @@ class Recording:
                 flushed.enter_context(GroupCommit(journal, clock=self._parts.clock))
             yield
 
+    def ask_to_reduce(self, level: int, seconds: float) -> bool:
+        """Have frames reduced for some time, though there is room; False if no steps are declared."""
+        if self._overload is None:
+            return False
+        self._overload.ask(level, seconds)
+        return True
+
     @property
     def failure(self) -> BaseException | None:
         """What kept frames from being written, if anything did."""

@@ -25,6 +25,8 @@ NOT_KEPT_RAW = "only every {every}th frame is kept as it came"
 class OverloadReduction:
     """Switches the declared reductions on, one after the other, while the ring is too full.
 
+    Some of them are also on for as long as somebody asks for that.
+
     Parameters
     ----------
     steps
@@ -43,8 +45,13 @@ class OverloadReduction:
         self._level = level
         self._clock = clock
         self._changed = clock.monotonic() - self._STEP_SECONDS
+        self._asked = 0, 0.0
         self.applied = 0
         """How many of them are switched on."""
+
+    def ask(self, level: int, seconds: float) -> None:
+        """Have at least so many switched on for some time; may be called by any thread."""
+        self._asked = min(level, self._steps.levels), self._clock.monotonic() + seconds
 
     def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
         """Reduce a frame in its place, and say so in its flags."""
@@ -56,12 +63,14 @@ class OverloadReduction:
 
     def _adapt(self) -> None:
         now = self._clock.monotonic()
-        wanted = self._level.too_full()
-        if not wanted and not self.applied:
+        level, until = self._asked
+        asked = level if now < until else 0
+        more = self._level.too_full() or self.applied < asked
+        if not more and self.applied == asked:
             return
         if now - self._changed < self._STEP_SECONDS:
             return
-        applied = min(self._steps.levels, self.applied + 1) if wanted else self.applied - 1
+        applied = min(self._steps.levels, self.applied + 1) if more else self.applied - 1
         if applied != self.applied:
             self.applied, self._changed = applied, now
 

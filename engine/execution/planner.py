@@ -9,6 +9,7 @@ from forebay.acquisition import Run, open_run
 from forebay.engine.algorithm import WholeRun
 from forebay.engine.errors import RunNotClosedError
 from forebay.engine.execution.follower import RunFollower
+from forebay.engine.execution.relief import Relief
 from forebay.engine.queue.planning import Planning, ToPlan
 from forebay.engine.unit import Unit, plan, plannable, seen_bytes
 from forebay.errors import ForebayError
@@ -39,11 +40,14 @@ class RunPlan:
         self._blocks = 0
         self._pending: Iterator[Unit] = iter(())
         self._last: str | None = None
+        self.relief: Relief | None = None
         self._follower: RunFollower | None = None
         self.complete = False
         if wanted.live and not run.closed:
             self._follower = RunFollower(run, wake=wake)
             self._follower.__enter__()
+            if wanted.reduce_at is not None:
+                self.relief = Relief(run.run_id, wanted.reduce_at)
 
     @property
     def run(self) -> Run:
@@ -153,6 +157,8 @@ class Planner:
     def _advance(self, name: str, each: RunPlan) -> bool:
         if each.grown():
             self._watcher.grown(name, each.run)
+        if each.relief is not None and each.relief.due and not each.run.closed:
+            each.relief.look(self._planning.waiting(name))
         units = each.next_units()
         if not units and not each.complete:
             return False

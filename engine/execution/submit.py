@@ -108,6 +108,7 @@ def submit(
     deadline: int | None = None,
     live: bool = False,
     keep_up: int = 1,
+    reduce_at: int | None = None,
     force: bool = False,
     after: Sequence[int] = (),
     failures_allowed: int | None = None,
@@ -144,6 +145,10 @@ def submit(
         For a live job that is late: compute only every so-manieth block at once, and the others
         in the lane ``reprocess``, so that what is computed stays near the camera; 1 for all of
         them in their order.
+    reduce_at
+        For a live job, blocks that may wait before the acquisition, if it runs on the same
+        machine, is asked to reduce its frames by the first of the steps that it has declared for
+        times of overload; twice as many for the second, and so on. None asks for nothing.
     force
         Compute also what is done, and publish it in place of the earlier parts.
     after
@@ -198,6 +203,7 @@ def submit(
         deadline=deadline,
         live=live,
         keep_up=keep_up,
+        reduce_at=reduce_at,
         force=force,
         after=after,
         failures_allowed=failures_allowed,

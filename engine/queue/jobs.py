@@ -54,6 +54,7 @@ class JobRecord:
     private: str | None
     cluster: str | None
     partial: bool
+    reduce_at: int | None
     failures_allowed: int | None
     state: str
     error: str | None
@@ -143,6 +144,7 @@ class Jobs:
                 "private": submission.private,
                 "cluster": submission.cluster,
                 "partial": submission.units is not None,
+                "reduce_at": submission.reduce_at,
                 "failures_allowed": submission.failures_allowed,
                 "state": state,
                 "created_at": now,

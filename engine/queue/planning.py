@@ -33,6 +33,8 @@ class ToPlan:
     """Blocks of which the units are known."""
     keep_up: int
     """When it is late, only every so-manieth block is computed at once."""
+    reduce_at: int | None
+    """Blocks that may wait before the acquisition is asked to reduce its frames."""
 
 
 class Planning:
@@ -55,9 +57,9 @@ class Planning:
             If others have taken the service for dead: what it took now, nobody would take from it.
         """
         asking = JOBS.alias("asking")
-        # Every so-manieth block, for the most urgent job that follows the run; none if none does.
-        follow: sa.ColumnElement[int | None] = (
-            sa.select(asking.c.keep_up)
+        # The most urgent job that follows the run, which says how; none if none does.
+        following = (
+            sa.select(asking.c.job)
             .join(JOB_RESULTS, JOB_RESULTS.c.job == asking.c.job)
             .where(
                 JOB_RESULTS.c.result == RESULTS.c.result,
@@ -70,21 +72,21 @@ class Planning:
             .correlate(RESULTS)
             .scalar_subquery()
         )
-        query = sa.select(RESULTS, JOBS.c.job, follow.label("follow"))
+        leader = JOBS.alias("leader")
+        query = sa.select(RESULTS, JOBS.c.job, leader.c.keep_up, leader.c.reduce_at)
+        asked: sa.FromClause = RESULTS
         if job is None:
-            query = query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
-                RESULTS.c.planner.is_(None)
-            )
+            asked = asked.join(JOBS, JOBS.c.job == RESULTS.c.driver)
+            query = query.where(RESULTS.c.planner.is_(None))
         else:
-            query = (
-                query.select_from(RESULTS)
-                .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
-                .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
-                .where(JOBS.c.job == job)
-            )
+            asked = asked.join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+            asked = asked.join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+            query = query.where(JOBS.c.job == job)
+        followed = leader.c.job.is_not(None)
         query = (
-            query.where(
-                sa.or_(~RESULTS.c.planned, sa.and_(~RESULTS.c.closed, follow.is_not(None))),
+            query.select_from(asked.outerjoin(leader, leader.c.job == following))
+            .where(
+                sa.or_(~RESULTS.c.planned, sa.and_(~RESULTS.c.closed, followed)),
                 RESULTS.c.error.is_(None),
                 JOBS.c.state == JobState.READY,
                 ~JOBS.c.partial,
@@ -104,9 +106,10 @@ class Planning:
                 row.result,
                 target_of(row),
                 row.job,
-                row.follow is not None,
+                row.keep_up is not None,
                 row.planned_blocks,
-                row.follow or 1,
+                row.keep_up or 1,
+                row.reduce_at,
             )
             for row in rows
         ]
@@ -171,7 +174,8 @@ class Planning:
     def waiting(self, result: str) -> int:
         """Return the number of units of a result that are to be taken, or are worked on."""
         query = sa.select(sa.func.count()).where(
-            UNITS.c.result == result, UNITS.c.state.in_([UnitState.READY, *HELD_UNITS])
+            UNITS.c.result == result,
+            UNITS.c.state.in_([UnitState.WAITING, UnitState.READY, *HELD_UNITS]),
         )
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())

@@ -47,6 +47,7 @@ JOBS = sa.Table(
         server_default=sa.false(),
         comment="only of units that it named when it was submitted",
     ),
+    sa.Column("reduce_at", sa.Integer, comment="blocks behind at which acquisition is to reduce"),
     sa.Index("jobs_of_key", "key"),
     sa.Index("jobs_by_state", "state", "job"),
 )

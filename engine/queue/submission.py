@@ -51,6 +51,9 @@ class Submission:
     keep_up: int = 1
     """When processing is late, only every so-manieth block is computed at once, and the others
     when there is time; 1 for all of them in their order."""
+    reduce_at: int | None = None
+    """Of a live job, blocks that may wait before the acquisition is asked to reduce its frames;
+    None to ask for nothing."""
     force: bool = False
     """Whether to compute also what is done."""
     after: Sequence[int] = ()
@@ -107,6 +110,11 @@ def check(submission: Submission) -> None:
         )
     if submission.units is not None and (submission.after or submission.live):
         raise JobError("a job of chosen units comes after no other, and follows no run")
+    if submission.reduce_at is not None and (submission.reduce_at < 1 or not submission.live):
+        raise JobError(
+            f"reduce_at cannot be {submission.reduce_at}: it is a number of blocks of a live job "
+            "(--follow)"
+        )
     if submission.failures_allowed is not None and submission.failures_allowed < 0:
         raise JobError(f"failures_allowed cannot be {submission.failures_allowed}")
     checked_priority(submission.priority)

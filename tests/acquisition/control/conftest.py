@@ -42,6 +42,9 @@ class Remembering:
             raise ZeroDivisionError("one by nothing")
         self.asked.append(("note", topic, text))
 
+    def reduce(self, level: int, seconds: float) -> None:
+        self.asked.append(("reduce", str(level), str(seconds)))
+
 
 @pytest.fixture(autouse=True)
 def runtime_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -41,6 +41,9 @@ class Recording:
         assert self.server is not None
         self.server.announce(NotedEvent(topic=topic, text=text, counter=2, at=AT))
 
+    def reduce(self, level: int, seconds: float) -> None:
+        raise AcquisitionError("no reductions are declared for times of overload")
+
     def finish(self) -> None:
         """Close the run when it is to be stopped, or when nobody has asked for long."""
         assert self.server is not None

@@ -58,12 +58,16 @@ def test_what_is_asked_reaches_the_acquisition(
         client.request("annotate", text=" lamp replaced\nby Ada ")
         client.request("mark", name="pump on")
         client.request("mark", name="pump off", text="leak")
+        client.request("reduce", level=2)
+        client.request("reduce", level=0, seconds=60)
         client.request("stop")
         client.request("stop", reason="sample dried")
     assert controlled.asked == [
         ("note", "annotation", "lamp replaced\nby Ada"),
         ("note", "event", "pump on"),
         ("note", "event", "pump off: leak"),
+        ("reduce", "2", "10.0"),
+        ("reduce", "0", "60.0"),
         ("stop", "stopped by the operator"),
         ("stop", "sample dried"),
     ]
@@ -112,6 +116,11 @@ def test_a_defect_in_the_acquisition_ends_neither_the_server_nor_the_connection(
         (b'{"version": 2, "request": "status"}', "this acquisition speaks version 1"),
         (b'{"version": 1, "request": "status", "of": 1}', "status: it has no field 'of'"),
         (b'{"version": 1, "request": "mark"}', "mark: the field 'name' is missing"),
+        (b'{"version": 1, "request": "reduce", "level": 9}', "reduce: level: Input should be less"),
+        (
+            b'{"version": 1, "request": "reduce", "level": 1, "seconds": 0}',
+            "reduce: seconds: Input",
+        ),
         (b'{"version": 1, "request": "mark", "name": 7}', "mark: name: Input should be a valid"),
         (b'{"version": 1, "request": "mark", "name": "a\\nb"}', "control character '\\n'"),
         (b'{"version": 1, "request": "annotate", "text": "\\u001b[2J"}', "control character"),

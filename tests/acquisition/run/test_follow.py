@@ -82,6 +82,8 @@ class Idle:
 
     def note(self, topic: str, text: str) -> None: ...
 
+    def reduce(self, level: int, seconds: float) -> None: ...
+
 
 def serve(writer: RunWriter) -> ControlServer:
     return ControlServer(writer.layout.run_id, Idle(), standing=standing(writer))

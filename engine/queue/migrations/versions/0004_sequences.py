@@ -17,3 +17,4 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("cluster", sa.String))
     partial = sa.Column("partial", sa.Boolean, nullable=False, server_default=sa.false())
     op.add_column("jobs", partial)
+    op.add_column("jobs", sa.Column("reduce_at", sa.Integer))

@@ -92,6 +92,25 @@ def mark(
 
 
 @app.command()
+def reduce(
+    context: typer.Context,
+    level: Annotated[
+        int,
+        typer.Argument(
+            min=0, max=8, help="How many of the steps; 0 takes an earlier request back."
+        ),
+    ],
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=3600.0, help="For how long, unless it is asked again.")
+    ] = 10.0,
+    runs: RunsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Reduce frames for some time, by the steps that are declared for times of overload."""
+    _ask(context, runs, "is asked to", as_json, "reduce", level=level, seconds=seconds)
+
+
+@app.command()
 def follow(context: typer.Context, runs: RunsOption = None, as_json: JsonOption = False) -> None:
     """Show what is committed and what happens, until the run is closed."""
     with (

@@ -94,6 +94,14 @@ def submit(
             "when there is time; 1 for all in their order.",
         ),
     ] = 1,
+    reduce_at: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --follow: blocks that may wait before the acquisition is asked to reduce "
+            "its frames.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Compute also what is done already.")
     ] = False,
@@ -126,6 +134,7 @@ def submit(
         after=after or [],
         live=follow,
         keep_up=keep_up,
+        reduce_at=reduce_at,
         force=force,
         failures_allowed=failures_allowed,
         key=key,
