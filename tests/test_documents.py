@@ -93,9 +93,15 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize(
-    "example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name
-)
+EXAMPLES = [
+    each
+    for each in sorted((ROOT / "examples").glob("*.py"))
+    # Others have a test of their own.
+    if not (ROOT / "tests" / f"test_{each.stem}_example.py").is_file()
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs(example: Path, tmp_path: Path, warmed: Path) -> None:
     ended = subprocess.run(
         [str(warmed / "python"), "-W", "error", str(example), str(tmp_path)],

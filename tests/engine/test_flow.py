@@ -202,7 +202,7 @@ def test_a_unit_that_was_given_up_ends_the_job(
         patched.setattr(
             InProcessExecutor,
             "submit",
-            lambda self, order, done, *, priority: done(GivenUp("the scheduler is gone")),
+            lambda self, order, done, **_: done(GivenUp("the scheduler is gone")),
         )
         with pytest.raises(ClusterLostError, match=r"\(the scheduler is gone\); 0 units are"):
             process(run, algorithm)

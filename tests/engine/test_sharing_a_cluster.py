@@ -81,9 +81,9 @@ def test_many_small_units_go_into_few_tasks(
     tasks: list[int] = []
     submitted = DaskExecutor.submit
 
-    def counted(self: DaskExecutor, orders: Any, done: Any, *, priority: int) -> None:
+    def counted(self: DaskExecutor, orders: Any, done: Any, **how: Any) -> None:
         tasks.append(len(orders))
-        submitted(self, orders, done, priority=priority)
+        submitted(self, orders, done, **how)
 
     monkeypatch.setattr(DaskExecutor, "submit", counted)
     # However slow the machine is just now.

@@ -216,6 +216,9 @@ def test_everybody_at_once(desk: Desk, open_database: OpenDatabase, stop: thread
         works = [*(each.work for each in workers), *(each.work for each in people)]
         futures = [threads.submit(each) for each in works]
         time.sleep(0.7)
+        patience = time.monotonic() + 60
+        while not any(each.published for each in workers) and time.monotonic() < patience:
+            time.sleep(0.05)
         stop.set()
         for each in futures:
             each.result(60)
