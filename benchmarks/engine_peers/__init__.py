@@ -1,0 +1,1 @@
+"""Other engines and queues, doing the same work; ``uv sync --group peers`` installs them."""

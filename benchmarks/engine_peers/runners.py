@@ -1,0 +1,76 @@
+"""A task for each block, by Prefect on Dask and by Parsl."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import forebay
+from forebay.acquisition import Block
+
+type OneBlock = Callable[[forebay.Run, Block, int, Path | None], object]
+
+
+@contextmanager
+def prefect_runner(address: str) -> Iterator[Callable[..., int]]:
+    """Give what runs a flow of Prefect on a Dask cluster, with its server on loopback."""
+    with tempfile.TemporaryDirectory(prefix="prefect-") as home:
+        os.environ |= {
+            "PREFECT_HOME": home,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+            "DO_NOT_TRACK": "1",
+        }
+        from prefect import flow, task
+        from prefect.testing.utilities import prefect_test_harness
+        from prefect_dask import DaskTaskRunner
+
+        def whole_job(
+            one_block: OneBlock, run: forebay.Run, work: int, parts: Path | None
+        ) -> int:
+            each = task(one_block, cache_policy=None, persist_result=False)
+
+            @flow(task_runner=DaskTaskRunner(address=address), validate_parameters=False)
+            def job() -> int:
+                futures = [each.submit(run, block, work, parts) for block in run.blocks]
+                return len([future.result() for future in futures])
+
+            return int(job())
+
+        with prefect_test_harness(server_startup_timeout=120):
+            yield whole_job
+
+
+@contextmanager
+def parsl_runner(workers: int) -> Iterator[Callable[..., int]]:
+    """Give what runs apps of Parsl on worker processes of this machine."""
+    import parsl
+    from parsl.addresses import address_by_interface
+    from parsl.config import Config
+    from parsl.executors import HighThroughputExecutor
+    from parsl.providers import LocalProvider
+
+    with tempfile.TemporaryDirectory(prefix="parsl-") as folder:
+        config = Config(
+            executors=[
+                HighThroughputExecutor(
+                    label="here",
+                    address=address_by_interface("lo"),
+                    max_workers_per_node=workers,
+                    provider=LocalProvider(init_blocks=1, max_blocks=1),
+                )
+            ],
+            run_dir=folder,
+            usage_tracking=0,
+        )
+        with parsl.load(config):
+
+            def whole_job(
+                one_block: OneBlock, run: forebay.Run, work: int, parts: Path | None
+            ) -> int:
+                app = parsl.python_app(one_block)
+                futures = [app(run, block, work, parts) for block in run.blocks]
+                return len([future.result() for future in futures])
+
+            yield whole_job
