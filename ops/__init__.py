@@ -9,8 +9,27 @@ and says by how much they can be off. Whatever cannot be done raises `OperationE
 from forebay.ops.correction.background import background, subtract_background
 from forebay.ops.correction.flat import flat_field
 from forebay.ops.errors import OperationError
+from forebay.ops.filters.bilateral import bilateral_filter
+from forebay.ops.filters.diffusion import anisotropic_diffusion
 from forebay.ops.filters.fourier import fourier_bandpass
-from forebay.ops.filters.gaussian import bandpass
+from forebay.ops.filters.gaussian import (
+    bandpass,
+    difference_of_gaussians,
+    gaussian_filter,
+    laplacian_of_gaussian,
+)
+from forebay.ops.filters.median import median_filter
+from forebay.ops.filters.morphology import (
+    black_top_hat,
+    closing,
+    dilation,
+    erosion,
+    opening,
+    white_top_hat,
+)
+from forebay.ops.filters.nonlocal_means import nonlocal_means
+from forebay.ops.filters.rolling_ball import rolling_ball
+from forebay.ops.filters.wavelet import wavelet_denoise
 from forebay.ops.particles.finding import find_particles
 from forebay.ops.particles.matching import Matches, match_points
 from forebay.ops.reduction.activity import mean_change, pixel_variance
@@ -27,23 +46,38 @@ __all__ = [
     "Companding",
     "Matches",
     "OperationError",
+    "anisotropic_diffusion",
     "background",
     "bandpass",
+    "bilateral_filter",
     "bin_pixels",
+    "black_top_hat",
+    "closing",
     "compand",
     "crop",
+    "difference_of_gaussians",
+    "dilation",
     "drop_low_bits",
+    "erosion",
     "expand",
     "find_particles",
     "flat_field",
     "fourier_bandpass",
+    "gaussian_filter",
+    "laplacian_of_gaussian",
     "mask_outside",
     "match_points",
     "mean_change",
+    "median_filter",
+    "nonlocal_means",
+    "opening",
     "pixel_variance",
     "power_spectrum",
     "radial_average",
+    "rolling_ball",
     "sparsify",
     "subtract_background",
     "to_integers",
+    "wavelet_denoise",
+    "white_top_hat",
 ]

@@ -53,6 +53,19 @@ def check_kernel(
             )
 
 
+def per_dim[Value](
+    name: str, value: Value | Sequence[Value], dims: Sequence[Hashable]
+) -> tuple[Value, ...]:
+    """Return one value for each of `dims`, from one for all of them or from as many as there are."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        return (value,) * len(dims)
+    if len(value) != len(dims):
+        raise OperationError(
+            f"{name} is {value!r}, but must be one number, or one for each of {tuple(dims)}"
+        )
+    return tuple(value)
+
+
 def check_number(
     name: str,
     value: float,

@@ -13,7 +13,7 @@ import scipy.ndimage
 import xarray as xr
 
 from forebay.ops._arrays import ndimage
-from forebay.ops.filters import gaussian
+from forebay.ops.filters import footprint, gaussian, nonlocal_means, rolling_ball
 from forebay.ops.particles import image, maxima, table
 
 STRICT_DEVICE = array_api_strict.Device("device1")
@@ -64,7 +64,7 @@ class StrictFilters:
             assert all(
                 argument.device == STRICT_DEVICE for argument in arguments if is_strict(argument)
             )
-            result = function(*(to_host(argument) for argument in arguments), **options)
+            result = function(*(to_host(a) if is_strict(a) else a for a in arguments), **options)
             return array_api_strict.asarray(result, device=STRICT_DEVICE)
 
         return filtered
@@ -97,7 +97,7 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         return Library("numpy", np)
     if request.param == "cupy":
         return Library("cupy", cupy_or_skip())
-    for module in (gaussian, image, maxima):
+    for module in (footprint, gaussian, image, maxima, nonlocal_means, rolling_ball):
         monkeypatch.setattr(module, "ndimage", filters_of)
     monkeypatch.setattr(table, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)

@@ -13,13 +13,28 @@ import xarray as xr
 
 from forebay.ops import (
     OperationError,
+    anisotropic_diffusion,
     background,
     bandpass,
+    bilateral_filter,
+    black_top_hat,
+    closing,
+    difference_of_gaussians,
+    dilation,
+    erosion,
     find_particles,
     flat_field,
     fourier_bandpass,
+    gaussian_filter,
+    laplacian_of_gaussian,
+    median_filter,
+    nonlocal_means,
+    opening,
     power_spectrum,
+    rolling_ball,
     subtract_background,
+    wavelet_denoise,
+    white_top_hat,
 )
 
 type Operation = Callable[[xr.DataArray], xr.DataArray]
@@ -29,6 +44,25 @@ KEEP_DIMS: dict[str, Operation] = {
     "fourier_bandpass": lambda frames: fourier_bandpass(frames, min_wavelength=3, max_wavelength=9),
     "subtract_background": lambda frames: subtract_background(frames, background(frames)),
     "flat_field": lambda frames: flat_field(frames, flat=background(frames) + 1),
+    "gaussian_filter": lambda frames: gaussian_filter(frames, sigma=(1, 2), order=(0, 1)),
+    "laplacian_of_gaussian": lambda frames: laplacian_of_gaussian(frames, sigma=1.5),
+    "difference_of_gaussians": lambda frames: difference_of_gaussians(frames, sigma=1.5),
+    "median_filter": lambda frames: median_filter(frames, size=3),
+    "erosion": lambda frames: erosion(frames, size=3),
+    "dilation": lambda frames: dilation(frames, size=5, footprint="square"),
+    "opening": lambda frames: opening(frames, size=5),
+    "closing": lambda frames: closing(frames, size=3, footprint="square"),
+    "white_top_hat": lambda frames: white_top_hat(frames, size=5),
+    "black_top_hat": lambda frames: black_top_hat(frames, size=3),
+    "rolling_ball": lambda frames: rolling_ball(frames, radius=3),
+    "bilateral_filter": lambda frames: bilateral_filter(
+        frames, sigma=0.7, value_sigma=500, truncate=2
+    ),
+    "nonlocal_means": lambda frames: nonlocal_means(
+        frames, strength=800, patch_size=3, search_size=3
+    ),
+    "anisotropic_diffusion": lambda frames: anisotropic_diffusion(frames, iterations=3, edge=500),
+    "wavelet_denoise": lambda frames: wavelet_denoise(frames, levels=2),
 }
 REDUCE: dict[str, Operation] = {
     "median": background,

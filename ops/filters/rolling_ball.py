@@ -1,0 +1,121 @@
+"""A background that a ball, rolling under the image, touches from below."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from array_api_compat import device
+
+from forebay.ops._arrays import Array, as_real, namespace, ndimage
+from forebay.ops._checks import check_frames, check_kernel, check_number
+from forebay.ops._overlap import apply_with_rim
+from forebay.ops.filters.footprint import ranked, spreading_nan
+
+
+def rolling_ball(
+    frames: xr.DataArray,
+    *,
+    radius: float,
+    height: float | None = None,
+    dims: Sequence[Hashable] = ("y", "x"),
+) -> xr.DataArray:
+    """Return the background below the bright things of each frame.
+
+    The frame is taken as a landscape. A ball is pressed against it from below at every place;
+    the background is the surface that its top can reach.
+
+    Parameters
+    ----------
+    frames
+        Integer or float, any dimensions that include `dims`; NumPy or CuPy, eager or Dask.
+    radius
+        Of the ball, pixels, at least 1: larger than what is not background. The cost grows with
+        its square; beyond 30 or so, bin the frames first.
+    height
+        Of the ball above its middle, in the unit of `frames`; None takes `radius`. The larger,
+        the more the background may bend.
+    dims
+        The dimensions to filter along.
+
+    Returns
+    -------
+    xarray.DataArray
+        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-6 of the
+        largest value), or float64 for float64 frames. Nowhere above `frames`, but for rounding:
+        subtract it.
+
+    Raises
+    ------
+    OperationError
+        If a dimension is missing, the dtype is not real, a parameter is out of range, or the
+        frames are smaller than the ball.
+
+    Notes
+    -----
+    It is the opening by a ball, ``max over k of (min over j of (f(x + k + j) + h(j)) - h(k))`` with
+    ``h(k) = height * (1 - sqrt(1 - |k|² / radius²))``: Sternberg, Computer 16, 22 (1983), as
+    ImageJ has it, without shrinking the image first. `skimage.restoration.rolling_ball` stops
+    after the minimum, which is where the ball's top can be right below each pixel, and lies lower
+    wherever the background bends upwards.
+
+    Beyond the edge there is nothing: only pixels of the frame touch the ball. A NaN makes NaN of
+    all pixels within two squares of ``2 * radius + 1`` pixels around it.
+
+    Dask chunks may cut through `dims`: each task borrows ``2 * radius`` pixels from its
+    neighbours, and the result is the eager one, bit for bit. A task needs about twice its chunk in
+    float32 as scratch.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> frame = xr.DataArray(np.full((32, 32), 50.0), dims=("y", "x"))
+    >>> frame[15:18, 15:18] = 400
+    >>> background = rolling_ball(frame, radius=10)
+    >>> bool(abs(background - 50).max() < 1)
+    True
+    """
+    check_frames(frames, dims)
+    radius = check_number("radius", radius, least=1, most=1e4)
+    top = radius if height is None else check_number("height", height, above=0)
+    reach = int(radius)
+    check_kernel(frames, dims, 2 * reach + 1, f"radius={radius:g}")
+    kwargs: dict[str, Any] = {
+        "radius": radius,
+        "height": top,
+        "axes": tuple(frames.get_axis_num(dim) for dim in dims),
+    }
+    return apply_with_rim(opened_by_ball, frames, dict.fromkeys(dims, 2 * reach), kwargs=kwargs)
+
+
+def opened_by_ball(array: Array, *, radius: float, height: float, axes: Sequence[int]) -> Array:
+    """Return `array` eroded and then dilated by the top of a ball."""
+    real = as_real(array)
+    xp, filters = namespace(real), ndimage(real)
+    size = 2 * int(radius) + 1
+    lengths = [size if axis in axes else 1 for axis in range(real.ndim)]
+    depth, inside = ball(lengths, radius, height)
+    surface = xp.asarray(depth, dtype=real.dtype, device=device(real))
+    footprint = xp.asarray(inside, device=device(real))
+
+    def opened(known: Array) -> Array:
+        # The ball sinks with the distance, so that a repeated edge pixel never touches it first.
+        lowest = filters.grey_erosion(known, None, footprint, -surface, mode="nearest")
+        return filters.grey_dilation(lowest, None, footprint, -surface, mode="nearest")
+
+    def reach(mask: Array) -> Array:
+        for _ in range(2):
+            mask = ranked(mask, "maximum", size=size, footprint="square", axes=axes)
+        return mask
+
+    return spreading_nan(opened, real, reach)
+
+
+def ball(
+    lengths: Sequence[int], radius: float, height: float
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return how far the surface of a ball lies below its top, and where there is a surface."""
+    squares = np.meshgrid(*((np.arange(n) - n // 2) ** 2 for n in lengths), indexing="ij")
+    part = np.sum(squares, axis=0) / radius**2
+    inside = part <= 1
+    return height * (1 - np.sqrt(np.where(inside, 1 - part, 0))), inside
