@@ -41,6 +41,8 @@ from forebay.ops.reduction.region import crop, mask_outside
 from forebay.ops.reduction.sparse import sparsify
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
+from forebay.ops.temporal.finite import fir_filter, running_mean, running_median
+from forebay.ops.temporal.recursive import exponential_filter, iir_filter
 
 __all__ = [
     "Companding",
@@ -60,10 +62,13 @@ __all__ = [
     "drop_low_bits",
     "erosion",
     "expand",
+    "exponential_filter",
     "find_particles",
+    "fir_filter",
     "flat_field",
     "fourier_bandpass",
     "gaussian_filter",
+    "iir_filter",
     "laplacian_of_gaussian",
     "mask_outside",
     "match_points",
@@ -75,6 +80,8 @@ __all__ = [
     "power_spectrum",
     "radial_average",
     "rolling_ball",
+    "running_mean",
+    "running_median",
     "sparsify",
     "subtract_background",
     "to_integers",

@@ -45,8 +45,25 @@ def ndimage(array: Array) -> Any:
         import scipy.ndimage
 
         return scipy.ndimage
-    raise OperationError(
-        f"there are no image filters for {type(array).__module__}.{type(array).__name__}; "
+    raise _without("image filters", array)
+
+
+def signal(array: Array) -> Any:
+    """Return `scipy.signal`, or `cupyx.scipy.signal` for an array on a GPU."""
+    if array_api_compat.is_cupy_array(array):
+        import cupyx.scipy.signal
+
+        return cupyx.scipy.signal
+    if array_api_compat.is_numpy_array(array):
+        import scipy.signal
+
+        return scipy.signal
+    raise _without("recursive filters", array)
+
+
+def _without(what: str, array: Array) -> OperationError:
+    return OperationError(
+        f"there are no {what} for {type(array).__module__}.{type(array).__name__}; "
         "use NumPy or CuPy arrays, or Dask arrays of them"
     )
 

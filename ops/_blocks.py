@@ -54,6 +54,7 @@ def apply(
     *,
     dtype: np.dtype[Any],
     new_sizes: Mapping[Hashable, int] | None = None,
+    images: Sequence[tuple[xr.DataArray, Sequence[Hashable]]] = (),
     kwargs: Mapping[str, Any],
 ) -> xr.DataArray:
     """Apply `function` over the last axes, which are `dims` when it is called.
@@ -70,6 +71,9 @@ def apply(
         Of the result.
     new_sizes
         The dimensions that take the place of `dims`, with their sizes; None keeps `dims`.
+    images
+        What the function gets beside the frames, each with the dimensions that it has whole; of
+        those that it shares with `frames`. Without coordinates, as `aligned` gives it.
     kwargs
         Parameters of the function.
 
@@ -79,10 +83,12 @@ def apply(
         With the name and attributes of `frames`, and its order of dimensions where they are
         the same.
     """
+    frames = whole(frames, dims)
     result: xr.DataArray = xr.apply_ufunc(
         function,
-        whole(frames, dims),
-        input_core_dims=[list(dims)],
+        frames,
+        *(cut_like(image, frames) for image, _ in images),
+        input_core_dims=[list(dims), *(list(own) for _, own in images)],
         output_core_dims=[list(dims if new_sizes is None else new_sizes)],
         dask="parallelized",
         output_dtypes=[dtype],
@@ -90,4 +96,13 @@ def apply(
         keep_attrs=True,
         kwargs=dict(kwargs),
     )
+    result = result.rename(frames.name)
     return result.transpose(*frames.dims) if new_sizes is None else result
+
+
+def cut_like(image: xr.DataArray, frames: xr.DataArray) -> xr.DataArray:
+    """Return `image`, if it is Dask-backed, in the chunks that `frames` has along its dimensions."""
+    if image.chunks is None or frames.chunks is None:
+        return image
+    chunks = frames.variable.chunksizes
+    return image.chunk({dim: chunks[dim] for dim in image.dims})

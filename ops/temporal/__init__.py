@@ -1,0 +1,1 @@
+"""Filtering each pixel's history."""

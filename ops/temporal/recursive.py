@@ -1,0 +1,205 @@
+"""Filters in time whose every result depends on all frames before."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.signal
+import xarray as xr
+from array_api_compat import device
+
+from forebay.ops._arrays import Array, as_real, namespace, real_dtype, signal
+from forebay.ops._blocks import apply
+from forebay.ops._checks import check_choice, check_frames, check_number
+from forebay.ops.correction.alignment import aligned
+from forebay.ops.errors import OperationError
+
+SECTION = 6
+"""The numbers of a second-order section: three of its numerator, three of its denominator."""
+
+
+def exponential_filter(
+    frames: xr.DataArray,
+    *,
+    alpha: float,
+    initial: xr.DataArray | None = None,
+    dim: Hashable = "t",
+) -> xr.DataArray:
+    """Return ``s[n] = s[n - 1] + alpha * (frames[n] - s[n - 1])``: a mean that forgets.
+
+    Parameters
+    ----------
+    frames
+        Integer or float, any dimensions that include `dim`; NumPy or CuPy, eager or Dask.
+    alpha
+        How much of each new frame is taken, above 0 and at most 1. A frame counts for
+        ``1 - exp(-1)`` of what it did after tau frames with ``alpha = 1 - exp(-1 / tau)``.
+    initial
+        The result before the first frame, without `dim`; on the same side (host or device) as
+        `frames`. None starts with the first frame.
+    dim
+        The dimension to filter along.
+
+    Returns
+    -------
+    xarray.DataArray
+        Same dimensions, coordinates, name, attributes and unit; float32, or float64 for float64
+        frames. Rounded after each frame, by which float32 is off by up to ``6e-8 / alpha`` of the
+        largest value.
+
+    Raises
+    ------
+    OperationError
+        If `dim` is missing, the dtype is not real, `alpha` is out of range, or `initial` does not
+        fit the frames.
+
+    Notes
+    -----
+    The last frame of the result is all that the filter knows: given as `initial` with the frames
+    that follow, it goes on as if there had been no break, bit for bit.
+
+    From a NaN on, its pixel is NaN.
+
+    Dask chunks that cut through `dim` are merged, lazily, into columns of pixels, each no larger
+    than the largest chunk before, or than one pixel's history. That passes all frames through the
+    workers' memory once, or through their disks when they spill. To stay within a chunk at a
+    time, call it chunk after chunk with `initial`. A task needs about twice its chunk in float32
+    as scratch.
+
+    Brown, Statistical Forecasting for Inventory Control (1959).
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> frames = xr.DataArray(np.array([0.0, 8, 8, 8])[:, None, None], dims=("t", "y", "x"))
+    >>> first = exponential_filter(frames[:2], alpha=0.5)
+    >>> then = exponential_filter(frames[2:], alpha=0.5, initial=first[-1])
+    >>> first.values.ravel().tolist(), then.values.ravel().tolist()
+    ([0.0, 4.0], [6.0, 7.0])
+    """
+    check_frames(frames, [dim])
+    alpha = check_number("alpha", alpha, above=0, most=1)
+    dtype = real_dtype(frames.dtype)
+    if initial is None:
+        return apply(forgetting_mean, frames, [dim], dtype=dtype, kwargs={"alpha": alpha})
+    _, start = aligned(frames, initial, "initial")
+    if dim in start.dims:
+        raise OperationError(f"initial has the dimension {dim!r}, but must be one frame; select it")
+    start = start.astype(dtype)
+    return apply(
+        forgetting_mean,
+        frames,
+        [dim],
+        dtype=dtype,
+        images=[(start, [])],
+        kwargs={"alpha": alpha},
+    )
+
+
+def forgetting_mean(array: Array, initial: Array | None = None, *, alpha: float) -> Array:
+    """Return the exponential mean along the last axis, after `initial` or from the first value."""
+    xp = namespace(array)
+    state = as_real(array[..., 0]) if initial is None else initial
+    results = []
+    for index in range(array.shape[-1]):
+        state = state + alpha * (as_real(array[..., index]) - state)
+        results.append(state)
+    return xp.stack(results, axis=-1)
+
+
+def iir_filter(
+    frames: xr.DataArray,
+    *,
+    sos: npt.ArrayLike,
+    before: Literal["first", "zero"] = "first",
+    dim: Hashable = "t",
+) -> xr.DataArray:
+    """Return each pixel's history through a recursive filter of second-order sections.
+
+    Parameters
+    ----------
+    frames
+        Integer or float, any dimensions that include `dim`; NumPy or CuPy, eager or Dask.
+    sos : (n, 6)
+        The sections, as ``scipy.signal.butter(..., output="sos")`` makes them. Stable.
+    before
+        What was before the first frame: the ``"first"`` frame for ever, so that a low-pass
+        begins at it and a high-pass at zero, or ``"zero"``.
+    dim
+        The dimension to filter along.
+
+    Returns
+    -------
+    xarray.DataArray
+        Same dimensions, coordinates, name, attributes and unit; float32 (of what is computed in
+        float64), or float64 for float64 frames.
+
+    Raises
+    ------
+    OperationError
+        If `dim` is missing, the dtype is not real, or `sos` are no stable sections.
+
+    Notes
+    -----
+    It is `scipy.signal.sosfilt` along `dim`, looking back only; work is done in float64. From a NaN
+    on, its pixel is NaN.
+
+    Dask chunks that cut through `dim` are merged, lazily, into columns of pixels, each no larger
+    than the largest chunk before, or than one pixel's history. That passes all frames through the
+    workers' memory once, or through their disks when they spill. A task needs about five times
+    its chunk in float32 as scratch.
+
+    Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd edition, section 6.3.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.signal, xarray as xr
+    >>> low_pass = scipy.signal.butter(4, 0.1, output="sos")
+    >>> frames = xr.DataArray(np.full((20, 2, 2), 7, "uint8"), dims=("t", "y", "x"))
+    >>> bool(abs(iir_filter(frames, sos=low_pass) - 7).max() < 1e-5)
+    True
+    """
+    check_frames(frames, [dim])
+    check_choice("before", before, ("first", "zero"))
+    kwargs: dict[str, Any] = {"sos": check_sections(sos), "from_first": before == "first"}
+    return apply(through_sections, frames, [dim], dtype=real_dtype(frames.dtype), kwargs=kwargs)
+
+
+def check_sections(sos: npt.ArrayLike) -> tuple[tuple[float, ...], ...]:
+    """Return second-order sections as tuples if they are stable."""
+    try:
+        sections = np.asarray(sos, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OperationError(f"sos is {sos!r}, but must be numbers, (n, {SECTION})") from error
+    if sections.ndim != 2 or sections.shape[1] != SECTION or not len(sections):
+        raise OperationError(
+            f"sos has the shape {sections.shape}, but must have (n, {SECTION}); "
+            'scipy.signal.butter(..., output="sos") makes such ones'
+        )
+    if not np.isfinite(sections).all() or (sections[:, 3] != 1).any():
+        raise OperationError("sos must be finite, with 1 in column 3; divide each section by it")
+    first, second = sections[:, 4], sections[:, 5]
+    unstable = (abs(second) >= 1) | (abs(first) >= 1 + second)
+    if unstable.any():
+        raise OperationError(
+            f"section {int(unstable.argmax())} of sos is not stable: a pole is on the unit circle "
+            "or beyond, and its results would grow without a bound"
+        )
+    return tuple(tuple(section) for section in sections.tolist())
+
+
+def through_sections(array: Array, *, sos: Sequence[Sequence[float]], from_first: bool) -> Array:
+    """Return `array` filtered along its last axis by `sos`, as if its first value went before."""
+    xp, where = namespace(array), device(array)
+    real = as_real(array)
+    wide = xp.astype(real, xp.float64, copy=False)
+    sections = xp.asarray(sos, dtype=xp.float64, device=where)
+    filters = signal(array)
+    if not from_first:
+        return xp.astype(filters.sosfilt(sections, wide, axis=-1), real.dtype, copy=False)
+    steady = scipy.signal.sosfilt_zi(np.asarray(sos))
+    steady = steady.reshape(len(sos), *(1,) * (array.ndim - 1), 2)
+    state = xp.asarray(steady, device=where) * wide[..., :1]
+    result, _ = filters.sosfilt(sections, wide, axis=-1, zi=state)
+    return xp.astype(result, real.dtype, copy=False)
