@@ -7,7 +7,14 @@ and says by how much they can be off. Whatever cannot be done raises `OperationE
 """
 
 from forebay.ops.correction.background import background, subtract_background
+from forebay.ops.correction.bad_pixels import bad_pixels, replace_bad_pixels
+from forebay.ops.correction.cosmic_rays import remove_cosmic_rays
+from forebay.ops.correction.dark import subtract_dark
+from forebay.ops.correction.fixed_pattern import remove_fixed_pattern
 from forebay.ops.correction.flat import flat_field
+from forebay.ops.correction.illumination import estimate_illumination
+from forebay.ops.correction.photobleaching import correct_photobleaching
+from forebay.ops.correction.photon_transfer import photon_transfer, to_electrons
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.bilateral import bilateral_filter
 from forebay.ops.filters.diffusion import anisotropic_diffusion
@@ -50,17 +57,20 @@ __all__ = [
     "OperationError",
     "anisotropic_diffusion",
     "background",
+    "bad_pixels",
     "bandpass",
     "bilateral_filter",
     "bin_pixels",
     "black_top_hat",
     "closing",
     "compand",
+    "correct_photobleaching",
     "crop",
     "difference_of_gaussians",
     "dilation",
     "drop_low_bits",
     "erosion",
+    "estimate_illumination",
     "expand",
     "exponential_filter",
     "find_particles",
@@ -76,14 +86,20 @@ __all__ = [
     "median_filter",
     "nonlocal_means",
     "opening",
+    "photon_transfer",
     "pixel_variance",
     "power_spectrum",
     "radial_average",
+    "remove_cosmic_rays",
+    "remove_fixed_pattern",
+    "replace_bad_pixels",
     "rolling_ball",
     "running_mean",
     "running_median",
     "sparsify",
     "subtract_background",
+    "subtract_dark",
+    "to_electrons",
     "to_integers",
     "wavelet_denoise",
     "white_top_hat",

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.array.utils import meta_from_array
 
 from forebay.ops._arrays import Array
 
@@ -97,6 +99,11 @@ def apply(
         kwargs=dict(kwargs),
     )
     result = result.rename(frames.name)
+    if result.chunks is not None and frames.ndim == len(dims):
+        # Without leading dimensions Dask takes the library from a scalar, and so loses it.
+        meta = meta_from_array(frames.data, ndim=result.ndim, dtype=dtype)  # type: ignore[no-untyped-call]
+        data = result.data
+        result = result.copy(data=da.Array(data.dask, data.name, data.chunks, meta=meta))  # type: ignore[no-untyped-call]
     return result.transpose(*frames.dims) if new_sizes is None else result
 
 

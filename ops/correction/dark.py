@@ -1,0 +1,100 @@
+"""Taking out what the camera gives without light."""
+
+import xarray as xr
+
+from forebay.ops._checks import check_frames, check_number
+from forebay.ops.correction.alignment import aligned
+from forebay.ops.errors import OperationError
+
+
+def subtract_dark(
+    frames: xr.DataArray,
+    dark: xr.DataArray,
+    *,
+    bias: xr.DataArray | None = None,
+    exposure: float | xr.DataArray | None = None,
+    dark_exposure: float | None = None,
+) -> xr.DataArray:
+    """Return ``frames - bias - (dark - bias) * exposure / dark_exposure``.
+
+    Parameters
+    ----------
+    frames
+        Integer or float; NumPy or CuPy, eager or Dask.
+    dark
+        What the camera gives without light: the mean of a few dozen frames. Its dimensions are
+        some of those of `frames`, with the same sizes and coordinates; on the same side (host or
+        device) as `frames`.
+    bias
+        What it gives without light in no time, which does not grow with the exposure; like
+        `dark`. None where it has been taken from both already.
+    exposure
+        Of the frames, above 0, in any unit of time: one for all, or an array with some of their
+        dimensions, such as ``t``. None does not scale the dark.
+    dark_exposure
+        Of the dark, above 0, in the same unit. Goes with `exposure`.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dimensions, coordinates, name and attributes of `frames`; float32, or float64 if any is
+        float64; same unit as `frames`. Values below the dark are negative; NaN in any is NaN.
+
+    Raises
+    ------
+    OperationError
+        If the images do not fit the frames, a dtype is not real, only one of the exposures is
+        given, or one is not above 0.
+
+    Notes
+    -----
+    Dark current grows in proportion to time; the bias does not, so that a dark with the bias in it
+    must not be scaled. Without exposures `bias` changes nothing and is refused.
+
+    Works chunk by chunk with Dask. A task needs about twice its chunk in float32 as scratch.
+
+    Howell, Handbook of CCD Astronomy, 2nd edition, sections 4.1 to 4.3 (2006).
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> frames = xr.DataArray(np.full((2, 1, 1), 130, "uint16"), dims=("t", "y", "x"))
+    >>> dark, bias = frames[0] * 0 + 110, frames[0] * 0 + 100
+    >>> subtract_dark(frames, dark, bias=bias, exposure=2.0, dark_exposure=1.0).values.ravel()
+    array([10., 10.], dtype=float32)
+    """
+    check_frames(frames, ())
+    if (exposure is None) != (dark_exposure is None):
+        raise OperationError(
+            f"exposure is {exposure!r} and dark_exposure {dark_exposure!r}, but the dark is scaled "
+            "by both together; give both, or neither"
+        )
+    values, level = aligned(frames, dark, "dark")
+    if exposure is None:
+        if bias is not None:
+            raise OperationError(
+                "bias is given without exposures, which it is not needed for: the dark holds it; "
+                "give exposure and dark_exposure, or leave it out"
+            )
+        return _described(values - level, frames)
+    scale = exposure_ratio(frames, exposure, dark_exposure).astype(values.dtype)
+    if bias is None:
+        return _described(values - level * scale, frames)
+    _, constant = aligned(frames, bias, "bias")
+    return _described(values - constant - (level - constant) * scale, frames)
+
+
+def exposure_ratio(
+    frames: xr.DataArray, exposure: float | xr.DataArray, dark_exposure: float | None
+) -> xr.DataArray:
+    """Return how many times longer than the dark each frame was exposed."""
+    over = check_number("dark_exposure", dark_exposure, above=0)  # type: ignore[arg-type]
+    if not isinstance(exposure, xr.DataArray):
+        return xr.DataArray(check_number("exposure", exposure, above=0) / over)
+    _, each = aligned(frames, exposure, "exposure")
+    return each / over
+
+
+def _described(result: xr.DataArray, frames: xr.DataArray) -> xr.DataArray:
+    """Return `result` with the order of dimensions, the name and the attributes of `frames`."""
+    return result.transpose(*frames.dims).rename(frames.name).assign_attrs(frames.attrs)
