@@ -68,7 +68,7 @@ def per_dim[Value](
 
 def check_number(
     name: str,
-    value: float,
+    value: object,
     *,
     above: float | None = None,
     least: float | None = None,

@@ -75,6 +75,8 @@ def bad_pixels(
     [[3, 5]]
     """
     check_frames(frames, [dim, *dims])
+    if not dims:
+        raise OperationError("dims is empty, but must name the dimensions of a frame")
     kwargs: dict[str, Any] = {
         "threshold": check_number("threshold", threshold, above=0),
         "ndim": len(dims),

@@ -77,7 +77,7 @@ def subtract_dark(
                 "give exposure and dark_exposure, or leave it out"
             )
         return _described(values - level, frames)
-    scale = exposure_ratio(frames, exposure, dark_exposure).astype(values.dtype)
+    scale = exposure_ratio(values, exposure, dark_exposure)
     if bias is None:
         return _described(values - level * scale, frames)
     _, constant = aligned(frames, bias, "bias")
@@ -85,14 +85,14 @@ def subtract_dark(
 
 
 def exposure_ratio(
-    frames: xr.DataArray, exposure: float | xr.DataArray, dark_exposure: float | None
-) -> xr.DataArray:
+    frames: xr.DataArray, exposure: float | xr.DataArray, dark_exposure: object
+) -> float | xr.DataArray:
     """Return how many times longer than the dark each frame was exposed."""
-    over = check_number("dark_exposure", dark_exposure, above=0)  # type: ignore[arg-type]
+    over = check_number("dark_exposure", dark_exposure, above=0)
     if not isinstance(exposure, xr.DataArray):
-        return xr.DataArray(check_number("exposure", exposure, above=0) / over)
+        return check_number("exposure", exposure, above=0) / over
     _, each = aligned(frames, exposure, "exposure")
-    return each / over
+    return (each / over).astype(frames.dtype)
 
 
 def _described(result: xr.DataArray, frames: xr.DataArray) -> xr.DataArray:

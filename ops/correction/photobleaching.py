@@ -13,6 +13,7 @@ from forebay.ops._arrays import Array, as_real, namespace, real_dtype, to_host
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.correction.alignment import aligned
+from forebay.ops.errors import OperationError
 
 FEWEST = 4
 """Frames that an exponential with three parameters is fitted to, at least."""
@@ -80,6 +81,8 @@ def correct_photobleaching(
     np.float64(150.0)
     """
     check_frames(frames, [dim, *dims])
+    if not dims:
+        raise OperationError("dims is empty, but must name the dimensions of a frame")
     check_choice("method", method, ("exponential", "ratio", "histogram"))
     dtype = real_dtype(frames.dtype)
     if method == "histogram":

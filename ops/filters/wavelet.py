@@ -90,6 +90,8 @@ def wavelet_denoise(
     True
     """
     check_frames(frames, dims)
+    if not dims:
+        raise OperationError("dims is empty, but must name the dimensions of a frame")
     check_choice("method", method, ("bayes", "visu"))
     bank = filter_bank(wavelet)
     check_kernel(frames, dims, max(2, len(bank[0]) - 1), f"wavelet={wavelet!r}")

@@ -235,6 +235,7 @@ def test_a_repaired_frame_is_near_what_was_there(rng: np.random.Generator) -> No
         (bad_pixels, {"window": 4}, "window is 4"),
         (bad_pixels, {"window": 25}, "frames has 24 pixels along 'y'"),
         (bad_pixels, {"dim": "z"}, "'z' is needed"),
+        (bad_pixels, {"dims": ()}, "dims is empty"),
         (replace_bad_pixels, {"size": 1}, "size is 1"),
         (replace_bad_pixels, {"dims": ("y",)}, "must name two dimensions"),
     ],

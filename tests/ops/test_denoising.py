@@ -353,6 +353,7 @@ def test_an_even_frame_stays_as_it_is(function: Any, parameters: dict[str, Any])
         (wavelet_denoise, {"wavelet": "morl"}, "wavelet is 'morl'"),
         (wavelet_denoise, {"wavelet": 2}, "wavelet is 2"),
         (wavelet_denoise, {"levels": 0}, "levels is 0"),
+        (wavelet_denoise, {"dims": ()}, "dims is empty"),
         (wavelet_denoise, {"levels": 9}, "have room for 3"),
         (wavelet_denoise, {"method": "sure"}, "method is 'sure'"),
         (wavelet_denoise, {"noise_sigma": np.nan}, "noise_sigma is nan"),

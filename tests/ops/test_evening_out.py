@@ -266,6 +266,7 @@ def test_the_fit_comes_back_to_where_the_means_are(
     [
         (correct_photobleaching, {"method": "linear"}, "method is 'linear'"),
         (correct_photobleaching, {"dim": "z"}, "'z' is needed"),
+        (correct_photobleaching, {"dims": ()}, "dims is empty"),
         (remove_fixed_pattern, {"along": "y"}, "along is 'y'"),
         (remove_fixed_pattern, {"window": 4}, "window is 4"),
         (remove_fixed_pattern, {"window": 31}, "frames has 30 pixels along 'y'"),
