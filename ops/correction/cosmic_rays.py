@@ -6,13 +6,14 @@ from typing import Any
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
+from forebay.ops._arrays import Array, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_frames, check_kernel, check_number, check_whole
 from forebay.ops.correction.bad_pixels import repaired
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.footprint import ranked
 from forebay.ops.filters.median import local_median
+from forebay.ops.filters.parts import in_parts
 from forebay.ops.filters.shifts import padded, shifted
 
 FAINTEST = 0.01
@@ -86,7 +87,8 @@ def remove_cosmic_rays(
     within four pixels of it. Dark sharp pixels stay: see `bad_pixels`.
 
     Dask chunks that cut through `dims` are merged, lazily, so that a task holds whole frames. A
-    task needs about ten times its chunk in float32 as scratch.
+    task works on a few frames at a time, for which it needs about ten times their float32 bytes as
+    scratch.
 
     Examples
     --------
@@ -115,8 +117,13 @@ def remove_cosmic_rays(
     return apply(cleaned, frames, dims, dtype=real_dtype(frames.dtype), kwargs=kwargs)
 
 
-def cleaned(
-    array: Array,
+def cleaned(array: Array, **parameters: Any) -> Array:
+    """Return frames, along the last two axes, without cosmic rays, a few at a time."""
+    return in_parts(lambda real: cleaned_together(real, **parameters), array, plane(array))
+
+
+def cleaned_together(
+    real: Array,
     *,
     iterations: int,
     threshold: float,
@@ -126,8 +133,7 @@ def cleaned(
     read_noise: float,
 ) -> Array:
     """Return frames, along the last two axes, without cosmic rays."""
-    result = as_real(array)
-    xp = namespace(result)
+    result, xp = real, namespace(real)
     found = xp.zeros(result.shape, dtype=xp.bool, device=device(result))
     for _ in range(iterations):
         stands_out, structure = significance(result, gain=gain, read_noise=read_noise)
@@ -140,7 +146,7 @@ def cleaned(
         if not bool(xp.any(new & ~found)):
             break
         found = found | new
-        result = repaired(as_real(array), found, reach=2)
+        result = repaired(real, found, reach=2)
     return result
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import xarray as xr
 
-from forebay.ops._arrays import Array, as_real, namespace
+from forebay.ops._arrays import Array, namespace
 from forebay.ops._checks import check_frames, check_kernel, check_number
 from forebay.ops._overlap import apply_with_rim
 from forebay.ops.filters.gaussian import kernel_radius
+from forebay.ops.filters.parts import in_parts
 from forebay.ops.filters.shifts import offsets, padded, shifted
 
 
@@ -60,8 +61,8 @@ def bilateral_filter(
     within ``truncate * sigma`` along each axis.
 
     Dask chunks may cut through `dims`: each task borrows the rim that it needs from its
-    neighbours, and the result is the eager one, bit for bit. A task needs about six times its
-    chunk in float32 as scratch.
+    neighbours, and the result is the eager one, bit for bit. A task works on a few
+    frames at a time, for which it needs about six times their float32 bytes as scratch.
 
     Examples
     --------
@@ -90,14 +91,17 @@ def bilateral(
 
     It is taken of the differences to the middle pixel, which are small where they weigh.
     """
-    real = as_real(array)
-    xp = namespace(real)
-    around = padded(real, reach, axes)
-    total, weights = xp.zeros_like(real), xp.zeros_like(real)
-    for offset in offsets(reach, axes):
-        nearness = math.exp(-sum(step**2 for step in offset.values()) / (2 * sigma**2))
-        difference = shifted(around, offset, reach) - real
-        weight = nearness * xp.exp((difference / value_sigma) ** 2 * -0.5)
-        total = total + weight * difference
-        weights = weights + weight
-    return real + total / weights
+
+    def mean(real: Array) -> Array:
+        xp = namespace(real)
+        around = padded(real, reach, axes)
+        total, weights = xp.zeros_like(real), xp.zeros_like(real)
+        for offset in offsets(reach, axes):
+            nearness = math.exp(-sum(step**2 for step in offset.values()) / (2 * sigma**2))
+            difference = shifted(around, offset, reach) - real
+            weight = nearness * xp.exp((difference / value_sigma) ** 2 * -0.5)
+            total = total + weight * difference
+            weights = weights + weight
+        return real + total / weights
+
+    return in_parts(mean, array, axes)

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from forebay.ops._arrays import Array, as_real, namespace
+from forebay.ops._arrays import Array, namespace
 from forebay.ops._checks import check_choice, check_frames, check_number, check_whole
 from forebay.ops._overlap import apply_with_rim
+from forebay.ops.filters.parts import in_parts
 
 
 def anisotropic_diffusion(
@@ -59,8 +60,8 @@ def anisotropic_diffusion(
     along `dims` in turn.
 
     Dask chunks may cut through `dims`: each task borrows `iterations` pixels from its neighbours,
-    and the result is the eager one, bit for bit. A task needs about four times its chunk in
-    float32 as scratch.
+    and the result is the eager one, bit for bit. A task works on a few frames at a time,
+    for which it needs about six times their float32 bytes as scratch.
 
     Examples
     --------
@@ -95,22 +96,25 @@ def diffused(
     axes: Sequence[int],
 ) -> Array:
     """Return `array` after `iterations` steps of the flow between neighbours along `axes`."""
-    real = as_real(array)
-    xp = namespace(real)
-    for _ in range(iterations):
-        change = xp.zeros_like(real)
-        for axis in axes:
-            size = real.shape[axis]
-            ahead = along(axis, slice(1, size), real.ndim)
-            behind = along(axis, slice(0, size - 1), real.ndim)
-            difference = real[ahead] - real[behind]
-            squared = (difference / edge) ** 2
-            flow = difference * (xp.exp(-squared) if exponential else 1 / (1 + squared))
-            nothing = xp.zeros_like(real[along(axis, slice(0, 1), real.ndim)])
-            change = change + xp.concat([flow, nothing], axis=axis)
-            change = change - xp.concat([nothing, flow], axis=axis)
-        real = real + step * change
-    return real
+
+    def flowed(real: Array) -> Array:
+        xp = namespace(real)
+        for _ in range(iterations):
+            change = xp.zeros_like(real)
+            for axis in axes:
+                size = real.shape[axis]
+                ahead = along(axis, slice(1, size), real.ndim)
+                behind = along(axis, slice(0, size - 1), real.ndim)
+                difference = real[ahead] - real[behind]
+                squared = (difference / edge) ** 2
+                flow = difference * (xp.exp(-squared) if exponential else 1 / (1 + squared))
+                nothing = xp.zeros_like(real[along(axis, slice(0, 1), real.ndim)])
+                change = change + xp.concat([flow, nothing], axis=axis)
+                change = change - xp.concat([nothing, flow], axis=axis)
+            real = real + step * change
+        return real
+
+    return in_parts(flowed, array, axes)
 
 
 def along(axis: int, part: slice, ndim: int) -> tuple[slice, ...]:

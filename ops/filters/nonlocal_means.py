@@ -6,9 +6,10 @@ from typing import Any
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, namespace, ndimage
+from forebay.ops._arrays import Array, namespace, ndimage
 from forebay.ops._checks import check_frames, check_kernel, check_number, check_whole
 from forebay.ops._overlap import apply_with_rim
+from forebay.ops.filters.parts import in_parts
 from forebay.ops.filters.shifts import offsets, padded, shifted
 
 
@@ -64,8 +65,8 @@ def nonlocal_means(
     within ``search_size // 2 + patch_size // 2`` along each axis.
 
     Dask chunks may cut through `dims`: each task borrows that rim from its neighbours, and the
-    result is the eager one, bit for bit. A task needs about eight times its chunk in float32 as
-    scratch.
+    result is the eager one, bit for bit. A task works on a few frames at a time, for which it
+    needs about eight times their float32 bytes as scratch.
 
     Examples
     --------
@@ -100,20 +101,23 @@ def mean_of_alike(
 
     All patches are compared at one step at a time: their distances are a moving average.
     """
-    real = as_real(array)
-    xp, filters = namespace(real), ndimage(real)
-    around = padded(real, search + patch, axes)
-    inner = shifted(around, dict.fromkeys(axes, 0), search)
-    ones = xp.ones(2 * patch + 1, dtype=xp.float64, device=device(real)) / (2 * patch + 1)
-    total, weights = xp.zeros_like(real), xp.zeros_like(real)
-    for offset in offsets(search, axes):
-        difference = shifted(around, offset, search) - inner
-        distance = difference**2
-        for axis in axes:
-            distance = filters.correlate1d(distance, ones, axis=axis, mode="nearest")
+
+    def mean(real: Array) -> Array:
+        xp, filters = namespace(real), ndimage(real)
         middle = dict.fromkeys(axes, 0)
-        excess = shifted(distance, middle, patch) - 2 * variance
-        weight = xp.exp(xp.clip(excess, 0) / -(strength**2))
-        total = total + weight * shifted(difference, middle, patch)
-        weights = weights + weight
-    return real + total / weights
+        around = padded(real, search + patch, axes)
+        inner = shifted(around, middle, search)
+        ones = xp.ones(2 * patch + 1, dtype=xp.float64, device=device(real)) / (2 * patch + 1)
+        total, weights = xp.zeros_like(real), xp.zeros_like(real)
+        for offset in offsets(search, axes):
+            difference = shifted(around, offset, search) - inner
+            distance = difference**2
+            for axis in axes:
+                distance = filters.correlate1d(distance, ones, axis=axis, mode="nearest")
+            excess = shifted(distance, middle, patch) - 2 * variance
+            weight = xp.exp(xp.clip(excess, 0) / -(strength**2))
+            total = total + weight * shifted(difference, middle, patch)
+            weights = weights + weight
+        return real + total / weights
+
+    return in_parts(mean, array, axes)

@@ -10,7 +10,7 @@ import pywt
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
+from forebay.ops._arrays import Array, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import (
     check_choice,
@@ -20,6 +20,7 @@ from forebay.ops._checks import (
     check_whole,
 )
 from forebay.ops.errors import OperationError
+from forebay.ops.filters.parts import in_parts
 
 NORMAL_QUARTILE = 0.6744897501960817
 """Half of all normal deviates are within this of the mean, in standard deviations."""
@@ -78,7 +79,8 @@ def wavelet_denoise(
     mirrored. A NaN or infinite pixel makes the whole frame NaN.
 
     Dask chunks that cut through `dims` are merged, lazily, so that a task holds whole frames. A
-    task needs about five times its chunk in float32 as scratch.
+    task works on a few frames at a time, for which it needs about five times their float32 bytes
+    as scratch.
 
     Examples
     --------
@@ -125,8 +127,17 @@ def filter_bank(wavelet: object) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(taps) for taps in pywt.Wavelet(wavelet).filter_bank)
 
 
-def denoised(
-    array: Array,
+def denoised(array: Array, *, ndim: int, **parameters: Any) -> Array:
+    """Return `array`, whose frames are along the last `ndim` axes, denoised a few at a time."""
+    return in_parts(
+        lambda real: denoised_together(real, ndim=ndim, **parameters),
+        array,
+        range(array.ndim - ndim, array.ndim),
+    )
+
+
+def denoised_together(
+    real: Array,
     *,
     ndim: int,
     bank: Sequence[Sequence[float]],
@@ -134,12 +145,12 @@ def denoised(
     bayes: bool,
     noise_sigma: float | None,
 ) -> Array:
-    """Return `array` with the coefficients of its transform over the last `ndim` axes shrunk."""
-    real = as_real(array)
+    """Return frames with the coefficients of their transform over the last `ndim` axes shrunk."""
     xp = namespace(real)
     axes = tuple(range(-ndim, 0))
     finest = "d" * ndim
-    approximation, levels_of_details = real, []
+    finite = xp.all(xp.isfinite(real), axis=axes, keepdims=True)
+    approximation, levels_of_details = xp.where(finite, real, xp.zeros_like(real)), []
     for _ in range(levels):
         bands = taken_apart(approximation, bank, axes)
         approximation = bands.pop("a" * ndim)
@@ -157,7 +168,6 @@ def denoised(
             bands[name] = shrunk(band, threshold)
         bands["a" * ndim] = approximation
         approximation = put_together(bands, bank, axes, shape)
-    finite = xp.all(xp.isfinite(real), axis=axes, keepdims=True)
     nan = xp.asarray(xp.nan, dtype=real.dtype, device=device(real))
     return xp.where(finite, approximation, nan)
 

@@ -18,6 +18,7 @@ from forebay.ops import (
     nonlocal_means,
     wavelet_denoise,
 )
+from forebay.ops.filters import parts
 from forebay.ops.filters.bilateral import bilateral
 from forebay.ops.filters.diffusion import diffused
 from forebay.ops.filters.nonlocal_means import mean_of_alike
@@ -29,7 +30,7 @@ ALL: dict[str, tuple[Any, dict[str, Any]]] = {
     "bilateral": (bilateral_filter, {"sigma": 1, "value_sigma": 500, "truncate": 2}),
     "nonlocal": (nonlocal_means, {"strength": 800, "patch_size": 3, "search_size": 5}),
     "diffusion": (anisotropic_diffusion, {"iterations": 4, "edge": 500}),
-    "wavelet": (wavelet_denoise, {"levels": 2}),
+    "wavelet": (wavelet_denoise, {"levels": 1}),
 }
 each = pytest.mark.parametrize(("function", "parameters"), ALL.values(), ids=ALL.keys())
 
@@ -292,6 +293,23 @@ def test_chunks_through_the_frame_leave_no_seam(
 
 
 @each
+@pytest.mark.parametrize("dims", [("y", "x"), ("t", "x")])
+def test_a_block_in_parts_is_the_block(
+    frames: xr.DataArray,
+    function: Any,
+    parameters: dict[str, Any],
+    dims: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Frames worked on one at a time, along any axes, are what they are all together."""
+    both = xr.concat([frames, frames[::-1]], "channel", join="override").isel(y=slice(12))
+    together = function(both, dims=dims, **parameters)
+    monkeypatch.setattr(parts, "LARGEST", 7 * 41)
+
+    np.testing.assert_array_equal(function(both, dims=dims, **parameters), together)
+
+
+@each
 def test_a_frame_of_nan_is_nan_and_no_other(
     frames: xr.DataArray, function: Any, parameters: dict[str, Any]
 ) -> None:
@@ -301,8 +319,18 @@ def test_a_frame_of_nan_is_nan_and_no_other(
 
     result = function(noisy, **parameters)
 
-    assert np.isnan(result[1]).all()
+    assert bool(np.isnan(result[1]).all())
     np.testing.assert_array_equal(result[2:], function(frames, **parameters)[2:])
+
+
+def test_an_infinite_pixel_makes_no_warning_of_wavelets(frames: xr.DataArray) -> None:
+    """Its frame is NaN, the others are as they were, and nothing is said (warnings are errors)."""
+    bright = frames.astype("float32")
+    bright[1, 3, 4] = np.inf
+
+    result = wavelet_denoise(bright, levels=2)
+
+    assert np.isnan(result).all(("y", "x")).values.nonzero()[0].tolist() == [1]
 
 
 @pytest.mark.parametrize(
