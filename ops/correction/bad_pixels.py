@@ -18,6 +18,10 @@ NORMAL_SPREAD = 1.482602218505602
 """The standard deviation of normal values over the median of their distances from the median."""
 
 
+MOST_GATHERED = 2**20
+"""Values from around bad pixels that are looked at together."""
+
+
 def bad_pixels(
     frames: xr.DataArray,
     *,
@@ -64,7 +68,7 @@ def bad_pixels(
     any frame is bad, and the others are judged without it.
 
     With Dask the statistics hold a few chunks at a time; they are then merged to whole frames,
-    lazily. A task needs about six float64 frames as scratch.
+    lazily. A task needs about five times its chunk in float32 as scratch, and six float64 frames.
 
     Examples
     --------
@@ -87,6 +91,9 @@ def bad_pixels(
             frames, dims, check_whole("window", window, least=3, odd=True), f"window={window}"
         )
     wide = frames.astype(np.float64)
+    if frames.dtype.kind == "f":
+        # NaN is passed on without a word, and infinite values would be warned of.
+        wide = wide.where(np.isfinite(wide))
     mean = wide.mean(dim, skipna=False)
     bad = apply(outliers, mean, dims, dtype=np.dtype(bool), kwargs={**kwargs, "window": window})
     if frames.sizes[dim] > 1:
@@ -134,8 +141,8 @@ def replace_bad_pixels(
     repaired by itself.
 
     Dask chunks that cut through `dims` are merged, lazily, so that a task holds whole frames. A
-    task needs about as much scratch as its chunk, and sixteen numbers for each bad pixel of each
-    of its frames.
+    task needs about four times its chunk in float32 as scratch, and up to 64 MB for the pixels
+    around bad ones.
 
     Examples
     --------
@@ -199,7 +206,6 @@ def repaired(array: Array, bad: Array, *, reach: int) -> Array:
     real = as_real(array)
     mask = xp.broadcast_to(xp.astype(bad, xp.bool), real.shape)
     place = xp.nonzero(mask)
-    height, width = real.shape[-2:]
     steps = [
         (dy, dx)
         for dy in range(-reach, reach + 1)
@@ -207,20 +213,32 @@ def repaired(array: Array, bad: Array, *, reach: int) -> Array:
         if (dy, dx) != (0, 0)
     ]
     down, right = (xp.asarray([step[at] for step in steps], device=where) for at in (0, 1))
-    y, x = place[-2][:, None] + down, place[-1][:, None] + right
+    medians, batch = [], max(MOST_GATHERED // len(steps), 1)
+    count = place[0].shape[0]
+    for start in range(0, max(count, 1), batch):
+        stop = min(start + batch, count)
+        *leading, y, x = (along[start:stop, None] for along in place)
+        medians.append(_median_around(real, mask, (*leading, y + down, x + right)))
+    result = xp.asarray(real, copy=True)
+    result[mask] = xp.concat(medians)
+    return result
+
+
+def _median_around(array: Array, bad: Array, place: Sequence[Array]) -> Array:
+    """Return the median over the last axis of the good values at each `place` in the frames."""
+    xp = namespace(array)
+    *leading, y, x = place
+    height, width = array.shape[-2:]
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     index = xp.clip(y, 0, height - 1) * width + xp.clip(x, 0, width - 1)
     stride = height * width
-    for axis in range(real.ndim - 3, -1, -1):
-        index = index + (place[axis] * stride)[:, None]
-        stride *= real.shape[axis]
-    index = xp.reshape(index, (-1,))
-    values = xp.take(xp.reshape(real, (-1,)), index)
-    good = xp.reshape(inside, (-1,)) & ~xp.take(xp.reshape(mask, (-1,)), index) & ~xp.isnan(values)
-    around = (-1, len(steps))
-    result = xp.asarray(real, copy=True)
-    result[mask] = median_of_known(xp.reshape(values, around), xp.reshape(good, around))
-    return result
+    for axis in range(array.ndim - 3, -1, -1):
+        index = index + leading[axis] * stride
+        stride *= array.shape[axis]
+    flat = xp.reshape(index, (-1,))
+    values = xp.reshape(xp.take(xp.reshape(array, (-1,)), flat), index.shape)
+    unknown = xp.reshape(xp.take(xp.reshape(bad, (-1,)), flat), index.shape) | xp.isnan(values)
+    return median_of_known(values, inside & ~unknown)
 
 
 def median_of_known(values: Array, known: Array) -> Array:

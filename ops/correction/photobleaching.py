@@ -68,7 +68,7 @@ def correct_photobleaching(
 
     With Dask the frames are read twice: for the means, a few chunks at a time, and for the result.
     The histogram merges chunks that cut through `dims`, lazily. A task needs about twice its chunk
-    in float32 as scratch, and for the histogram four times.
+    in float32 as scratch, and for the histogram six times.
 
     Miura, F1000Research 9, 1494 (2020).
 

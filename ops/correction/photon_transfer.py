@@ -67,7 +67,8 @@ def photon_transfer(
     a part f of itself adds ``f² S²`` to V, and makes the gain come out smaller. A NaN in a pixel
     makes NaN of all that its average is in; where nothing rises, the gain is NaN.
 
-    Works chunk by chunk with Dask. A task needs about three float64 copies of its chunk.
+    Works chunk by chunk with Dask. A task needs about seven times its chunk in float32 as
+    scratch.
 
     Examples
     --------
@@ -151,8 +152,8 @@ def to_electrons(
 
     Notes
     -----
-    A NaN in any is NaN in the result. Works chunk by chunk with Dask. A task needs about twice
-    its chunk in float32 as scratch.
+    A NaN in any is NaN in the result. Works chunk by chunk with Dask. A task needs about four
+    times its chunk in float32 as scratch.
 
     Examples
     --------

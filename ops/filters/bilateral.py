@@ -62,7 +62,7 @@ def bilateral_filter(
 
     Dask chunks may cut through `dims`: each task borrows the rim that it needs from its
     neighbours, and the result is the eager one, bit for bit. A task works on a few
-    frames at a time, for which it needs about six times their float32 bytes as scratch.
+    frames at a time, for which it needs about eight times their float32 bytes as scratch.
 
     Examples
     --------

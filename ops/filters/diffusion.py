@@ -61,7 +61,7 @@ def anisotropic_diffusion(
 
     Dask chunks may cut through `dims`: each task borrows `iterations` pixels from its neighbours,
     and the result is the eager one, bit for bit. A task works on a few frames at a time,
-    for which it needs about six times their float32 bytes as scratch.
+    for which it needs about seven times their float32 bytes as scratch.
 
     Examples
     --------

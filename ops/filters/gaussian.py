@@ -143,8 +143,8 @@ def laplacian_of_gaussian(
 
     Notes
     -----
-    Edges, NaN, Dask and the kernels are those of `gaussian_filter`. A task needs about four times
-    its chunk in float32 as scratch.
+    Edges, NaN, Dask and the kernels are those of `gaussian_filter`. A task needs about three
+    times its chunk in float32 as scratch.
 
     Marr and Hildreth, Proc. R. Soc. Lond. B 207, 187 (1980); the normalisation: Lindeberg, Int. J.
     Comput. Vis. 30, 79 (1998).

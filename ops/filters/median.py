@@ -50,7 +50,8 @@ def median_filter(
     float32 cannot hold.
 
     Dask chunks may cut through `dims`: each task borrows ``size // 2`` pixels from its neighbours,
-    and the result is the eager one, bit for bit. A task needs about as much scratch as its chunk.
+    and the result is the eager one, bit for bit. A task needs about one and a
+    half times its chunk in float32 as scratch.
 
     Tukey, Exploratory Data Analysis, chapter 7 (1977).
 

@@ -61,7 +61,7 @@ def erosion(
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels whose footprint holds it. Dask chunks may cut through `dims`: each task borrows
     ``size // 2`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about as much scratch as its chunk in float32.
+    needs about one and a half times its chunk in float32 as scratch.
 
     Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
@@ -116,7 +116,7 @@ def dilation(
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels whose footprint holds it. Dask chunks may cut through `dims`: each task borrows
     ``size // 2`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about as much scratch as its chunk in float32.
+    needs about one and a half times its chunk in float32 as scratch.
 
     Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
 

@@ -66,7 +66,7 @@ def nonlocal_means(
 
     Dask chunks may cut through `dims`: each task borrows that rim from its neighbours, and the
     result is the eager one, bit for bit. A task works on a few frames at a time, for which it
-    needs about eight times their float32 bytes as scratch.
+    needs about ten times their float32 bytes as scratch.
 
     Examples
     --------

@@ -28,6 +28,6 @@ def in_parts(function: Callable[[Array], Array], array: Array, axes: Sequence[in
     step = max(LARGEST // (array.size // length), 1)
     parts = []
     for start in range(0, length, step):
-        window = (*(slice(None),) * axis, slice(start, start + step))
+        window = (*(slice(None),) * axis, slice(start, min(start + step, length)))
         parts.append(in_parts(function, array[(*window, ...)], [axis, *axes]))
     return namespace(array).concat(parts, axis=axis)

@@ -63,8 +63,8 @@ def rolling_ball(
     all pixels within two squares of ``2 * radius + 1`` pixels around it.
 
     Dask chunks may cut through `dims`: each task borrows ``2 * radius`` pixels from its
-    neighbours, and the result is the eager one, bit for bit. A task needs about twice its chunk in
-    float32 as scratch.
+    neighbours, and the result is the eager one, bit for bit. A task needs about three times its
+    chunk in float32 as scratch.
 
     Examples
     --------

@@ -79,7 +79,7 @@ def wavelet_denoise(
     mirrored. A NaN or infinite pixel makes the whole frame NaN.
 
     Dask chunks that cut through `dims` are merged, lazily, so that a task holds whole frames. A
-    task works on a few frames at a time, for which it needs about five times their float32 bytes
+    task works on a few frames at a time, for which it needs about seven times their float32 bytes
     as scratch.
 
     Examples

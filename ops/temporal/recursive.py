@@ -147,7 +147,7 @@ def iir_filter(
 
     Dask chunks that cut through `dim` are merged, lazily, into columns of pixels, each no larger
     than the largest chunk before, or than one pixel's history. That passes all frames through the
-    workers' memory once, or through their disks when they spill. A task needs about five times
+    workers' memory once, or through their disks when they spill. A task needs about seven times
     its chunk in float32 as scratch.
 
     Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd edition, section 6.3.

@@ -14,17 +14,18 @@ from forebay.ops.correction.bad_pixels import median_of_known, outliers, repaire
 
 @pytest.fixture
 def darks(rng: np.random.Generator) -> xr.DataArray:
-    """Give thirty dark frames with a hot, a dead, a noisy, a quiet and a NaN pixel."""
+    """Give thirty dark frames with a hot, a dead, a noisy, a quiet, a NaN and an infinite pixel."""
     values = rng.normal(100, 3, (30, 24, 32))
     values[:, 5, 7] += 40
     values[:, 11, 2] -= 60
     values[:, 20, 30] += rng.normal(0, 30, 30)
     values[:, 0, 0] = 100
     values[4, 13, 13] = np.nan
+    values[9, 17, 21] = np.inf
     return xr.DataArray(values, dims=("t", "y", "x"), name="intensity", attrs={"units": "count"})
 
 
-BAD = {(0, 0), (5, 7), (11, 2), (13, 13), (20, 30)}
+BAD = {(0, 0), (5, 7), (11, 2), (13, 13), (17, 21), (20, 30)}
 
 
 def test_a_dark_is_subtracted_as_it_is(frames: xr.DataArray) -> None:
@@ -90,7 +91,7 @@ def test_darks_that_make_no_sense_are_refused(
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_what_stands_out_is_bad(darks: xr.DataArray, lazy: bool) -> None:
-    """Too bright, too dark, too noisy, too quiet and NaN pixels are found, and no others."""
+    """Too bright, too dark, too noisy, too quiet, NaN and infinite pixels are found, and no others."""
     mask = bad_pixels(darks.chunk({"t": 7, "y": 10}) if lazy else darks)
 
     assert (mask.chunks is not None) == lazy
@@ -204,6 +205,17 @@ def test_it_is_the_same_in_each_library(xp: Any, rng: np.random.Generator) -> No
         np.testing.assert_array_equal(
             xp.host(outliers(xp.array(values), **parameters)), outliers(values, **parameters)
         )
+
+
+def test_many_bad_pixels_are_replaced_in_batches(
+    frames: xr.DataArray, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, only some are gathered at once, and the result is the same."""
+    bad = frames[0].drop_vars(["t", "frame_id"]).copy(data=rng.random((30, 41)) < 0.3)
+    together = replace_bad_pixels(frames, bad)
+    monkeypatch.setattr("forebay.ops.correction.bad_pixels.MOST_GATHERED", 8 * 50)
+
+    np.testing.assert_array_equal(replace_bad_pixels(frames, bad), together)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6])
