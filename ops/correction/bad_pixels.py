@@ -73,7 +73,8 @@ def bad_pixels(
     Examples
     --------
     >>> import numpy as np, xarray as xr
-    >>> frames = xr.DataArray(np.random.default_rng(0).normal(100, 2, (20, 8, 8)), dims="t y x".split())
+    >>> values = np.random.default_rng(0).normal(100, 2, (20, 8, 8))
+    >>> frames = xr.DataArray(values, dims=("t", "y", "x"))
     >>> frames[:, 3, 5] += 50
     >>> np.argwhere(bad_pixels(frames).values).tolist()
     [[3, 5]]

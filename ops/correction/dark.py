@@ -53,7 +53,7 @@ def subtract_dark(
 
     Works chunk by chunk with Dask. A task needs about twice its chunk in float32 as scratch.
 
-    Howell, Handbook of CCD Astronomy, 2nd edition, sections 4.1 to 4.3 (2006).
+    Howell, Handbook of CCD Astronomy, 2nd edition, chapter 4 (2006).
 
     Examples
     --------

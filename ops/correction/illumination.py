@@ -69,7 +69,7 @@ def estimate_illumination(
     With Dask the average is `background`'s; for a polynomial its chunks are merged to whole
     frames, lazily. A task needs about four float64 frames as scratch.
 
-    Model-free correction from the frames: Likar et al., J. Microsc. 197, 285 (2000).
+    Leong, Brady and McGee, J. Clin. Pathol. 56, 619 (2003).
 
     Examples
     --------

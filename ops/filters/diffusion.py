@@ -55,13 +55,14 @@ def anisotropic_diffusion(
 
     Notes
     -----
-    The scheme: Perona and Malik, IEEE Trans. Pattern Anal. Mach. Intell. 12, 629 (1990), equations
-    7 to 10. Nothing flows across the edge of the frame. A NaN spreads by one pixel an iteration,
-    along `dims` in turn.
+    In each iteration a pixel gains ``step * Σ g(d) d`` over its nearest neighbours, where d is what
+    they have more and g the conductance: Perona and Malik, IEEE Trans. Pattern Anal. Mach. Intell.
+    12, 629 (1990), section V. Nothing flows across the edge of the frame. A NaN makes NaN of all
+    pixels that are at most `iterations` steps from it.
 
     Dask chunks may cut through `dims`: each task borrows `iterations` pixels from its neighbours,
-    and the result is the eager one, bit for bit. A task works on a few frames at a time,
-    for which it needs about seven times their float32 bytes as scratch.
+    and the result is the eager one, bit for bit. A task works on a few frames at a time, for which
+    it needs about seven times their float32 bytes as scratch.
 
     Examples
     --------

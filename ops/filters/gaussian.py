@@ -71,7 +71,7 @@ def gaussian_filter(
     neighbours, so that the result is the eager one, bit for bit. A rim wider than the smallest
     chunk has the chunks merged. A task needs about twice its chunk in float32 as scratch.
 
-    Gaussian derivatives: Lindeberg, Scale-Space Theory in Computer Vision, section 2.4 (1994).
+    Gaussian derivatives: Lindeberg, Scale-Space Theory in Computer Vision (1994).
 
     Examples
     --------

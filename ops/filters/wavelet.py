@@ -72,7 +72,7 @@ def wavelet_denoise(
     Notes
     -----
     Coefficients c become ``sign(c) max(|c| - T, 0)``. BayesShrink: Chang, Yu and Vetterli, IEEE
-    Trans. Image Process. 9, 1532 (2000), equations 12 to 16; a band with no signal is set to zero.
+    Trans. Image Process. 9, 1532 (2000); a band with no signal is set to zero.
     VisuShrink and the noise: Donoho and Johnstone, Biometrika 81, 425 (1994).
 
     The transform is that of PyWavelets in its mode ``"symmetric"``: beyond the edge the frame is

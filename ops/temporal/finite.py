@@ -52,7 +52,8 @@ def running_median(frames: xr.DataArray, *, window: int, dim: Hashable = "t") ->
     Examples
     --------
     >>> import numpy as np, xarray as xr
-    >>> frames = xr.DataArray(np.array([3, 3, 90, 4, 4], "uint8")[:, None, None], dims="t y x".split())
+    >>> history = np.array([3, 3, 90, 4, 4], "uint8")
+    >>> frames = xr.DataArray(history[:, None, None], dims=("t", "y", "x"))
     >>> running_median(frames, window=3).values.ravel().tolist()
     [3.0, 3.0, 4.0, 4.0, 4.0]
     """

@@ -61,6 +61,20 @@ def test_morphology_is_scikit_images(
 
 
 @pytest.mark.parametrize("shape", ["disc", "square"])
+def test_opening_and_closing_bound_the_frame_and_do_nothing_twice(
+    frames: xr.DataArray, shape: Any
+) -> None:
+    """Up to the edges: below and above the frame, and the same again the second time."""
+    opened = opening(frames, size=5, footprint=shape)
+    closed = closing(frames, size=5, footprint=shape)
+
+    assert bool((opened <= frames).all())
+    assert bool((closed >= frames).all())
+    np.testing.assert_array_equal(opening(opened, size=5, footprint=shape), opened)
+    np.testing.assert_array_equal(closing(closed, size=5, footprint=shape), closed)
+
+
+@pytest.mark.parametrize("shape", ["disc", "square"])
 def test_the_median_is_scipys(frames: xr.DataArray, shape: Any) -> None:
     """Every value is the one that scipy gives for the same footprint."""
     footprint = footprint_of(shape, 5).astype(bool)[None]
