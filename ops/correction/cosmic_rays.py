@@ -73,13 +73,15 @@ def remove_cosmic_rays(
         If a dimension is missing, the dtype is not real, a parameter is out of range, or the
         frames are smaller than 7 pixels.
 
-    Notes ----- The method is L.A.Cosmic: van Dokkum, Publ. Astron. Soc. Pac. 113, 1420 (2001). Each
-    pixel is split into four; L is the mean of the positive parts of their Laplacians, which for a
-    pixel and its neighbours above (or below) and beside are ``2 f - f(v) - f(h)``. The noise is ``N
-    = sqrt(gain m + read_noise²) / gain``, where m is the median of 5 × 5 pixels, and ``S = L /
-    2N``, from which its own median of 5 × 5 is taken. The fine structure F is the median of 3 × 3
-    pixels, less the median of 7 × 7 of that. A pixel is found if ``S > threshold`` and ``S >
-    contrast * F / N``.
+    Notes
+    -----
+    The method is L.A.Cosmic: van Dokkum, Publ. Astron. Soc. Pac. 113, 1420 (2001). Each pixel is
+    split into four; L is the mean of the positive parts of their Laplacians, which for a pixel and
+    its neighbours above (or below) and beside are ``2 f - f(v) - f(h)``. The noise is ``N =
+    sqrt(gain m + read_noise²) / gain``, where m is the median of 5 × 5 pixels, and ``S = L / 2N``,
+    from which its own median of 5 × 5 is taken. The fine structure F is the median of 3 × 3 pixels,
+    less the median of 7 × 7 of that. A pixel is found if ``S > threshold`` and ``S > contrast * F /
+    N``.
 
     Beyond the edge the frame goes on with its outermost pixel. A NaN stays; nothing is found
     within four pixels of it. Dark sharp pixels stay: see `bad_pixels`.

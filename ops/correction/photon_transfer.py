@@ -55,12 +55,14 @@ def photon_transfer(
         If a dimension is missing, a dtype is not real, the two do not fit each other, or there
         are fewer than 2 frames along `dim`.
 
-    Notes ----- With S the mean above the dark, and V the variance along `dim` beyond that of the
-    dark, each pixel's own and then averaged, shot noise makes ``V = S / gain``. The gain is that of
-    the line through zero with the least squares, weighted with one over the square of the whole
-    variance that a first, unweighted line gives: that is what the variance of a variance goes by.
-    The read noise is the gain times the root of the dark's mean variance. Janesick, Photon
-    Transfer, chapter 5 (2007).
+    Notes
+    -----
+    With S the mean above the dark, and V the variance along `dim` beyond that of the dark, each
+    pixel's own and then averaged, shot noise makes ``V = S / gain``. The gain is that of the line
+    through zero with the least squares, weighted with one over the square of the whole variance
+    that a first, unweighted line gives: that is what the variance of a variance goes by. The read
+    noise is the gain times the root of the dark's mean variance. Janesick, Photon Transfer, chapter
+    5 (2007).
 
     N frames of P pixels give the gain to about ``sqrt(2 / (N P))`` of it. Light that flickers by
     a part f of itself adds ``f² S²`` to V, and makes the gain come out smaller. A NaN in a pixel
