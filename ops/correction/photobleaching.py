@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from array_api_compat import device
-from scipy.optimize import minimize_scalar
 
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype, to_host
 from forebay.ops._blocks import apply
@@ -110,6 +109,8 @@ def fitted_decay(means: Array) -> Array:
 
 def decay(series: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return ``a exp(-rate n) + c`` with the least squares to `series`."""
+    from scipy.optimize import minimize_scalar
+
     if not np.isfinite(series).all():
         return np.full_like(series, np.nan)
     place = np.arange(len(series))

@@ -6,7 +6,6 @@ from itertools import product
 from typing import Any, Literal
 
 import numpy as np
-import pywt
 import xarray as xr
 from array_api_compat import device
 
@@ -97,7 +96,7 @@ def wavelet_denoise(
     check_choice("method", method, ("bayes", "visu"))
     bank = filter_bank(wavelet)
     check_kernel(frames, dims, max(2, len(bank[0]) - 1), f"wavelet={wavelet!r}")
-    room = min(pywt.dwt_max_level(frames.sizes[dim], len(bank[0])) for dim in dims)
+    room = min(most_levels(frames.sizes[dim], len(bank[0])) for dim in dims)
     if levels is None:
         levels = max(room - 3, 1)
     if check_whole("levels", levels, least=1) > max(room, 1):
@@ -117,8 +116,21 @@ def wavelet_denoise(
     return apply(denoised, frames, dims, dtype=real_dtype(frames.dtype), kwargs=kwargs)
 
 
+def most_levels(size: int, taps: int) -> int:
+    """Return how often `size` can be halved until a filter is as long as what is left.
+
+    Examples
+    --------
+    >>> most_levels(64, 4), most_levels(5, 8)
+    (4, 0)
+    """
+    return max(int(math.log2(size / (taps - 1))), 0) if size >= taps - 1 else 0
+
+
 def filter_bank(wavelet: object) -> tuple[tuple[float, ...], ...]:
     """Return the four filters of `wavelet`: low and high, to take apart and to put together."""
+    import pywt
+
     if not isinstance(wavelet, str) or wavelet not in pywt.wavelist(kind="discrete"):
         raise OperationError(
             f"wavelet is {wavelet!r}, but must be a discrete one that PyWavelets knows; "

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
 import xarray as xr
 from array_api_compat import device
 
@@ -198,7 +197,7 @@ def through_sections(array: Array, *, sos: Sequence[Sequence[float]], from_first
     filters = signal(array)
     if not from_first:
         return xp.astype(filters.sosfilt(sections, wide, axis=-1), real.dtype, copy=False)
-    steady = scipy.signal.sosfilt_zi(np.asarray(sos))
+    steady = signal(np.asarray(sos)).sosfilt_zi(np.asarray(sos))
     steady = steady.reshape(len(sos), *(1,) * (array.ndim - 1), 2)
     state = xp.asarray(steady, device=where) * wide[..., :1]
     result, _ = filters.sosfilt(sections, wide, axis=-1, zi=state)
