@@ -8,6 +8,11 @@ and says by how much they can be off. Whatever cannot be done raises `OperationE
 
 from forebay.ops.correction.background import background, subtract_background
 from forebay.ops.correction.flat import flat_field
+from forebay.ops.detection.blobs import find_blobs
+from forebay.ops.detection.local import local_threshold
+from forebay.ops.detection.matched import cell_averaging_cfar, matched_filter
+from forebay.ops.detection.maxima import h_maxima
+from forebay.ops.detection.thresholds import otsu_threshold, triangle_threshold
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.fourier import fourier_bandpass
 from forebay.ops.filters.gaussian import bandpass
@@ -30,20 +35,27 @@ __all__ = [
     "background",
     "bandpass",
     "bin_pixels",
+    "cell_averaging_cfar",
     "compand",
     "crop",
     "drop_low_bits",
     "expand",
+    "find_blobs",
     "find_particles",
     "flat_field",
     "fourier_bandpass",
+    "h_maxima",
+    "local_threshold",
     "mask_outside",
     "match_points",
+    "matched_filter",
     "mean_change",
+    "otsu_threshold",
     "pixel_variance",
     "power_spectrum",
     "radial_average",
     "sparsify",
     "subtract_background",
     "to_integers",
+    "triangle_threshold",
 ]

@@ -18,22 +18,31 @@ from forebay.ops import (
     find_particles,
     flat_field,
     fourier_bandpass,
+    local_threshold,
+    matched_filter,
+    otsu_threshold,
     power_spectrum,
     subtract_background,
+    triangle_threshold,
 )
 
 type Operation = Callable[[xr.DataArray], xr.DataArray]
 
+SPOT = np.ones((3, 3))
 KEEP_DIMS: dict[str, Operation] = {
     "bandpass": lambda frames: bandpass(frames, background_sigma=2, truncate=3),
     "fourier_bandpass": lambda frames: fourier_bandpass(frames, min_wavelength=3, max_wavelength=9),
     "subtract_background": lambda frames: subtract_background(frames, background(frames)),
+    "local_threshold": lambda frames: local_threshold(frames, size=5),
+    "matched_filter": lambda frames: matched_filter(frames, template=SPOT, training=2),
     "flat_field": lambda frames: flat_field(frames, flat=background(frames) + 1),
 }
 REDUCE: dict[str, Operation] = {
     "median": background,
     "mean": lambda frames: background(frames, method="mean"),
     "power_spectrum": power_spectrum,
+    "otsu_threshold": lambda frames: otsu_threshold(frames, bins=64),
+    "triangle_threshold": lambda frames: triangle_threshold(frames, bins=64),
     "radial": lambda frames: power_spectrum(frames, radial=True),
 }
 ALL = KEEP_DIMS | REDUCE
