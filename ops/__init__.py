@@ -16,6 +16,8 @@ from forebay.ops.detection.thresholds import otsu_threshold, triangle_threshold
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.fourier import fourier_bandpass
 from forebay.ops.filters.gaussian import bandpass
+from forebay.ops.measurement.labelling import label
+from forebay.ops.measurement.regions import region_properties
 from forebay.ops.particles.finding import find_particles
 from forebay.ops.particles.matching import Matches, match_points
 from forebay.ops.reduction.activity import mean_change, pixel_variance
@@ -45,6 +47,7 @@ __all__ = [
     "flat_field",
     "fourier_bandpass",
     "h_maxima",
+    "label",
     "local_threshold",
     "mask_outside",
     "match_points",
@@ -54,6 +57,7 @@ __all__ = [
     "pixel_variance",
     "power_spectrum",
     "radial_average",
+    "region_properties",
     "sparsify",
     "subtract_background",
     "to_integers",
