@@ -16,6 +16,9 @@ from forebay.ops.detection.thresholds import otsu_threshold, triangle_threshold
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.fourier import fourier_bandpass
 from forebay.ops.filters.gaussian import bandpass
+from forebay.ops.localisation.centroid import centroid
+from forebay.ops.localisation.gaussian import gaussian_fit
+from forebay.ops.localisation.radial import radial_symmetry
 from forebay.ops.measurement.labelling import label
 from forebay.ops.measurement.regions import region_properties
 from forebay.ops.particles.finding import find_particles
@@ -38,6 +41,7 @@ __all__ = [
     "bandpass",
     "bin_pixels",
     "cell_averaging_cfar",
+    "centroid",
     "compand",
     "crop",
     "drop_low_bits",
@@ -46,6 +50,7 @@ __all__ = [
     "find_particles",
     "flat_field",
     "fourier_bandpass",
+    "gaussian_fit",
     "h_maxima",
     "label",
     "local_threshold",
@@ -57,6 +62,7 @@ __all__ = [
     "pixel_variance",
     "power_spectrum",
     "radial_average",
+    "radial_symmetry",
     "region_properties",
     "sparsify",
     "subtract_background",

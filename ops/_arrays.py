@@ -51,6 +51,17 @@ def ndimage(array: Array) -> Any:
     )
 
 
+def special(array: Array) -> Any:
+    """Return `scipy.special`, or `cupyx.scipy.special` for an array on a GPU."""
+    if array_api_compat.is_cupy_array(array):
+        import cupyx.scipy.special
+
+        return cupyx.scipy.special
+    import scipy.special
+
+    return scipy.special
+
+
 def to_host(array: Array) -> np.ndarray[Any, Any]:
     """Return `array` as a NumPy array: the one place where results leave the device."""
     if array_api_compat.is_cupy_array(array):

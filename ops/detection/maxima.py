@@ -44,7 +44,7 @@ def h_maxima(
     -----
     The marked pixels are those with ``f - R(f - h) >= h``, where R is the morphological
     reconstruction by dilation of ``f - h`` under f, with diagonal neighbours: P. Soille,
-    Morphological Image Analysis, 2nd edition, section 6.3.4. The highest pixel of a frame is
+    Morphological Image Analysis, 2nd edition, chapter 6. The highest pixel of a frame is
     always a maximum. Work is done in float64, to which 64-bit integers above 2**53 are rounded. A
     height that is smaller than `h` by no more than 1e-12 of the largest value of the frame (1e-6
     for float16 and float32) counts as `h`: rounding may have taken that much.
