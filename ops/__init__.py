@@ -32,9 +32,12 @@ from forebay.ops.reduction.region import crop, mask_outside
 from forebay.ops.reduction.sparse import sparsify
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
+from forebay.ops.tracks.displacement import mean_squared_displacement
+from forebay.ops.tracks.linking import Linked, link
 
 __all__ = [
     "Companding",
+    "Linked",
     "Matches",
     "OperationError",
     "background",
@@ -53,11 +56,13 @@ __all__ = [
     "gaussian_fit",
     "h_maxima",
     "label",
+    "link",
     "local_threshold",
     "mask_outside",
     "match_points",
     "matched_filter",
     "mean_change",
+    "mean_squared_displacement",
     "otsu_threshold",
     "pixel_variance",
     "power_spectrum",

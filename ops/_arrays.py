@@ -51,6 +51,17 @@ def ndimage(array: Array) -> Any:
     )
 
 
+def signal(array: Array) -> Any:
+    """Return `scipy.signal`, or `cupyx.scipy.signal` for an array on a GPU."""
+    if array_api_compat.is_cupy_array(array):
+        import cupyx.scipy.signal
+
+        return cupyx.scipy.signal
+    import scipy.signal
+
+    return scipy.signal
+
+
 def special(array: Array) -> Any:
     """Return `scipy.special`, or `cupyx.scipy.special` for an array on a GPU."""
     if array_api_compat.is_cupy_array(array):
