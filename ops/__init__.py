@@ -30,6 +30,11 @@ from forebay.ops.reduction.companding import Companding, compand, expand
 from forebay.ops.reduction.integers import to_integers
 from forebay.ops.reduction.region import crop, mask_outside
 from forebay.ops.reduction.sparse import sparsify
+from forebay.ops.series.density import welch
+from forebay.ops.series.filtering import filter_series
+from forebay.ops.series.matched import matched_filter_series
+from forebay.ops.series.peaks import find_peaks_series
+from forebay.ops.series.whitening import whiten
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
 from forebay.ops.tracks.displacement import mean_squared_displacement
@@ -49,8 +54,10 @@ __all__ = [
     "crop",
     "drop_low_bits",
     "expand",
+    "filter_series",
     "find_blobs",
     "find_particles",
+    "find_peaks_series",
     "flat_field",
     "fourier_bandpass",
     "gaussian_fit",
@@ -61,6 +68,7 @@ __all__ = [
     "mask_outside",
     "match_points",
     "matched_filter",
+    "matched_filter_series",
     "mean_change",
     "mean_squared_displacement",
     "otsu_threshold",
@@ -73,4 +81,6 @@ __all__ = [
     "subtract_background",
     "to_integers",
     "triangle_threshold",
+    "welch",
+    "whiten",
 ]

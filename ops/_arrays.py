@@ -88,6 +88,11 @@ def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def as_real(array: Array) -> Array:
     """Return `array` in float64 if it is that already, else in float32."""
+    return as_result(array, array)
+
+
+def as_result(wide: Array, array: Array) -> Array:
+    """Return `wide` in float64 if `array` is that, else in float32."""
     xp = namespace(array)
     double = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits == 64
-    return xp.astype(array, xp.float64 if double else xp.float32, copy=False)
+    return xp.astype(wide, xp.float64 if double else xp.float32, copy=False)

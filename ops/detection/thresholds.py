@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace, real_dtype
+from forebay.ops._arrays import Array, as_result, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_frames, check_whole
 from forebay.ops.detection.histogram import histograms
@@ -146,8 +146,7 @@ def frame_thresholds(
         each = histograms(stack[start:stop, :], bins)
         values = each.first + xp.astype(choose(each.counts), xp.float64) * each.width
         found.append(xp.where(each.finite, values, xp.full_like(values, xp.nan)))
-    dtype = getattr(xp, real_dtype(np.dtype(str(array.dtype))).name)
-    return xp.reshape(xp.astype(xp.concat(found), dtype), leading)
+    return xp.reshape(as_result(xp.concat(found), array), leading)
 
 
 def otsu(counts: Array) -> Array:
