@@ -24,11 +24,14 @@ from forebay.ops.measurement.regions import region_properties
 from forebay.ops.particles.finding import find_particles
 from forebay.ops.particles.matching import Matches, match_points
 from forebay.ops.reduction.activity import mean_change, pixel_variance
-from forebay.ops.reduction.binning import bin_pixels
+from forebay.ops.reduction.binning import bin_frames, bin_pixels
 from forebay.ops.reduction.bits import drop_low_bits
 from forebay.ops.reduction.companding import Companding, compand, expand
 from forebay.ops.reduction.integers import to_integers
+from forebay.ops.reduction.quality import saturated_fraction, select_frames, sharpness
+from forebay.ops.reduction.quantising import quantise_to_noise
 from forebay.ops.reduction.region import crop, mask_outside
+from forebay.ops.reduction.report import Reduction, measure_reduction
 from forebay.ops.reduction.sparse import sparsify
 from forebay.ops.series.density import welch
 from forebay.ops.series.filtering import filter_series
@@ -45,8 +48,10 @@ __all__ = [
     "Linked",
     "Matches",
     "OperationError",
+    "Reduction",
     "background",
     "bandpass",
+    "bin_frames",
     "bin_pixels",
     "cell_averaging_cfar",
     "centroid",
@@ -71,12 +76,17 @@ __all__ = [
     "matched_filter_series",
     "mean_change",
     "mean_squared_displacement",
+    "measure_reduction",
     "otsu_threshold",
     "pixel_variance",
     "power_spectrum",
+    "quantise_to_noise",
     "radial_average",
     "radial_symmetry",
     "region_properties",
+    "saturated_fraction",
+    "select_frames",
+    "sharpness",
     "sparsify",
     "subtract_background",
     "to_integers",

@@ -16,6 +16,7 @@ from forebay.ops._arrays import ndimage
 from forebay.ops.detection import local, matched, scale_space
 from forebay.ops.filters import gaussian
 from forebay.ops.particles import image, maxima, table
+from forebay.ops.reduction import quality
 
 STRICT_DEVICE = array_api_strict.Device("device1")
 
@@ -98,7 +99,7 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         return Library("numpy", np)
     if request.param == "cupy":
         return Library("cupy", cupy_or_skip())
-    for module in (gaussian, image, local, matched, maxima, scale_space):
+    for module in (gaussian, image, local, matched, maxima, quality, scale_space):
         monkeypatch.setattr(module, "ndimage", filters_of)
     monkeypatch.setattr(table, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)
