@@ -76,8 +76,8 @@ def bound(photons: float, background: float, sigma: float, *, free: int, side: i
 def test_the_fit_reaches_the_bound(
     rng: np.random.Generator, photons: float, background: float, fixed: bool
 ) -> None:
-    """Errors of 1000 fits vary as the bound says, within 8 %, without bias; so do the columns."""
-    frames, start, truth = many_spots(rng, 1000, photons=photons, background=background, sigma=1.3)
+    """Errors of 600 fits vary as the bound says, within 10 %, without bias; so do the columns."""
+    frames, start, truth = many_spots(rng, 600, photons=photons, background=background, sigma=1.3)
 
     found: Any = gaussian_fit(frames, start, radius=6, sigma=1.3 if fixed else None)
 
@@ -87,9 +87,9 @@ def test_the_fit_reaches_the_bound(
     true = dict(zip(names, [*truth.T, photons, background, 1.3], strict=False))
     for name, limit in zip(names, lowest, strict=True):
         error = found[name] - true[name]
-        # A standard deviation of 1000 samples is itself known to 2.2 %.
-        assert error.std() == pytest.approx(limit, rel=0.08), name
-        assert abs(error.mean()) < 4 * limit / np.sqrt(1000) + 0.02 * limit, name
+        # A standard deviation of 600 samples is itself known to 3 %.
+        assert error.std() == pytest.approx(limit, rel=0.1), name
+        assert abs(error.mean()) < 4 * limit / np.sqrt(600) + 0.02 * limit, name
         assert found[f"{name}_error"].median() == pytest.approx(limit, rel=0.05), name
     # Of Poisson deviates of small means the deviance is somewhat more than its degrees of freedom.
     assert found.deviance.mean() == pytest.approx(169 - len(names), rel=0.2)
@@ -97,7 +97,7 @@ def test_the_fit_reaches_the_bound(
 
 def test_the_fit_is_the_most_likely_one(rng: np.random.Generator) -> None:
     """SciPy's minimiser finds no likelier parameters, and the same to 1e-4 of their bounds."""
-    frames, start, _ = many_spots(rng, 4, photons=800, background=5, sigma=1.4)
+    frames, start, _ = many_spots(rng, 2, photons=800, background=5, sigma=1.4)
 
     found: Any = gaussian_fit(frames, start, radius=5)
 
