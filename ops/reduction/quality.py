@@ -121,6 +121,10 @@ def saturated_fraction(
         If a dimension is missing, the dtype is not real or cannot hold `level`, or floats have no
         `level`.
 
+    Notes
+    -----
+    Dask chunks may cut through `dims`. Needs a byte for each pixel of a chunk as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

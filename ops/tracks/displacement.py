@@ -56,7 +56,8 @@ def mean_squared_displacement(
     ``Σ |r(t + lag) - r(t)|² / pairs``, over all t and tracks with rows at both: overlapping pairs
     are not independent, so that a mean varies more than ``1 / sqrt(pairs)`` (H. Qian, M. P.
     Sheetz and E. L. Elson, Biophys. J. 60, 910 (1991)). Diffusion gives ``2 d D lag`` in d
-    dimensions. It is what trackpy's `emsd` gives where no frame of a track is missing.
+    dimensions. It is what trackpy's `emsd` gives where no frame of a track is missing. Needs about
+    six times the table as scratch, and twelve bytes for each track and lag.
 
     Examples
     --------

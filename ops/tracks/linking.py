@@ -84,7 +84,7 @@ def link(
     that can reach each other. Those are the tracks of trackpy's `link` with its default options,
     but where two ways cost the same.
 
-    A dense matrix of a whole set is held: choose `search_range` so that sets stay in the hundreds.
+    A dense matrix of a whole set is held, in float64: choose `search_range` so that sets stay in the hundreds.
 
     Examples
     --------
