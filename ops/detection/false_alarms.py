@@ -1,6 +1,8 @@
 """Thresholds that noise passes at a stated rate, when the noise is itself estimated."""
 
-from scipy.stats import t
+import math
+
+from scipy.special import stdtrit
 
 from forebay.ops._checks import check_number
 from forebay.ops.errors import OperationError
@@ -18,7 +20,8 @@ def gaussian_factor(rate: float, cells: int) -> float:
     >>> round(gaussian_factor(0.025, 10), 3), round(gaussian_factor(0.025, 10**6), 3)
     (2.262, 1.96)
     """
-    return float(t.isf(rate, cells - 1))
+    # The lower end, turned round: one less a small rate would be rounded.
+    return -float(stdtrit(cells - 1, rate))
 
 
 def exponential_factor(rate: float, cells: int) -> float:
@@ -32,7 +35,7 @@ def exponential_factor(rate: float, cells: int) -> float:
     >>> exponential_factor(0.25, 1), round(exponential_factor(0.01, 10**6), 3)
     (3.0, 4.605)
     """
-    return float(cells * (rate ** (-1 / cells) - 1))
+    return cells * math.expm1(-math.log(rate) / cells)
 
 
 def check_rate(rate: float) -> float:

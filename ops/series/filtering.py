@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from typing import Any, Literal
 
-import scipy.signal
 import xarray as xr
 from array_api_compat import device
 
@@ -96,6 +95,9 @@ def filter_series(
         raise OperationError(f"order is {order}, but must be at most {HIGHEST_ORDER}")
     rate = 1 / spacing(series, dim)[0]
     limits, kind = band(low, high, rate)
+    # Not before it is needed: it takes a second to load.
+    import scipy.signal
+
     kwargs: dict[str, Any] = {"zero_phase": phase == "zero"}
     if method == "fir":
         check_kernel(series, [dim], taps, f"taps={taps}", remedy="use fewer taps")

@@ -11,6 +11,7 @@ import xarray as xr
 
 from forebay.ops import OperationError, cell_averaging_cfar, matched_filter
 from forebay.ops.detection import matched
+from forebay.ops.detection.false_alarms import exponential_factor, gaussian_factor
 
 TEMPLATE = np.exp(-np.add.outer(np.arange(-2, 3) ** 2, np.arange(-1, 2) ** 2) / 2.0)
 
@@ -86,6 +87,17 @@ def test_the_ratio_of_noise_is_students() -> None:
     trials = found.values[:, 1:-1:3, 1:-1:3].ravel()
     assert np.isfinite(trials).all()
     assert scipy.stats.kstest(trials, scipy.stats.t(7).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("cells", [2, 8, 10_000])
+def test_thresholds_are_right_for_the_smallest_rates(cells: int) -> None:
+    """Scipy's distributions exceed the factors at the rate, to 1e-6 of it, down to 1e-15."""
+    for rate in (0.5, 1e-3, 1e-15):
+        student, power = gaussian_factor(rate, cells), exponential_factor(rate, cells)
+
+        assert scipy.stats.t(cells - 1).sf(student) == pytest.approx(rate, rel=1e-6)
+        # A sample over the mean of others, all exponential, has the F distribution.
+        assert scipy.stats.f(2, 2 * cells).sf(power) == pytest.approx(rate, rel=1e-6)
 
 
 def test_exponential_noise_passes_at_the_stated_rate(rng: np.random.Generator) -> None:
