@@ -91,6 +91,15 @@ def as_real(array: Array) -> Array:
     return as_result(array, array)
 
 
+def finite_or_nan(array: Array) -> Array:
+    """Return `array` in float64, NaN where it is infinite: sums of infinities make no sense."""
+    xp = namespace(array)
+    wide = xp.astype(array, xp.float64)
+    if not xp.isdtype(array.dtype, "real floating"):
+        return wide
+    return xp.where(xp.isfinite(wide), wide, xp.full_like(wide, xp.nan))
+
+
 def as_result(wide: Array, array: Array) -> Array:
     """Return `wide` in float64 if `array` is that, else in float32."""
     xp = namespace(array)

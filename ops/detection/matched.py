@@ -8,7 +8,14 @@ import xarray as xr
 from array_api_compat import device
 from numpy.typing import ArrayLike
 
-from forebay.ops._arrays import Array, empty_like_chunk, namespace, ndimage, real_dtype
+from forebay.ops._arrays import (
+    Array,
+    empty_like_chunk,
+    finite_or_nan,
+    namespace,
+    ndimage,
+    real_dtype,
+)
 from forebay.ops._blocks import replaced
 from forebay.ops._checks import check_frames, check_kernel, check_whole
 from forebay.ops.detection.false_alarms import check_rate, exponential_factor, gaussian_factor
@@ -54,7 +61,7 @@ def matched_filter(
     xarray.DataArray
         Dimensions, coordinates, name and attributes of `frames`, but for ``units``, since it is a
         ratio; float32, or float64 for float64 frames. NaN where the training pixels would reach
-        beyond the edge, and where a NaN is within reach.
+        beyond the edge, and where a NaN or infinite pixel is within reach.
 
     Raises
     ------
@@ -130,7 +137,8 @@ def cell_averaging_cfar(
     xarray.DataArray
         Dimensions, coordinates, name and attributes of `frames`, but for ``units``; float32, or
         float64 for float64 frames. Zero where the ratio is not above the threshold; NaN where the
-        training pixels would reach beyond the edge, and where a NaN is within reach.
+        training pixels would reach beyond the edge, and where a NaN or infinite pixel is within
+        reach.
 
     Raises
     ------
@@ -251,10 +259,9 @@ def template_ratio(
 ) -> Array:
     """Return `array` under `template`, less the ground, in standard deviations of the noise."""
     xp, filters = namespace(array), ndimage(array)
-    wide = xp.astype(array, xp.float64)
+    wide = finite_or_nan(array)
     # Taken out first, the level of the frame costs the sums of squares no digits.
-    finite = xp.isfinite(wide)
-    level = xp.mean(xp.where(finite, wide, xp.zeros_like(wide)))
+    level = xp.mean(xp.where(xp.isnan(wide), xp.zeros_like(wide), wide))
     wide = wide - level
     count, total = cell_count(inner, outer), float(template.sum())
     mean = ring_sum(wide, inner, outer, axes) / count
@@ -281,7 +288,7 @@ def power_ratio(
 ) -> Array:
     """Return `array` over the mean of its training pixels, or zero below `threshold`."""
     xp = namespace(array)
-    wide = xp.astype(array, xp.float64)
+    wide = finite_or_nan(array)
     mean = ring_sum(wide, inner, outer, axes) / cell_count(inner, outer)
     dark = mean <= 0
     ratio = wide / xp.where(dark, xp.ones_like(mean), mean)

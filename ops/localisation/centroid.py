@@ -49,9 +49,10 @@ def centroid(
 
     Notes
     -----
-    What remains below zero counts as zero. The centre is drawn towards the middle of the disk
-    where it cuts the spot off; call it again with its own result where that is a pixel or more.
-    The sums are those of Crocker and Grier, J. Colloid Interface Sci. 179, 298 (1996). Work is in float64, on up to a million pixels at once: some 50 MB of scratch.
+    What remains below zero counts as zero. The centre is drawn towards the middle of the disk where
+    it cuts the spot off; call it again with its own result where that is a pixel or more. The sums
+    are those of Crocker and Grier, J. Colloid Interface Sci. 179, 298 (1996). Work is in float64,
+    on up to a million pixels at once: some 50 MB of scratch.
 
     Examples
     --------

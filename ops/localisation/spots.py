@@ -20,7 +20,7 @@ GROUP_PIXELS = 2**20
 """Spots are worked on together up to this many pixels of theirs."""
 
 type Method = Callable[..., Mapping[str, Array]]
-"""Takes windows (spots, side, side) in float64 and gives columns (spots,), places from the middle."""
+"""Takes windows (spots, side, side), float64, gives columns (spots,), places from the middle."""
 
 
 def localised(

@@ -47,10 +47,10 @@ def label(
 
     Notes
     -----
-    Dask chunks may cut through `dims`: each is numbered on its own, the pixels along both sides
-    of its seams and the first pixel of each region are brought together, regions that touch
-    across a seam are united (the connected components of the graph of all such pairs), and each
-    chunk is numbered again. All four steps are tasks; nothing is computed when the graph is built. The
+    Dask chunks may cut through `dims`: each is numbered on its own, the pixels along both sides of
+    its seams and the first pixel of each region are brought together, regions that touch across a
+    seam are united (the connected components of the graph of all such pairs), and each chunk is
+    numbered again. All four steps are tasks; nothing is computed when the graph is built. The
     result is the eager one, whatever the chunks are. Since numbers depend on all chunks along
     `dims`, none of them is ready before all have been read; with whole frames in a chunk there is
     nothing to bring together, and each is on its own.

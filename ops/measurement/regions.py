@@ -66,7 +66,7 @@ def region_properties(
     squared distance from the first pixel. They are those of the middles of pixels, as
     ``skimage.measure.regionprops`` has them: a single pixel has none, and an axis of zero.
 
-    A NaN intensity makes the weighted numbers of its region NaN.
+    A NaN or infinite intensity makes the weighted numbers of its region NaN.
 
     Needs about forty bytes for each pixel of a region in a chunk as scratch.
 

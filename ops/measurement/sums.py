@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace, to_host
+from forebay.ops._arrays import Array, finite_or_nan, namespace, to_host
 from forebay.ops._tables import Labels, leading_columns
 
 type Values = npt.NDArray[Any]
@@ -70,7 +70,7 @@ def region_sums(labels: Array, intensities: Array | None, origin: Sequence[int])
     light = brightest = None
     if intensities is not None:
         values = xp.take(xp.reshape(intensities, (-1,)), flat)
-        values = xp.astype(values, xp.float64)
+        values = finite_or_nan(values)
         light = to_host(xp.stack([total(values), *(total(values * each) for each in wide)]))
         brightest = to_host(extreme(values, part, size, largest=True))
     return Sums(

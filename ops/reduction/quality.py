@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace, ndimage
+from forebay.ops._arrays import Array, finite_or_nan, namespace, ndimage
 from forebay.ops._blocks import apply, replaced
 from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.errors import OperationError
@@ -39,7 +39,7 @@ def sharpness(
     -------
     xarray.DataArray
         Without `dims`; float64, in the square of the unit of `frames`. It compares frames of one
-        scene under one light. A frame with a NaN has NaN.
+        scene under one light. A frame with a NaN or infinite pixel has NaN.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def sharpness(
 def frame_sharpness(array: Array, *, method: str) -> Array:
     """Return the sharpness of the frames along the last two axes, float64."""
     xp, filters = namespace(array), ndimage(array)
-    wide = xp.astype(array, xp.float64)
+    wide = finite_or_nan(array)
 
     def along(values: Array, weights: Sequence[float], axis: int) -> Array:
         kernel = xp.asarray(weights, dtype=xp.float64, device=device(array))

@@ -148,7 +148,8 @@ def stored_bytes(block: Any, compression: CompressionName) -> int:
 def largest_errors(back: Any, block: Any, camera: Companding | None) -> tuple[float, float]:
     """Return the largest difference of two blocks, and the largest in noise of `camera`."""
     one, other = (to_host(each).astype(np.float64) for each in (back, block))
-    error = np.abs(one - other)
+    with np.errstate(invalid="ignore"):
+        error = np.abs(one - other)
     gap = np.isnan(one) != np.isnan(other)
     error = np.where(gap, np.inf, np.where(np.isnan(error), 0.0, error))
     if camera is None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from forebay.ops._arrays import Array, as_result, namespace, real_dtype, signal
+from forebay.ops._arrays import Array, as_result, finite_or_nan, real_dtype, signal
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel, check_number, check_whole
 from forebay.ops.errors import OperationError
@@ -60,9 +60,9 @@ def welch(
     -----
     P. D. Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967), as ``scipy.signal.welch`` has it.
     The density is one-sided, in squared units of `series` per unit of frequency: its sum times the
-    step is the variance. The last samples, where they fill no segment, are left out. A NaN makes
-    NaN of the series's density. Densities below 1e-38 need float64: convert the strain of a
-    gravitational-wave detector first.
+    step is the variance. The last samples, where they fill no segment, are left out. A NaN or
+    infinite value makes NaN of the series's density. Densities below 1e-38 need float64: convert
+    the strain of a gravitational-wave detector first.
 
     Dask chunks that cut through `dim` are merged, lazily. Needs about six times the series in
     float64 as scratch.
@@ -109,7 +109,5 @@ def welch(
 
 def segment_density(array: Array, **options: Any) -> Array:
     """Return the one-sided density along the last axis, by scipy or its counterpart on a GPU."""
-    xp = namespace(array)
-    wide = xp.astype(array, xp.float64)
-    _, density = signal(array).welch(wide, axis=-1, scaling="density", **options)
+    _, density = signal(array).welch(finite_or_nan(array), axis=-1, scaling="density", **options)
     return as_result(density, array)

@@ -6,7 +6,15 @@ from typing import Any, Literal
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_result, namespace, ndimage, real_dtype, signal
+from forebay.ops._arrays import (
+    Array,
+    as_result,
+    finite_or_nan,
+    namespace,
+    ndimage,
+    real_dtype,
+    signal,
+)
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel, check_number, check_whole
 from forebay.ops.errors import OperationError
@@ -70,8 +78,8 @@ def filter_series(
     response is that of ``scipy.signal.firwin`` with a Hamming window, half the amplitude at the
     limits; beyond its ends the series goes on with its outermost values.
 
-    A NaN makes NaN of the samples within the finite response, of all after it (causal), or of the
-    whole series (zero phase).
+    A NaN or infinite value makes NaN of the samples within the finite response, of all after it
+    (causal), or of the whole series (zero phase).
 
     Dask chunks that cut through `dim` are merged, lazily, since a response has no end. Needs about
     four times the series in float64 as scratch.
@@ -137,7 +145,7 @@ def recursive_response(
 ) -> Array:
     """Return `array` through second-order `sections` along the last axis."""
     xp, filters = namespace(array), signal(array)
-    wide = xp.astype(array, xp.float64)
+    wide = finite_or_nan(array)
     given = xp.asarray(sections, dtype=xp.float64, device=device(array))
     if zero_phase:
         return as_result(filters.sosfiltfilt(given, wide, axis=-1), array)
@@ -152,7 +160,7 @@ def recursive_response(
 def finite_response(array: Array, *, weights: tuple[float, ...], zero_phase: bool) -> Array:
     """Return `array` convolved with `weights`, which are symmetric, along the last axis."""
     xp, filters = namespace(array), ndimage(array)
-    wide = xp.astype(array, xp.float64)
+    wide = finite_or_nan(array)
     kernel = xp.asarray(weights, dtype=xp.float64, device=device(array))
     # Shifted by half its length, the response reaches into the past only.
     origin = 0 if zero_phase else len(weights) // 2

@@ -74,12 +74,12 @@ def matched_filter_series(
     B. Allen, W. G. Anderson, P. R. Brady, D. A. Brown and J. D. E. Creighton, Phys. Rev. D 85,
     122006 (2012) (FINDCHIRP): with ``z(t) = 4 ∫ s(f) h*(f) / S(f) exp(2πift) df`` and ``σ² = 4 ∫
     |h(f)|² / S(f) df``, both over positive frequencies, the result is ``|z(t)| / σ``, or the real
-    part of ``z(t) / σ``. The density is interpolated between its frequencies but zero, and
-    held beyond them; frequencies where it is not above zero are left out. The series is taken as periodic: the
-    last values, as many as the template is long, see its beginning, and what is faded counts for
-    less.
+    part of ``z(t) / σ``. The density is interpolated between its frequencies but zero, and held
+    beyond them; frequencies where it is not above zero are left out. The series is taken as
+    periodic: the last values, as many as the template is long, see its beginning, and what is faded
+    counts for less.
 
-    A NaN makes the whole series NaN.
+    A NaN or infinite value makes the whole series NaN.
 
     Dask chunks that cut through `dim` are merged, lazily. Needs about eight times the series in
     float64 as scratch.

@@ -61,8 +61,8 @@ def find_peaks_series(
     Notes
     -----
     A peak is a sample, or the middle of equal ones, above both its neighbours; the first and the
-    last sample are none: ``scipy.signal.find_peaks``. A NaN counts as the least value of its
-    series.
+    last sample are none: ``scipy.signal.find_peaks``. A NaN or infinite value counts as the
+    least of its series.
 
     Dask chunks that cut through `dim` are merged, lazily. Needs about three times a series in
     float64 as scratch.
@@ -137,9 +137,9 @@ def peak_table(
 
 
 def without_gaps(values: Array) -> Array:
-    """Return `values` with the least of them where they are NaN."""
+    """Return `values` with the least of them where they are not finite."""
     xp = namespace(values)
-    gap = xp.isnan(values)
+    gap = ~xp.isfinite(values)
     least = xp.min(xp.where(gap, xp.full_like(values, xp.inf), values))
     least = xp.where(xp.isfinite(least), least, xp.zeros_like(least))
     return xp.where(gap, least, values)

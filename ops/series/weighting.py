@@ -8,7 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace
+from forebay.ops._arrays import Array, finite_or_nan, namespace
 from forebay.ops._blocks import whole
 from forebay.ops._checks import check_frames
 from forebay.ops.errors import OperationError
@@ -98,7 +98,7 @@ def tapered(array: Array, taper: float) -> Array:
     `taper` is the part of it that is faded, both ends together: Tukey's window.
     """
     xp = namespace(array)
-    wide = xp.astype(array, xp.float64)
+    wide = finite_or_nan(array)
     wide = wide - xp.mean(wide, axis=-1, keepdims=True)
     size = array.shape[-1]
     ramp = int(taper * size / 2)

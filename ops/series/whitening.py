@@ -61,11 +61,12 @@ def whiten(
     Notes
     -----
     The result is the inverse transform of ``x(f) / sqrt(S(f) / (2 Δt))``, with the density S
-    interpolated between its frequencies but zero, and held beyond them. Zero frequency, half the sampling
-    rate, and frequencies whose density is not above zero, are taken out. The series is taken as
-    periodic: do not trust as much at either end as a segment is long, besides what is faded.
+    interpolated between its frequencies but zero, and held beyond them. Zero frequency, half the
+    sampling rate, and frequencies whose density is not above zero, are taken out. The series is
+    taken as periodic: do not trust as much at either end as a segment is long, besides what is
+    faded.
 
-    A NaN makes the whole series NaN.
+    A NaN or infinite value makes the whole series NaN.
 
     Dask chunks that cut through `dim` are merged, lazily. Needs about six times the series in
     float64 as scratch.

@@ -84,7 +84,8 @@ def link(
     that can reach each other. Those are the tracks of trackpy's `link` with its default options,
     but where two ways cost the same.
 
-    A dense matrix of a whole set is held, in float64: choose `search_range` so that sets stay in the hundreds.
+    A dense matrix of a whole set is held, in float64: choose `search_range` so that sets stay in
+    the hundreds.
 
     Examples
     --------
@@ -228,8 +229,8 @@ def check_table(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
     """Raise `OperationError` unless `table` has `columns` of finite numbers."""
     if not isinstance(table, pd.DataFrame):
         raise OperationError(
-            f"{name} is a {type(table).__name__}, but must be a pandas.DataFrame; link a Dask table "
-            "partition by partition, with the state of each call passed to the next"
+            f"{name} is a {type(table).__name__}, but must be a pandas.DataFrame; link a Dask "
+            "table partition by partition, with the state of each call passed to the next"
         )
     for column in columns:
         if column not in table.columns:

@@ -67,7 +67,7 @@ def test_places_and_sizes_are_found(rng: np.random.Generator, method: Any) -> No
 @pytest.mark.parametrize("method", ["log", "dog"])
 @pytest.mark.parametrize("real", [False, True])
 def test_the_maxima_are_scikit_images(rng: np.random.Generator, method: str, real: bool) -> None:
-    """Before any is left out, they are the pixels and scales that scikit-image finds, but at edges."""
+    """Before any is left out, they are scikit-image's pixels and scales, but at edges."""
     if real:
         file = DATA / "bulk_water" / "bulk_water_000.png"
         frame = 255.0 - np.asarray(Image.open(file)).astype(float)[:160, :200]

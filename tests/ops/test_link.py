@@ -111,7 +111,7 @@ def test_numbers_go_on_when_the_newest_track_has_ended() -> None:
 
 
 def test_memory_counts_the_frames_between() -> None:
-    """A particle may be unseen through as many frames as said, of any interval, and not one more."""
+    """A particle may be unseen through as many frames as said, and not through one more."""
     for interval in (1.0, 0.25):
         table = pd.DataFrame({"t": interval * np.array([0, 1, 4]), "y": 0.0, "x": [0.0, 0.1, 0.2]})
         for memory, expected in ((1, [0, 0, 1]), (2, [0, 0, 0])):

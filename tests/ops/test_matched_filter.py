@@ -132,10 +132,11 @@ def test_a_spot_is_found_where_it_is(rng: np.random.Generator) -> None:
     assert float(found.max()) == pytest.approx(energy, rel=0.25)
 
 
-def test_edges_and_gaps_have_no_value(rng: np.random.Generator) -> None:
-    """Where training pixels are missing or NaN there is no ratio, and elsewhere there is."""
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_edges_and_gaps_have_no_value(rng: np.random.Generator, value: float) -> None:
+    """Where training pixels are missing or not finite is no ratio, and elsewhere there is."""
     values = rng.normal(0, 1, (1, 30, 30))
-    values[0, 15, 15] = np.nan
+    values[0, 15, 15] = value
 
     found = matched_filter(as_frames(values), template=np.ones((3, 3)), guard=1, training=2)
 

@@ -1,4 +1,4 @@
-"""Fewer frames and fewer values: `bin_frames`, `sharpness`, `select_frames`, `quantise_to_noise`."""
+"""Fewer frames and fewer values: `bin_frames`, `select_frames`, `quantise_to_noise`."""
 
 from pathlib import Path
 from typing import Any

@@ -72,7 +72,7 @@ def test_it_has_scikit_images_numbers(scene: tuple[xr.DataArray, xr.DataArray]) 
 
 
 def test_regions_across_seams_are_whole(scene: tuple[xr.DataArray, xr.DataArray]) -> None:
-    """Chunks change no shape by a bit, and weighted numbers by rounding; nothing is computed early."""
+    """Chunks change no shape by a bit, weighted numbers by rounding; nothing is computed early."""
     labels, light = scene
 
     def no_scheduler(*_: Any, **__: Any) -> None:

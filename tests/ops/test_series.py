@@ -101,10 +101,11 @@ def test_dtypes_are_those_of_all_operations(operation: Any, series: xr.DataArray
 
 
 @each
-def test_a_gap_stays_in_its_channel(operation: Any, series: xr.DataArray) -> None:
-    """A NaN spoils a series or a part of it; the others are what they were."""
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_gap_stays_in_its_channel(operation: Any, series: xr.DataArray, value: float) -> None:
+    """A NaN or infinity spoils a series or a part of it; the others are what they were."""
     gap = series.copy(deep=True)
-    gap[1, 500] = np.nan
+    gap[1, 500] = value
 
     found, expected = operation(gap), operation(series)
 
@@ -142,7 +143,7 @@ def test_filters_are_scipys(series: xr.DataArray, low: Any, high: Any, kind: str
 
 @pytest.mark.parametrize(("low", "high"), [(20, 90), (None, 60), (60, None)])
 def test_finite_responses_are_scipys(series: xr.DataArray, low: Any, high: Any) -> None:
-    """Windowed sincs, on the series continued by its outermost values; causal is half of it later."""
+    """Windowed sincs, on the series continued by its outermost values; causal is later."""
     limits = (low, high) if low and high else low or high
     weights = scipy.signal.firwin(31, limits, fs=RATE, pass_zero=low is None)
     wide = np.pad(series.values, ((0, 0), (30, 30)), mode="edge")
