@@ -159,7 +159,7 @@ def signal_to_noise(
     """Return the signal-to-noise ratio of `template` along the last axis of `array`."""
     xp = namespace(array)
     size = array.shape[-1]
-    inverse = interpolated_inverse(density, where)
+    inverse = interpolated_inverse(density, array, where)
     wave = np.zeros(size)
     wave[: template.size] = template
     waves = xp.asarray(np.fft.rfft(wave), device=device(array)) * step

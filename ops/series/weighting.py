@@ -78,9 +78,13 @@ def grid(
     return Grid(at, np.clip(part, 0, 1), used)
 
 
-def interpolated_inverse(density: Array, where: Grid) -> Array:
-    """Return one over `density` at the frequencies of a series; 0 where it is not above 0."""
-    xp, here = namespace(density), device(density)
+def interpolated_inverse(density: Array, array: Array, where: Grid) -> Array:
+    """Return one over `density` at the frequencies of a series; 0 where it is not above 0.
+
+    It is brought to where `array` is: a density on the host will do for series on a GPU.
+    """
+    xp, here = namespace(array), device(array)
+    density = xp.asarray(density, device=here)
     below = xp.asarray(where.below, device=here)
     part = xp.asarray(where.part, device=here)
     wide = xp.astype(density, xp.float64)

@@ -102,7 +102,7 @@ def whitened(array: Array, density: Array, *, where: Grid, step: float, taper: f
     """Return `array` whitened by `density` along the last axes of both."""
     xp = namespace(array)
     size = array.shape[-1]
-    gain = xp.sqrt(2 * step * interpolated_inverse(density, where))
+    gain = xp.sqrt(2 * step * interpolated_inverse(density, array, where))
     waves = xp.fft.rfft(tapered(array, taper), axis=-1) * gain
     return as_result(xp.fft.irfft(waves, n=size, axis=-1), array)
 
