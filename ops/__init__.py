@@ -15,6 +15,11 @@ from forebay.ops.correction.flat import flat_field
 from forebay.ops.correction.illumination import estimate_illumination
 from forebay.ops.correction.photobleaching import correct_photobleaching
 from forebay.ops.correction.photon_transfer import photon_transfer, to_electrons
+from forebay.ops.detection.blobs import find_blobs
+from forebay.ops.detection.local import local_threshold
+from forebay.ops.detection.matched import cell_averaging_cfar, matched_filter
+from forebay.ops.detection.maxima import h_maxima
+from forebay.ops.detection.thresholds import otsu_threshold, triangle_threshold
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.bilateral import bilateral_filter
 from forebay.ops.filters.diffusion import anisotropic_diffusion
@@ -37,31 +42,51 @@ from forebay.ops.filters.morphology import (
 from forebay.ops.filters.nonlocal_means import nonlocal_means
 from forebay.ops.filters.rolling_ball import rolling_ball
 from forebay.ops.filters.wavelet import wavelet_denoise
+from forebay.ops.localisation.centroid import centroid
+from forebay.ops.localisation.gaussian import gaussian_fit
+from forebay.ops.localisation.radial import radial_symmetry
+from forebay.ops.measurement.labelling import label
+from forebay.ops.measurement.regions import region_properties
 from forebay.ops.particles.finding import find_particles
 from forebay.ops.particles.matching import Matches, match_points
 from forebay.ops.reduction.activity import mean_change, pixel_variance
-from forebay.ops.reduction.binning import bin_pixels
+from forebay.ops.reduction.binning import bin_frames, bin_pixels
 from forebay.ops.reduction.bits import drop_low_bits
 from forebay.ops.reduction.companding import Companding, compand, expand
 from forebay.ops.reduction.integers import to_integers
+from forebay.ops.reduction.quality import saturated_fraction, select_frames, sharpness
+from forebay.ops.reduction.quantising import quantise_to_noise
 from forebay.ops.reduction.region import crop, mask_outside
+from forebay.ops.reduction.report import Reduction, measure_reduction
 from forebay.ops.reduction.sparse import sparsify
+from forebay.ops.series.density import welch
+from forebay.ops.series.filtering import filter_series
+from forebay.ops.series.matched import matched_filter_series
+from forebay.ops.series.peaks import find_peaks_series
+from forebay.ops.series.whitening import whiten
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
 from forebay.ops.temporal.finite import fir_filter, running_mean, running_median
 from forebay.ops.temporal.recursive import exponential_filter, iir_filter
+from forebay.ops.tracks.displacement import mean_squared_displacement
+from forebay.ops.tracks.linking import Linked, link
 
 __all__ = [
     "Companding",
+    "Linked",
     "Matches",
     "OperationError",
+    "Reduction",
     "anisotropic_diffusion",
     "background",
     "bad_pixels",
     "bandpass",
     "bilateral_filter",
+    "bin_frames",
     "bin_pixels",
     "black_top_hat",
+    "cell_averaging_cfar",
+    "centroid",
     "closing",
     "compand",
     "correct_photobleaching",
@@ -73,34 +98,56 @@ __all__ = [
     "estimate_illumination",
     "expand",
     "exponential_filter",
+    "filter_series",
+    "find_blobs",
     "find_particles",
+    "find_peaks_series",
     "fir_filter",
     "flat_field",
     "fourier_bandpass",
     "gaussian_filter",
+    "gaussian_fit",
+    "h_maxima",
     "iir_filter",
+    "label",
     "laplacian_of_gaussian",
+    "link",
+    "local_threshold",
     "mask_outside",
     "match_points",
+    "matched_filter",
+    "matched_filter_series",
     "mean_change",
+    "mean_squared_displacement",
+    "measure_reduction",
     "median_filter",
     "nonlocal_means",
     "opening",
+    "otsu_threshold",
     "photon_transfer",
     "pixel_variance",
     "power_spectrum",
+    "quantise_to_noise",
     "radial_average",
+    "radial_symmetry",
+    "region_properties",
     "remove_cosmic_rays",
     "remove_fixed_pattern",
     "replace_bad_pixels",
     "rolling_ball",
     "running_mean",
     "running_median",
+    "saturated_fraction",
+    "select_frames",
+    "sharpness",
     "sparsify",
     "subtract_background",
     "subtract_dark",
     "to_electrons",
     "to_integers",
+    "triangle_threshold",
     "wavelet_denoise",
+    "welch",
     "white_top_hat",
+    "whiten",
 ]

@@ -58,7 +58,7 @@ def signal(array: Array) -> Any:
         import scipy.signal
 
         return scipy.signal
-    raise _without("recursive filters", array)
+    raise _without("filters of signals", array)
 
 
 def _without(what: str, array: Array) -> OperationError:
@@ -66,6 +66,17 @@ def _without(what: str, array: Array) -> OperationError:
         f"there are no {what} for {type(array).__module__}.{type(array).__name__}; "
         "use NumPy or CuPy arrays, or Dask arrays of them"
     )
+
+
+def special(array: Array) -> Any:
+    """Return `scipy.special`, or `cupyx.scipy.special` for an array on a GPU."""
+    if array_api_compat.is_cupy_array(array):
+        import cupyx.scipy.special
+
+        return cupyx.scipy.special
+    import scipy.special
+
+    return scipy.special
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
@@ -83,6 +94,20 @@ def real_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def as_real(array: Array) -> Array:
     """Return `array` in float64 if it is that already, else in float32."""
+    return as_result(array, array)
+
+
+def finite_or_nan(array: Array) -> Array:
+    """Return `array` in float64, NaN where it is infinite: sums of infinities make no sense."""
+    xp = namespace(array)
+    wide = xp.astype(array, xp.float64)
+    if not xp.isdtype(array.dtype, "real floating"):
+        return wide
+    return xp.where(xp.isfinite(wide), wide, xp.full_like(wide, xp.nan))
+
+
+def as_result(wide: Array, array: Array) -> Array:
+    """Return `wide` in float64 if `array` is that, else in float32."""
     xp = namespace(array)
     double = xp.isdtype(array.dtype, "real floating") and xp.finfo(array.dtype).bits == 64
-    return xp.astype(array, xp.float64 if double else xp.float32, copy=False)
+    return xp.astype(wide, xp.float64 if double else xp.float32, copy=False)

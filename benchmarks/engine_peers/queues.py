@@ -21,7 +21,7 @@ def procrastinate(url: str, *, jobs: int, batch: int) -> dict[str, float]:
         app = library.App(connector=library.PsycopgConnector(conninfo=conninfo(url)))
         done = 0
 
-        @app.task(name="nothing")
+        @app.task(name="nothing")  # type: ignore[untyped-decorator]
         async def nothing(number: int) -> None:
             nonlocal done
             done += 1
@@ -71,7 +71,7 @@ def pgqueuer(url: str, *, jobs: int, batch: int) -> dict[str, float]:
             added = time.perf_counter() - began
             manager = QueueManager(driver)
 
-            @manager.entrypoint("nothing")
+            @manager.entrypoint("nothing")  # type: ignore[untyped-decorator]
             async def nothing(job: Job) -> None:
                 nonlocal done
                 done += 1

@@ -31,7 +31,9 @@ def prefect_runner(address: str) -> Iterator[Callable[..., int]]:
         ) -> int:
             each = task(one_block, cache_policy=None, persist_result=False)
 
-            @flow(task_runner=DaskTaskRunner(address=address), validate_parameters=False)
+            runner = DaskTaskRunner(address=address)
+
+            @flow(task_runner=runner, validate_parameters=False)  # type: ignore[untyped-decorator]
             def job() -> int:
                 futures = [each.submit(run, block, work, parts) for block in run.blocks]
                 return len([future.result() for future in futures])

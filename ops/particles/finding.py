@@ -1,20 +1,16 @@
 """Particles in frames: what the user asks for, checked, and the table given back."""
 
 import math
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from forebay.ops._blocks import whole
 from forebay.ops._checks import check_choice, check_frames, check_kernel, check_number, check_whole
+from forebay.ops._tables import Table, table_of_frames
 from forebay.ops.errors import OperationError
-from forebay.ops.particles.table import Search, empty_table, particle_table
-
-if TYPE_CHECKING:
-    import dask.dataframe
+from forebay.ops.particles.refinement import Measured
+from forebay.ops.particles.table import Search, particle_table
 
 SPACE = ("y", "x")
 
@@ -31,7 +27,7 @@ def find_particles(
     window: int | None = None,
     threshold: float | None = None,
     max_iterations: int = 10,
-) -> "pd.DataFrame | dask.dataframe.DataFrame":
+) -> Table:
     """Return a table of the bright round spots in each frame, with subpixel centres.
 
     Parameters
@@ -130,17 +126,10 @@ def find_particles(
         threshold=threshold,
         max_iterations=check_whole("max_iterations", max_iterations, least=1),
     )
-    leading = [dim for dim in frames.dims if dim not in SPACE]
-    taken = set(leading) & set(empty_table([], []).columns)
-    if taken:
-        raise OperationError(
-            f"frames has a dimension {taken.pop()!r}, which is a column of the table; rename it"
-        )
-    frames = frames.transpose(*leading, *SPACE)
-    labels = [frames[dim].to_numpy() for dim in leading]
-    if frames.chunks is None:
-        return particle_table(frames.data, leading, labels, search)
-    return lazy_table(whole(frames, SPACE), leading, labels, search)
+    columns = dict.fromkeys(Measured._fields, np.float64)
+    return table_of_frames(
+        particle_table, frames, SPACE, columns=columns, kwargs={"search": search}
+    )
 
 
 def make_search(
@@ -181,31 +170,3 @@ def make_search(
         peak_window=max(int(2 * separation / math.sqrt(2)), 2),
         **given,
     )
-
-
-def lazy_table(
-    frames: xr.DataArray,
-    leading: Sequence[Hashable],
-    labels: Sequence[np.ndarray[Any, Any]],
-    search: Search,
-) -> "dask.dataframe.DataFrame":
-    """Return a Dask table with a partition for each chunk of `frames`, whose y and x are whole."""
-    import dask.dataframe
-    from dask.delayed import delayed
-
-    blocks = frames.data.to_delayed()
-    lengths = [frames.variable.chunksizes[dim] for dim in leading]
-    stops = [np.cumsum(each) for each in lengths]
-    make = delayed(particle_table, pure=True)
-    parts = []
-    for place in np.ndindex(blocks.shape[:-2]):
-        own = [
-            values[stop[at] - length[at] : stop[at]]
-            for values, stop, length, at in zip(labels, stops, lengths, place, strict=True)
-        ]
-        parts.append(make(blocks[(*place, 0, 0)], leading, own, search))
-    meta = empty_table(leading, labels)
-    table: dask.dataframe.DataFrame = dask.dataframe.from_delayed(
-        parts, meta=meta, verify_meta=False
-    )
-    return table

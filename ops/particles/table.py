@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from forebay.ops._arrays import Array, namespace, to_host
+from forebay.ops._tables import Labels, leading_columns
 from forebay.ops.particles.image import particle_image, spread
 from forebay.ops.particles.maxima import local_maxima
 from forebay.ops.particles.refinement import Measured, refine
@@ -51,7 +52,7 @@ class Search:
 def particle_table(
     block: Array,
     leading: Sequence[Hashable],
-    labels: Sequence[np.ndarray[Any, Any]],
+    labels: Labels,
     search: Search,
 ) -> pd.DataFrame:
     """Return the particles in `block`.
@@ -78,11 +79,7 @@ def particle_table(
     ]
     columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
     frame = columns.pop("frame")
-    places = np.unravel_index(frame, shape) if shape else ()
-    table: dict[Hashable, np.ndarray[Any, Any]] = {
-        dim: values[place] for dim, values, place in zip(leading, labels, places, strict=True)
-    }
-    return pd.DataFrame(table | columns)
+    return pd.DataFrame(leading_columns(frame, shape, leading, labels) | columns)
 
 
 def find_in_stack(stack: Array, search: Search, *, first: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -155,13 +152,3 @@ def outshone(
     before = (y + x)[one] <= (y + x)[other]
     lost[np.where(lesser | (tied & before), one, other)] = True
     return lost
-
-
-def empty_table(
-    leading: Sequence[Hashable], labels: Sequence[np.ndarray[Any, Any]]
-) -> pd.DataFrame:
-    """Return the table with its columns and dtypes and without a row."""
-    table: dict[Hashable, np.ndarray[Any, Any]] = {
-        dim: values[:0] for dim, values in zip(leading, labels, strict=True)
-    }
-    return pd.DataFrame(table | {name: np.empty(0) for name in Measured._fields})

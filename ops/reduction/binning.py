@@ -1,4 +1,4 @@
-"""Several pixels put together into one."""
+"""Several pixels, or several frames, put together into one."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
@@ -82,6 +82,74 @@ def bin_pixels(
     return _replaced(frames, factors, _on_chunks(frames, factors, types[1], kwargs))
 
 
+def bin_frames(
+    frames: xr.DataArray,
+    *,
+    factor: int,
+    method: BinMethod = "mean",
+    dtype: npt.DTypeLike | None = None,
+    dim: Hashable = "t",
+) -> xr.DataArray:
+    """Return the mean or the sum of every `factor` frames that follow each other.
+
+    Parameters
+    ----------
+    frames
+        Integers of up to 32 bits, or floats; NumPy or CuPy, eager or Dask.
+    factor
+        How many frames become one. The size of `frames` along `dim` must be a multiple of it.
+    method
+        ``"mean"`` or ``"sum"``.
+    dtype
+        Of the result, an integer type, for integer frames only. Values beyond its range become
+        the nearest end of it. By default the mean has the type of `frames`, and the sum the
+        smallest type that no sum can overflow.
+    dim
+        The dimension along which frames follow each other.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dimensions, name and attributes of `frames`; a coordinate along `dim` has the mean of its
+        values in each bin, or the first where they are no numbers. Integer sums are exact.
+        Integer means are rounded to the nearest number, by at most 0.5, halves to the even
+        neighbour. Floats are worked on as elsewhere, in float32 or float64. A NaN makes NaN of
+        its pixel's bin.
+
+    Raises
+    ------
+    OperationError
+        If the dimension is missing, its size is no multiple of `factor`, the dtype of `frames` is
+        not among those above, or a parameter is not allowed.
+
+    Notes
+    -----
+    The bytes become ``1 / factor`` of what they were for means, and not less than that for sums.
+    Dask chunks whose length along `dim` is no multiple of `factor` are merged, lazily. Needs about
+    three times the chunk in the type of the sum as scratch.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> frames = xr.DataArray(np.arange(8, dtype="uint8").reshape(4, 1, 2), dims=("t", "y", "x"))
+    >>> bin_frames(frames, factor=2, method="sum").values.tolist()
+    [[[2, 4]], [[10, 12]]]
+    """
+    check_frames(frames, [dim])
+    check_choice("method", method, ("mean", "sum"))
+    if check_whole("factor", factor, least=1) > _MAX_COUNT:
+        raise OperationError(f"factor is {factor}: that is more than {_MAX_COUNT} frames to a bin")
+    check_multiple(dim, frames.sizes[dim], factor, what="frames")
+    types = bin_types(frames.dtype, (factor,), method, dtype)
+    kwargs: dict[str, Any] = {
+        "factors": {frames.get_axis_num(dim): int(factor)},
+        "method": method,
+        "types": tuple(type_.name for type_ in types),
+    }
+    factors = {dim: int(factor)}
+    return _replaced(frames, factors, _on_chunks(frames, factors, types[1], kwargs))
+
+
 def binned(
     array: Array, *, factors: Mapping[int, int], method: BinMethod, types: tuple[str, str]
 ) -> Array:
@@ -126,13 +194,13 @@ def check_factor(factor: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def check_multiple(dim: Hashable, size: int, factor: int) -> None:
-    """Raise `OperationError` unless bins of `factor` pixels fill `size` pixels."""
+def check_multiple(dim: Hashable, size: int, factor: int, *, what: str = "pixels") -> None:
+    """Raise `OperationError` unless bins of `factor` pixels (or frames) fill `size` of them."""
     if size % factor:
         fitting = size - size % factor
         remedy = f"crop {dim!r} to {fitting} first, or " if fitting else ""
         raise OperationError(
-            f"frames has {size} pixels along {dim!r}, which is no multiple of {factor}; "
+            f"frames has {size} {what} along {dim!r}, which is no multiple of {factor}; "
             f"{remedy}use a factor that divides it"
         )
 

@@ -13,8 +13,10 @@ import scipy.ndimage
 import xarray as xr
 
 from forebay.ops._arrays import ndimage
+from forebay.ops.detection import local, matched, scale_space
 from forebay.ops.filters import footprint, gaussian, nonlocal_means, rolling_ball
 from forebay.ops.particles import image, maxima, table
+from forebay.ops.reduction import quality
 from forebay.ops.temporal import finite
 
 STRICT_DEVICE = array_api_strict.Device("device1")
@@ -98,7 +100,19 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         return Library("numpy", np)
     if request.param == "cupy":
         return Library("cupy", cupy_or_skip())
-    for module in (finite, footprint, gaussian, image, maxima, nonlocal_means, rolling_ball):
+    for module in (
+        finite,
+        footprint,
+        gaussian,
+        image,
+        local,
+        matched,
+        maxima,
+        nonlocal_means,
+        quality,
+        rolling_ball,
+        scale_space,
+    ):
         monkeypatch.setattr(module, "ndimage", filters_of)
     monkeypatch.setattr(table, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)

@@ -33,9 +33,12 @@ from forebay.ops import (
     gaussian_filter,
     iir_filter,
     laplacian_of_gaussian,
+    local_threshold,
+    matched_filter,
     median_filter,
     nonlocal_means,
     opening,
+    otsu_threshold,
     power_spectrum,
     remove_cosmic_rays,
     remove_fixed_pattern,
@@ -46,16 +49,20 @@ from forebay.ops import (
     subtract_background,
     subtract_dark,
     to_electrons,
+    triangle_threshold,
     wavelet_denoise,
     white_top_hat,
 )
 
 type Operation = Callable[[xr.DataArray], xr.DataArray]
 
+SPOT = np.ones((3, 3))
 KEEP_DIMS: dict[str, Operation] = {
     "bandpass": lambda frames: bandpass(frames, background_sigma=2, truncate=3),
     "fourier_bandpass": lambda frames: fourier_bandpass(frames, min_wavelength=3, max_wavelength=9),
     "subtract_background": lambda frames: subtract_background(frames, background(frames)),
+    "local_threshold": lambda frames: local_threshold(frames, size=5),
+    "matched_filter": lambda frames: matched_filter(frames, template=SPOT, training=2),
     "flat_field": lambda frames: flat_field(frames, flat=background(frames) + 1),
     "gaussian_filter": lambda frames: gaussian_filter(frames, sigma=(1, 2), order=(0, 1)),
     "laplacian_of_gaussian": lambda frames: laplacian_of_gaussian(frames, sigma=1.5),
@@ -106,6 +113,8 @@ REDUCE: dict[str, Operation] = {
     "median": background,
     "mean": lambda frames: background(frames, method="mean"),
     "power_spectrum": power_spectrum,
+    "otsu_threshold": lambda frames: otsu_threshold(frames, bins=64),
+    "triangle_threshold": lambda frames: triangle_threshold(frames, bins=64),
     "radial": lambda frames: power_spectrum(frames, radial=True),
 }
 ALL = KEEP_DIMS | REDUCE

@@ -13,6 +13,7 @@ import xarray as xr
 from forebay.ops import (
     Companding,
     OperationError,
+    bin_frames,
     bin_pixels,
     compand,
     crop,
@@ -21,6 +22,10 @@ from forebay.ops import (
     mask_outside,
     mean_change,
     pixel_variance,
+    quantise_to_noise,
+    saturated_fraction,
+    select_frames,
+    sharpness,
     sparsify,
     to_integers,
 )
@@ -35,10 +40,17 @@ SAME_PIXELS: dict[str, Operation] = {
     "to_integers": lambda frames: to_integers(frames, dtype="uint8"),
     "compand": lambda frames: compand(frames, CAMERA),
     "expand": lambda frames: expand(frames, CAMERA),
+    "quantise_to_noise": lambda frames: quantise_to_noise(frames, CAMERA),
     "mask_outside": lambda frames: mask_outside(frames, bounds=BOUNDS, fill=7),
 }
 OTHER_PIXELS: dict[str, Operation] = {
     "bin_pixels": lambda frames: bin_pixels(frames, factor=(2, 1)),
+    "bin_frames": lambda frames: bin_frames(frames, factor=len(frames)),
+    "sharpness": sharpness,
+    "saturated_fraction": lambda frames: saturated_fraction(frames, level=3900),
+    "select_frames": lambda frames: select_frames(
+        frames, xr.DataArray([True] * len(frames), dims="t")
+    ),
     "crop": lambda frames: crop(frames, bounds=BOUNDS),
     "mean_change": lambda frames: mean_change(frames, frames[2].drop_vars(["t", "frame_id"])),
     "pixel_variance": pixel_variance,

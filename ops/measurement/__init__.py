@@ -1,0 +1,1 @@
+"""Regions of frames: which pixels belong together, and what they are like."""

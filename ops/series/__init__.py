@@ -1,0 +1,1 @@
+"""Time series: what is sampled at a steady rate along one dimension."""
