@@ -8,6 +8,10 @@ and says by how much they can be off. Whatever cannot be done raises `OperationE
 
 from forebay.ops.correction.background import background, subtract_background
 from forebay.ops.correction.flat import flat_field
+from forebay.ops.deconvolution.gibson_lanni import gibson_lanni_psf
+from forebay.ops.deconvolution.point_spread import airy_psf, gaussian_psf, measured_psf
+from forebay.ops.deconvolution.richardson_lucy import richardson_lucy
+from forebay.ops.deconvolution.wiener import unsupervised_wiener, wiener
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.fourier import fourier_bandpass
 from forebay.ops.filters.gaussian import bandpass
@@ -27,6 +31,7 @@ __all__ = [
     "Companding",
     "Matches",
     "OperationError",
+    "airy_psf",
     "background",
     "bandpass",
     "bin_pixels",
@@ -37,13 +42,19 @@ __all__ = [
     "find_particles",
     "flat_field",
     "fourier_bandpass",
+    "gaussian_psf",
+    "gibson_lanni_psf",
     "mask_outside",
     "match_points",
     "mean_change",
+    "measured_psf",
     "pixel_variance",
     "power_spectrum",
     "radial_average",
+    "richardson_lucy",
     "sparsify",
     "subtract_background",
     "to_integers",
+    "unsupervised_wiener",
+    "wiener",
 ]

@@ -54,6 +54,7 @@ def apply(
     *,
     dtype: np.dtype[Any],
     new_sizes: Mapping[Hashable, int] | None = None,
+    beside: Sequence[tuple[xr.DataArray, Sequence[Hashable]]] = (),
     kwargs: Mapping[str, Any],
 ) -> xr.DataArray:
     """Apply `function` over the last axes, which are `dims` when it is called.
@@ -61,7 +62,7 @@ def apply(
     Parameters
     ----------
     function
-        Gets a NumPy or CuPy array with `dims` last, and `kwargs`.
+        Gets a NumPy or CuPy array with `dims` last, those that are `beside` it, and `kwargs`.
     frames
         Eager or Dask-backed; along `dims` it is made one chunk, lazily.
     dims
@@ -70,6 +71,9 @@ def apply(
         Of the result.
     new_sizes
         The dimensions that take the place of `dims`, with their sizes; None keeps `dims`.
+    beside
+        Other arrays, each with the dimensions of its own that the function sees whole, last. Its
+        other dimensions are some of those of `frames`, and it is cut along them as they are.
     kwargs
         Parameters of the function.
 
@@ -79,10 +83,13 @@ def apply(
         With the name and attributes of `frames`, and its order of dimensions where they are
         the same.
     """
+    frames = whole(frames, dims)
+    others = [_cut_alike(other.drop_vars(other.coords), frames, own) for other, own in beside]
     result: xr.DataArray = xr.apply_ufunc(
         function,
-        whole(frames, dims),
-        input_core_dims=[list(dims)],
+        frames,
+        *others,
+        input_core_dims=[list(dims), *(list(own) for _, own in beside)],
         output_core_dims=[list(dims if new_sizes is None else new_sizes)],
         dask="parallelized",
         output_dtypes=[dtype],
@@ -90,4 +97,13 @@ def apply(
         keep_attrs=True,
         kwargs=dict(kwargs),
     )
+    result = result.rename(frames.name)
     return result.transpose(*frames.dims) if new_sizes is None else result
+
+
+def _cut_alike(other: xr.DataArray, frames: xr.DataArray, own: Sequence[Hashable]) -> xr.DataArray:
+    """Return `other` cut as `frames` are where both are lazy, and whole along its `own`."""
+    if other.chunks is None or frames.chunks is None:
+        return other
+    lengths = frames.variable.chunksizes
+    return other.chunk({dim: -1 if dim in own else lengths[dim] for dim in other.dims})

@@ -13,6 +13,7 @@ import scipy.ndimage
 import xarray as xr
 
 from forebay.ops._arrays import ndimage
+from forebay.ops.deconvolution import point_spread
 from forebay.ops.filters import gaussian
 from forebay.ops.particles import image, maxima, table
 
@@ -97,7 +98,7 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         return Library("numpy", np)
     if request.param == "cupy":
         return Library("cupy", cupy_or_skip())
-    for module in (gaussian, image, maxima):
+    for module in (gaussian, image, maxima, point_spread):
         monkeypatch.setattr(module, "ndimage", filters_of)
     monkeypatch.setattr(table, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)

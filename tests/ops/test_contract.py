@@ -18,17 +18,26 @@ from forebay.ops import (
     find_particles,
     flat_field,
     fourier_bandpass,
+    gaussian_psf,
     power_spectrum,
+    richardson_lucy,
     subtract_background,
+    unsupervised_wiener,
+    wiener,
 )
 
 type Operation = Callable[[xr.DataArray], xr.DataArray]
+
+PSF = gaussian_psf(sigma=1, truncate=2)
 
 KEEP_DIMS: dict[str, Operation] = {
     "bandpass": lambda frames: bandpass(frames, background_sigma=2, truncate=3),
     "fourier_bandpass": lambda frames: fourier_bandpass(frames, min_wavelength=3, max_wavelength=9),
     "subtract_background": lambda frames: subtract_background(frames, background(frames)),
     "flat_field": lambda frames: flat_field(frames, flat=background(frames) + 1),
+    "richardson_lucy": lambda frames: richardson_lucy(frames, psf=PSF, iterations=4),
+    "unsupervised_wiener": lambda frames: unsupervised_wiener(frames, psf=PSF, prior="flat"),
+    "wiener": lambda frames: wiener(frames, psf=PSF, noise_to_signal=0.1),
 }
 REDUCE: dict[str, Operation] = {
     "median": background,
