@@ -24,22 +24,34 @@ from forebay.ops.reduction.companding import Companding, compand, expand
 from forebay.ops.reduction.integers import to_integers
 from forebay.ops.reduction.region import crop, mask_outside
 from forebay.ops.reduction.sparse import sparsify
+from forebay.ops.registration.channels import align_channels, fit_affine
+from forebay.ops.registration.correlation import phase_correlation
+from forebay.ops.registration.drift import estimate_drift
+from forebay.ops.registration.shifting import correct_drift
+from forebay.ops.registration.tiles import estimate_tile_offsets, stitch_tiles
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
+from forebay.ops.spectra.windows import apply_window
 
 __all__ = [
     "Companding",
     "Matches",
     "OperationError",
     "airy_psf",
+    "align_channels",
+    "apply_window",
     "background",
     "bandpass",
     "bin_pixels",
     "compand",
+    "correct_drift",
     "crop",
     "drop_low_bits",
+    "estimate_drift",
+    "estimate_tile_offsets",
     "expand",
     "find_particles",
+    "fit_affine",
     "flat_field",
     "fourier_bandpass",
     "gaussian_psf",
@@ -48,11 +60,13 @@ __all__ = [
     "match_points",
     "mean_change",
     "measured_psf",
+    "phase_correlation",
     "pixel_variance",
     "power_spectrum",
     "radial_average",
     "richardson_lucy",
     "sparsify",
+    "stitch_tiles",
     "subtract_background",
     "to_integers",
     "unsupervised_wiener",

@@ -16,6 +16,7 @@ from forebay.ops._arrays import ndimage
 from forebay.ops.deconvolution import point_spread
 from forebay.ops.filters import gaussian
 from forebay.ops.particles import image, maxima, table
+from forebay.ops.registration import channels, shifting, tiles
 
 STRICT_DEVICE = array_api_strict.Device("device1")
 
@@ -98,9 +99,10 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         return Library("numpy", np)
     if request.param == "cupy":
         return Library("cupy", cupy_or_skip())
-    for module in (gaussian, image, maxima, point_spread):
+    for module in (channels, gaussian, image, maxima, point_spread, shifting):
         monkeypatch.setattr(module, "ndimage", filters_of)
-    monkeypatch.setattr(table, "to_host", to_host)
+    for module in (table, tiles):
+        monkeypatch.setattr(module, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)
 
 
