@@ -13,7 +13,7 @@ from forebay.ops.deconvolution.point_spread import airy_psf, gaussian_psf, measu
 from forebay.ops.deconvolution.richardson_lucy import richardson_lucy
 from forebay.ops.deconvolution.wiener import unsupervised_wiener, wiener
 from forebay.ops.errors import OperationError
-from forebay.ops.filters.fourier import fourier_bandpass
+from forebay.ops.filters.fourier import fourier_bandpass, fourier_filter
 from forebay.ops.filters.gaussian import bandpass
 from forebay.ops.particles.finding import find_particles
 from forebay.ops.particles.matching import Matches, match_points
@@ -31,6 +31,8 @@ from forebay.ops.registration.shifting import correct_drift
 from forebay.ops.registration.tiles import estimate_tile_offsets, stitch_tiles
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
+from forebay.ops.spectra.ring_correlation import fourier_ring_correlation, ring_resolution
+from forebay.ops.spectra.segments import coherence, spectrogram, welch_spectrum
 from forebay.ops.spectra.windows import apply_window
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "background",
     "bandpass",
     "bin_pixels",
+    "coherence",
     "compand",
     "correct_drift",
     "crop",
@@ -54,6 +57,8 @@ __all__ = [
     "fit_affine",
     "flat_field",
     "fourier_bandpass",
+    "fourier_filter",
+    "fourier_ring_correlation",
     "gaussian_psf",
     "gibson_lanni_psf",
     "mask_outside",
@@ -65,10 +70,13 @@ __all__ = [
     "power_spectrum",
     "radial_average",
     "richardson_lucy",
+    "ring_resolution",
     "sparsify",
+    "spectrogram",
     "stitch_tiles",
     "subtract_background",
     "to_integers",
     "unsupervised_wiener",
+    "welch_spectrum",
     "wiener",
 ]

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import dask.array
 import numpy as np
 import xarray as xr
+from dask.array.utils import meta_from_array
 
 from forebay.ops._arrays import Array
 
@@ -98,7 +100,18 @@ def apply(
         kwargs=dict(kwargs),
     )
     result = result.rename(frames.name)
+    if result.chunks is not None:
+        result = result.copy(data=_of_library(result.data, frames.data))
     return result.transpose(*frames.dims) if new_sizes is None else result
+
+
+def _of_library(data: Array, before: Array) -> Array:
+    """Return `data` with a meta of the library of `before`.
+
+    Dask takes NumPy for the library of a single frame, whose dimensions are all seen whole.
+    """
+    meta = meta_from_array(before, ndim=data.ndim, dtype=data.dtype)  # type: ignore[no-untyped-call]
+    return dask.array.Array(data.dask, data.name, data.chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 
 def _cut_alike(other: xr.DataArray, frames: xr.DataArray, own: Sequence[Hashable]) -> xr.DataArray:

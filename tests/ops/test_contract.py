@@ -17,17 +17,22 @@ from forebay.ops import (
     apply_window,
     background,
     bandpass,
+    coherence,
     correct_drift,
     estimate_drift,
     find_particles,
     flat_field,
     fourier_bandpass,
+    fourier_filter,
+    fourier_ring_correlation,
     gaussian_psf,
     phase_correlation,
     power_spectrum,
     richardson_lucy,
+    spectrogram,
     subtract_background,
     unsupervised_wiener,
+    welch_spectrum,
     wiener,
 )
 
@@ -50,6 +55,7 @@ KEEP_DIMS: dict[str, Operation] = {
     "correct_drift": lambda frames: correct_drift(frames, DRIFT, edge="nearest"),
     "bandpass": lambda frames: bandpass(frames, background_sigma=2, truncate=3),
     "fourier_bandpass": lambda frames: fourier_bandpass(frames, min_wavelength=3, max_wavelength=9),
+    "fourier_filter": lambda frames: fourier_filter(frames, kind="low", cutoff=0.1),
     "subtract_background": lambda frames: subtract_background(frames, background(frames)),
     "flat_field": lambda frames: flat_field(frames, flat=background(frames) + 1),
     "richardson_lucy": lambda frames: richardson_lucy(frames, psf=PSF, iterations=4),
@@ -63,6 +69,12 @@ REDUCE: dict[str, Operation] = {
     "median": background,
     "mean": lambda frames: background(frames, method="mean"),
     "power_spectrum": power_spectrum,
+    "coherence": lambda frames: coherence(
+        frames, bandpass(frames, background_sigma=2), dim="x", segment=8
+    )[..., 1:],
+    "fourier_ring_correlation": lambda frames: fourier_ring_correlation(frames)[1:],
+    "spectrogram": lambda frames: spectrogram(frames, segment=2),
+    "welch_spectrum": lambda frames: welch_spectrum(frames, segment=2),
     "radial": lambda frames: power_spectrum(frames, radial=True),
 }
 ALL = KEEP_DIMS | REDUCE
