@@ -120,7 +120,7 @@ def richardson_lucy(
     and within 4e-6, 8e-6 and 3e-5 after as many plain ones; ``"exact"`` within 6e-8 throughout,
     the rounding of the result.
 
-    Frames are restored one at a time. A task holds its chunk, and as scratch about fifteen times
+    Frames are restored one at a time. A task holds its chunk, and as scratch about twenty times
     one frame with half a `psf` around it, in float32; twice that if ``"exact"``. Dask chunks that
     cut through `dims` are merged, lazily; a chunk gives what the whole gives, bit for bit.
     `tolerance` and `discrepancy` bring one number a step from a GPU to the host.
@@ -219,7 +219,8 @@ def restored_frame(frame: Array, blur: Blur, steps: Steps) -> Array:
             flatter = divergence_of_direction(start, FLAT * level)
             factor = factor / (1 - steps.regularisation * flatter)
         moved = start * factor
-        history.add(start=start, estimate=estimate, moved=moved)
+        if steps.accelerate:
+            history.add(start=start, estimate=estimate, moved=moved)
         if steps.tolerance is not None and relative_change(estimate, moved) < steps.tolerance:
             return moved[inner]
         estimate = moved

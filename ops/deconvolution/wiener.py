@@ -75,7 +75,7 @@ def wiener(
 
     A ``"reflect"`` frame goes through with its mirror images, without a jump anywhere: twice its
     size along each of `dims`. A NaN makes the whole frame NaN. Frames are worked on one at a time;
-    a task holds its chunk, and as scratch about six times one frame, mirrored, in float32. Dask
+    a task holds its chunk, and as scratch about nine times one frame, mirrored, in float32. Dask
     chunks that cut through `dims` are merged, lazily.
 
     Examples
@@ -141,7 +141,7 @@ def unsupervised_wiener(
     zero. The lowest value is looked for from 1e-12 to 1e12, to a part in 1000.
 
     A frame of one value is given back as it is. A NaN makes the whole frame NaN. Frames are worked
-    on one at a time; a task holds its chunk, and as scratch about twelve times one frame, mirrored
+    on one at a time; a task holds its chunk, and as scratch about ten times one frame, mirrored
     for ``"reflect"``, in float32. Some hundred numbers a frame come from a GPU to the host. Dask
     chunks that cut through `dims` are merged, lazily.
 

@@ -158,7 +158,7 @@ def fourier_filter(
     one behind the other, which weakens the middle of a narrow band.
 
     The phase stays as it is. The frame is taken as periodic, and a NaN makes the whole frame NaN,
-    as in `fourier_bandpass`. As scratch a task needs some five times its chunk in float32. Dask
+    as in `fourier_bandpass`. As scratch a task needs some six times its chunk in float32. Dask
     chunks that cut through `dims` are merged, lazily.
 
     The edges: Gonzalez and Woods, Digital Image Processing, sections 4.8 to 4.10; the step from a

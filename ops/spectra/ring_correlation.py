@@ -79,7 +79,7 @@ def fourier_ring_correlation(
     for images with a NaN. The two must not share noise: not a fixed pattern of the
     camera (see `flat_field`), nor frames that were averaged.
 
-    Dask chunks that cut through `dims` are merged, lazily. As scratch a task needs some fifteen
+    Dask chunks that cut through `dims` are merged, lazily. As scratch a task needs some sixteen
     times its chunk in float32.
 
     Examples

@@ -110,8 +110,8 @@ def welch_spectrum(
     `power_spectrum`. A NaN makes its pixel's spectrum NaN.
 
     A pixel's whole history is one chunk: Dask chunks that cut through `dim` are merged, lazily,
-    and cut along the other dimensions instead. As scratch a task needs some three times its chunk
-    in float32, and ten times what one segment is of it.
+    and cut along the other dimensions instead. As scratch a task needs some six times its chunk in
+    float32.
 
     Examples
     --------
