@@ -115,7 +115,7 @@ def richardson_lucy(
 
     Ten accelerated steps come about as near to a frame as 25 plain ones, and thirty nearer than a
     hundred. Rounding adds up with the steps, and more so with accelerated ones. On a real frame
-    with photon noise, blurred by a Gaussian of 1.7 pixels, ``"fast"`` was within 6e-6, 4e-5 and
+    with photon noise, blurred by a Gaussian of 1.7 pixels, ``"fast"`` was within 1e-5, 5e-5 and
     3e-4 of the largest value of what float64 frames give after 10, 30 and 100 accelerated steps,
     and within 4e-6, 8e-6 and 3e-5 after as many plain ones; ``"exact"`` within 6e-8 throughout,
     the rounding of the result.
@@ -199,21 +199,36 @@ def restored(array: Array, psf: Array, *, steps: Steps, exact: bool) -> Array:
 
 
 def restored_frame(frame: Array, blur: Blur, steps: Steps) -> Array:
-    """Return one frame restored."""
+    """Return one frame restored.
+
+    It is worked on as parts of its brightest pixel, so that squares neither overflow nor vanish.
+    """
     xp = namespace(frame)
     observed, seen, inner = on_canvas(frame, blur, weighted=steps.edge == "weighted")
+    brightest = xp.max(observed)
+    unit = xp.where(brightest > 0, brightest, xp.ones_like(brightest))
+    observed = observed / unit
+    result = restored_parts(observed, seen, blur, steps, unit)
+    return result[inner] * unit
+
+
+def restored_parts(
+    observed: Array, seen: Array | None, blur: Blur, steps: Steps, unit: Array
+) -> Array:
+    """Return what is restored from a frame on its canvas, both as parts of `unit`."""
+    xp = namespace(observed)
     level, weight = starting_point(observed, seen, blur)
-    limits = xp.finfo(frame.dtype)
-    dimmest = xp.max(observed) * limits.eps + limits.smallest_normal
+    dimmest = xp.zeros_like(level) + xp.finfo(observed.dtype).eps
+    background = steps.background / unit
     estimate = xp.zeros_like(observed) + level
     history = History()
     for _ in range(steps.iterations):
         start = history.predicted(estimate) if steps.accelerate else estimate
-        model = xp.maximum(blur(start), dimmest) + steps.background
+        model = xp.maximum(blur(start), dimmest) + background
         if steps.discrepancy is not None:
-            distance = discrepancy_of(observed, model, seen)
+            distance = discrepancy_of(observed, model, seen) * unit
             if float(distance) <= steps.discrepancy:
-                return start[inner]
+                return start
         factor = clipped(blur(observed / model, transposed=True)) * weight
         if steps.regularisation:
             flatter = divergence_of_direction(start, FLAT * level)
@@ -222,9 +237,9 @@ def restored_frame(frame: Array, blur: Blur, steps: Steps) -> Array:
         if steps.accelerate:
             history.add(start=start, estimate=estimate, moved=moved)
         if steps.tolerance is not None and relative_change(estimate, moved) < steps.tolerance:
-            return moved[inner]
+            return moved
         estimate = moved
-    return estimate[inner]
+    return estimate
 
 
 def on_canvas(frame: Array, blur: Blur, *, weighted: bool) -> tuple[Array, Array | None, Any]:

@@ -234,8 +234,13 @@ def likeliest_ratio(spectrum: Array, power: Array, penalty: Array) -> float:
     """
     xp = namespace(spectrum)
     energy, wide, cost = (
-        xp.reshape(xp.astype(each, xp.float64), (-1,))[1:]
-        for each in (xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2, power, penalty)
+        xp.reshape(each, (-1,))[1:]
+        for each in (
+            xp.astype(xp.real(spectrum), xp.float64) ** 2
+            + xp.astype(xp.imag(spectrum), xp.float64) ** 2,
+            xp.astype(power, xp.float64),
+            xp.astype(penalty, xp.float64),
+        )
     )
     if not float(xp.sum(energy)) > 0:
         return LEAST

@@ -13,7 +13,7 @@ from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_number, check_whole
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
-from forebay.ops.spectra.power import without_trend
+from forebay.ops.spectra.power import scaled, without_trend
 from forebay.ops.spectra.windows import faded
 
 AXIS = "axis"
@@ -179,7 +179,7 @@ def peak(
     """
     xp, ndim = namespace(waves), len(sizes)
     axes = tuple(range(-ndim, 0))
-    cross = waves * xp.conj(others)
+    cross = scaled(waves, axes) * xp.conj(scaled(others, axes))
     if normalise:
         strength = xp.abs(cross)
         least = (64 * xp.finfo(like.dtype).eps) ** 2 * xp.max(strength, axis=axes, keepdims=True)

@@ -156,3 +156,10 @@ def without_trend(array: Array, axes: Sequence[int], *, linear: bool) -> Array:
             slope = xp.mean(flat * position, axis=tuple(axes), keepdims=True) / norm
             result = result - slope * position
     return result
+
+
+def scaled(array: Array, axes: Sequence[int]) -> Array:
+    """Return `array` as parts of its largest size over `axes`, so that no product overflows."""
+    xp = namespace(array)
+    largest = xp.max(xp.abs(array), axis=tuple(axes), keepdims=True)
+    return array / xp.where(largest > 0, largest, xp.ones_like(largest))

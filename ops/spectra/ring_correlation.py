@@ -14,7 +14,7 @@ from forebay.ops._checks import check_choice, check_frames, check_kernel, check_
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
 from forebay.ops.spectra.frequency import frequencies, spacing
-from forebay.ops.spectra.power import without_trend
+from forebay.ops.spectra.power import scaled, without_trend
 from forebay.ops.spectra.radial import (
     RADIAL,
     check_one_unit,
@@ -174,7 +174,7 @@ def ring_correlation(
 def _waves(array: Array, window: str | None, kept: Array) -> Array:
     """Return the transform over the last two axes where it is `kept`, zero in the middle."""
     xp, axes = namespace(array), (-2, -1)
-    contrast = without_trend(array, axes, linear=False)
+    contrast = scaled(without_trend(array, axes, linear=False), axes)
     if window is not None:
         contrast = faded(contrast, ndim=2, window=window)
     waves = xp.astype(contrast, xp.result_type(contrast.dtype, xp.complex64))

@@ -343,9 +343,11 @@ def mean_coherence(array: Array, other: Array, *, cut: _Cut) -> Array:
     for one, two in zip(cut.waves(first), cut.waves(second), strict=True):
         cross = cross + one * xp.conj(two)
         powers = [powers[0] + _power(one), powers[1] + _power(two)]
-    both = powers[0] * powers[1]
+    # Roots first: the product of two powers of bright frames is more than float32 holds.
+    both = xp.sqrt(powers[0]) * xp.sqrt(powers[1])
     nan = like(np.asarray(np.nan), both)
-    return xp.where(both > 0, _power(cross), nan) / xp.where(both > 0, both, xp.ones_like(both))
+    part = xp.where(both > 0, xp.abs(cross), nan) / xp.where(both > 0, both, xp.ones_like(both))
+    return part**2
 
 
 def _power(waves: Array) -> Array:

@@ -115,6 +115,18 @@ def test_stacks_have_three_displacements(rng: np.random.Generator) -> None:
     assert result.axis.values.tolist() == ["x", "z", "y"]
 
 
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_the_unit_does_not_matter(rng: np.random.Generator, factor: float, normalise: bool) -> None:
+    """Frames in any unit that float32 holds lie where they lie."""
+    moved = drifting(rng, [[0, 0], [1.25, 2.5]])
+    options: dict[str, Any] = {"window": None, "normalise": normalise}
+
+    result = estimate_drift((moved * factor).astype("f4"), **options)
+
+    np.testing.assert_allclose(result[1], [1.25, 2.5], atol=0.026)
+
+
 def test_nothing_to_see_is_nan(rng: np.random.Generator) -> None:
     """A frame without contrast, or with a NaN, has no displacement; others keep theirs."""
     moved = drifting(rng, [[0, 0], [1, 2], [2, 3], [3, 4]])

@@ -240,6 +240,17 @@ def test_no_value_is_negative_whatever_the_frame(
         assert float(richardson_lucy(frames * 0, psf=psf, edge=edge).max()) == 0
 
 
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+def test_the_unit_does_not_matter(small: xr.DataArray, psf: xr.DataArray, factor: float) -> None:
+    """Frames in any unit that float32 holds give the same in that unit, accelerated or not."""
+    options: dict[str, Any] = {"psf": psf, "iterations": 8, "regularisation": 0.01}
+
+    result = richardson_lucy((small * factor).astype("f4"), **options, background=5 * factor)
+
+    expected = richardson_lucy(small, **options, background=5.0)
+    np.testing.assert_allclose(result / np.float32(factor), expected, rtol=1e-4, atol=1e-3)
+
+
 def test_a_nan_is_a_pixel_that_was_not_seen(small: xr.DataArray, psf: xr.DataArray) -> None:
     """With weighted edges a NaN is filled in; with others it takes the frame; none spread in t."""
     noisy = small.copy(deep=True)

@@ -149,6 +149,17 @@ def test_nan_and_nothing(history: xr.DataArray) -> None:
     ]
 
 
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_the_unit_does_not_matter_to_coherence(history: xr.DataArray, factor: float) -> None:
+    """Float32 holds the powers of bright and of dim frames, and their coherence."""
+    other = history[:, 0, 0].drop_vars("y")
+    expected = coherence(history, other, segment=50)
+
+    single = coherence((history * factor).astype("f4"), other.astype("f4") * factor, segment=50)
+
+    np.testing.assert_allclose(single[..., 1:], expected[..., 1:], atol=2e-3)
+
+
 def test_middles_without_numbers() -> None:
     """Times have their middles in time, and frames without a coordinate in samples."""
     values = xr.DataArray(np.arange(10.0), dims="t")
