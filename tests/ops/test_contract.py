@@ -20,16 +20,19 @@ from forebay.ops import (
     coherence,
     correct_drift,
     estimate_drift,
+    estimate_tile_offsets,
     find_particles,
     flat_field,
     fourier_bandpass,
     fourier_filter,
     fourier_ring_correlation,
     gaussian_psf,
+    measured_psf,
     phase_correlation,
     power_spectrum,
     richardson_lucy,
     spectrogram,
+    stitch_tiles,
     subtract_background,
     unsupervised_wiener,
     welch_spectrum,
@@ -40,6 +43,7 @@ type Operation = Callable[[xr.DataArray], xr.DataArray]
 
 PSF = gaussian_psf(sigma=1, truncate=2)
 
+PLACES = xr.DataArray([[0, 0], [4, 9]], dims=("t", "axis"), coords={"axis": ["y", "x"]})
 DRIFT = xr.DataArray([1.0, -0.5], dims="axis", coords={"axis": ["y", "x"]})
 
 
@@ -64,6 +68,9 @@ KEEP_DIMS: dict[str, Operation] = {
 }
 REDUCE: dict[str, Operation] = {
     "estimate_drift": estimate_drift,
+    "estimate_tile_offsets": lambda frames: estimate_tile_offsets(frames[:2], PLACES, dim="t"),
+    "measured_psf": lambda frames: measured_psf(frames[:, :29, :41], dim="t"),
+    "stitch_tiles": lambda frames: stitch_tiles(frames[:2], PLACES + 0.5, dim="t"),
     "running_drift": lambda frames: estimate_drift(frames, reference="running"),
     "phase_correlation": lambda frames: phase_correlation(frames, background(frames)),
     "median": background,

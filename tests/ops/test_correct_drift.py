@@ -25,7 +25,8 @@ def drift(rng: np.random.Generator) -> xr.DataArray:
 
 @pytest.mark.parametrize("order", [0, 1, 3, 5])
 @pytest.mark.parametrize(
-    ("edge", "theirs"), [("nan", "constant"), ("nearest", "nearest"), ("wrap", "grid-wrap")]
+    ("edge", "theirs"),
+    [("nan", "constant"), ("nearest", "nearest"), ("reflect", "reflect"), ("wrap", "grid-wrap")],
 )
 def test_splines_are_scipys(
     frames: xr.DataArray, drift: xr.DataArray, order: int, edge: Any, theirs: str
@@ -209,7 +210,7 @@ def test_channels_are_brought_together_by_transforms() -> None:
 
     for given in (frames, frames.chunk({"c": 1, "y": 20})):
         result = align_channels(given, transforms=transforms).compute()
-        np.testing.assert_allclose(result[0, 1:-1, 1:-1], frames[0, 1:-1, 1:-1], atol=1e-10)
+        np.testing.assert_allclose(result[0], frames[0], atol=1e-10)
         # The spots are a few percent larger there; their places are the same.
         assert float(abs(result[1] - frames[0])[5:-5, 5:-5].max()) < 0.03
     assert float(abs(frames[1] - frames[0]).max()) > 0.3

@@ -119,7 +119,7 @@ def test_stacks_have_three_displacements(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("normalise", [True, False])
 def test_the_unit_does_not_matter(rng: np.random.Generator, factor: float, normalise: bool) -> None:
     """Frames in any unit that float32 holds lie where they lie."""
-    moved = drifting(rng, [[0, 0], [1.25, 2.5]])
+    moved = drifting(rng, np.array([[0, 0], [1.25, 2.5]]))
     options: dict[str, Any] = {"window": None, "normalise": normalise}
 
     result = estimate_drift((moved * factor).astype("f4"), **options)
