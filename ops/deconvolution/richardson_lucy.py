@@ -9,8 +9,8 @@ import xarray as xr
 from array_api_compat import device
 
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
-from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_number, check_whole
+from forebay.ops.deconvolution.overlap import apply_to_frames
 from forebay.ops.deconvolution.transfer import (
     Blur,
     canvas_shape,
@@ -40,6 +40,7 @@ def richardson_lucy(
     discrepancy: float | None = None,
     edge: Literal["weighted", "reflect", "wrap"] = "weighted",
     precision: Literal["fast", "exact"] = "fast",
+    overlap: int | None = None,
     dims: Sequence[Hashable] = ("y", "x"),
 ) -> xr.DataArray:
     """Return what, blurred with `psf`, most likely gives `frames` under the noise of photons.
@@ -71,9 +72,14 @@ def richardson_lucy(
     edge
         What is beyond the edge. ``"weighted"``: the object goes on there, and is found from the
         light that it sends into the frame. ``"reflect"``: the frame mirrored, its edge pixel
-        twice. ``"wrap"``: its other side.
+        twice, for half a `psf`, and then its other side so. ``"wrap"``: its other side.
     precision
         ``"fast"`` works in float32 for all but float64 frames, ``"exact"`` in float64.
+    overlap
+        How many radii of `psf` of its neighbours a Dask chunk that cuts through `dims` is worked
+        on with; for stacks that are larger than memory. Not with `accelerate`, `regularisation`,
+        `tolerance`, `discrepancy` or other edges than ``"weighted"``, which go by the whole frame.
+        None merges the chunks.
     dims
         The dimensions that the light is spread along: two for images, three for stacks.
 
@@ -87,7 +93,8 @@ def richardson_lucy(
     ------
     OperationError
         If a dimension is missing, a dtype is not real, `psf` is not a point-spread function (of
-        a Dask-backed one this is known when it is computed), or a parameter is out of range.
+        a Dask-backed one this is known when it is computed), or a parameter is out of range or
+        does not go with another.
 
     Notes
     -----
@@ -122,7 +129,9 @@ def richardson_lucy(
 
     Frames are restored one at a time. A task holds its chunk, and as scratch about twenty times
     one frame with half a `psf` around it, in float32; twice that if ``"exact"``. Dask chunks that
-    cut through `dims` are merged, lazily; a chunk gives what the whole gives, bit for bit.
+    cut through `dims` are merged, lazily, and give what the whole gives, bit for bit; or they are
+    worked on each with its `overlap`, and give what the whole gives within 1e-3 of the largest
+    value with two radii, and 1e-5 with four (a real frame, up to 50 steps, Gaussian or Airy).
     `tolerance` and `discrepancy` bring one number a step from a GPU to the host.
 
     Examples
@@ -152,7 +161,7 @@ def richardson_lucy(
     for name, limit in (("tolerance", tolerance), ("discrepancy", discrepancy)):
         if limit is not None:
             check_number(name, limit, above=0)
-    spread, own = point_spread(psf, frames, dims, wrap=edge == "wrap")
+    spread = point_spread(psf, frames, dims, wrap=edge == "wrap")
     steps = Steps(
         iterations=iterations,
         accelerate=accelerate,
@@ -162,12 +171,20 @@ def richardson_lucy(
         discrepancy=discrepancy,
         edge=edge,
     )
-    return apply(
+    stops = tolerance is not None or discrepancy is not None
+    if overlap is not None and (accelerate or regularisation or stops or edge != "weighted"):
+        raise OperationError(
+            f"overlap is {overlap!r}, but accelerate, regularisation, tolerance, discrepancy and "
+            "edges that are not weighted go by the whole frame; use accelerate=False without the "
+            "others, or overlap=None"
+        )
+    return apply_to_frames(
         restored,
         frames,
         dims,
+        psf=spread,
+        overlap=overlap,
         dtype=real_dtype(frames.dtype),
-        beside=[(spread, own)],
         kwargs={"steps": steps, "exact": precision == "exact"},
     )
 

@@ -22,8 +22,8 @@ NORMALISED = 1e-3
 
 def point_spread(
     psf: xr.DataArray, frames: xr.DataArray, dims: Sequence[Hashable], *, wrap: bool
-) -> tuple[xr.DataArray, list[str]]:
-    """Return `psf` with dimensions of its own, in the order of `dims`, and their names.
+) -> xr.DataArray:
+    """Return `psf` with dimensions of its own, in the order of `dims`.
 
     Raises `OperationError` unless it is a point-spread function for `frames`; the values of a
     Dask-backed one are checked when they are there.
@@ -42,12 +42,10 @@ def point_spread(
     if psf.chunks is None:
         check_values(psf.data)
     if wrap:
-        largest = {dim: psf.sizes[dim] for dim in dims}
-        for dim, size in largest.items():
-            check_kernel(frames, [dim], size, "edge='wrap' with this psf", remedy="crop the psf")
-    own = {dim: f"psf_{dim}" for dim in dims}
-    bare = xr.DataArray(psf.transpose(*dims).data, dims=list(own.values()))
-    return bare, list(own.values())
+        for dim in dims:
+            reason = "edge='wrap' with this psf"
+            check_kernel(frames, [dim], psf.sizes[dim], reason, remedy="crop the psf")
+    return xr.DataArray(psf.transpose(*dims).data, dims=[f"psf_{dim}" for dim in dims])
 
 
 def check_values(psf: Array) -> None:

@@ -9,8 +9,8 @@ import xarray as xr
 from array_api_compat import device
 
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
-from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_number
+from forebay.ops.deconvolution.overlap import apply_to_frames
 from forebay.ops.deconvolution.transfer import Blur, Edge, make_blur, mirrored, point_spread
 from forebay.ops.errors import OperationError
 
@@ -30,6 +30,7 @@ def wiener(
     noise_to_signal: float,
     prior: Prior = "flat",
     edge: Edge = "reflect",
+    overlap: int | None = None,
     dims: Sequence[Hashable] = ("y", "x"),
 ) -> xr.DataArray:
     """Return `frames` with the blur of `psf` undone where the signal is above the noise.
@@ -50,6 +51,10 @@ def wiener(
     edge
         What is beyond the edge: ``"reflect"``, the frame mirrored, its edge pixel twice;
         ``"wrap"``, its other side.
+    overlap
+        How many radii of `psf` of its neighbours a Dask chunk that cuts through `dims` is worked
+        on with; for stacks that are larger than memory. Not with ``edge="wrap"``. None merges the
+        chunks.
     dims
         The dimensions that the light is spread along.
 
@@ -75,8 +80,11 @@ def wiener(
 
     A ``"reflect"`` frame goes through with its mirror images, without a jump anywhere: twice its
     size along each of `dims`. A NaN makes the whole frame NaN. Frames are worked on one at a time;
-    a task holds its chunk, and as scratch about nine times one frame, mirrored, in float32. Dask
-    chunks that cut through `dims` are merged, lazily.
+    a task holds its chunk, and as scratch about nine times one frame, mirrored, in float32.
+
+    Dask chunks that cut through `dims` are merged, lazily; or they are worked on each with its
+    `overlap`, and give what the whole gives within 2e-3 of the largest value with two radii, and
+    4e-5 with four (a real frame, Gaussian or Airy, `noise_to_signal` of 1e-3 or more).
 
     Examples
     --------
@@ -90,7 +98,12 @@ def wiener(
     """
     check_frames(frames, dims)
     check_number("noise_to_signal", noise_to_signal, above=0)
-    return _linear(frames, psf, dims, prior, edge, float(noise_to_signal))
+    if overlap is not None and edge == "wrap":
+        raise OperationError(
+            f"overlap is {overlap!r}, but what wraps goes by the whole frame; use edge='reflect', "
+            "or overlap=None"
+        )
+    return _linear(frames, psf, dims, prior, edge, float(noise_to_signal), overlap)
 
 
 def unsupervised_wiener(
@@ -157,7 +170,7 @@ def unsupervised_wiener(
     True
     """
     check_frames(frames, dims)
-    return _linear(frames, psf, dims, prior, edge, None)
+    return _linear(frames, psf, dims, prior, edge, None, None)
 
 
 def _linear(
@@ -167,18 +180,20 @@ def _linear(
     prior: str,
     edge: str,
     ratio: float | None,
+    overlap: int | None,
 ) -> xr.DataArray:
     if not dims:
         raise OperationError("dims is empty, but must name what the light is spread along")
     check_choice("prior", prior, ("flat", "smooth"))
     check_choice("edge", edge, ("reflect", "wrap"))
-    spread, own = point_spread(psf, frames, dims, wrap=edge == "wrap")
-    return apply(
+    spread = point_spread(psf, frames, dims, wrap=edge == "wrap")
+    return apply_to_frames(
         estimated,
         frames,
         dims,
+        psf=spread,
+        overlap=overlap,
         dtype=real_dtype(frames.dtype),
-        beside=[(spread, own)],
         kwargs={"smooth": prior == "smooth", "wrap": edge == "wrap", "ratio": ratio},
     )
 

@@ -286,6 +286,33 @@ def test_chunks_give_what_the_whole_gives(
         np.testing.assert_array_equal(lazy.compute(), eager)
 
 
+@pytest.mark.parametrize(("overlap", "tolerance"), [(2, 1e-3), (4, 1e-5)])
+def test_chunks_that_overlap_are_as_near_as_is_said(overlap: int, tolerance: float) -> None:
+    """Cut through a real scene, with radii of the neighbours around each chunk, the whole is met."""
+    _, scene, psf = real_scene()
+    frames = scene.astype("f8").expand_dims(c=2).transpose("y", "c", "x")
+    options: dict[str, Any] = {"psf": psf, "iterations": 12, "accelerate": False}
+    whole = richardson_lucy(frames, **options, background=20, overlap=overlap)
+    cut = frames.chunk({"c": 1, "y": 40, "x": (45, 55)})
+
+    result = richardson_lucy(cut, **options, background=20, overlap=overlap)
+
+    assert result.dims == frames.dims
+    worst = float(abs(result - whole).max() / whole.max())
+    assert 0 < worst < tolerance
+
+
+def test_more_overlap_than_there_is_frame_is_the_whole(
+    small: xr.DataArray, psf: xr.DataArray
+) -> None:
+    """Where the radii asked for reach beyond the frame, its chunks are merged."""
+    options: dict[str, Any] = {"psf": psf, "accelerate": False, "overlap": 9}
+
+    result = richardson_lucy(small.chunk({"t": 1, "y": 3, "x": 4}), **options)
+
+    np.testing.assert_array_equal(result.compute(), richardson_lucy(small, **options))
+
+
 @pytest.mark.parametrize("edge", ["weighted", "reflect", "wrap"])
 @pytest.mark.parametrize("dtype", ["uint16", "float64"])
 def test_it_is_the_same_in_each_library(
@@ -340,6 +367,8 @@ def test_a_lazy_point_spread_function_is_refused_when_it_is_there(
 
     with pytest.raises(OperationError, match="psf adds up to 2"):
         result.compute()
+    with pytest.raises(OperationError, match=r"use psf\.compute\(\)"):
+        richardson_lucy(small, psf=psf.chunk(), accelerate=False, overlap=2)
 
 
 @pytest.mark.parametrize(
@@ -354,6 +383,9 @@ def test_a_lazy_point_spread_function_is_refused_when_it_is_there(
         ({"discrepancy": np.inf}, "discrepancy is inf"),
         ({"edge": "zero"}, "edge is 'zero'"),
         ({"precision": "balanced"}, "precision is 'balanced', but must be one of 'fast', 'exact'"),
+        ({"overlap": 2}, "overlap is 2, but accelerate, regularisation"),
+        ({"overlap": 2, "accelerate": False, "edge": "reflect"}, "overlap is 2"),
+        ({"overlap": 0, "accelerate": False}, "overlap is 0"),
         ({"dims": ()}, "dims is empty"),
         ({"dims": ("y",)}, "must have \\('y',\\) alone"),
     ],

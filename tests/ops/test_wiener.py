@@ -110,6 +110,20 @@ def test_a_real_scene_comes_nearer_to_what_it_was() -> None:
     assert found < 1.2 * min(tried)
 
 
+@pytest.mark.parametrize(("overlap", "tolerance"), [(2, 2e-3), (4, 4e-5)])
+def test_chunks_that_overlap_are_as_near_as_is_said(overlap: int, tolerance: float) -> None:
+    """Cut through a real frame, with radii of the neighbours around each chunk, the whole is met."""
+    with Image.open(WATER) as image:
+        values = np.asarray(image.convert("L"))[100:190, 200:300].astype(float)
+    frames = xr.DataArray(values, dims=("y", "x"))
+    options: dict[str, Any] = {"psf": PSF, "noise_to_signal": 1e-2, "overlap": overlap}
+    whole = wiener(frames, **options)
+
+    result = wiener(frames.chunk({"y": 45, "x": (30, 70)}), **options)
+
+    assert 0 < float(abs(result - whole).max() / whole.max()) < tolerance
+
+
 @pytest.mark.parametrize("operation", [wiener, unsupervised_wiener])
 def test_a_nan_makes_its_own_frame_nan(frames: xr.DataArray, operation: Any) -> None:
     """A NaN pixel is in every wave of its frame, and in no other frame."""
@@ -148,6 +162,7 @@ def test_it_is_the_same_in_each_library(
         ({"prior": "rough"}, "prior is 'rough'"),
         ({"edge": "weighted"}, "edge is 'weighted'"),
         ({"psf": PSF * 3}, "psf adds up to 3"),
+        ({"overlap": 1, "edge": "wrap"}, "overlap is 1, but what wraps goes by the whole frame"),
         ({"dims": ()}, "dims is empty"),
         ({"dims": ("t", "y", "x")}, "'t' is needed"),
     ],
