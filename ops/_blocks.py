@@ -115,8 +115,8 @@ def _of_library(data: Array, before: Array) -> Array:
 
 
 def _cut_alike(other: xr.DataArray, frames: xr.DataArray, own: Sequence[Hashable]) -> xr.DataArray:
-    """Return `other` cut as `frames` are where both are lazy, and whole along its `own`."""
-    if other.chunks is None or frames.chunks is None:
+    """Return `other`, if it is lazy, whole along its `own`, and cut as lazy `frames` are."""
+    if other.chunks is None:
         return other
-    lengths = frames.variable.chunksizes
+    lengths = (other if frames.chunks is None else frames).variable.chunksizes
     return other.chunk({dim: -1 if dim in own else lengths[dim] for dim in other.dims})

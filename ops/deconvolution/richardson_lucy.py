@@ -101,7 +101,7 @@ def richardson_lucy(
     With the frame y, the blur H, the background b and the estimate x, which starts even, a step is
     ``x ← x / (1 - λ div(∇x / |∇x|)) · w · Hᵀ(y / (H x + b))``: Richardson, J. Opt. Soc. Am. 62, 55
     (1972) and Lucy, Astron. J. 79, 745 (1974), with the total variation of Dey et al., Microsc.
-    Res. Tech. 69, 260 (2006). Slopes are per pixel along each of `dims`; |∇x| is
+    Res. Tech. 69, 260 (2006). Slopes are per pixel along each of `dims`; ``|∇x|`` is
     ``sqrt((∇x)² + ε²)`` with ε a thousandth of the frame's mean.
 
     Accelerated steps start from ``x + α (x - x_before)``, clipped at zero, with α from the last

@@ -284,6 +284,8 @@ def test_chunks_give_what_the_whole_gives(
     for given in (psf, psf.chunk({"y": 2})):
         lazy = richardson_lucy(small.chunk(chunks), psf=given)
         np.testing.assert_array_equal(lazy.compute(), eager)
+    half = richardson_lucy(small, psf=psf.chunk({"y": 2}))
+    np.testing.assert_array_equal(half.compute(), eager)
 
 
 @pytest.mark.parametrize(("overlap", "tolerance"), [(2, 1e-3), (4, 1e-5)])
