@@ -12,7 +12,7 @@ from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.errors import OperationError
 from forebay.ops.spectra.frequency import PREFIX, frequencies, spacing
 from forebay.ops.spectra.radial import radial_average
-from forebay.ops.spectra.windows import along, like, window_weights
+from forebay.ops.spectra.windows import along, faded, like, window_weights
 
 
 def power_spectrum(
@@ -125,9 +125,8 @@ def power_density(
     total = float(np.prod(real.shape[-ndim:]))
     if hann:
         for axis in axes:
-            weights = window_weights("hann", real.shape[axis])
-            total *= float((weights**2).mean())
-            real = real * like(along(weights, axis), real)
+            total *= float((window_weights("hann", real.shape[axis]) ** 2).mean())
+        real = faded(real, ndim=ndim, window="hann")
     waves = xp.astype(real, xp.result_type(real.dtype, xp.complex64))
     waves = xp.fft.fftn(waves, axes=axes)
     density = (xp.real(waves) ** 2 + xp.imag(waves) ** 2) * (scale / total)
