@@ -15,6 +15,10 @@ from forebay.ops.correction.flat import flat_field
 from forebay.ops.correction.illumination import estimate_illumination
 from forebay.ops.correction.photobleaching import correct_photobleaching
 from forebay.ops.correction.photon_transfer import photon_transfer, to_electrons
+from forebay.ops.deconvolution.gibson_lanni import gibson_lanni_psf
+from forebay.ops.deconvolution.point_spread import airy_psf, gaussian_psf, measured_psf
+from forebay.ops.deconvolution.richardson_lucy import richardson_lucy
+from forebay.ops.deconvolution.wiener import unsupervised_wiener, wiener
 from forebay.ops.detection.blobs import find_blobs
 from forebay.ops.detection.local import local_threshold
 from forebay.ops.detection.matched import cell_averaging_cfar, matched_filter
@@ -23,7 +27,7 @@ from forebay.ops.detection.thresholds import otsu_threshold, triangle_threshold
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.bilateral import bilateral_filter
 from forebay.ops.filters.diffusion import anisotropic_diffusion
-from forebay.ops.filters.fourier import fourier_bandpass
+from forebay.ops.filters.fourier import fourier_bandpass, fourier_filter
 from forebay.ops.filters.gaussian import (
     bandpass,
     difference_of_gaussians,
@@ -59,6 +63,11 @@ from forebay.ops.reduction.quantising import quantise_to_noise
 from forebay.ops.reduction.region import crop, mask_outside
 from forebay.ops.reduction.report import Reduction, measure_reduction
 from forebay.ops.reduction.sparse import sparsify
+from forebay.ops.registration.channels import align_channels, fit_affine
+from forebay.ops.registration.correlation import phase_correlation
+from forebay.ops.registration.drift import estimate_drift
+from forebay.ops.registration.shifting import correct_drift
+from forebay.ops.registration.tiles import estimate_tile_offsets, stitch_tiles
 from forebay.ops.series.density import welch
 from forebay.ops.series.filtering import filter_series
 from forebay.ops.series.matched import matched_filter_series
@@ -66,6 +75,9 @@ from forebay.ops.series.peaks import find_peaks_series
 from forebay.ops.series.whitening import whiten
 from forebay.ops.spectra.power import power_spectrum
 from forebay.ops.spectra.radial import radial_average
+from forebay.ops.spectra.ring_correlation import fourier_ring_correlation, ring_resolution
+from forebay.ops.spectra.segments import coherence, spectrogram, welch_spectrum
+from forebay.ops.spectra.windows import apply_window
 from forebay.ops.temporal.finite import fir_filter, running_mean, running_median
 from forebay.ops.temporal.recursive import exponential_filter, iir_filter
 from forebay.ops.tracks.displacement import mean_squared_displacement
@@ -77,7 +89,10 @@ __all__ = [
     "Matches",
     "OperationError",
     "Reduction",
+    "airy_psf",
+    "align_channels",
     "anisotropic_diffusion",
+    "apply_window",
     "background",
     "bad_pixels",
     "bandpass",
@@ -88,14 +103,18 @@ __all__ = [
     "cell_averaging_cfar",
     "centroid",
     "closing",
+    "coherence",
     "compand",
+    "correct_drift",
     "correct_photobleaching",
     "crop",
     "difference_of_gaussians",
     "dilation",
     "drop_low_bits",
     "erosion",
+    "estimate_drift",
     "estimate_illumination",
+    "estimate_tile_offsets",
     "expand",
     "exponential_filter",
     "filter_series",
@@ -103,10 +122,15 @@ __all__ = [
     "find_particles",
     "find_peaks_series",
     "fir_filter",
+    "fit_affine",
     "flat_field",
     "fourier_bandpass",
+    "fourier_filter",
+    "fourier_ring_correlation",
     "gaussian_filter",
     "gaussian_fit",
+    "gaussian_psf",
+    "gibson_lanni_psf",
     "h_maxima",
     "iir_filter",
     "label",
@@ -120,10 +144,12 @@ __all__ = [
     "mean_change",
     "mean_squared_displacement",
     "measure_reduction",
+    "measured_psf",
     "median_filter",
     "nonlocal_means",
     "opening",
     "otsu_threshold",
+    "phase_correlation",
     "photon_transfer",
     "pixel_variance",
     "power_spectrum",
@@ -134,6 +160,8 @@ __all__ = [
     "remove_cosmic_rays",
     "remove_fixed_pattern",
     "replace_bad_pixels",
+    "richardson_lucy",
+    "ring_resolution",
     "rolling_ball",
     "running_mean",
     "running_median",
@@ -141,13 +169,18 @@ __all__ = [
     "select_frames",
     "sharpness",
     "sparsify",
+    "spectrogram",
+    "stitch_tiles",
     "subtract_background",
     "subtract_dark",
     "to_electrons",
     "to_integers",
     "triangle_threshold",
+    "unsupervised_wiener",
     "wavelet_denoise",
     "welch",
+    "welch_spectrum",
     "white_top_hat",
     "whiten",
+    "wiener",
 ]

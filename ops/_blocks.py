@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-import dask.array as da
+import dask.array
 import numpy as np
 import xarray as xr
 from dask.array.utils import meta_from_array
@@ -56,7 +56,7 @@ def apply(
     *,
     dtype: np.dtype[Any],
     new_sizes: Mapping[Hashable, int] | None = None,
-    images: Sequence[tuple[xr.DataArray, Sequence[Hashable]]] = (),
+    beside: Sequence[tuple[xr.DataArray, Sequence[Hashable]]] = (),
     kwargs: Mapping[str, Any],
 ) -> xr.DataArray:
     """Apply `function` over the last axes, which are `dims` when it is called.
@@ -64,7 +64,7 @@ def apply(
     Parameters
     ----------
     function
-        Gets a NumPy or CuPy array with `dims` last, and `kwargs`.
+        Gets a NumPy or CuPy array with `dims` last, those that are `beside` it, and `kwargs`.
     frames
         Eager or Dask-backed; along `dims` it is made one chunk, lazily.
     dims
@@ -73,9 +73,9 @@ def apply(
         Of the result.
     new_sizes
         The dimensions that take the place of `dims`, with their sizes; None keeps `dims`.
-    images
-        What the function gets beside the frames, each with the dimensions that it has whole; of
-        those that it shares with `frames`. Without coordinates, as `aligned` gives it.
+    beside
+        Other arrays, each with the dimensions of its own that the function sees whole, last. Its
+        other dimensions are some of those of `frames`, and it is cut along them as they are.
     kwargs
         Parameters of the function.
 
@@ -86,11 +86,12 @@ def apply(
         the same.
     """
     frames = whole(frames, dims)
+    others = [_cut_alike(other.drop_vars(other.coords), frames, own) for other, own in beside]
     result: xr.DataArray = xr.apply_ufunc(
         function,
         frames,
-        *(cut_like(image, frames) for image, _ in images),
-        input_core_dims=[list(dims), *(list(own) for _, own in images)],
+        *others,
+        input_core_dims=[list(dims), *(list(own) for _, own in beside)],
         output_core_dims=[list(dims if new_sizes is None else new_sizes)],
         dask="parallelized",
         output_dtypes=[dtype],
@@ -99,17 +100,23 @@ def apply(
         kwargs=dict(kwargs),
     )
     result = result.rename(frames.name)
-    if result.chunks is not None and frames.ndim == len(dims):
-        # Without leading dimensions Dask takes the library from a scalar, and so loses it.
-        meta = meta_from_array(frames.data, ndim=result.ndim, dtype=dtype)  # type: ignore[no-untyped-call]
-        data = result.data
-        result = result.copy(data=da.Array(data.dask, data.name, data.chunks, meta=meta))  # type: ignore[no-untyped-call]
+    if result.chunks is not None:
+        result = result.copy(data=_of_library(result.data, frames.data))
     return result.transpose(*frames.dims) if new_sizes is None else result
 
 
-def cut_like(image: xr.DataArray, frames: xr.DataArray) -> xr.DataArray:
-    """Return `image`, if it is Dask-backed, in the chunks that `frames` has along its dimensions."""
-    if image.chunks is None or frames.chunks is None:
-        return image
-    chunks = frames.variable.chunksizes
-    return image.chunk({dim: chunks[dim] for dim in image.dims})
+def _of_library(data: Array, before: Array) -> Array:
+    """Return `data` with a meta of the library of `before`.
+
+    Dask takes NumPy for the library of a single frame, whose dimensions are all seen whole.
+    """
+    meta = meta_from_array(before, ndim=data.ndim, dtype=data.dtype)  # type: ignore[no-untyped-call]
+    return dask.array.Array(data.dask, data.name, data.chunks, meta=meta)  # type: ignore[no-untyped-call]
+
+
+def _cut_alike(other: xr.DataArray, frames: xr.DataArray, own: Sequence[Hashable]) -> xr.DataArray:
+    """Return `other`, if it is lazy, whole along its `own`, and cut as lazy `frames` are."""
+    if other.chunks is None:
+        return other
+    lengths = (other if frames.chunks is None else frames).variable.chunksizes
+    return other.chunk({dim: -1 if dim in own else lengths[dim] for dim in other.dims})

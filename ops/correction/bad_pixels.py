@@ -173,7 +173,7 @@ def replace_bad_pixels(
         frames,
         dims,
         dtype=real_dtype(frames.dtype),
-        images=[(mask, dims)],
+        beside=[(mask, dims)],
         kwargs={"reach": size // 2},
     )
 

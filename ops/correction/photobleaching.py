@@ -88,7 +88,7 @@ def correct_photobleaching(
         _, first = aligned(frames, frames.isel({dim: 0}, drop=True), "frames")
         kwargs: dict[str, Any] = {"ndim": len(dims)}
         return apply(
-            ranked_as_first, frames, dims, dtype=dtype, images=[(first, dims)], kwargs=kwargs
+            ranked_as_first, frames, dims, dtype=dtype, beside=[(first, dims)], kwargs=kwargs
         )
     means = frames.mean(dims, skipna=False, dtype=np.float64)
     if method == "exponential":

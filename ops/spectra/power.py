@@ -1,11 +1,10 @@
 """The power spectral density of frames, in space or in time."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
-from array_api_compat import device
 
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
 from forebay.ops._blocks import apply
@@ -13,6 +12,7 @@ from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.errors import OperationError
 from forebay.ops.spectra.frequency import PREFIX, frequencies, spacing
 from forebay.ops.spectra.radial import radial_average
+from forebay.ops.spectra.windows import along, faded, like, window_weights
 
 
 def power_spectrum(
@@ -125,11 +125,8 @@ def power_density(
     total = float(np.prod(real.shape[-ndim:]))
     if hann:
         for axis in axes:
-            weights = along(
-                np.sin(np.pi * np.arange(real.shape[axis]) / real.shape[axis]) ** 2, axis
-            )
-            total *= float((weights**2).mean())
-            real = real * like(weights, real)
+            total *= float((window_weights("hann", real.shape[axis]) ** 2).mean())
+        real = faded(real, ndim=ndim, window="hann")
     waves = xp.astype(real, xp.result_type(real.dtype, xp.complex64))
     waves = xp.fft.fftn(waves, axes=axes)
     density = (xp.real(waves) ** 2 + xp.imag(waves) ** 2) * (scale / total)
@@ -160,11 +157,8 @@ def without_trend(array: Array, axes: Sequence[int], *, linear: bool) -> Array:
     return result
 
 
-def along(values: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
-    """Return `values`, one-dimensional, so that they broadcast along the negative `axis`."""
-    return values.reshape(-1, *(1,) * (-axis - 1))
-
-
-def like(values: np.ndarray[Any, Any], array: Array) -> Array:
-    """Return a few host `values` in the namespace, on the device and in the dtype of `array`."""
-    return namespace(array).asarray(values, dtype=array.dtype, device=device(array))
+def scaled(array: Array, axes: Sequence[int]) -> Array:
+    """Return `array` as parts of its largest size over `axes`, so that no product overflows."""
+    xp = namespace(array)
+    largest = xp.max(xp.abs(array), axis=tuple(axes), keepdims=True)
+    return array / xp.where(largest > 0, largest, xp.ones_like(largest))

@@ -61,12 +61,7 @@ def radial_average(
     if len(dims) != 2:
         raise OperationError(f"dims is {tuple(dims)}, but rings need two dimensions")
     first, second = (plane_frequencies(spectrum, dim) for dim in dims)
-    units = [spectrum[dim].attrs.get("units") for dim in dims]
-    if units[0] != units[1]:
-        raise OperationError(
-            f"frequencies are in {units[0]} along {dims[0]!r} and in {units[1]} along {dims[1]!r}, "
-            "but rings need one unit; give both dimensions of the frames coordinates in it"
-        )
+    check_one_unit([spectrum[dim].attrs.get("units") for dim in dims], dims)
     rings = ring_count(first, second)
     result = apply(
         mean_over_rings,
@@ -78,6 +73,15 @@ def radial_average(
     )
     middle = (RADIAL, ring_width(first, second) * np.arange(rings), dict(spectrum[dims[1]].attrs))
     return result.assign_coords({RADIAL: middle})
+
+
+def check_one_unit(units: Sequence[str | None], dims: Sequence[Hashable]) -> None:
+    """Raise `OperationError` unless frequencies along two `dims` are in one of `units`."""
+    if units[0] != units[1]:
+        raise OperationError(
+            f"frequencies are in {units[0]} along {dims[0]!r} and in {units[1]} along {dims[1]!r}, "
+            "but rings need one unit; give both dimensions of the frames coordinates in it"
+        )
 
 
 def plane_frequencies(spectrum: xr.DataArray, dim: Hashable) -> tuple[float, ...]:
@@ -101,6 +105,17 @@ def ring_count(first: Sequence[float], second: Sequence[float]) -> int:
     return int(band / ring_width(first, second) + 1e-6) + 1
 
 
+def ring_numbers(
+    first: Sequence[float], second: Sequence[float]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
+    """Return which ring each point of the plane is in, the middle one being zero."""
+    radius = np.hypot(np.asarray(first)[:, None], np.asarray(second)[None, :])
+    numbers: np.ndarray[tuple[int, ...], np.dtype[np.intp]] = np.rint(
+        radius / ring_width(first, second)
+    ).astype(np.intp)
+    return numbers
+
+
 def mean_over_rings(array: Array, *, first: Sequence[float], second: Sequence[float]) -> Array:
     """Return the mean over each ring of the last two axes, whose frequencies are given.
 
@@ -108,8 +123,7 @@ def mean_over_rings(array: Array, *, first: Sequence[float], second: Sequence[fl
     """
     xp = namespace(array)
     real = as_real(array)
-    across, along = np.asarray(first), np.asarray(second)
-    ring = np.rint(np.hypot(across[:, None], along[None, :]) / ring_width(first, second)).ravel()
+    ring = ring_numbers(first, second).ravel()
     order = np.argsort(ring, kind="stable")
     stops = np.searchsorted(ring[order], np.arange(1, ring_count(first, second) + 1))
     index = xp.asarray(order[: stops[-1]], device=device(array))

@@ -91,7 +91,7 @@ def exponential_filter(
         frames,
         [dim],
         dtype=dtype,
-        images=[(start, [])],
+        beside=[(start, [])],
         kwargs={"alpha": alpha},
     )
 

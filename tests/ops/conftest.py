@@ -13,10 +13,12 @@ import scipy.ndimage
 import xarray as xr
 
 from forebay.ops._arrays import ndimage
+from forebay.ops.deconvolution import point_spread
 from forebay.ops.detection import local, matched, scale_space
 from forebay.ops.filters import footprint, gaussian, nonlocal_means, rolling_ball
 from forebay.ops.particles import image, maxima, table
 from forebay.ops.reduction import quality
+from forebay.ops.registration import channels, shifting, tiles
 from forebay.ops.temporal import finite
 
 STRICT_DEVICE = array_api_strict.Device("device1")
@@ -101,6 +103,7 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
     if request.param == "cupy":
         return Library("cupy", cupy_or_skip())
     for module in (
+        channels,
         finite,
         footprint,
         gaussian,
@@ -109,12 +112,15 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         matched,
         maxima,
         nonlocal_means,
+        point_spread,
         quality,
         rolling_ball,
         scale_space,
+        shifting,
     ):
         monkeypatch.setattr(module, "ndimage", filters_of)
-    monkeypatch.setattr(table, "to_host", to_host)
+    for module in (table, tiles):
+        monkeypatch.setattr(module, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)
 
 

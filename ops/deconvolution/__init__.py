@@ -1,0 +1,1 @@
+"""What the optics spread out, put back together."""

@@ -1,0 +1,1 @@
+"""Where frames lie beside each other, and bringing them into one place."""
