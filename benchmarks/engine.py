@@ -7,7 +7,12 @@ its results in memory, by the same script with its results written as the engine
 the engine, which also plans, records and publishes.  ``queue`` counts units that are added, claimed
 and published each second, beside the bare statements that this takes.  ``live`` measures the time
 from a commit to the published result while a run grows, beside an empty Dask task's round trip.
-``urgent`` measures the same with many units of old runs waiting and every worker busy.
+With ``--backlog`` many units of old runs wait meanwhile, and every worker is busy.  ``soak`` sends
+many small live units through one scheduler and prints what each process holds of memory.
+
+``runners`` does what ``overhead`` does by Prefect on Dask and by Parsl, and ``queues`` what ``queue``
+does by procrastinate and pgqueuer, on one PostgreSQL server on loopback; ``uv sync --group peers``
+installs them.
 """
 
 import functools
@@ -25,11 +30,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import sqlalchemy as sa
 import typer
 import xarray as xr
+from benchmarks.engine_peers import queues as peer_queues
+from benchmarks.engine_peers.runners import parsl_runner, prefect_runner
 from benchmarks.recording_measurements.report import conditions, table
 from rich.console import Console
+from tests.engine.queue.servers import running_server
 
 import forebay
 from forebay.acquisition import Block, Frame, Geometry, RunWriter
@@ -109,28 +118,7 @@ def overhead(
                 ),
                 "forebay": functools.partial(by_engine, run, connected, algorithm, work, folder),
             }
-            took: dict[str, list[float]] = {way: [] for way in ways}
-            for turn in range(rounds + 1):
-                for way in list(ways)[:: -1 if turn % 2 else 1]:
-                    began = time.perf_counter()
-                    done = ways[way]()
-                    seconds = time.perf_counter() - began
-                    if done != blocks:
-                        raise RuntimeError(f"{way} did {done} of {blocks} blocks")
-                    if turn:
-                        took[way].append(seconds)
-            for way, seconds_of in took.items():
-                ratios = [a / b for a, b in zip(seconds_of, took["script"], strict=True)]
-                rows.append(
-                    {
-                        "case": title,
-                        "way": way,
-                        "seconds": statistics.median(seconds_of),
-                        "of the script": statistics.median(ratios),
-                        "least": min(ratios),
-                        "most": max(ratios),
-                    }
-                )
+            rows += in_turns(title, ways, "script", blocks=blocks, rounds=rounds)
     context.obj.print("a whole job", rows)
 
 
@@ -310,6 +298,174 @@ def _add_waiting(database: Database, number: int) -> None:
     for begin in range(0, number, 1000):
         some = [(unit_of(job, at), 1) for at in range(begin, min(begin + 1000, number))]
         planning.add(job.identity, some, blocks=0, frames=0, complete=False)
+
+
+@app.command()
+def soak(
+    context: typer.Context,
+    blocks: Annotated[int, typer.Option(min=1, help="Blocks of the run.")] = 1000,
+    tiles: Annotated[int, typer.Option(min=1, help="Tiles along each side of a frame.")] = 10,
+    folder: Annotated[Path | None, typer.Option(help="Where to write; in memory here.")] = None,
+) -> None:
+    """Compute many small units of a run that grows, and watch the memory of all processes."""
+    algorithm = Algorithm(
+        "brightest", "1.0.0", brightest, forebay.Blockwise(tile_pixels=8, halo_pixels=0)
+    )
+    stop, samples = threading.Event(), list[Row]()
+    published = 0
+
+    def observe(event: JobEvent) -> None:
+        nonlocal published
+        published += isinstance(event, UnitPublished)
+
+    where = folder or Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="forebay-", dir=where) as name, client() as connected:
+        ledger = Path(name) / "ledger.sqlite"
+        with Database(ledger) as database:
+            service = threading.Thread(
+                target=serve,
+                args=(database, lambda: given(connected), lambda *_: algorithm),
+                kwargs={"options": ServiceOptions(), "stop": stop, "on_event": observe},
+            )
+            service.start()
+            began = time.monotonic()
+            try:
+                geometry = Geometry(("y", "x"), (8 * tiles, 8 * tiles), np.dtype("uint16"))
+                with RunWriter.create(Path(name) / "run", geometry, frames_per_block=1) as writer:
+                    job = forebay.submit(
+                        forebay.open_run(Path(name) / "run"),
+                        algorithm,
+                        ledger=ledger,
+                        lane="realtime",
+                        live=True,
+                    )
+                    pixels = np.ones(geometry.shape, "uint16")
+                    total = blocks * tiles**2
+                    for number in range(blocks):
+                        # Not far ahead of the processing, as it is live.
+                        while number * tiles**2 > published + 2000:
+                            time.sleep(0.01)
+                        writer.append(Frame(number, time.time_ns(), pixels))
+                        if number % max(1, blocks // 20) == 0:
+                            samples.append(_memory(published, time.monotonic() - began))
+                            print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
+                record = job.wait(timeout=600)
+                samples.append(_memory(published, time.monotonic() - began))
+            finally:
+                stop.set()
+                service.join()
+    if record.state != "done" or published != total:
+        raise RuntimeError(f"the job is {record.state}: {published} of {total} units")
+    context.obj.print("soak", samples)
+
+
+def brightest(frames: xr.DataArray) -> pd.DataFrame:
+    """Return the brightest value of each frame."""
+    t, y, x = (frames[name].to_numpy() for name in ("t", "y", "x"))
+    most = frames.max(("y", "x")).to_numpy()
+    return pd.DataFrame({"t": t, "y": y[0], "x": x[0], "most": most})
+
+
+def _memory(units: int, seconds: float) -> Row:
+    """Return the memory of this process, which holds client, service and scheduler, and workers."""
+    own = psutil.Process()
+    workers = [each.memory_info().rss for each in own.children(recursive=True)]
+    return {
+        "units": units,
+        "seconds": round(seconds),
+        "service and scheduler MB": own.memory_info().rss / 1e6,
+        "largest worker MB": max(workers, default=0) / 1e6,
+        "descriptors": own.num_fds(),
+        "threads": own.num_threads(),
+    }
+
+
+@app.command()
+def runners(
+    context: typer.Context,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 3,
+) -> None:
+    """Compare a job with one task a block by Prefect on Dask, and by Parsl."""
+    rows = []
+    with (
+        tempfile.TemporaryDirectory(prefix="forebay-") as name,
+        client() as connected,
+        prefect_runner(connected.scheduler.address) as by_prefect,
+        parsl_runner(WORKERS) as by_parsl,
+    ):
+        for title, blocks, per_block, side, work in (
+            ("few large blocks", 16, 8, 1024, 4),
+            ("many small blocks", 200, 4, 128, 1),
+        ):
+            folder = Path(name) / title.replace(" ", "-")
+            run = written(folder, blocks=blocks, per_block=per_block, side=side)
+            algorithm = Algorithm("smooth-and-sum", "1.0.0", smooth_and_sum)
+            parts = folder.parent / f"parts-{blocks}"
+            parts.mkdir()
+            ways: dict[str, Callable[[], int]] = {
+                "forebay": functools.partial(by_engine, run, connected, algorithm, work, folder),
+                "Prefect on Dask": functools.partial(by_prefect, one_block, run, work, parts),
+                "Parsl": functools.partial(by_parsl, one_block, run, work, parts),
+            }
+            rows += in_turns(title, ways, "forebay", blocks=blocks, rounds=rounds)
+    context.obj.print("a task for each block", rows)
+
+
+@app.command()
+def queues(
+    context: typer.Context,
+    jobs: Annotated[int, typer.Option(min=100, help="Jobs of one round.")] = 10_000,
+    batch: Annotated[int, typer.Option(min=1, help="Jobs that are taken at a time.")] = 100,
+) -> None:
+    """Compare the queue with procrastinate and pgqueuer on one PostgreSQL server."""
+    rows = []
+    with running_server() as server:
+        with server.database("own") as url, Database(url) as opened:
+            rows.append({"queue": "forebay", **_queue(opened, units=jobs, batch=batch, waiting=0)})
+        with server.database("bare") as url:
+            rows.append({"queue": "bare statements", "claimed and finished/s": _bare(
+                url, units=jobs, batch=batch
+            )})  # fmt: skip
+        with server.database("procrastinate") as url:
+            found = peer_queues.procrastinate(url, jobs=jobs, batch=batch)
+            rows.append({"queue": "procrastinate", **found})
+        with server.database("pgqueuer") as url:
+            found = peer_queues.pgqueuer(url, jobs=jobs, batch=batch)
+            rows.append({"queue": "pgqueuer", **found})
+    columns = ("queue", "added/s", "claimed and finished/s")
+    rows[0]["claimed and finished/s"] = rows[0]["claimed and published/s"]
+    shown = [{name: row.get(name, float("nan")) for name in columns} for row in rows]
+    context.obj.print(f"{jobs} jobs, {batch} at a time, on one PostgreSQL", shown)
+
+
+def in_turns(
+    title: str, ways: dict[str, Callable[[], int]], to: str, *, blocks: int, rounds: int
+) -> list[Row]:
+    """Do the same in several ways, by turns, and compare each with one of them."""
+    took: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds + 1):
+        for way in list(ways)[:: -1 if turn % 2 else 1]:
+            began = time.perf_counter()
+            done = ways[way]()
+            seconds = time.perf_counter() - began
+            if done != blocks:
+                raise RuntimeError(f"{way} did {done} of {blocks} blocks")
+            if turn:
+                took[way].append(seconds)
+    rows = []
+    for way, seconds_of in took.items():
+        ratios = [a / b for a, b in zip(seconds_of, took[to], strict=True)]
+        rows.append(
+            {
+                "case": title,
+                "way": way,
+                "seconds": statistics.median(seconds_of),
+                f"of the {to}": statistics.median(ratios),
+                "least": min(ratios),
+                "most": max(ratios),
+            }
+        )
+    return rows
 
 
 @contextmanager

@@ -66,6 +66,12 @@ class EngineSettings(BaseModel):
         gt=0.0,
         description="Longest time that a worker may be at a unit; then it is stopped.",
     )
+    storage_seconds: float = Field(
+        default=86_400.0,
+        ge=0.0,
+        description="Longest time that a result waits for storage that is full, read-only or gone; "
+        "then its units fail.",
+    )
     most_retries: NonNegativeInt = Field(
         default=10,
         description="Retries after which a unit is a dead letter, whatever the rules say; 0 for "

@@ -22,7 +22,7 @@ def procrastinate(url: str, *, jobs: int, batch: int) -> dict[str, float]:
         done = 0
 
         @app.task(name="nothing")  # type: ignore[untyped-decorator]
-        async def nothing(number: int) -> None:
+        async def nothing(number: int) -> None:  # noqa: ARG001
             nonlocal done
             done += 1
 
@@ -72,7 +72,7 @@ def pgqueuer(url: str, *, jobs: int, batch: int) -> dict[str, float]:
             manager = QueueManager(driver)
 
             @manager.entrypoint("nothing")  # type: ignore[untyped-decorator]
-            async def nothing(job: Job) -> None:
+            async def nothing(job: Job) -> None:  # noqa: ARG001
                 nonlocal done
                 done += 1
 

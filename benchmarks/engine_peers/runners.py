@@ -26,9 +26,7 @@ def prefect_runner(address: str) -> Iterator[Callable[..., int]]:
         from prefect.testing.utilities import prefect_test_harness
         from prefect_dask import DaskTaskRunner
 
-        def whole_job(
-            one_block: OneBlock, run: forebay.Run, work: int, parts: Path | None
-        ) -> int:
+        def whole_job(one_block: OneBlock, run: forebay.Run, work: int, parts: Path | None) -> int:
             each = task(one_block, cache_policy=None, persist_result=False)
 
             runner = DaskTaskRunner(address=address)

@@ -43,6 +43,8 @@ from forebay.engine.queue.submission import Target
 from forebay.engine.unit import Unit
 from forebay.errors import ForebayError
 
+STORAGE_SECONDS = 86_400.0
+"""Longest time that a result waits for storage that is full, read-only or gone."""
 _HOUSEKEEPING_SECONDS = 1.0
 _MEMORY_SHARE = 0.4
 """Part of the workers' memory that the frames of units in flight may take."""
@@ -86,6 +88,8 @@ class Dispatcher:
         Units that are handed out at a time, for each one that is computed at the same time.
     unit_seconds
         Longest time that a worker may be at a unit; None for any.
+    storage_seconds
+        Longest time that a result waits for storage that is out of order.
     job
         The only job to work on; any that is for all services if not given.
     run
@@ -103,6 +107,7 @@ class Dispatcher:
         *,
         units_in_flight_per_worker: int = 2,
         unit_seconds: float | None = None,
+        storage_seconds: float = STORAGE_SECONDS,
         job: int | None = None,
         run: Run | None = None,
         observer: Observer | None = None,
@@ -113,6 +118,7 @@ class Dispatcher:
         self._find = find
         self._per_slot = units_in_flight_per_worker
         self._unit_seconds = unit_seconds
+        self._storage_seconds = storage_seconds
         self._job = job
         self._run = run
         self._observer = observer
@@ -211,6 +217,8 @@ class Dispatcher:
             if not bench.in_flight and self._job is None:
                 del self._benches[name]
                 bench.close()
+                if bench.storage.works:
+                    self._storages.pop(name, None)
         soon = _HOUSEKEEPING_SECONDS if retry_in is None else max(0.01, retry_in)
         return min(_HOUSEKEEPING_SECONDS, soon)
 
@@ -303,7 +311,7 @@ class Dispatcher:
                 raise
             if isinstance(error, OSError) and self._job is None:
                 target = self._target(claim)
-                storage = self._storages.setdefault(claim.result, Storage.of(target))
+                storage = self._storage(claim, target)
                 if self._hold(claim.result, storage):
                     self._service.hand_back([claim])
                     return None
@@ -342,10 +350,17 @@ class Dispatcher:
         bench = self._benches.get(claim.result)
         if bench is None:
             target = self._target(claim)
-            storage = self._storages.pop(claim.result, None) or Storage.of(target)
+            storage = self._storage(claim, target)
             bench = Workbench(target, self._database, self._find, storage=storage, run=self._run)
             self._benches[claim.result] = bench
         return bench
+
+    def _storage(self, claim: Claim, target: Target) -> Storage:
+        storage = self._storages.get(claim.result)
+        if storage is None:
+            storage = Storage.of(target, patience=self._storage_seconds)
+            self._storages[claim.result] = storage
+        return storage
 
     def _target(self, claim: Claim) -> Target:
         for target in self._jobs.results(claim.job):
@@ -508,7 +523,7 @@ class Dispatcher:
 
     def _hold(self, result: str, storage: Storage) -> bool:
         """Look at the storage of a result, and begin nothing of it while that is out of order."""
-        problem = storage.problem()
+        problem = storage.to_wait_for()
         if problem is None:
             return False
         pause = storage.next_pause()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.engine.errors import ClusterLostError, LeaseLostError, LedgerError
-from forebay.engine.execution.dispatcher import Dispatcher
+from forebay.engine.execution.dispatcher import STORAGE_SECONDS, Dispatcher
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.heartbeat import Heartbeat
 from forebay.engine.execution.here import executor_for
@@ -40,6 +40,8 @@ class ServiceOptions:
     """Units that are handed out at a time, for each one that is computed at the same time."""
     unit_seconds: float | None = None
     """Longest time that a worker may be at a unit; None for any."""
+    storage_seconds: float = STORAGE_SECONDS
+    """Longest time that a result waits for storage that is full, read-only or gone."""
     lease_seconds: float = LEASE_SECONDS
     """Silence after which others take over what it works on."""
     ageing_seconds: float = 600.0
@@ -134,6 +136,7 @@ def _serve_once(
             find,
             units_in_flight_per_worker=options.units_in_flight_per_worker,
             unit_seconds=options.unit_seconds,
+            storage_seconds=options.storage_seconds,
             observer=on_event,
         )
         stack.callback(_close, dispatcher)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import time
 import uuid
 from pathlib import Path
 from typing import Self
@@ -46,22 +47,41 @@ class Storage:
     location
         The run's path or URL.
     folder
-        The result's folder.
+        Where parts of the result are made.
+    patience
+        Seconds after which storage that is out of order is not waited for any longer.
     """
 
-    def __init__(self, location: str, folder: Path) -> None:
+    def __init__(self, location: str, folder: Path, *, patience: float) -> None:
+        self._patience = patience
+        self._since: float | None = None
         self._location = location
         self._folder = folder
         self._bytes = _LEAST_BYTES
         self._pause = 0.0
 
     @classmethod
-    def of(cls, target: Target) -> Self:
+    def of(cls, target: Target, *, patience: float) -> Self:
         """Return the storage of what is wanted."""
-        return cls(target.location, ResultFolder(Path(target.folder)).staging)
+        folder = ResultFolder(Path(target.folder)).staging
+        return cls(target.location, folder, patience=patience)
 
-    def problem(self) -> str | None:
-        """Return what is wrong with it; None if it works."""
+    @property
+    def works(self) -> bool:
+        """Whether nothing was wrong with it when it was last looked at."""
+        return self._since is None
+
+    def to_wait_for(self) -> str | None:
+        """Return what is wrong with it; None if it works, or was waited for long enough."""
+        problem = self._problem()
+        if problem is None:
+            self._since = None
+            return None
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return problem if now - self._since <= self._patience else None
+
+    def _problem(self) -> str | None:
         probe = self._folder / f"probe-{uuid.uuid4().hex[:8]}"
         try:
             durable.make_folders(self._folder)
@@ -101,6 +121,7 @@ class Storage:
         """Take in that a part of so many bytes was written."""
         self._bytes = max(self._bytes, size)
         self._pause = 0.0
+        self._since = None
 
 
 def _number(error: BaseException | None) -> int | None:

@@ -423,7 +423,10 @@ def test_a_storage_that_refuses_ends_the_source(
     assert len(committed) <= 12
     with RunWriter.resume(tmp_path / "run") as writer:
         writer.append(frame(40))
-    assert check_sums(open_run(tmp_path / "run")) == [*committed, 40]
+    # Blocks that lay there and were not entered yet are taken in.
+    taken = check_sums(open_run(tmp_path / "run"))
+    assert taken == [*range(len(taken) - 1), 40]
+    assert len(committed) <= len(taken) - 1 <= 12
 
 
 def test_a_run_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -307,7 +307,8 @@ def test_a_full_disk_is_waited_for(
     monkeypatch.setattr(os, call, full)
 
     def tell(status: AcquisitionStatus) -> None:
-        begun.set()
+        if status.committed:
+            begun.set()
 
     status = acquire(
         camera,

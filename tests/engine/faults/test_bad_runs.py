@@ -16,7 +16,7 @@ BLOCKS = 24
 
 
 def test_they_end_as_dead_letters_and_the_others_are_done(site: Site, give_run: GiveRun) -> None:
-    site.configure({"most_retries": 1})
+    site.configure({"most_retries": 1, "storage_seconds": 1})
     deleted, broken, unkept, good = (
         copied(give_run(BLOCKS, name), site.folder / "runs" / name)
         for name in ("a-deleted", "b-broken", "c-unkept", "d-good")

@@ -65,6 +65,7 @@ def serve(
     options = ServiceOptions(
         units_in_flight_per_worker=settings.units_in_flight_per_worker,
         unit_seconds=settings.unit_seconds,
+        storage_seconds=settings.storage_seconds,
         lease_seconds=settings.lease_seconds,
         ageing_seconds=settings.ageing_seconds,
         policy=RetryPolicy(settings.retries, most_retries=settings.most_retries),
