@@ -6,6 +6,7 @@ or in float64 where the frames are float64; what makes frames smaller gives inte
 and says by how much they can be off. Whatever cannot be done raises `OperationError`.
 """
 
+from forebay.ops.accessor import FramesAccessor
 from forebay.ops.correction.background import background, subtract_background
 from forebay.ops.correction.bad_pixels import bad_pixels, replace_bad_pixels
 from forebay.ops.correction.cosmic_rays import remove_cosmic_rays
@@ -85,6 +86,7 @@ from forebay.ops.tracks.linking import Linked, link
 
 __all__ = [
     "Companding",
+    "FramesAccessor",
     "Linked",
     "Matches",
     "OperationError",

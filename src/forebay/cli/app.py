@@ -16,6 +16,7 @@ from forebay.cli.commands import (
     dead,
     demo,
     jobs,
+    ops,
     process,
     reprocess,
     runs,
@@ -66,6 +67,7 @@ app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
 app.add_typer(algorithms.app, name="algorithms")
+app.add_typer(ops.app, name="ops")
 app.add_typer(config.app, name="config")
 app.command()(demo.demo)
 

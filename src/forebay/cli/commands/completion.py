@@ -31,6 +31,15 @@ def complete_runs(context: typer.Context, incomplete: str) -> Iterator[tuple[str
                     yield check_run_name(name), "a run"
 
 
+def complete_operations(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Offer the operations, with what they do."""
+    from forebay.ops.catalogue import operations
+
+    for name, operation in operations().items():
+        if name.startswith(incomplete):
+            yield name, operation.summary
+
+
 def complete_jobs(context: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Offer the newest jobs, with what they compute and how they stand."""
     from forebay.engine.queue.database import Database
