@@ -164,6 +164,7 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
             (
                 "FOREBAY_ENGINE__CLUSTR: there is no setting engine.clustr; known here are cluster, "
                 "units_in_flight_per_worker, ledger, lease_seconds, ageing_seconds, unit_seconds, "
+                "storage_seconds, "
                 "most_retries, retries, algorithm_modules; did you mean 'cluster'?"
             ),
         ),

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM, as an event that ends the work in order."""
 
 import faulthandler
+import os
 import signal
 import sys
 import threading
@@ -26,7 +27,12 @@ def stop_on_signals(what_follows: str) -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        sys.stderr.write(f"\nforebay: stopping: {what_follows} (again to give that up)\n")
+        told = f"\nforebay: stopping: {what_follows} (again to give that up)\n"
+        try:
+            sys.stderr.write(told)
+        except RuntimeError:
+            # The signal has come in the middle of another line.
+            os.write(2, told.encode())
 
     faulthandler.register(signal.SIGUSR1, sys.__stderr__ or sys.stderr, all_threads=True)
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

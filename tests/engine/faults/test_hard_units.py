@@ -139,6 +139,12 @@ def test_an_exported_dead_letter_fails_again_at_a_desk(
 def test_no_worker_is_missing_after_all_that(
     hard_site: Site, service: Process, give_run: GiveRun
 ) -> None:
-    job = hard_site.submit(give_run(24), seconds=0.3)
-    hard_site.check(job)
-    assert len({pid for pid, _ in hard_site.begun(job)}) == 2, service.errors
+    """However long the last one that was killed takes to come back."""
+    seen: set[int] = set()
+    for number in range(6):
+        job = hard_site.submit(give_run(24, f"again-{number}"), seconds=0.1)
+        hard_site.check(job)
+        seen = {pid for pid, _ in hard_site.begun(job)}
+        if len(seen) == 2:
+            break
+    assert len(seen) == 2, service.errors
