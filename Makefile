@@ -12,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 export UV_PYTHON ?= $(shell bash .ci/find-python)
 BIN := .venv/bin
 # Many tests wait for something: a camera, a flush, a process that is to be killed.
-WORKERS ?= 4
+WORKERS ?= 5
 
 .PHONY: help
 help: ## List what can be made

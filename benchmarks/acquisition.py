@@ -153,6 +153,9 @@ def rate(
     seconds: Seconds = None,
     trial_seconds: Seconds = None,
     overload_seconds: Seconds = None,
+    begin: Annotated[
+        float | None, typer.Option(min=0.1, help="Rate to begin with, without a search.")
+    ] = None,
 ) -> None:
     """Find the highest frame rate without a drop; record half as fast again under each policy."""
     from benchmarks.recording_measurements.rate import OVER, highest_rate, overloaded
@@ -167,6 +170,7 @@ def rate(
             folder,
             trial_seconds=session.size(trial_seconds, 10.0, 0.1),
             hold_seconds=session.size(seconds, 120.0, 0.2),
+            begin=begin,
             trials=session.size(None, 12, 2),
             tell=session.tell,
         )

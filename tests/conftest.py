@@ -20,6 +20,9 @@ settings.load_profile("forebay")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+_SLOW = ("fault", "whole", "postgres", "s3", "camera")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
@@ -29,7 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out a quick test where the one runs that takes each point of the same."""
+    """Leave out a quick test where the one runs that takes each point of the same.
+
+    Those that wait for other processes go first, so that there is work beside them to the end.
+    """
     there = {(item.path, item.name) for item in items}
     parts = [
         item
@@ -39,6 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if parts:
         items[:] = [item for item in items if item not in parts]
         config.hook.pytest_deselected(items=parts)
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in _SLOW))
 
 
 @pytest.fixture(scope="session", autouse=True)

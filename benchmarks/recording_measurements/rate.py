@@ -20,7 +20,7 @@ SPILL_BYTES = 4 * 2**30
 
 _ENOUGH = 1.04
 """Ratio of the lowest rate that failed to the highest that did not, at which the search ends."""
-_BACK = 0.97
+_BACK = 0.95
 _LATE_SECONDS = 0.05
 _LATE_FRAMES = 10
 
@@ -100,13 +100,15 @@ def highest_rate(
     *,
     trial_seconds: float,
     hold_seconds: float,
+    begin: float | None = None,
     trials: int = 12,
     tell: Callable[[str], None],
 ) -> Trial:
     """Find the highest rate that is held, and hold it for long.
 
     The search halves the interval below the rate of a source that is held up; where the rate that
-    was found is not held for the long time, a little lower ones are tried.
+    was found is not held for the long time, a little lower ones are tried.  With `begin` there is
+    no search: the long trials begin with that rate.
     """
     settings = settings_for(stream, overload="drop-newest")
 
@@ -116,22 +118,25 @@ def highest_rate(
         tell(f"{rate:.1f} frames/s for {seconds:g} s: {told}")
         return trial
 
-    held_up = record_at(
-        stream,
-        folder,
-        rate=None,
-        seconds=0,
-        count=stream.frames,
-        can_wait=True,
-        settings=settings_for(stream, overload="block"),
-    )
-    low, high = 0.0, 1.2 * held_up.rate
-    for _ in range(trials):
-        if high < _ENOUGH * low:
-            break
-        middle = (low + high) / 2
-        low, high = (middle, high) if tried(middle, trial_seconds).held else (low, middle)
-    rate = low or high
+    def found() -> float:
+        held_up = record_at(
+            stream,
+            folder,
+            rate=None,
+            seconds=0,
+            count=stream.frames,
+            can_wait=True,
+            settings=settings_for(stream, overload="block"),
+        )
+        low, high = 0.0, 1.2 * held_up.rate
+        for _ in range(trials):
+            if high < _ENOUGH * low:
+                break
+            middle = (low + high) / 2
+            low, high = (middle, high) if tried(middle, trial_seconds).held else (low, middle)
+        return low or high
+
+    rate = found() if begin is None else begin
     for _ in range(trials):
         trial = tried(rate, hold_seconds)
         if trial.held:

@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,17 @@ def mounted(source: str | Path, at: Path, *, kind: str, options: str) -> Iterato
     try:
         yield at
     finally:
-        subprocess.run(["umount", str(at)], check=True)
+        unmount(at)
+
+
+def unmount(at: Path) -> None:
+    """Unmount a file system, once nobody has anything of it open any more."""
+    deadline = time.monotonic() + 20
+    while (
+        done := subprocess.run(["umount", str(at)], capture_output=True, text=True, check=False)
+    ).returncode:
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.1)
 
 
 def in_memory(at: Path, *, megabytes: int) -> contextlib.AbstractContextManager[Path]:
