@@ -1,5 +1,6 @@
 """A task for each block, by Prefect on Dask and by Parsl."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import forebay
 from forebay.acquisition import Block
+from forebay.acquisition.format.history import History
 
 type OneBlock = Callable[[forebay.Run, Block, int, Path | None], object]
 
@@ -33,7 +35,8 @@ def prefect_runner(address: str) -> Iterator[Callable[..., int]]:
 
             @flow(task_runner=runner, validate_parameters=False)  # type: ignore[untyped-decorator]
             def job() -> int:
-                futures = [each.submit(run, block, work, parts) for block in run.blocks]
+                light = dataclasses.replace(run, history=History())
+                futures = [each.submit(light, block, work, parts) for block in run.blocks]
                 return len([future.result() for future in futures])
 
             return int(job())
@@ -70,7 +73,8 @@ def parsl_runner(workers: int) -> Iterator[Callable[..., int]]:
                 one_block: OneBlock, run: forebay.Run, work: int, parts: Path | None
             ) -> int:
                 app = parsl.python_app(one_block)
-                futures = [app(run, block, work, parts) for block in run.blocks]
+                light = dataclasses.replace(run, history=History())
+                futures = [app(light, block, work, parts) for block in run.blocks]
                 return len([future.result() for future in futures])
 
             yield whole_job
