@@ -10,7 +10,7 @@ from hypothesis import settings
 from tests.warmed import programs
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("forebay", deadline=None, max_examples=30)
+settings.register_profile("forebay", deadline=None, max_examples=20)
 # pytest --hypothesis-profile=thorough
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("forebay")
