@@ -102,13 +102,15 @@ def smooth_and_sum(frames: xr.DataArray, *, rounds: int = 1) -> pd.DataFrame:
 def overhead(
     context: typer.Context,
     rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 5,
+    large: Annotated[int, typer.Option(min=1, help="Number of large blocks.")] = 16,
+    small: Annotated[int, typer.Option(min=1, help="Number of small blocks.")] = 200,
 ) -> None:
     """Compare a job with a Dask script written by hand for the same work."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="forebay-") as name, client() as connected:
         for title, blocks, per_block, side, work in (
-            ("few large blocks", 16, 8, 1024, 4),
-            ("many small blocks", 200, 4, 128, 1),
+            ("few large blocks", large, 8, 1024, 4),
+            ("many small blocks", small, 4, 128, 1),
         ):
             folder = Path(name) / title.replace(" ", "-")
             run = written(folder, blocks=blocks, per_block=per_block, side=side)
