@@ -69,7 +69,7 @@ def pgqueuer(url: str, *, jobs: int, batch: int) -> dict[str, float]:
                 count = min(1000, jobs - begin)
                 await queries.enqueue(["nothing"] * count, [None] * count, [0] * count)
             added = time.perf_counter() - began
-            manager = QueueManager(driver)
+            manager = QueueManager(queries)
 
             @manager.entrypoint("nothing")  # type: ignore[untyped-decorator]
             async def nothing(job: Job) -> None:  # noqa: ARG001
