@@ -303,6 +303,10 @@ class Dispatcher:
 
     def _prepare(self, claim: Claim) -> InFlight | None:
         """Return what a worker has to know; what cannot be given to one has failed."""
+        known = self._storages.get(claim.result)
+        if known is not None and not known.works and self._hold(claim.result, known):
+            self._service.hand_back([claim])
+            return None
         try:
             bench = self._bench(claim)
             order = bench.order(claim)
@@ -523,6 +527,8 @@ class Dispatcher:
 
     def _hold(self, result: str, storage: Storage) -> bool:
         """Look at the storage of a result, and begin nothing of it while that is out of order."""
+        if storage.pausing:
+            return True
         problem = storage.to_wait_for()
         if problem is None:
             return False

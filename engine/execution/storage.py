@@ -59,6 +59,8 @@ class Storage:
         self._folder = folder
         self._bytes = _LEAST_BYTES
         self._pause = 0.0
+        self._until = 0.0
+        self._written = False
 
     @classmethod
     def of(cls, target: Target, *, patience: float) -> Self:
@@ -71,6 +73,11 @@ class Storage:
         """Whether nothing was wrong with it when it was last looked at."""
         return self._since is None
 
+    @property
+    def pausing(self) -> bool:
+        """Whether it is not yet time to look at it again."""
+        return time.monotonic() < self._until
+
     def to_wait_for(self) -> str | None:
         """Return what is wrong with it; None if it works, or was waited for long enough."""
         problem = self._problem()
@@ -82,6 +89,9 @@ class Storage:
         return problem if now - self._since <= self._patience else None
 
     def _problem(self) -> str | None:
+        if self._written and not self._folder.is_dir():
+            # Made anew, it would lie on the disk below the one that is missing.
+            return f"the folder {self._folder} is gone"
         probe = self._folder / f"probe-{uuid.uuid4().hex[:8]}"
         try:
             durable.make_folders(self._folder)
@@ -115,12 +125,14 @@ class Storage:
     def next_pause(self) -> float:
         """Return the seconds until it is worth another try: longer each time in a row."""
         self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pause))
+        self._until = time.monotonic() + self._pause
         return self._pause
 
     def worked(self, size: int) -> None:
         """Take in that a part of so many bytes was written."""
         self._bytes = max(self._bytes, size)
-        self._pause = 0.0
+        self._written = True
+        self._pause = self._until = 0.0
         self._since = None
 
 
