@@ -4,12 +4,13 @@ import asyncio
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.forking import forked_workers
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.specification import (
     AddressSpecification,
@@ -31,7 +32,9 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def connect(specification: ClusterSpecification) -> Iterator["Client"]:
+def connect(
+    specification: ClusterSpecification, *, modules: Sequence[str] = ()
+) -> Iterator["Client"]:
     """Start or join the cluster that a specification describes.
 
     Ctrl-C never reaches the processes of a local cluster: whoever holds the block decides when
@@ -41,6 +44,8 @@ def connect(specification: ClusterSpecification) -> Iterator["Client"]:
     ----------
     specification
         What is wanted.
+    modules
+        What the processes of a local cluster find imported.
 
     Yields
     ------
@@ -56,20 +61,20 @@ def connect(specification: ClusterSpecification) -> Iterator["Client"]:
     with _quiet(), ExitStack() as stack:
         match specification:
             case LocalClusterSpecification():
-                yield stack.enter_context(_start(specification))
+                yield stack.enter_context(_start(specification, modules))
             case AddressSpecification():
                 yield stack.enter_context(_join(specification))
 
 
 @contextmanager
-def _start(specification: LocalClusterSpecification) -> Iterator["Client"]:
+def _start(specification: LocalClusterSpecification, modules: Sequence[str]) -> Iterator["Client"]:
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
 
     if specification.dashboard and find_spec("bokeh") is None:
         raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
     workers = specification.workers or CPU_COUNT
-    with sheltered_loop() as loop, ExitStack() as stack:
+    with forked_workers(modules), sheltered_loop() as loop, ExitStack() as stack:
         try:
             with interrupts_held():
                 cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]

@@ -79,6 +79,33 @@ def test_an_error_in_the_block_is_passed_on_and_nothing_is_left_behind() -> None
     assert children() <= processes
 
 
+PREPARED = """
+import os, signal, sys
+from forebay.cluster import LocalClusterSpecification, connect
+
+def there():
+    return os.getpid(), "wave" in sys.modules
+
+if __name__ == "__main__":
+    with connect(LocalClusterSpecification(workers=1), modules=["wave"]) as client:
+        (first,) = client.run(there).values()
+        os.kill(first[0], signal.SIGKILL)
+        client.submit(int, pure=False).result(timeout=30)
+        (second,) = client.run(there).values()
+        assert second[0] != first[0]
+        print(first[1], second[1], "wave" in sys.modules)
+"""
+
+
+def test_workers_find_imported_what_they_need(tmp_path: Path) -> None:
+    """Also one that takes the place of a dead one; this process has not imported it."""
+    (script := tmp_path / "script.py").write_text(PREPARED)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.split() == ["True", "True", "False"], done.stderr
+
+
 @pytest.mark.parametrize("dashboard", [False, True])
 def test_only_this_machine_can_reach_it(
     specification: LocalClusterSpecification, dashboard: bool

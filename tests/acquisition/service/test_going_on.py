@@ -21,7 +21,8 @@ KILLED = """
 import json, os, signal, sys
 import numpy as np
 from pathlib import Path
-from forebay.acquisition import Frame, Geometry, ImageMetadata, acquire
+from forebay.acquisition import Frame, Geometry, ImageMetadata, acquire, open_run
+from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.row import Room
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.settings import AcquisitionSettings
@@ -29,14 +30,26 @@ from forebay.acquisition.storage.folder import FolderStorage
 
 Room.__init__.__defaults__ = (2**32, 2**20, 2)
 path, last, frozen, changes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-rings = []
-make = FrameRing.__init__
+rings, journals = [], []
 
-def noted(self, *args, **options):
-    make(self, *args, **options)
-    rings.append(self)
+def note(kind, made):
+    make = kind.__init__
 
-FrameRing.__init__ = noted
+    def noted(self, *args, **options):
+        make(self, *args, **options)
+        made.append(self)
+
+    kind.__init__ = noted
+
+note(FrameRing, rings)
+note(FrameJournal, journals)
+
+def safe():
+    blocks = frozen if frozen >= 0 else last // 4
+    if any(ring.waiting for ring in rings) or open_run(path).history.frames < 4 * blocks:
+        return False
+    return frozen >= 0 or all(each.counts()[1] >= last for each in journals)
+
 publish = FolderStorage.publish
 
 def standing_still(self, objects):
@@ -56,9 +69,8 @@ class Camera:
         import threading
         for counter in range(10_000):
             if counter == last:
-                while any(ring.waiting for ring in rings):
+                while not safe():
                     threading.Event().wait(0.001)
-                threading.Event().wait(0.3)
                 os.kill(os.getpid(), signal.SIGKILL)
             while any(ring.waiting > 2 for ring in rings):
                 threading.Event().wait(0.001)

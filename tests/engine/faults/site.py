@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,8 @@ FRAMES = 4
 """Frames of a block, and so of a unit."""
 PATIENCE = 60.0
 """Seconds after which what does not happen is taken to never happen."""
+
+TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*.*", re.MULTILINE)
 
 type Expected = Callable[[Run], pd.DataFrame]
 
@@ -153,8 +156,7 @@ class Process:
             raise AssertionError(self.standing()) from None
         self._reader.join(PATIENCE)
         # What Dask's own processes log may hold a traceback too, of code that is none of ours.
-        ours = [line for line in self.errors.splitlines() if "/forebay/" in line]
-        assert not any(line.lstrip().startswith("File ") for line in ours), self.errors
+        assert not [each for each in TRACEBACK.findall(self.errors) if "/forebay/" in each]
         self.nothing_left()
         return code
 

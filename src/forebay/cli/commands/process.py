@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from forebay.engine.unit import Unit
 
 _LOOK_SECONDS = 0.2
+_OF_UNITS = ("forebay.engine.execution.work", "forebay.ops")
+"""What a worker needs for any unit."""
 
 
 def process(
@@ -140,10 +142,10 @@ def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
     if specification is None:
         yield None
         return
-    with connect(specification) as client:
+    with connect(specification, modules=_OF_UNITS) as client:
         # What a unit needs takes a worker seconds to import; so it does before the first unit.
         # A worker that dies over it is the cluster's to replace.
-        for module in ("forebay.engine.execution.work", "forebay.ops"):
+        for module in _OF_UNITS:
             client.run(importlib.import_module, module, on_error="ignore")
         yield client
 
