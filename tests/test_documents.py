@@ -11,8 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-AS_INSTALLED = {ROOT / "README.md"}
-"""Pages whose programs are started as they are installed, each importing what it needs."""
 # Where a command is not run, it is one of these: .ci/run runs each of them.
 MADE = re.compile(r"make (?P<target>[a-z]+)$")
 BLOCK = re.compile(
@@ -48,16 +46,12 @@ def script_of(page: Path) -> list[str]:
 )
 @pytest.mark.whole
 @pytest.mark.timeout(300)
-def test_a_page_runs_from_top_to_bottom(
-    page: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, warmed: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    paths = [Path(sys.executable).parent, os.environ["PATH"]]
-    settings: dict[str, str] = {}
-    if page not in AS_INSTALLED:
-        paths.insert(0, request.getfixturevalue("warmed"))
-        # What several workers do is for the README's page, and for the tests of the cluster.
-        settings = {"FOREBAY_CLUSTERS__LOCAL__WORKERS": "1"}
+    # What programs do as they are installed is for the tests of the package and of the
+    # demonstration, and what several workers do for those of the cluster.
+    paths = [warmed, Path(sys.executable).parent, os.environ["PATH"]]
+    settings = {"FOREBAY_CLUSTERS__LOCAL__WORKERS": "1"}
     environment = {**os.environ, **settings, "PATH": ":".join(map(str, paths))}
     ended = subprocess.run(
         ["bash", "-x", "-euo", "pipefail", "-c", "\n".join(script_of(page))],
