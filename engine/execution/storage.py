@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import math
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -50,16 +52,26 @@ class Storage:
         Where parts of the result are made.
     patience
         Seconds after which storage that is out of order is not waited for any longer.
+    monotonic
+        Source of durations, in seconds.
     """
 
-    def __init__(self, location: str, folder: Path, *, patience: float) -> None:
+    def __init__(
+        self,
+        location: str,
+        folder: Path,
+        *,
+        patience: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._patience = patience
+        self._monotonic = monotonic
         self._since: float | None = None
         self._location = location
         self._folder = folder
         self._bytes = _LEAST_BYTES
         self._pause = 0.0
-        self._until = 0.0
+        self._until = -math.inf
         self._written = False
 
     @classmethod
@@ -76,7 +88,7 @@ class Storage:
     @property
     def pausing(self) -> bool:
         """Whether it is not yet time to look at it again."""
-        return time.monotonic() < self._until
+        return self._monotonic() < self._until
 
     def to_wait_for(self) -> str | None:
         """Return what is wrong with it; None if it works, or was waited for long enough."""
@@ -84,7 +96,7 @@ class Storage:
         if problem is None:
             self._since = None
             return None
-        now = time.monotonic()
+        now = self._monotonic()
         self._since = now if self._since is None else self._since
         return problem if now - self._since <= self._patience else None
 
@@ -125,14 +137,14 @@ class Storage:
     def next_pause(self) -> float:
         """Return the seconds until it is worth another try: longer each time in a row."""
         self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, 2 * self._pause))
-        self._until = time.monotonic() + self._pause
+        self._until = self._monotonic() + self._pause
         return self._pause
 
     def worked(self, size: int) -> None:
         """Take in that a part of so many bytes was written."""
         self._bytes = max(self._bytes, size)
         self._written = True
-        self._pause = self._until = 0.0
+        self._pause, self._until = 0.0, -math.inf
         self._since = None
 
 
