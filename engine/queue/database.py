@@ -27,6 +27,8 @@ _WRITER_LOCK = 0x666F7265
 _MIGRATING = threading.Lock()
 """Alembic keeps what it works on in a module: one thread at a time may."""
 _CHANNEL = "forebay"
+_BEGAN = "forebay.began"
+_SECONDS = sa.extract("epoch", sa.func.clock_timestamp())
 
 _log = logging.getLogger("forebay.engine")
 
@@ -116,11 +118,15 @@ class Database:
                 yield connection
 
     def now(self, connection: sa.Connection) -> int:
-        """Return the time, in nanoseconds since 1970-01-01 UTC, by the clock that all share."""
+        """Return the time, in nanoseconds since 1970-01-01 UTC, by the clock that all share.
+
+        While something is written, it is the time at which that began.
+        """
         if self._now is not None:
             return self._now()
-        seconds = sa.extract("epoch", sa.func.clock_timestamp())
-        return int(connection.execute(sa.select(seconds)).scalar_one() * 1_000_000_000)
+        if connection.get_execution_options().get("writes"):
+            return int(connection.info[_BEGAN])
+        return _nanoseconds(connection.execute(sa.select(_SECONDS)).scalar_one())
 
     def announce(self, connection: sa.Connection) -> None:
         """Tell the other services, when the transaction is done, that there may be work."""
@@ -175,7 +181,9 @@ class Database:
         neither would end the job.
         """
         if self.dialect == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK)))
+            # The time is asked for in the same breath, once the lock is there.
+            lock = sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK), _SECONDS)
+            connection.info[_BEGAN] = _nanoseconds(connection.execute(lock).one()[1])
 
     def _check_references(self, connection: sa.Connection, *, yes: bool) -> None:
         if self.dialect == "sqlite":
@@ -316,6 +324,10 @@ def _engine(url: sa.URL) -> sa.Engine:
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def _nanoseconds(seconds: Any) -> int:
+    return int(seconds * 1_000_000_000)
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -22,7 +22,6 @@ from forebay.engine.unit import needs_of
 _AT_ONCE = 400
 _LONGEST_TEXT = 20_000
 _MOST_KNOWN = 10_000
-_STANDING = [each for each in UnitState if each != UnitState.SUPERSEDED]
 _OWNED = (
     UNITS.c.unit,
     UNITS.c.result,
@@ -266,8 +265,7 @@ class Outcomes:
         places = {(row.result, row.start, row.y, row.x): row.unit for row in rows}
         others = sa.and_(
             UNITS.c.result.in_({row.result for row in rows}),
-            # By name, since the index on frames lies below that on states.
-            UNITS.c.state.in_(_STANDING),
+            UNITS.c.state != UnitState.SUPERSEDED,
             UNITS.c.start.in_({row.start for row in rows}),
         )
         columns = (UNITS.c.unit, UNITS.c.result, UNITS.c.start, UNITS.c.y, UNITS.c.x, UNITS.c.part)

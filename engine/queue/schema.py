@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -96,6 +96,9 @@ JOB_RESULTS = sa.Table(
     sa.Column("result", sa.String, sa.ForeignKey("results.result"), primary_key=True, index=True),
 )
 
+_HELD = sa.text("holder IS NOT NULL")
+_LATER = sa.text("not_before IS NOT NULL")
+
 UNITS = sa.Table(
     "units",
     METADATA,
@@ -128,8 +131,9 @@ UNITS = sa.Table(
     sa.Column("before", sa.String, comment="the unit whose state it goes on with"),
     sa.Column("avoid", sa.String, comment="worker that is to compute it only if no other can"),
     sa.Index("units_to_take", "result", "state", "start", "y", "x"),
-    sa.Index("units_of_holder", "holder", sqlite_where=sa.text("holder IS NOT NULL")),
-    sa.Index("units_to_retry", "not_before", sqlite_where=sa.text("not_before IS NOT NULL")),
+    sa.Index("units_by_frames", "result", "start"),
+    sa.Index("units_of_holder", "holder", sqlite_where=_HELD, postgresql_where=_HELD),
+    sa.Index("units_to_retry", "not_before", sqlite_where=_LATER, postgresql_where=_LATER),
 )
 
 ATTEMPTS = sa.Table(

@@ -64,10 +64,23 @@ def drop_unwanted(connection: sa.Connection, results: Sequence[str], *, now: int
 def settle_results(connection: sa.Connection, results: Iterable[str], *, now: int) -> None:
     """End the jobs that ask for these results, if everything of theirs is done."""
     for some in _in_groups(sorted(set(results))):
+        of_job = JOB_RESULTS.alias()
+        open_unit = (
+            sa.select(UNITS.c.unit)
+            .join(of_job, of_job.c.result == UNITS.c.result)
+            .where(of_job.c.job == JOBS.c.job, UNITS.c.state.in_(OPEN_UNITS))
+            .correlate(JOBS)
+            .exists()
+        )
+        # Nearly always there is more to do, which this finds without a look at each job.
         query = (
             sa.select(JOB_RESULTS.c.job)
             .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
-            .where(JOB_RESULTS.c.result.in_(some), JOBS.c.state == JobState.READY)
+            .where(
+                JOB_RESULTS.c.result.in_(some),
+                JOBS.c.state == JobState.READY,
+                sa.or_(~open_unit, JOBS.c.failures_allowed.is_not(None)),
+            )
             .distinct()
         )
         settle_jobs(connection, list(connection.execute(query).scalars()), now=now)
