@@ -11,8 +11,10 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/uv/bin/uv)
 # hidden from uv (pyenv's shims), it is named here.
 export UV_PYTHON ?= $(shell bash .ci/find-python)
 BIN := .venv/bin
+# What is compiled once need not be compiled by each of many processes.
+unexport PYTHONDONTWRITEBYTECODE
 # Many tests wait for something: a camera, a flush, a process that is to be killed.
-WORKERS ?= 5
+WORKERS ?= 4
 
 .PHONY: help
 help: ## List what can be made

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import settings
-from tests.warmed import programs
+from tests.warmed import programs, wait_for
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("forebay", deadline=None, max_examples=20)
@@ -61,8 +63,34 @@ def runtime_folder() -> Iterator[None]:
         os.environ["XDG_RUNTIME_DIR"] = before
 
 
+_WARMED = pytest.StashKey[tuple[ExitStack, Path]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Have one process that has imported everything for all workers of pytest-xdist."""
+    stash = node.config.stash
+    if _WARMED not in stash:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="fb-")))
+            own = stack.enter_context(programs(folder))
+            stash[_WARMED] = stack.pop_all(), own
+    node.workerinput["warmed"] = str(stash[_WARMED][1])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _WARMED in config.stash:
+        config.stash[_WARMED][0].close()
+
+
 @pytest.fixture(scope="session")
-def warmed() -> Iterator[Path]:
+def warmed(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A folder with ``forebay`` and ``python``, which do not import again what they need."""
-    with TemporaryDirectory(prefix="fb-") as folder, programs(Path(folder)) as own:
+    with ExitStack() as stack:
+        if "warmed" in (shared := getattr(request.config, "workerinput", {})):
+            own = Path(shared["warmed"])
+        else:
+            folder = stack.enter_context(TemporaryDirectory(prefix="fb-"))
+            own = stack.enter_context(programs(Path(folder)))
+        wait_for(own)
         yield own

@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import types
 import warnings
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ import forebay
 ROOT = Path(__file__).parents[1]
 _LONGEST_REQUEST = 2**20
 _DESCRIPTORS = 3
+_PATIENCE = 100.0
 
 # It imports next to nothing, for that is its point.
 _STAND_IN = """\
@@ -71,7 +73,10 @@ os._exit(ended)
 
 @contextlib.contextmanager
 def programs(folder: Path) -> Iterator[Path]:
-    """Make a folder with the stand-ins, which work until the end; its path must be a short one."""
+    """Make a folder with the stand-ins; its path must be a short one.
+
+    They work until the end, and from when `wait_for` it has ended.
+    """
     server = folder / "warmed"
     with subprocess.Popen(
         [sys.executable, "-m", "tests.warmed", str(server)],
@@ -83,12 +88,9 @@ def programs(folder: Path) -> Iterator[Path]:
             "JE_ARROW_MALLOC_CONF": "background_thread:false",
         },
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
         start_new_session=True,
     ) as process:
         assert process.stdin
-        assert process.stdout
-        assert process.stdout.readline() == b"ready\n"
         (own := folder / "bin").mkdir()
         installed = Path(sys.executable).parent / "forebay"
         for name, script in (("forebay", str(installed)), ("python", None)):
@@ -104,6 +106,14 @@ def programs(folder: Path) -> Iterator[Path]:
         yield own
         process.stdin.close()
         assert process.wait(30) == 0
+
+
+def wait_for(own: Path) -> None:
+    """Wait until the stand-ins in a folder work."""
+    server, deadline = own.parent / "warmed", time.monotonic() + _PATIENCE
+    while not server.exists():
+        assert time.monotonic() < deadline, f"there is no {server} after {_PATIENCE:g} s"
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,9 +256,10 @@ def main(path: str) -> tuple[Command, list[int]] | None:
     # What the collector does not look at is not copied for each command.
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(path)
+    # It has its name once it listens.
+    listener.bind(f"{path}-")
     listener.listen()
-    os.write(1, b"ready\n")
+    Path(f"{path}-").rename(path)
     os.dup2(2, 1)
     return _Forks(listener).serve()
 

@@ -176,9 +176,10 @@ def test_a_name_that_would_escape_its_folder_is_refused(
 WARMED_THERE = """
 import subprocess, sys, tempfile
 from pathlib import Path
-from tests.warmed import programs
+from tests.warmed import programs, wait_for
 
 with tempfile.TemporaryDirectory(prefix="fb-") as folder, programs(Path(folder)) as own:
+    wait_for(own)
     subprocess.run(["bash", "-c", sys.argv[1], str(own)], check=True)
 """
 """What serves the commands of a script has to see the mount, too."""

@@ -31,7 +31,7 @@ from forebay.engine.queue.schema import ATTEMPTS, SERVICES, UNITS
 
 FRAMES = 4
 """Frames of a block, and so of a unit."""
-PATIENCE = 60.0
+PATIENCE = 90.0
 """Seconds after which what does not happen is taken to never happen."""
 
 TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*.*", re.MULTILINE)

@@ -35,7 +35,7 @@ def demo(
         "demo"
     ),
     rate: Annotated[float, typer.Option(min=0.1, help="Frames per second.")] = 24.0,
-    frames: Annotated[int, typer.Option(min=16, help="Frames to record.")] = 480,
+    frames: Annotated[int, typer.Option(min=16, help="Frames to record.")] = 240,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a camera into a new run, find particles live, and draw what came of it.
