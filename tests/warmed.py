@@ -4,14 +4,18 @@ Its imports are most of what a short command costs.  ``python -m tests.warmed SO
 process that forks, until its standard input ends.  `programs` makes stand-ins for ``forebay``, and
 for ``python -W error`` with a script or ``-m MODULE``, that ask it: they hand over what a process
 is given, pass on the signals that they get, and end as the command does; any other ``python`` is
-the real one.  A test that asks how a program is found, what it imports, or what happens to its
-process group starts the real one, too.
+the real one.  What the workers of such a command are forked from is forked in the same way.  A test
+that asks how a program is found, what it imports, or what happens to its process group starts the
+real one, too; one that asks for the processes that a command starts names a file in TOLD, to which
+the command writes its process id, and then leads a session as if it were the real one.
 """
 
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import multiprocessing.process
 import os
 import pkgutil
@@ -32,16 +36,24 @@ import forebay
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_REQUEST = 2**20
-_DESCRIPTORS = 3
+_FORKING = "from multiprocessing.forkserver import main; "
+_DESCRIPTORS = 5
+_ABOVE = 64
+"""Descriptors of a command are below."""
+TOLD = "FOREBAY_TESTS_TOLD"
+"""Environment variable with the file that a command is to write its process id to."""
 _PATIENCE = 100.0
 
 # It imports next to nothing, for that is its point.
 _STAND_IN = """\
 #!{python} -IS
 import os, sys
-words, errors, module = sys.argv[1:], False, None
-script = {script!r}
-if script is None:
+words, errors, module, code = sys.argv[1:], False, None, None
+script, handed = {script!r}, [0, 1, 2]
+if script is None and words[-2:-1] == ["-c"] and {forking!r} in words[-1]:
+    script, words, code = "-c", [], words[-1]
+    handed += map(int, code.partition("main(")[2].split(", ")[:2])
+elif script is None:
     if words[:2] != ["-W", "error"] or words[2:3] in ([], ["-c"]):
         os.execv({python!r}, [{python!r}, *words])
     errors = True
@@ -58,11 +70,12 @@ for each in passed_on:
     if each not in ignored:
         signal.signal(each, lambda number, _: channel.send(bytes([number])))
 request = dict(
-    script=script, module=module, words=words, errors=errors, ignored=ignored,
-    folder=os.getcwd(), environment=dict(os.environ),
+    script=script, module=module, code=code, words=words, errors=errors, ignored=ignored,
+    blocked=[*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))], numbers=handed,
+    folder=os.getcwd(), environment=dict(os.environ), python={own!r},
 )
 channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {longest})
-socket.send_fds(channel, [json.dumps(request).encode()], [0, 1, 2])
+socket.send_fds(channel, [json.dumps(request).encode()], handed)
 ended = int(channel.recv(16) or b"70")
 if ended < 0:
     signal.signal(-ended, signal.SIG_DFL) if -ended != signal.SIGKILL else None
@@ -99,6 +112,8 @@ def programs(folder: Path) -> Iterator[Path]:
                     python=sys.executable,
                     script=script,
                     server=str(server),
+                    own=str(own / "python"),
+                    forking=_FORKING,
                     longest=_LONGEST_REQUEST,
                 )
             )
@@ -121,36 +136,57 @@ class Command:
     """What a process is given."""
 
     script: str
-    """The Python that it runs, unless it is a module."""
+    """The Python that it runs, unless it is a module or code."""
     module: str | None
+    code: str | None
     words: list[str]
     errors: bool
     """Whether a warning is an error."""
     ignored: list[int]
     """Signals that it is not to notice."""
+    blocked: list[int]
+    """Signals that wait."""
+    numbers: list[int]
+    """What its descriptors are to be."""
     folder: str
     environment: dict[str, str]
+    python: str
+    """The stand-in for Python."""
 
     def run(self, descriptors: list[int]) -> None:
         """Run it in this process."""
-        for to, descriptor in enumerate(descriptors):
-            os.dup2(descriptor, to)
-            os.close(descriptor)
+        above = [fcntl.fcntl(each, fcntl.F_DUPFD, _ABOVE) for each in descriptors]
+        for each in descriptors:
+            os.close(each)
+        for to, each in zip(self.numbers, above, strict=True):
+            os.dup2(each, to)
+            os.close(each)
         # The old ones remember what their files could do, for example seek.
         sys.stdin = os.fdopen(0, closefd=False)
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
         for number in self.ignored:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
         os.chdir(self.folder)
         # Whoever spawns processes looks for the script there.
         multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]
         os.environ.clear()
         os.environ.update(self.environment)
+        if told := os.environ.pop(TOLD, None):
+            os.setsid()
+            Path(f"{told}-").write_text(str(os.getpid()))
+            Path(f"{told}-").rename(told)
+        else:
+            os.setpgid(0, 0)
+            multiprocessing.set_executable(self.python)
         if self.errors:
             sys.warnoptions[:] = ["error"]
             warnings.simplefilter("error")
         sys.argv = [self.script, *self.words]
+        if self.code:
+            exec(self.code, {"__name__": "__main__"})
+            return
         if self.module:
             sys.path[0] = self.folder
             runpy.run_module(self.module, run_name="__main__", alter_sys=True)
@@ -195,9 +231,6 @@ class _Forks:
     def _fork(self) -> tuple[Command, list[int]] | None:
         channel, _ = self._listener.accept()
         message, descriptors, _, _ = socket.recv_fds(channel, _LONGEST_REQUEST, _DESCRIPTORS)
-        if len(descriptors) != _DESCRIPTORS:
-            channel.close()
-            return None
         if number := os.fork():
             for each in descriptors:
                 os.close(each)
@@ -205,7 +238,6 @@ class _Forks:
             self._selector.register(channel, selectors.EVENT_READ, running)
             self._selector.register(running.process, selectors.EVENT_READ, running)
             return None
-        os.setpgid(0, 0)
         channel.close()
         for key in [*self._selector.get_map().values()]:
             if key.fd:

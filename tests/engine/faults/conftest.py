@@ -50,8 +50,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
 
 
 @pytest.fixture
-def site(tmp_path: Path, expected: Expected) -> Iterator[Site]:
+def site(tmp_path: Path, expected: Expected, warmed: Path) -> Iterator[Site]:
     """A site of the test's own."""
-    made = Site(tmp_path, expected)
+    made = Site(tmp_path, expected, warmed=warmed)
     yield made
     made.close()

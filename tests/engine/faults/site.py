@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 from tests.engine.faults import algorithms
 from tests.engine.faults.algorithms import HARMFUL
+from tests.warmed import TOLD
 
 from forebay.acquisition import Run
 from forebay.engine import SubmittedJob, open_result, submit
@@ -88,22 +89,37 @@ class Process:
         Where it runs.
     before
         What the command line begins with.
+    warmed
+        Where the programs are that do not import again what they need; nothing that stands before
+        them would be for the command.
     """
 
     def __init__(
-        self, words: Iterable[object], folder: Path, *, before: Iterable[str] = ()
+        self,
+        words: Iterable[object],
+        folder: Path,
+        *,
+        before: Sequence[str] = (),
+        warmed: Path | None = None,
     ) -> None:
-        command = [*before, sys.executable, "-m", "forebay", *map(str, words)]
-        self._errors = (folder / f"errors-{time.monotonic_ns()}").open("w+b")
+        real = [sys.executable, "-m", "forebay"]
+        warm = warmed is not None and not before
+        begin = [str(warmed / "forebay")] if warmed is not None and warm else [*before, *real]
+        number = time.monotonic_ns()
+        told = folder / f"process-{number}"
+        self._errors = (folder / f"errors-{number}").open("w+b")
         self.process = subprocess.Popen(
-            command,
+            [*begin, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=folder,
+            env={**os.environ, TOLD: str(told)} if warm else None,
             text=True,
             start_new_session=True,
         )
         self.pid = self.process.pid
+        if warm:
+            self.pid = int(until(lambda: told.exists() and told.read_text(), "its process id"))
         self.events: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -133,13 +149,14 @@ class Process:
         until(told, f"{number} {event}; {self.events[-3:]} {self.errors}")
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self.process.send_signal(number)
+        """Send it a signal, if it is there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it where it stands; nothing of it may go on."""
         assert self.process.poll() is None, self.errors
-        self.process.kill()
+        self.send(signal.SIGKILL)
         self.process.wait()
         self.nothing_left()
 
@@ -174,7 +191,7 @@ class Process:
     def clean_up(self) -> None:
         """End all that is still there of it, whatever has happened."""
         if self.process.poll() is None:
-            self.process.kill()
+            self.send(signal.SIGKILL)
             self.process.wait()
         for each in in_session(self.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -194,12 +211,22 @@ class Site:
         The folder.
     expected
         Gives the table that comes of a run where nothing is disturbed.
+    warmed
+        Where the programs are that do not import again what they need.
     ledger
         URL of the ledger; an SQLite file if not given.
     """
 
-    def __init__(self, folder: Path, expected: Expected, *, ledger: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        expected: Expected,
+        *,
+        warmed: Path | None = None,
+        ledger: str | None = None,
+    ) -> None:
         self.folder = folder
+        self._warmed = warmed
         self.ledger: Path | str = ledger or folder / "results" / "ledger.sqlite"
         self._expected = expected
         self._processes: list[Process] = []
@@ -231,14 +258,14 @@ class Site:
             lines += [f"[{name}]", *(f"{key} = {json.dumps(table[key])}" for key in table)]
         (self.folder / "forebay.toml").write_text("\n".join(lines))
 
-    def start(self, *words: object, before: Iterable[str] = ()) -> Process:
+    def start(self, *words: object, before: Sequence[str] = ()) -> Process:
         """Start a command; it is ended with the site if not before."""
-        process = Process(words, self.folder, before=before)
+        process = Process(words, self.folder, before=before, warmed=self._warmed)
         self._processes.append(process)
         return process
 
     def serve(
-        self, cluster: str = "none", *, ready: bool = True, before: Iterable[str] = ()
+        self, cluster: str = "none", *, ready: bool = True, before: Sequence[str] = ()
     ) -> Process:
         """Start a service."""
         words = ["serve", "--ledger", self.ledger, "--cluster", cluster, "--json"]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.engine.faults.conftest import GiveRun
@@ -19,8 +20,10 @@ AT = 8
 
 
 @pytest.fixture(scope="module")
-def hard_site(tmp_path_factory: pytest.TempPathFactory, expected: Expected) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("site"), expected)
+def hard_site(
+    tmp_path_factory: pytest.TempPathFactory, expected: Expected, warmed: Path
+) -> Iterator[Site]:
+    made = Site(tmp_path_factory.mktemp("site"), expected, warmed=warmed)
     made.configure(
         {"lease_seconds": 2, "unit_seconds": 5}, {"memory_limit": "700 MB", "workers": 2}
     )

@@ -19,10 +19,12 @@ def server() -> Iterator[MortalServer]:
 
 
 @pytest.fixture
-def shared_site(server: MortalServer, tmp_path: Path, expected: Expected) -> Iterator[Site]:
+def shared_site(
+    server: MortalServer, tmp_path: Path, expected: Expected, warmed: Path
+) -> Iterator[Site]:
     """A site whose ledger is on the server."""
     with server.database("ledger") as url:
-        made = Site(tmp_path, expected, ledger=url)
+        made = Site(tmp_path, expected, warmed=warmed, ledger=url)
         yield made
         made.close()
 
