@@ -68,6 +68,8 @@ def carry_out(
         service = Service(database, policy=RetryPolicy(PROMPT_RULES))
         stack.callback(service.end)
         number, _ = jobs.submit(replace(submission, private=service.identity))
+        # What is still being computed writes to folders that the dispatcher removes.
+        computed = stack.enter_context(contextlib.ExitStack())
         executor = stack.enter_context(executor_for(client))
         dispatcher = Dispatcher(
             database,
@@ -79,7 +81,7 @@ def carry_out(
             run=run,
             observer=on_event,
         )
-        stack.callback(dispatcher.close)
+        computed.callback(dispatcher.close)
         heart = Heartbeat(service, every=LEASE_SECONDS / 3, wake=dispatcher.wake)
         with heart:
             record = _until_it_ends(dispatcher, heart, jobs, number, stop)

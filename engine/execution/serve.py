@@ -117,7 +117,10 @@ def _serve_once(
 ) -> None:
     """Work until told to stop, or until the cluster, the lease or the database is lost."""
     with ExitStack() as stack:
-        executor = stack.enter_context(executor_for(stack.enter_context(connect())))
+        client = stack.enter_context(connect())
+        # What is still being computed writes to folders that the dispatcher removes.
+        computed = stack.enter_context(ExitStack())
+        executor = stack.enter_context(executor_for(client))
         service = Service(
             database,
             policy=options.policy,
@@ -139,7 +142,7 @@ def _serve_once(
             storage_seconds=options.storage_seconds,
             observer=on_event,
         )
-        stack.callback(_close, dispatcher)
+        computed.callback(_close, dispatcher)
         heart = stack.enter_context(
             Heartbeat(service, every=options.lease_seconds / 3, wake=dispatcher.wake)
         )
