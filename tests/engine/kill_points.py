@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import distributed  # what Dask would import in each child anew
+import alembic.command  # what each child would import anew
+import distributed
 import pandas as pd
 import pyarrow.pandas_compat
 import sqlalchemy as sa
@@ -135,5 +136,5 @@ def void(_: object) -> None:
 
 
 if __name__ == "__main__":
-    assert all((distributed, pyarrow.pandas_compat))
+    assert all((alembic.command, distributed, pyarrow.pandas_compat))
     sys.exit(main(*sys.argv[1:]))
