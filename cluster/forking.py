@@ -9,7 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-_METHOD = "distributed.worker.multiprocessing-method"
+_SETTINGS = {
+    "distributed.worker.multiprocessing-method": "forkserver",
+    # Who has threads had better not fork, and Arrow's allocator has one of its own.
+    "distributed.nanny.pre-spawn-environ.JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 _OF_DASK = ("distributed.nanny", "distributed.worker")
 
 
@@ -26,7 +30,7 @@ def forked_workers(modules: Sequence[str]) -> Iterator[None]:
     import dask
     from distributed.utils import get_mp_context
 
-    with dask.config.set({_METHOD: "forkserver"}):
+    with dask.config.set(_SETTINGS):
         # Asked first, for it puts down modules of its own choice.
         context: Any = get_mp_context()  # type: ignore[no-untyped-call]
         context.set_forkserver_preload([*_OF_DASK, *modules])
