@@ -14,7 +14,8 @@ import distributed
 import psutil
 import pytest
 
-from forebay.cluster import ClusterError, LocalClusterSpecification, connect, start
+from forebay.cluster import ClusterError, LocalClusterSpecification, connect
+from forebay.cluster.local import start
 
 THREADS = LocalClusterSpecification(workers=2, processes=False)
 PROCESSES = LocalClusterSpecification(workers=1, threads_per_worker=2)

@@ -140,7 +140,7 @@ def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
     if specification is None:
         yield None
         return
-    with connect(specification) as client:
+    with connect(specification, name=name or call.settings.engine.cluster) as client:
         # What a unit needs takes a worker seconds to import; so it does before the first unit.
         # A worker that dies over it is the cluster's to replace.
         for module in ("forebay.engine.execution.work", "forebay.ops"):
