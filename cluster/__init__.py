@@ -5,6 +5,7 @@ from forebay.cluster.errors import ClusterError
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
 from forebay.cluster.plan import Plan
+from forebay.cluster.slurm.specification import SlurmClusterSpecification
 from forebay.cluster.specification import ClusterSpecification
 from forebay.cluster.start import connect
 
@@ -15,5 +16,6 @@ __all__ = [
     "LocalClusterSpecification",
     "LocalCudaClusterSpecification",
     "Plan",
+    "SlurmClusterSpecification",
     "connect",
 ]

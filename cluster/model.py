@@ -1,6 +1,7 @@
 """What every kind of cluster has in common: its fields, and what can be asked of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from forebay.cluster.errors import ClusterError
 from forebay.cluster.plan import Plan
 
 if TYPE_CHECKING:
@@ -46,6 +48,35 @@ class ClusterModel(BaseModel, ABC):
     def plan(self, name: str) -> Plan:
         """Return what would be asked for, and what is missing; nothing is started."""
 
+    def kept(
+        self,
+        name: str,
+        stop: Callable[[], None],  # noqa: ARG002
+    ) -> AbstractContextManager["Client"]:
+        """Run the cluster for others to join, under its name, for the length of a block.
+
+        Parameters
+        ----------
+        name
+            What it is called.
+        stop
+            Called, from any thread, when somebody asks the cluster to end.
+
+        Raises
+        ------
+        ClusterError
+            If it cannot be, or if this kind is not kept running by itself.
+        """
+        raise ClusterError(
+            f"the cluster {name} of kind {self.kind} is not started by itself: commands that use "
+            "it start it, or find it running"
+        )
+
+    @property
+    def place(self) -> Path | None:
+        """The folder of all such clusters that run; None where nothing is written down."""
+        return None
+
 
 class ElasticModel(ClusterModel, ABC):
     """A kind of cluster whose workers come and go with the work that there is."""
@@ -69,6 +100,9 @@ class ElasticModel(ClusterModel, ABC):
         default=3,
         description="Workers that fail in a row, as they start, before no more are asked for.",
     )
+    look_seconds: PositiveFloat = Field(
+        default=5.0, description="Time between two looks at what there is and what is wanted."
+    )
     protocol: Literal["tls", "tcp"] = Field(
         default="tls",
         description="How scheduler and workers speak: 'tcp', in the clear, is for one machine.",
@@ -81,6 +115,11 @@ class ElasticModel(ClusterModel, ABC):
         description="Folder, which the workers see too, where a running cluster keeps its address, "
         "certificates and logs.",
     )
+
+    @property
+    def place(self) -> Path:
+        """The folder of all such clusters that run."""
+        return self.folder
 
     @model_validator(mode="after")
     def _room_between(self) -> "ElasticModel":

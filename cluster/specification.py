@@ -7,9 +7,13 @@ from pydantic import Field
 from forebay.cluster.address.specification import AddressSpecification
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
+from forebay.cluster.slurm.specification import SlurmClusterSpecification
 
 ClusterSpecification = Annotated[
-    LocalClusterSpecification | LocalCudaClusterSpecification | AddressSpecification,
+    LocalClusterSpecification
+    | LocalCudaClusterSpecification
+    | SlurmClusterSpecification
+    | AddressSpecification,
     Field(discriminator="kind"),
 ]
 """Any kind of cluster, as it stands in the configuration: a new kind is a line here."""

@@ -36,12 +36,12 @@ def connect(specification: ClusterSpecification, *, name: str | None = None) -> 
     ClusterError
         If the cluster cannot be started or reached, or runs other versions.
     """
-    with _quiet(), specification.connected(name or specification.kind) as client:
+    with quiet(), specification.connected(name or specification.kind) as client:
         yield client
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Let distributed tell of what went wrong, and of nothing else."""
     import distributed  # noqa: F401  # importing it sets the level that is raised here
 

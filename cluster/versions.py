@@ -14,21 +14,36 @@ def check_versions(client: Any, address: str) -> None:
     Raises
     ------
     ClusterError
-        If there is one.
+        If there is one; it says all that differs.
     """
     found = client.get_versions()
     parties = {"scheduler": found["scheduler"]} | {
         f"worker {name}": party for name, party in found["workers"].items()
     }
     for name, party in parties.items():
-        for package in MUST_MATCH:
-            ours = _version(found["client"], package)
-            theirs = _version(party, package)
-            if ours != theirs:
-                raise ClusterError(
-                    f"the {name} of {address} has {package} {theirs}, this side has {ours}: "
-                    "install the same version on both"
-                )
+        differing = differences(found["client"], party)
+        if differing:
+            raise ClusterError(
+                f"the {name} of {address} has {', '.join(differing)}: install the same version on "
+                "both"
+            )
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Return the versions of another party that do not go with this side's.
+
+    Examples
+    --------
+    >>> ours = {"packages": {"python": "3.12.1.final.0", "dask": "2026.7.1"}}
+    >>> theirs = {"packages": {"python": "3.12.9.final.0", "dask": "2026.1.0"}}
+    >>> differences(ours, theirs)
+    ['dask 2026.1.0, this side has 2026.7.1']
+    """
+    return [
+        f"{package} {there}, this side has {here}"
+        for package in MUST_MATCH
+        if (here := _version(ours, package)) != (there := _version(theirs, package))
+    ]
 
 
 def _version(party: dict[str, Any], package: str) -> str:
