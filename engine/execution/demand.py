@@ -8,8 +8,10 @@ from typing import Any
 from forebay.cluster.keeping.talk import is_kept, tell_demand
 from forebay.cluster.sizing import Demand
 from forebay.engine.errors import ClusterLostError
+from forebay.engine.execution.work import error_line
 from forebay.engine.queue.backlog import Backlog, backlogs, usual_seconds
 from forebay.engine.queue.database import Database
+from forebay.errors import ForebayError
 
 _LOOK_SECONDS = 2.0
 _SHARE = 0.02
@@ -49,12 +51,13 @@ class DemandTeller:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._client = client if client is not None and is_kept(client) else None
+        self._client = client
         self._cluster = cluster
         self._job = job
         self._clock = clock
         # All services of a ledger say the same, and so say it under one name.
         self._who = database.name if job is None else f"{database.name}#{job}"
+        self._kept: bool | None = None
         self._next = clock()
         self._seconds: dict[tuple[str, str], tuple[float | None, float]] = {}
         self._stopped = ""
@@ -71,14 +74,21 @@ class DemandTeller:
         began = self._clock()
         if self._client is None or began < self._next:
             return
-        found = self.demand()
-        took = self._clock() - began
         try:
+            if self._kept is None:
+                self._kept = is_kept(self._client)
+            if not self._kept:
+                self._client = None
+                return
+            found = self.demand()
+            took = self._clock() - began
             standing = tell_demand(self._client, self._who, found)
-        except OSError as error:
+        except ForebayError:
+            raise
+        except Exception as error:
             raise ClusterLostError(
-                f"the Dask scheduler does not answer ({error}); what is published stays: start "
-                "the cluster again and run it again to go on"
+                f"the Dask scheduler does not answer ({error_line(error)}); what is published "
+                "stays: start the cluster again and run it again to go on"
             ) from error
         self._next = began + max(_LOOK_SECONDS, took / _SHARE)
         self._take_in(standing)

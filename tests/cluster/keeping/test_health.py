@@ -10,9 +10,9 @@ import pytest
 from distributed import LocalCluster
 
 from forebay.cluster.client import client_of
-from forebay.cluster.keeping import crew as crew_of
-from forebay.cluster.keeping.crew import SchedulerCrew
+from forebay.cluster.keeping import scheduler_crew as crew_of
 from forebay.cluster.keeping.health import LEAST_DISK, MOST_SKEW, complaint
+from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 from forebay.cluster.keeping.worker import Health, gpu_errors
 from forebay.cluster.loop import sheltered_loop
 
