@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
-from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.versions import get_versions
 
 from forebay.cluster.keeping.crew import Member
@@ -25,7 +24,6 @@ class SchedulerCrew:
     def __init__(self, scheduler: Any) -> None:
         self._scheduler = scheduler
         self._ours = get_versions()
-        scheduler.add_plugin(_Gate(self), name="forebay-gate")
 
     def look(self) -> Mapping[str, Member]:
         """Return who is there; the workers of a job are called after it, with a number behind."""
@@ -37,13 +35,16 @@ class SchedulerCrew:
                 tuple(each.address for each in group),
                 not any(each.processing for each in group),
                 next(filter(None, map(_complaint, group)), ""),
-                next(filter(None, map(self.unfit, group)), ""),
+                next(filter(None, map(self._unfit, group)), ""),
             )
             for name, group in groups.items()
         }
 
-    def unfit(self, worker: Any) -> str:
-        """Return why a worker cannot work for this scheduler; nothing if it can."""
+    def _unfit(self, worker: Any) -> str:
+        """Return why a worker cannot work for this scheduler; nothing if it can.
+
+        It has looked itself before it came; this is for one that has not.
+        """
         differing = differences(self._ours, worker.versions)
         theirs = (worker.metrics.get("forebay") or {}).get("forebay", version("forebay"))
         if theirs != version("forebay"):
@@ -87,18 +88,6 @@ class SchedulerCrew:
     def _busy(self, addresses: Collection[str]) -> bool:
         workers = (self._scheduler.workers.get(each) for each in addresses)
         return any(each is not None and each.processing for each in workers)
-
-
-class _Gate(SchedulerPlugin):
-    """Lets no worker begin that has other versions."""
-
-    def __init__(self, crew: SchedulerCrew) -> None:
-        self._crew = crew
-
-    def add_worker(self, scheduler: Any, worker: str) -> None:
-        """Look at a worker before it is given anything."""
-        if self._crew.unfit(scheduler.workers[worker]):
-            self._crew.hold_addresses([worker])
 
 
 def _complaint(worker: Any) -> str:

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forebay.cluster.keeping.fit import VARIABLE, expectation
 from forebay.cluster.slurm.walltime import seconds_of
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 PRELOAD = "forebay.cluster.keeping.worker"
 """The module that every worker imports: it tells of its health."""
+GATE = "forebay.cluster.keeping.fit"
+"""The module that ends it before, if it has other versions."""
 _ORPHAN_SECONDS = 60
 """Time after which a worker ends itself that finds no scheduler."""
 
@@ -58,6 +61,7 @@ def options_of(
         "death_timeout": _ORPHAN_SECONDS,
         "job_extra_directives": [*directives, *specification.directives],
         "job_script_prologue": [
+            f"export {VARIABLE}={expectation()}",
             *(
                 f"export {name}={shlex.quote(value)}"
                 for name, value in specification.environment.items()
@@ -65,6 +69,8 @@ def options_of(
             *specification.prologue,
         ],
         "worker_extra_args": [
+            "--preload-nanny",
+            GATE,
             "--preload",
             PRELOAD,
             # The keeper sends it home before; this is for when there is no keeper any more.

@@ -197,19 +197,29 @@ def test_a_slurm_that_does_not_answer_is_said(tmp_path: Path, slurm: Slurm) -> N
 
 
 @on_slurm
-def test_a_broken_script_ends_after_a_few_starts_with_its_reason(
-    tmp_path: Path, slurm: Slurm
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"python": "/no/such/python"}, "/no/such/python: No such file or directory"),
+        (
+            {"prologue": ["export FOREBAY_EXPECTS=dask=2020.1.0"]},
+            "the scheduler's side has 2020.1.0: install the same versions on both",
+        ),
+    ],
+    ids=["no Python", "another Dask"],
+)
+def test_jobs_that_cannot_work_end_after_a_few_starts_with_the_reason(
+    tmp_path: Path, slurm: Slurm, broken: dict[str, Any], reason: str
 ) -> None:
     """What the job's own log says is the error of the command."""
     run = recorded(tmp_path, 2)
-    broken = small(tmp_path, python="/no/such/python", failed_starts=2)
     with (
-        connect(broken, name="gpus") as client,
+        connect(small(tmp_path, failed_starts=2, **broken), name="gpus") as client,
         pytest.raises(ClusterLostError) as lost,
     ):
         process(run, counting(tmp_path / "log", 0.0), client=client)
     assert "2 jobs in a row have brought no worker" in str(lost.value)
-    assert "/no/such/python: No such file or directory" in str(lost.value)
+    assert reason in str(lost.value)
     assert slurm.jobs() == []
 
 
