@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from distributed import LocalCluster
+from tests.slurm import until
 
 from forebay.cluster.client import client_of
 from forebay.cluster.keeping import scheduler_crew as crew_of
@@ -126,7 +127,10 @@ def test_who_computes_is_not_sent_home(scheduler: Any) -> None:
         GO_ON.set()
         assert future.result(timeout=30) == 7
         assert not later.done()
-        assert scheduler.sync(crew.send_home, member)
+        # It alone holds a result that somebody wants, and so stays until nobody does.
+        assert not scheduler.sync(crew.send_home, member)
+        future.release()
+        until(lambda: scheduler.sync(crew.send_home, member), "that it goes")
         scheduler.scale(0)
         scheduler.scale(1)
         assert later.result(timeout=30) == 3
