@@ -7,3 +7,9 @@ class ClusterError(ForebayError, OSError):
     """A cluster cannot be started, reached or used."""
 
     exit_code = ExitCode.INPUT
+
+
+class ClusterTakenError(ClusterError):
+    """A cluster of that name runs already."""
+
+    exit_code = ExitCode.CONFLICT

@@ -49,8 +49,8 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "[clusters.big]\nkind = 'local'\nworker = 4",
             (
                 "forebay.toml:3: there is no setting clusters.big.worker; known here are kind, "
-                "workers, threads_per_worker, memory_limit, processes, dashboard; "
-                "did you mean 'workers'?"
+                "cost_per_worker_hour, workers, threads_per_worker, memory_limit, processes, "
+                "dashboard; did you mean 'workers'?"
             ),
         ),
         (
@@ -91,12 +91,12 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
         ),
         (
             "[clusters.big]\nworkers = 4",
-            "forebay.toml:1: clusters.big: it needs a kind, one of local, address",
+            "forebay.toml:1: clusters.big: it needs a kind, one of local, local-cuda, slurm, address",
         ),
         (
             "[clusters.big]\nkind = 'adress'",
             (
-                "forebay.toml:2: clusters.big.kind = 'adress': it must be one of local, address; "
+                "forebay.toml:2: clusters.big.kind = 'adress': it must be one of local, local-cuda, slurm, address; "
                 "did you mean 'address'?"
             ),
         ),
@@ -179,7 +179,7 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
         (
             "CLUSTERS__BIG__WORKERS",
             "2",
-            "FOREBAY_CLUSTERS__BIG__WORKERS: clusters.big: it needs a kind, one of local, address",
+            "FOREBAY_CLUSTERS__BIG__WORKERS: clusters.big: it needs a kind, one of local, local-cuda, slurm, address",
         ),
         (
             "ENGINE__ALGORITHM_MODULES",

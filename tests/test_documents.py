@@ -8,15 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.slurm import running_slurm, slurm
+
+__all__ = ["running_slurm", "slurm"]
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ON_SLURM = {ROOT / "docs" / "how-to" / "compute-on-slurm.md"}
+"""Pages whose commands need a Slurm."""
 # Where a command is not run, it is one of these: .ci/run runs each of them.
 MADE = re.compile(r"make (?P<target>[a-z]+)$")
 BLOCK = re.compile(
     r"^```(?P<kind>\w+)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 LINK = re.compile(r"\]\((?P<target>[^)#\s]*)(?:#[^)]*)?\)")
+
+
+MARKS: dict[bool, list[pytest.MarkDecorator]] = {True: [pytest.mark.slurm], False: []}
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str | None, str]]:
@@ -41,17 +49,26 @@ def script_of(page: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if script_of(page)],
-    ids=lambda page: str(page.relative_to(ROOT)),
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=MARKS[page in ON_SLURM])
+        for page in PAGES
+        if script_of(page)
+    ],
 )
 @pytest.mark.whole
 @pytest.mark.timeout(300)
-def test_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, warmed: Path) -> None:
+def test_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, warmed: Path, request: pytest.FixtureRequest
+) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     # What programs do as they are installed is for the tests of the package and of the
     # demonstration, and what several workers do for those of the cluster.
     paths = [warmed, Path(sys.executable).parent, os.environ["PATH"]]
     settings = {"FOREBAY_CLUSTERS__LOCAL__WORKERS": "1"}
+    if page in ON_SLURM:
+        request.getfixturevalue("slurm")
+        # Nothing of it is to be reached from outside.
+        settings |= {"FOREBAY_CLUSTERS__SLURM__INTERFACE": "lo"}
     environment = {**os.environ, **settings, "PATH": ":".join(map(str, paths))}
     ended = subprocess.run(
         ["bash", "-x", "-euo", "pipefail", "-c", "\n".join(script_of(page))],

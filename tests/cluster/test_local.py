@@ -14,7 +14,8 @@ import distributed
 import psutil
 import pytest
 
-from forebay.cluster import ClusterError, LocalClusterSpecification, connect, start
+from forebay.cluster import ClusterError, LocalClusterSpecification, connect
+from forebay.cluster.local import start
 
 THREADS = LocalClusterSpecification(workers=2, processes=False)
 PROCESSES = LocalClusterSpecification(workers=1, threads_per_worker=2)
@@ -34,12 +35,17 @@ def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def children() -> set[int]:
-    """The processes that descend from this one; Python keeps one of its own for the rest of it."""
-    return {
+    """The processes that descend from this one; Python keeps two of its own for the rest of it."""
+    this = psutil.Process()
+    lasting = {
         child.pid
-        for child in psutil.Process().children(recursive=True)
-        if child.is_running() and not any("resource_tracker" in word for word in child.cmdline())
+        for child in this.children()
+        if any(
+            name in word for name in ("resource_tracker", "forkserver") for word in child.cmdline()
+        )
     }
+    there = (child for child in this.children(recursive=True) if child.is_running())
+    return {child.pid for child in there if child.pid not in lasting}
 
 
 def test_every_worker_is_there_and_computes(specification: LocalClusterSpecification) -> None:

@@ -22,7 +22,7 @@ def test_the_kind_tells_specifications_apart() -> None:
     address = ANY.validate_python({"kind": "address", "address": "tcp://localhost:8786"})
     assert address == AddressSpecification(address="tcp://localhost:8786")
     with pytest.raises(ValidationError, match="kind"):
-        ANY.validate_python({"kind": "slurm"})
+        ANY.validate_python({"kind": "cloud"})
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"threads_per_worker": -1}, {"memory_limit": 0}])

@@ -11,6 +11,7 @@ from forebay.cli.commands import (
     acquire,
     algorithms,
     cameras,
+    cluster,
     config,
     control,
     dead,
@@ -68,6 +69,7 @@ app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(config.app, name="config")
 app.command()(demo.demo)
 

@@ -49,3 +49,9 @@ class DemonstrationError(ForebayError, RuntimeError):
     """The demonstration cannot go on."""
 
     exit_code = ExitCode.INPUT
+
+
+class ClusterTimeoutError(ForebayError, TimeoutError):
+    """A cluster has not done what it was told to in time."""
+
+    exit_code = ExitCode.INCOMPLETE

@@ -65,3 +65,11 @@ def complete_algorithms(incomplete: str) -> Iterator[tuple[str, str]]:
         for algorithm in REGISTRY:
             if algorithm.name.startswith(incomplete):
                 yield algorithm.name, algorithm.summary
+
+
+def complete_clusters(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Offer the clusters of the settings, with their kinds."""
+    with contextlib.suppress(ForebayError):
+        for name, each in Session(None).settings.clusters.items():
+            if name.startswith(incomplete):
+                yield name, each.kind

@@ -142,7 +142,8 @@ def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
     if specification is None:
         yield None
         return
-    with connect(specification, modules=_OF_UNITS) as client:
+    called = name or call.settings.engine.cluster
+    with connect(specification, name=called, modules=_OF_UNITS) as client:
         # What a unit needs takes a worker seconds to import; so it does before the first unit.
         # A worker that dies over it is the cluster's to replace.
         for module in _OF_UNITS:

@@ -1,0 +1,188 @@
+"""What a kept cluster costs beside a bare one, and TLS beside none: measured in one run each.
+
+    python -m benchmarks.cluster [--json] COMMAND
+
+``slurm`` starts a Slurm on loopback (as root, with Debian's ``slurm-wlm`` and ``munge``) and
+measures, by turns, forebay's cluster and a bare ``dask_jobqueue.SLURMCluster`` with the same job:
+from the wish for workers to the first result and to the last worker, and from the end of the work to
+the end of the last job.  ``tls`` measures a round trip and the rate between two workers of this
+machine, over tcp and over tls.
+"""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import distributed
+import numpy as np
+import typer
+from benchmarks.recording_measurements.report import conditions, table
+from dask_jobqueue import SLURMCluster
+from rich.console import Console
+from tests.slurm import Slurm, running, until
+
+from forebay.cluster import SlurmClusterSpecification, connect
+from forebay.cluster.keeping.place import passing_place
+from forebay.cluster.keeping.talk import tell_demand
+from forebay.cluster.sizing import Demand
+from forebay.cluster.slurm.script import options_of
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+_AS_JSON = False
+_LOOK_SECONDS = 0.2
+
+
+@app.callback()
+def _common(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    global _AS_JSON
+    _AS_JSON = as_json
+
+
+@app.command()
+def slurm(
+    workers: Annotated[int, typer.Option(min=1, help="Workers to scale to.")] = 2,
+    times: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 3,
+) -> None:
+    """Measure scaling on a real Slurm against bare dask-jobqueue."""
+    rows: list[dict[str, Any]] = []
+    with running() as cluster, tempfile.TemporaryDirectory() as folder:
+        for _ in range(times):
+            for label, measured in (("forebay", _kept), ("dask-jobqueue", _bare)):
+                cluster.tidy()
+                rows.append({"cluster": label, **measured(cluster, Path(folder), workers)})
+    _report(f"{workers} workers on Slurm, seconds", _medians(rows, "cluster"))
+
+
+@app.command()
+def tls(
+    mebibytes: Annotated[int, typer.Option(min=1, help="Size of what is sent.")] = 64,
+    times: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
+) -> None:
+    """Measure what TLS costs between two workers of this machine."""
+    rows: list[dict[str, Any]] = []
+    for _ in range(times):
+        for protocol in ("tcp", "tls"):
+            rows.append({"protocol": protocol, **_sent(protocol, mebibytes)})
+    _report(f"{mebibytes} MiB between two workers", _medians(rows, "protocol"))
+
+
+def _specification(folder: Path, workers: int) -> SlurmClusterSpecification:
+    return SlurmClusterSpecification(
+        maximum_workers=workers,
+        memory_limit=500 << 20,  # type: ignore[arg-type]  # pydantic makes a ByteSize of it
+        interface="lo",
+        protocol="tcp",
+        folder=folder,
+        look_seconds=_LOOK_SECONDS,
+        idle_seconds=_LOOK_SECONDS,
+        work_seconds=1.0,
+    )
+
+
+def _kept(cluster: Slurm, folder: Path, workers: int) -> dict[str, float]:
+    with connect(_specification(folder, workers), name="bench") as client:
+        work = Demand(1000.0 * workers, workers)
+
+        def want(number: int) -> None:
+            tell_demand(client, "benchmark", work if number else Demand())
+
+        return _timed(cluster, client, workers, want)
+
+
+def _bare(cluster: Slurm, folder: Path, workers: int) -> dict[str, float]:
+    place = passing_place(folder, "bare")
+    specification = _specification(folder, workers)
+    options = options_of(specification, job_name="bare", tag="bare", folder=place.path)
+    place.logs.mkdir(parents=True)
+    with (
+        SLURMCluster(
+            scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"}, **options
+        ) as bare,
+        distributed.Client(bare, set_as_default=False) as client,
+    ):
+        return _timed(cluster, client, workers, bare.scale)
+
+
+def _timed(
+    cluster: Slurm, client: Any, workers: int, want: Callable[[int], object]
+) -> dict[str, float]:
+    began = time.monotonic()
+    first = client.submit(sum, [1, 2])
+    want(workers)
+    first.result(timeout=120)
+    figures = {"first result": time.monotonic() - began}
+    client.wait_for_workers(workers, timeout=120)
+    figures["all workers"] = time.monotonic() - began
+    first.release()
+    ended = time.monotonic()
+    want(0)
+    until(lambda: not cluster.jobs(), "the end of all jobs")
+    figures["no job left"] = time.monotonic() - ended
+    return figures
+
+
+@contextmanager
+def _two_workers(protocol: str) -> Iterator[Any]:
+    security = distributed.Security.temporary() if protocol == "tls" else None
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            protocol=f"{protocol}://",
+            security=security,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _sent(protocol: str, mebibytes: int) -> dict[str, float]:
+    with _two_workers(protocol) as client:
+        one, other = client.scheduler_info(n_workers=-1)["workers"]
+        client.submit(sum, [1], workers=[one]).result()
+        began = time.monotonic()
+        for number in range(20):
+            client.submit(sum, [number], workers=[one], pure=False).result()
+        trip = (time.monotonic() - began) / 20
+        array = client.submit(np.ones, mebibytes << 17, workers=[one])
+        distributed.wait(array)
+        began = time.monotonic()
+        client.submit(np.shape, array, workers=[other], allow_other_workers=False).result()
+        rate = mebibytes / (time.monotonic() - began - trip)
+    return {"round trip, ms": 1000 * trip, "MiB/s": rate}
+
+
+def _medians(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:
+    """Return the median of each figure, and the least and the most, of those that were measured."""
+    found = []
+    for label in dict.fromkeys(row[by] for row in rows):
+        some = [row for row in rows if row[by] == label]
+        figures = {}
+        for name in (each for each in some[0] if each != by):
+            values = [row[name] for row in some]
+            median = statistics.median(values)
+            figures[name] = f"{median:.3g} ({min(values):.3g} to {max(values):.3g})"
+        found.append({by: label, **figures})
+    return found
+
+
+def _report(title: str, rows: list[dict[str, Any]]) -> None:
+    if _AS_JSON:
+        print(json.dumps({title: rows}))
+        return
+    console = Console()
+    console.print(table("conditions", [conditions({})]))
+    console.print(table(title, rows))
+
+
+if __name__ == "__main__":
+    app()

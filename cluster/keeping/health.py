@@ -1,0 +1,35 @@
+"""Whether a worker is fit for work, by what it says of itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+LEAST_DISK = 256 * 2**20
+"""Bytes that have to be free where a worker spills."""
+LEAST_MEMORY = 0.01
+"""Share of its machine's memory that has to be free."""
+MOST_SKEW = 30.0
+"""Seconds by which its clock may be off, with the way of its message."""
+
+
+def complaint(health: Mapping[str, Any], *, skew: float) -> str:
+    """Return what is wrong with a worker's machine; nothing if nothing is.
+
+    Examples
+    --------
+    >>> complaint({"disk_free": 2**40, "memory_free": 0.5, "gpu_errors": []}, skew=0.1)
+    ''
+    >>> complaint({"disk_free": 2**20}, skew=0.1)
+    'its disk is full: 1 MiB are free where workers spill'
+    """
+    errors = health.get("gpu_errors") or ()
+    if errors:
+        return "; ".join(errors)
+    disk = health.get("disk_free")
+    if disk is not None and disk < LEAST_DISK:
+        return f"its disk is full: {disk >> 20} MiB are free where workers spill"
+    memory = health.get("memory_free")
+    if memory is not None and memory < LEAST_MEMORY:
+        return f"its memory is full: {memory:.1%} are free"
+    if abs(skew) > MOST_SKEW:
+        return f"its clock is off by {skew:.0f} s: let it be set by NTP"
+    return ""

@@ -1,0 +1,111 @@
+"""Start a cluster on this machine, and leave nothing of it behind."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from forebay.cluster.client import client_of, close_in_time, line_of
+from forebay.cluster.errors import ClusterError
+from forebay.cluster.local.specification import LocalClusterSpecification
+from forebay.cluster.loop import interrupts_held, sheltered_loop
+from forebay.cluster.plan import Plan
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+START_TIMEOUT = 60.0
+"""Seconds in which every local worker has to report."""
+
+
+@contextmanager
+def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
+    """Start the workers of a specification, and end them with the block.
+
+    Raises
+    ------
+    ClusterError
+        If they do not come.
+    """
+    from dask.system import CPU_COUNT
+    from distributed import LocalCluster
+
+    if specification.dashboard and find_spec("bokeh") is None:
+        raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
+    workers = specification.workers or CPU_COUNT
+    with sheltered_loop() as loop, ExitStack() as stack:
+        try:
+            with interrupts_held():
+                cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]
+                    loop=loop, **_options(specification, workers)
+                )
+                stack.callback(close_in_time, cluster)
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(f"the local cluster does not start: {line_of(error)}") from error
+        # The workers come once the cluster can be closed, so that Ctrl-C finds it in order.
+        cluster.scale(workers)
+        client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+        try:
+            client.wait_for_workers(workers, timeout=START_TIMEOUT)
+        except TimeoutError as error:
+            there = len(client.scheduler_info(n_workers=-1)["workers"])
+            raise ClusterError(
+                f"only {there} of {workers} local workers came up within {START_TIMEOUT:g} s: "
+                "what they said stands above"
+            ) from error
+        yield client
+
+
+def _options(specification: LocalClusterSpecification, workers: int) -> dict[str, Any]:
+    from distributed.system import MEMORY_LIMIT
+
+    memory = specification.memory_limit
+    options: dict[str, Any] = {
+        "n_workers": 0,
+        "threads_per_worker": specification.threads_per_worker,
+        "memory_limit": MEMORY_LIMIT // workers if memory == "auto" else int(memory),
+        "processes": specification.processes,
+        "silence_logs": logging.WARNING,
+        # Without an address the HTTP servers of a cluster of threads listen on all interfaces.
+        "scheduler_kwargs": {
+            "dashboard": specification.dashboard,
+            "dashboard_address": "127.0.0.1:0",
+        },
+        "worker_dashboard_address": "127.0.0.1:0",
+    }
+    if specification.processes:
+        # A cluster of threads speaks inproc:// and does not start where it is given a host.
+        options["host"] = "127.0.0.1"
+        options["preload"] = ["forebay.cluster.local.preload"]
+    return options
+
+
+def plan(specification: LocalClusterSpecification) -> Plan:
+    """Return what would be started on this machine."""
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    workers = specification.workers or CPU_COUNT
+    memory = specification.memory_limit
+    each = MEMORY_LIMIT // workers if memory == "auto" else int(memory)
+    problems = []
+    if specification.dashboard and find_spec("bokeh") is None:
+        problems.append("the Dask dashboard needs bokeh: install it, or set dashboard = false")
+    if each * workers > MEMORY_LIMIT:
+        problems.append(
+            f"{workers} workers of {each} bytes are more than the {MEMORY_LIMIT} bytes of this "
+            "machine: give fewer workers, or a smaller memory_limit"
+        )
+    facts = (
+        ("workers", str(workers)),
+        ("threads of each", str(specification.threads_per_worker)),
+        ("memory of each", f"{each / 2**30:.3g} GiB"),
+        ("as", "processes" if specification.processes else "threads of the calling process"),
+    )
+    return Plan(
+        facts,
+        problems=tuple(problems),
+        workers=(workers, workers),
+        cost_per_worker_hour=specification.cost_per_worker_hour,
+    )

@@ -1,0 +1,121 @@
+"""Start a worker for each GPU of this machine, with dask-cuda."""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from forebay.cluster.client import client_of, close_in_time, line_of
+from forebay.cluster.errors import ClusterError
+from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
+from forebay.cluster.loop import interrupts_held, sheltered_loop
+from forebay.cluster.plan import Plan
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+START_TIMEOUT = 120.0
+"""Seconds in which every worker has to report; making a CUDA context takes a few."""
+
+
+@contextmanager
+def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
+    """Start the workers of a specification, and end them with the block.
+
+    dask-cuda binds each worker to the cores and the memory that its GPU is next to.
+
+    Raises
+    ------
+    ClusterError
+        If there is no such GPU, or the workers do not come.
+    """
+    gpus = _gpus(specification)
+    dask_cuda: Any = importlib.import_module("dask_cuda")
+    with sheltered_loop() as loop, ExitStack() as stack:
+        try:
+            with interrupts_held():
+                cluster = dask_cuda.LocalCUDACluster(loop=loop, **_options(specification, gpus))
+                stack.callback(close_in_time, cluster)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ClusterError(f"the GPU workers do not start: {line_of(error)}") from error
+        client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+        try:
+            client.wait_for_workers(len(gpus), timeout=START_TIMEOUT)
+        except TimeoutError as error:
+            raise ClusterError(
+                f"not all of {len(gpus)} GPU workers came up within {START_TIMEOUT:g} s: what they "
+                "said stands above"
+            ) from error
+        yield client
+
+
+def plan(specification: LocalCudaClusterSpecification) -> Plan:
+    """Return what would be started on this machine, and what is missing for it."""
+    problems: tuple[str, ...] = ()
+    gpus: tuple[int, ...] = ()
+    try:
+        gpus = _gpus(specification)
+    except ClusterError as error:
+        problems = (str(error),)
+    pool = specification.rmm_pool_size
+    facts = (
+        ("workers", str(len(gpus))),
+        ("GPUs", ", ".join(map(str, gpus)) or "none"),
+        ("threads of each", str(specification.threads_per_worker)),
+        ("pool of GPU memory", "none" if pool is None else f"{pool / 2**30:.3g} GiB"),
+        ("protocol", specification.protocol),
+    )
+    return Plan(
+        facts,
+        problems=problems,
+        workers=(len(gpus), len(gpus)),
+        cost_per_worker_hour=specification.cost_per_worker_hour,
+    )
+
+
+def _options(specification: LocalCudaClusterSpecification, gpus: tuple[int, ...]) -> dict[str, Any]:
+    memory = specification.memory_limit
+    options: dict[str, Any] = {
+        "CUDA_VISIBLE_DEVICES": list(gpus),
+        "threads_per_worker": specification.threads_per_worker,
+        "memory_limit": "auto" if memory == "auto" else int(memory),
+        "protocol": specification.protocol,
+        "host": "127.0.0.1",
+        "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        "worker_dashboard_address": "127.0.0.1:0",
+    }
+    if specification.device_memory_limit is not None:
+        options["device_memory_limit"] = int(specification.device_memory_limit)
+    if specification.rmm_pool_size is not None:
+        options["rmm_pool_size"] = int(specification.rmm_pool_size)
+    return options
+
+
+def _gpus(specification: LocalCudaClusterSpecification) -> tuple[int, ...]:
+    """Return the GPUs to use.
+
+    Raises
+    ------
+    ClusterError
+        If there is none, or not the one that is asked for.
+    """
+    if find_spec("dask_cuda") is None:
+        raise ClusterError(
+            "a cluster of kind local-cuda needs dask-cuda: install forebay with the extra gpu "
+            "('pip install forebay[gpu]'), or choose the kind local"
+        )
+    pynvml: Any = importlib.import_module("pynvml")
+    try:
+        pynvml.nvmlInit()
+        number = int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError as error:
+        raise ClusterError(
+            f"this machine shows no NVIDIA GPU ({line_of(error)}): a cluster of kind local-cuda "
+            "needs one and its driver; choose the kind local here"
+        ) from error
+    wanted = specification.gpus if specification.gpus is not None else tuple(range(number))
+    missing = [each for each in wanted if each >= number]
+    if missing or not wanted:
+        raise ClusterError(f"gpus = {list(wanted)}: this machine has {number} GPUs, counted from 0")
+    return wanted

@@ -1,0 +1,1 @@
+"""Workers that are jobs of a Slurm cluster."""

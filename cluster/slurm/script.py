@@ -1,0 +1,89 @@
+"""The job that carries workers: its options, and its script as dask-jobqueue writes it."""
+
+import importlib
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forebay.cluster.keeping.fit import VARIABLE, expectation
+from forebay.cluster.slurm.walltime import seconds_of
+
+if TYPE_CHECKING:
+    from forebay.cluster.slurm.specification import SlurmClusterSpecification
+
+PRELOAD = "forebay.cluster.keeping.worker"
+"""The module that every worker imports: it tells of its health."""
+GATE = "forebay.cluster.keeping.fit"
+"""The module that ends it before, if it has other versions."""
+_ORPHAN_SECONDS = 60
+"""Time after which a worker ends itself that finds no scheduler."""
+
+
+def options_of(
+    specification: "SlurmClusterSpecification", *, job_name: str, tag: str, folder: Path
+) -> dict[str, Any]:
+    """Return the options of dask-jobqueue's `SLURMCluster` and `SLURMJob`.
+
+    Parameters
+    ----------
+    specification
+        What is wanted.
+    job_name
+        What all jobs are called.
+    tag
+        The comment by which the jobs of this cluster are known.
+    folder
+        Where the cluster keeps what it needs; the logs of the jobs lie in ``logs`` there.
+    """
+    number = specification.workers_per_job
+    life = seconds_of(specification.walltime) - specification.margin_seconds / 2
+    directives = [
+        f"--comment={tag}",
+        f'--output="{folder}/logs/%j.log"',
+        "--open-mode=append",
+        "--requeue",
+    ]
+    if specification.gpus_per_worker:
+        directives.append(f"--gres=gpu:{specification.gpus_per_worker}")
+    if specification.constraint is not None:
+        directives.append(f'--constraint="{specification.constraint}"')
+    return {
+        "job_name": job_name,
+        "queue": specification.partition,
+        "account": specification.account,
+        "walltime": specification.walltime,
+        "cores": number * specification.threads_per_worker,
+        "memory": f"{number * int(specification.memory_limit)} B",
+        "processes": number,
+        "interface": specification.interface,
+        "protocol": f"{specification.protocol}://",
+        "python": specification.python,
+        "death_timeout": _ORPHAN_SECONDS,
+        "job_extra_directives": [*directives, *specification.directives],
+        "job_script_prologue": [
+            f"export {VARIABLE}={expectation()}",
+            *(
+                f"export {name}={shlex.quote(value)}"
+                for name, value in specification.environment.items()
+            ),
+            *specification.prologue,
+        ],
+        "worker_extra_args": [
+            "--preload-nanny",
+            GATE,
+            "--preload",
+            PRELOAD,
+            # The keeper sends it home before; this is for when there is no keeper any more.
+            "--lifetime",
+            f"{life:g}s",
+            "--no-dashboard",
+            "--dashboard-address",
+            "127.0.0.1:0",
+        ],
+    }
+
+
+def script_of(worker: str, scheduler: str, options: dict[str, Any]) -> str:
+    """Return the script of the job that carries a worker."""
+    slurm: Any = importlib.import_module("dask_jobqueue.slurm")
+    return str(slurm.SLURMJob(scheduler, name=worker, **options).job_script())

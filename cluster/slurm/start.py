@@ -1,0 +1,240 @@
+"""Start a cluster of Slurm jobs, or join one that runs."""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from forebay.cluster.client import client_of, close_in_time, line_of
+from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.joining import join_standing
+from forebay.cluster.keeping.keeper import Keeper, Patience
+from forebay.cluster.keeping.place import (
+    Place,
+    abandoned,
+    passing_place,
+    remove,
+    standing_place,
+)
+from forebay.cluster.keeping.service import KeptCluster
+from forebay.cluster.loop import sheltered_loop
+from forebay.cluster.sizing import Limits
+from forebay.cluster.slurm.pool import SlurmPool
+from forebay.cluster.slurm.script import options_of, script_of
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
+
+    from forebay.cluster.slurm.specification import SlurmClusterSpecification
+
+START_TIMEOUT = 30.0
+"""Seconds in which the scheduler, in this process, has to listen."""
+
+_log = logging.getLogger("forebay.cluster")
+
+
+@contextmanager
+def connected(specification: "SlurmClusterSpecification", name: str) -> Iterator["Client"]:
+    """Join the cluster that runs by that name, or start one for the block.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be started; nothing is submitted then.
+    """
+    record = standing_place(specification.folder, name).read()
+    if record is not None:
+        with join_standing(standing_place(specification.folder, name), record) as client:
+            yield client
+        return
+    place = passing_place(specification.folder, name)
+    try:
+        with started(specification, name, place) as client:
+            yield client
+    finally:
+        remove(place)
+
+
+@contextmanager
+def started(
+    specification: "SlurmClusterSpecification",
+    name: str,
+    place: Place,
+    *,
+    stop: Callable[[], None] | None = None,
+) -> Iterator["Client"]:
+    """Run the scheduler in this process, and keep its workers, for the length of a block.
+
+    Parameters
+    ----------
+    specification
+        What is wanted.
+    name
+        What the cluster is called.
+    place
+        Its folder.
+    stop
+        Called, from another thread, when the cluster is asked to end.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be started; nothing is submitted then.
+    """
+    problems = specification.plan(name).problems
+    if problems:
+        raise ClusterError(f"the cluster {name} cannot be started: {problems[0]}")
+    with place.taken(), sheltered_loop() as loop, ExitStack() as stack:
+        security = _certified(place) if specification.protocol == "tls" else None
+        cluster = _scheduler(specification, name, place, security, loop)
+        stack.callback(close_in_time, cluster)
+        keeping = _Keeping(specification, name, place, cluster, security, stop)
+        stack.enter_context(keeping.within(loop))
+        place.write(
+            name=name,
+            kind=specification.kind,
+            address=cluster.scheduler_address,
+            tls=security is not None,
+        )
+        yield stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+
+
+def _certified(place: Place) -> "Security":
+    """Make the certificate of a cluster, which is in force as long as the cluster is."""
+    from distributed import Security
+
+    fresh: Any = Security.temporary()  # type: ignore[no-untyped-call]
+    place.put_certificate(fresh.tls_worker_cert, fresh.tls_worker_key)
+    certificate, key = str(place.ca_file), str(place.key_file)
+    roles = {
+        f"tls_{role}_{what}": file
+        for role in ("client", "scheduler", "worker")
+        for what, file in (("cert", certificate), ("key", key))
+    }
+    return Security(  # type: ignore[no-untyped-call]
+        tls_ca_file=certificate, require_encryption=True, **roles
+    )
+
+
+def _options(specification: "SlurmClusterSpecification", name: str, place: Place) -> dict[str, Any]:
+    return options_of(specification, job_name=f"forebay-{name}", tag=place.tag, folder=place.path)
+
+
+def _scheduler(
+    specification: "SlurmClusterSpecification",
+    name: str,
+    place: Place,
+    security: "Security | None",
+    loop: Any,
+) -> Any:
+    """Start dask-jobqueue's cluster without a worker: the keeper asks for those."""
+    dask_jobqueue: Any = importlib.import_module("dask_jobqueue")
+    try:
+        return dask_jobqueue.SLURMCluster(
+            n_workers=0,
+            loop=loop,
+            security=security,
+            silence_logs=logging.WARNING,
+            scheduler_options={
+                "dashboard": False,
+                "dashboard_address": "127.0.0.1:0",
+                "port": 0,
+            },
+            **_options(specification, name, place),
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"the scheduler does not start: {line_of(error)}") from error
+
+
+class _Keeping:
+    """What runs in the event loop of the scheduler."""
+
+    def __init__(
+        self,
+        specification: "SlurmClusterSpecification",
+        name: str,
+        place: Place,
+        cluster: Any,
+        security: "Security | None",
+        stop: Callable[[], None] | None,
+    ) -> None:
+        options = _options(specification, name, place) | {"security": security}
+        address = cluster.scheduler_address
+        self._specification = specification
+        self._name = name
+        self._place = place
+        self._scheduler = cluster.scheduler
+        self._stop = stop
+        self._pool = self._pool_of(place, lambda worker: script_of(worker, address, options))
+
+    def _pool_of(self, place: Place, script: Callable[[str], str]) -> SlurmPool:
+        return SlurmPool(
+            job_name=f"forebay-{self._name}", tag=place.tag, logs=place.logs, script=script
+        )
+
+    @contextmanager
+    def within(self, loop: Any) -> Iterator[None]:
+        """Keep the workers for the length of a block."""
+        from distributed.utils import sync
+
+        kept = self._kept()
+        sync(loop, kept.__aenter__)
+        try:
+            yield
+        finally:
+            try:
+                sync(loop, kept.__aexit__, None, None, None)
+            except ClusterError as error:
+                _log.warning(
+                    "%s: jobs of %s are left; their workers end by themselves", error, self._name
+                )
+
+    @contextlib.asynccontextmanager
+    async def _kept(self) -> AsyncIterator[None]:
+        from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
+
+        await self._sweep()
+        each = self._specification
+        keeper = Keeper(
+            self._pool,
+            SchedulerCrew(self._scheduler),
+            # No other start of this cluster has workers of the same name.
+            f"{self._name}.{self._scheduler.id.rpartition('-')[2][:8]}",
+            patience=Patience(
+                failed_starts=each.failed_starts,
+                most_waiting=each.most_waiting,
+                start_seconds=each.start_seconds,
+                margin_seconds=each.margin_seconds,
+                stagger_seconds=each.stagger_seconds,
+            ),
+        )
+        cluster = KeptCluster(
+            keeper,
+            Limits(
+                each.minimum_workers,
+                each.maximum_workers,
+                each.threads_per_worker,
+                each.work_seconds,
+                each.idle_seconds,
+            ),
+            workers_per_job=each.workers_per_job,
+            look_seconds=each.look_seconds,
+            stop=self._stop,
+        )
+        cluster.answer_for(self._scheduler)
+        async with cluster.kept():
+            yield
+
+    async def _sweep(self) -> None:
+        """Cancel the jobs of clusters whose commands were killed, and remove their folders."""
+
+        def no_script(worker: str) -> str:
+            raise AssertionError(f"nothing is asked for, and {worker} was")
+
+        for place in await asyncio.to_thread(abandoned, self._specification.folder, self._name):
+            pool = self._pool_of(place, no_script)
+            await pool.give_up(list(await pool.look()))
+            await asyncio.to_thread(remove, place)
