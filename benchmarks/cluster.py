@@ -9,6 +9,7 @@ the end of the last job.  ``tls`` measures a round trip and the rate between two
 machine, over tcp and over tls.
 """
 
+import importlib
 import json
 import statistics
 import tempfile
@@ -18,11 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import distributed
 import numpy as np
 import typer
 from benchmarks.recording_measurements.report import conditions, table
-from dask_jobqueue import SLURMCluster
 from rich.console import Console
 from tests.slurm import Slurm, running, until
 
@@ -31,6 +30,10 @@ from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.talk import tell_demand
 from forebay.cluster.sizing import Demand
 from forebay.cluster.slurm.script import options_of
+
+# Neither of them has types.
+distributed: Any = importlib.import_module("distributed")
+dask_jobqueue: Any = importlib.import_module("dask_jobqueue")
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 _AS_JSON = False
@@ -100,7 +103,7 @@ def _bare(cluster: Slurm, folder: Path, workers: int) -> dict[str, float]:
     options = options_of(specification, job_name="bare", tag="bare", folder=place.path)
     place.logs.mkdir(parents=True)
     with (
-        SLURMCluster(
+        dask_jobqueue.SLURMCluster(
             scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"}, **options
         ) as bare,
         distributed.Client(bare, set_as_default=False) as client,

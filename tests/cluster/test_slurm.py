@@ -25,6 +25,7 @@ from forebay.cluster.keeping.talk import scale, standing
 from forebay.cluster.slurm.check import Nodes, unfit
 from forebay.engine import Algorithm, process
 from forebay.engine.errors import ClusterLostError
+from forebay.engine.execution.events import JobEvent, UnitPublished
 
 __all__ = ["forebay", "running_slurm", "slurm"]
 
@@ -53,6 +54,8 @@ def counting(log: Path, seconds: float) -> Algorithm:
         first = int(frames.t[0])
         with Path(log).open("ab", buffering=0) as file:
             file.write(f"{first}\n".encode())
+        with Path(log).with_suffix(".workers").open("ab", buffering=0) as file:
+            file.write(f"{os.getpid()}\n".encode())
         time.sleep(seconds)
         return pd.DataFrame({"t": frames.t})
 
@@ -239,20 +242,23 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
 def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm) -> None:
     """Its worker finishes what it has, another one goes on, and no unit is begun twice."""
     run, log = recorded(tmp_path, 40), tmp_path / "log"
-    short = small(
-        tmp_path,
-        maximum_workers=1,
-        walltime="00:01:00",
-        margin_seconds=48.0,
-        stagger_seconds=2.0,
-        protocol="tcp",
-    )
-    with connect(short, name="gpus") as client:
-        result = process(run, counting(log, 0.3), client=client)
+    published: list[JobEvent] = []
+
+    def cut_short(event: JobEvent) -> None:
+        """Let the first job have no more time left than its margin."""
+        if isinstance(event, UnitPublished):
+            published.append(event)
+            if len(published) == 3:
+                (job,) = slurm.jobs("running")
+                slurm.call("scontrol", "update", f"jobid={job}", "timelimit=2")
+
+    with connect(small(tmp_path, maximum_workers=1, protocol="tcp"), name="gpus") as client:
+        result = process(run, counting(log, 0.3), client=client, on_event=cut_short)
+        assert standing(client)["stopped_because"] == ""
     assert len(result.done) == 40
     assert sorted(map(int, log.read_text().split())) == list(range(40))
-    ended = slurm.call("squeue", "-h", "--states=all", "--format=%T %j").splitlines()
-    assert len([each for each in ended if each == "COMPLETED forebay-gpus"]) >= 1
+    workers = {line.split()[0] for line in log.with_suffix(".workers").read_text().splitlines()}
+    assert len(workers) == 2
 
 
 @contextmanager
