@@ -72,7 +72,9 @@ def test_nothing_is_left_behind(specification: LocalClusterSpecification) -> Non
         with pytest.raises(ValueError, match="No clients found"):
             distributed.default_client()  # type: ignore[no-untyped-call]
     assert children() <= processes
-    assert eventually(lambda: not set(threading.enumerate()) - threads), threading.enumerate()
+    # Dask keeps the thread that takes long messages to pieces, once there was one.
+    more = lambda: {x for x in set(threading.enumerate()) - threads if "Offload" not in x.name}  # noqa: E731
+    assert eventually(lambda: not more()), more()
     assert logging.getLogger("distributed").level == level
     assert client.status == "closed"
 
