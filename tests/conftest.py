@@ -20,7 +20,7 @@ settings.load_profile("forebay")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-_SLOW = ("fault", "whole", "postgres", "s3", "camera")
+_SLOW = ("fault", "slurm", "whole", "postgres", "s3", "camera")
 
 
 def pytest_configure(config: pytest.Config) -> None:

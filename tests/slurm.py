@@ -67,6 +67,15 @@ class Slurm:
         """Start the controller."""
         self.start("slurmctld", "slurmctld", "-D", *options)
 
+    def start_munge(self) -> None:
+        """Start what vouches for who calls."""
+        names = {"key-file": "munge.key", "pid-file": "munged.pid", "log-file": "munged.log"}
+        names |= {"socket": "munge.socket", "seed-file": "munge.seed"}
+        files = [f"--{option}={self.folder}/{name}" for option, name in names.items()]
+        # Folders below /tmp are not safe enough for it otherwise.
+        self.start("munged", "munged", "--foreground", "--force", *files)
+        until(lambda: (self.folder / "munge.socket").exists(), "munge's socket")
+
     def stop(self, name: str, *, kill: bool = False) -> None:
         """End a daemon."""
         process = self.daemons.pop(name)
@@ -112,7 +121,8 @@ def running() -> Iterator[Slurm]:
     slurm = Slurm(folder, tuple(free_port() for _ in range(3)))
     try:
         _configure(slurm)
-        _start_munge(slurm)
+        slurm.call("mungekey", "--create", f"--keyfile={folder}/munge.key")
+        slurm.start_munge()
         slurm.start_controller("-c")
         for node in NODES:
             slurm.start_node(node)
@@ -132,24 +142,19 @@ def running() -> Iterator[Slurm]:
         shutil.rmtree(folder)
 
 
-def _start_munge(slurm: Slurm) -> None:
-    folder = slurm.folder
-    subprocess.run(
-        ["mungekey", "--create", f"--keyfile={folder}/munge.key"], check=True, capture_output=True
-    )
-    slurm.start(
-        "munged",
-        "munged",
-        "--foreground",
-        # Folders below /tmp are not safe enough for it otherwise.
-        "--force",
-        f"--key-file={folder}/munge.key",
-        f"--socket={folder}/munge.socket",
-        f"--pid-file={folder}/munged.pid",
-        f"--log-file={folder}/munged.log",
-        f"--seed-file={folder}/munge.seed",
-    )
-    until(lambda: (folder / "munge.socket").exists(), "munge's socket")
+@pytest.fixture(scope="session")
+def running_slurm() -> Iterator[Slurm]:
+    """A Slurm for all tests of a process."""
+    with running() as slurm:
+        yield slurm
+
+
+@pytest.fixture
+def slurm(running_slurm: Slurm) -> Iterator[Slurm]:
+    """A Slurm with an empty queue, and two idle nodes."""
+    running_slurm.tidy()
+    yield running_slurm
+    running_slurm.tidy()
 
 
 def _configure(slurm: Slurm) -> None:
@@ -179,7 +184,7 @@ SlurmctldHost={socket.gethostname()}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=2
 SlurmctldPort={control}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n

@@ -8,17 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.slurm import running_slurm, slurm
+
+__all__ = ["running_slurm", "slurm"]
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 AS_INSTALLED = {ROOT / "README.md"}
 """Pages whose programs are started as they are installed, each importing what it needs."""
+ON_SLURM = {ROOT / "docs" / "how-to" / "compute-on-slurm.md"}
+"""Pages whose commands need a Slurm."""
 # Where a command is not run, it is one of these: .ci/run runs each of them.
 MADE = re.compile(r"make (?P<target>[a-z]+)$")
 BLOCK = re.compile(
     r"^```(?P<kind>\w+)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 LINK = re.compile(r"\]\((?P<target>[^)#\s]*)(?:#[^)]*)?\)")
+
+
+MARKS: dict[bool, list[pytest.MarkDecorator]] = {True: [pytest.mark.slurm], False: []}
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str | None, str]]:
@@ -43,8 +51,11 @@ def script_of(page: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if script_of(page)],
-    ids=lambda page: str(page.relative_to(ROOT)),
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=MARKS[page in ON_SLURM])
+        for page in PAGES
+        if script_of(page)
+    ],
 )
 @pytest.mark.whole
 @pytest.mark.timeout(300)
@@ -58,6 +69,10 @@ def test_a_page_runs_from_top_to_bottom(
         paths.insert(0, request.getfixturevalue("warmed"))
         # What several workers do is for the README's page, and for the tests of the cluster.
         settings = {"FOREBAY_CLUSTERS__LOCAL__WORKERS": "1"}
+    if page in ON_SLURM:
+        request.getfixturevalue("slurm")
+        # Nothing of it is to be reached from outside.
+        settings |= {"FOREBAY_CLUSTERS__SLURM__INTERFACE": "lo"}
     environment = {**os.environ, **settings, "PATH": ":".join(map(str, paths))}
     ended = subprocess.run(
         ["bash", "-x", "-euo", "pipefail", "-c", "\n".join(script_of(page))],

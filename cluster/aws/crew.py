@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forebay.cluster.keeping.crew import Member, SchedulerCrew
+from forebay.cluster.keeping.crew import Member
+from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 from forebay.cluster.keeping.pool import PoolSilentError
 from forebay.cluster.keeping.service import DEMAND_SECONDS, KEY, KeptCluster
 

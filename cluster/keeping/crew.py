@@ -1,16 +1,8 @@
-"""The workers that report to the scheduler, and sending them home without losing work."""
+"""The workers that report to a scheduler, as the keeper sees them."""
 
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any, Protocol
-
-from distributed.diagnostics.plugin import SchedulerPlugin
-from distributed.versions import get_versions
-
-from forebay.cluster.keeping.health import complaint
-from forebay.cluster.versions import differences
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,107 +30,3 @@ class Crew(Protocol):
 
     async def send_home(self, member: Member) -> bool:
         """End workers, if they have nothing to do; tell whether they had nothing."""
-
-
-class SchedulerCrew:
-    """The workers of a scheduler in this process; for the thread of its event loop.
-
-    Parameters
-    ----------
-    scheduler
-        The `distributed.Scheduler`.
-    """
-
-    def __init__(self, scheduler: Any) -> None:
-        self._scheduler = scheduler
-        self._ours = get_versions()
-        scheduler.add_plugin(_Gate(self), name="forebay-gate")
-
-    def look(self) -> Mapping[str, Member]:
-        """Return who is there; the workers of a job are called after it, with a number behind."""
-        groups: dict[str, list[Any]] = {}
-        for each in self._scheduler.workers.values():
-            groups.setdefault(job_of(str(each.name)), []).append(each)
-        return {
-            name: Member(
-                tuple(each.address for each in group),
-                not any(each.processing for each in group),
-                next(filter(None, map(_complaint, group)), ""),
-                next(filter(None, map(self.unfit, group)), ""),
-            )
-            for name, group in groups.items()
-        }
-
-    def unfit(self, worker: Any) -> str:
-        """Return why a worker cannot work for this scheduler; nothing if it can."""
-        differing = differences(self._ours, worker.versions)
-        theirs = (worker.metrics.get("forebay") or {}).get("forebay", version("forebay"))
-        if theirs != version("forebay"):
-            differing.append(f"forebay {theirs}, this side has {version('forebay')}")
-        return f"its worker has {', '.join(differing)}" if differing else ""
-
-    def hold(self, member: Member) -> None:
-        """Let the scheduler choose others from now on."""
-        self.hold_addresses(member.addresses)
-
-    def hold_addresses(self, addresses: Collection[str]) -> None:
-        """Let the scheduler choose others than these workers."""
-        for address in addresses:
-            worker = self._scheduler.workers.get(address)
-            if worker is None or worker.status.name != "running":
-                continue
-            stimulus = f"forebay-hold-{time.time()}"
-            # As the scheduler does itself at the beginning of retire_workers, which would give
-            # what is being computed to others at once.
-            self._scheduler.handle_worker_status_change("closing_gracefully", worker, stimulus)
-            self._scheduler.stream_comms[address].send(
-                {
-                    "op": "worker-status-change",
-                    "status": "closing_gracefully",
-                    "stimulus_id": stimulus,
-                }
-            )
-
-    async def send_home(self, member: Member) -> bool:
-        """End the processes of workers that are idle still."""
-        if self._busy(member.addresses):
-            return False
-        # Nothing is handed out between that look and the workers' being taken out: there is no
-        # pause of this thread in between.
-        await self._scheduler.retire_workers(
-            workers=list(member.addresses), close_workers=True, remove=True
-        )
-        # One that alone holds a result which somebody keeps is not let go.
-        return not any(each in self._scheduler.workers for each in member.addresses)
-
-    def _busy(self, addresses: Collection[str]) -> bool:
-        workers = (self._scheduler.workers.get(each) for each in addresses)
-        return any(each is not None and each.processing for each in workers)
-
-
-class _Gate(SchedulerPlugin):
-    """Lets no worker begin that has other versions."""
-
-    def __init__(self, crew: SchedulerCrew) -> None:
-        self._crew = crew
-
-    def add_worker(self, scheduler: Any, worker: str) -> None:
-        """Look at a worker before it is given anything."""
-        if self._crew.unfit(scheduler.workers[worker]):
-            self._crew.hold_addresses([worker])
-
-
-def _complaint(worker: Any) -> str:
-    return complaint(worker.metrics.get("forebay") or {}, skew=worker.time_delay)
-
-
-def job_of(worker: str) -> str:
-    """Return the job that a worker belongs to; Dask numbers several workers of one job.
-
-    Examples
-    --------
-    >>> job_of("gpu.7"), job_of("gpu.7-0")
-    ('gpu.7', 'gpu.7')
-    """
-    name, dash, number = worker.rpartition("-")
-    return name if dash and number.isdigit() and "." in name else worker

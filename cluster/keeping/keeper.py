@@ -304,6 +304,13 @@ class Keeper:
         if cancel:
             await self._pool.give_up([each.job for each in cancel])
         surplus -= len(cancel)
+        # Those that were to leave already go when they have finished.
+        for each in self._kept.values():
+            member = members.get(each.name)
+            if each.leaving and member is not None:
+                self._crew.hold(member)
+                if member.idle:
+                    await self._crew.send_home(member)
         for each in staying:
             member = members.get(each.name)
             if surplus <= 0 or member is None or each.cancelled or not member.idle:
@@ -311,12 +318,6 @@ class Keeper:
             if await self._crew.send_home(member):
                 each.leaving = "there is no work for it"
                 surplus -= 1
-        for each in self._kept.values():
-            member = members.get(each.name)
-            if each.leaving and member is not None:
-                self._crew.hold(member)
-                if member.idle:
-                    await self._crew.send_home(member)
 
     async def _ask_for_more(self) -> None:
         staying = self._staying()

@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from forebay.cluster.errors import ClusterError, ClusterTakenError
 
 _RECORD = "cluster.json"
 _YOUNG_SECONDS = 60.0
+_ASIDE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,11 @@ class Place:
                 f"{self.path} cannot be written ({error.strerror}): give another folder"
             ) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            if not _locked(lock, seconds=_ASIDE_SECONDS):
                 raise ClusterTakenError(
                     f"a cluster runs in {self.path} already: 'forebay cluster stop "
                     f"{self.path.name}' ends it"
-                ) from error
+                )
             try:
                 yield
             finally:
@@ -154,6 +154,20 @@ class Place:
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner may read.
         Path(temporary).replace(path)
+
+
+def _locked(lock: IO[str], *, seconds: float) -> bool:
+    """Lock a file; whoever looks whether somebody has locked it does so for a moment, too."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_ASIDE_SECONDS / 20)
+        else:
+            return True
 
 
 def standing_place(folder: Path, name: str) -> Place:

@@ -13,10 +13,9 @@ from dataclasses import asdict
 from typing import Any
 
 from forebay.cluster.keeping.keeper import Keeper
+from forebay.cluster.keeping.talk import KEY
 from forebay.cluster.sizing import Demand, Limits, Size, next_size
 
-KEY = "forebay-keeper"
-"""The scheduler's metadata that says that it is kept."""
 DEMAND_SECONDS = 30.0
 """For how long is believed what somebody has said of the work that it has."""
 

@@ -3,15 +3,22 @@
 from typing import Any
 
 from forebay.cluster.errors import ClusterError
-from forebay.cluster.keeping.service import KEY
 from forebay.cluster.sizing import Demand
 
+KEY = "forebay-keeper"
+"""The scheduler's metadata that says that it is kept."""
 _ANSWER_SECONDS = 30.0
 
 
 def is_kept(client: Any) -> bool:
-    """Tell whether the cluster of a client is sized by what is asked of it."""
-    return bool(client.get_metadata([KEY], default=False))
+    """Tell whether the cluster of a client is sized by what is asked of it.
+
+    Raises
+    ------
+    OSError
+        If its scheduler does not answer.
+    """
+    return bool(_asked(client, "get_metadata", keys=[KEY], default=False))
 
 
 def tell_demand(client: Any, who: str, demand: Demand) -> dict[str, Any]:
@@ -22,7 +29,10 @@ def tell_demand(client: Any, who: str, demand: Demand) -> dict[str, Any]:
     OSError
         If its scheduler does not answer.
     """
-    return _asked(client, "forebay_demand", who=who, seconds=demand.seconds, units=demand.units)
+    answer: dict[str, Any] = _asked(
+        client, "forebay_demand", who=who, seconds=demand.seconds, units=demand.units
+    )
+    return answer
 
 
 def scale(client: Any, workers: int | None) -> dict[str, Any]:
@@ -38,7 +48,8 @@ def scale(client: Any, workers: int | None) -> dict[str, Any]:
 
 def standing(client: Any) -> dict[str, Any]:
     """Return how a cluster stands."""
-    return _asked(client, "forebay_standing")
+    answer: dict[str, Any] = _asked(client, "forebay_standing")
+    return answer
 
 
 def stop(client: Any) -> None:
@@ -52,12 +63,11 @@ def stop(client: Any) -> None:
     _checked(_asked(client, "forebay_stop"))
 
 
-def _asked(client: Any, operation: str, **arguments: Any) -> dict[str, Any]:
+def _asked(client: Any, operation: str, **arguments: Any) -> Any:
     async def ask() -> Any:
         return await getattr(client.scheduler, operation)(**arguments)
 
-    answer: dict[str, Any] = client.sync(ask, callback_timeout=_ANSWER_SECONDS)
-    return answer
+    return client.sync(ask, callback_timeout=_ANSWER_SECONDS)
 
 
 def _checked(answer: dict[str, Any]) -> dict[str, Any]:

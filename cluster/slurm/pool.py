@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from forebay.cluster.keeping.pool import PoolError, Seen, Stage
+from forebay.cluster.keeping.pool import PoolError, PoolSilentError, Seen, Stage
 from forebay.cluster.slurm.commands import slurm
 
 _WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
@@ -59,7 +59,11 @@ class SlurmPool:
     async def look(self) -> Mapping[str, Seen]:
         """Return all jobs of this cluster."""
         words = ["squeue", "--noheader", "--me", "--states=all", f"--name={self._job_name}"]
-        said = await slurm([*words, "--format=%i|%T|%L|%N|%k|%r"])
+        try:
+            said = await slurm([*words, "--format=%i|%T|%L|%N|%k|%r"])
+        except PoolError as error:
+            # Whatever it is that is wrong, what runs is not known now.
+            raise PoolSilentError(str(error)) from error
         return {
             number: seen
             for line in said.splitlines()

@@ -19,7 +19,6 @@ from forebay.cluster.keeping.place import (
     remove,
     standing_place,
 )
-from forebay.cluster.keeping.pool import PoolSilentError
 from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.loop import sheltered_loop
 from forebay.cluster.sizing import Limits
@@ -188,14 +187,14 @@ class _Keeping:
         finally:
             try:
                 sync(loop, kept.__aexit__, None, None, None)
-            except PoolSilentError as error:
+            except ClusterError as error:
                 _log.warning(
                     "%s: jobs of %s are left; their workers end by themselves", error, self._name
                 )
 
     @contextlib.asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        from forebay.cluster.keeping.crew import SchedulerCrew
+        from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 
         await self._sweep()
         each = self._specification

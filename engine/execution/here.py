@@ -10,6 +10,7 @@ from typing import Any
 
 from forebay.acquisition import Run
 from forebay.engine.errors import JobInterruptedError
+from forebay.engine.execution.demand import DemandTeller
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.executor import DaskExecutor, Executor, InProcessExecutor
@@ -81,18 +82,25 @@ def carry_out(
         )
         stack.callback(dispatcher.close)
         heart = Heartbeat(service, every=LEASE_SECONDS / 3, wake=dispatcher.wake)
+        demand = DemandTeller(database, client, job=number)
         with heart:
-            record = _until_it_ends(dispatcher, heart, jobs, number, stop)
+            record = _until_it_ends(dispatcher, heart, jobs, number, stop, demand)
         return record, dispatcher.published
 
 
 def _until_it_ends(
-    dispatcher: Dispatcher, heart: Heartbeat, jobs: Jobs, number: int, stop: threading.Event
+    dispatcher: Dispatcher,
+    heart: Heartbeat,
+    jobs: Jobs,
+    number: int,
+    stop: threading.Event,
+    demand: DemandTeller,
 ) -> JobRecord:
     stopped_at: float | None = None
     # Where everything is done already there is nothing to wait for.
     wait = 0.0
     while True:
+        demand.look()
         dispatcher.turn(wait_seconds=wait)
         wait = _WAKE_SECONDS
         heart.check()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.engine.errors import ClusterLostError, LeaseLostError, LedgerError
+from forebay.engine.execution.demand import DemandTeller
 from forebay.engine.execution.dispatcher import STORAGE_SECONDS, Dispatcher
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.heartbeat import Heartbeat
@@ -117,7 +118,8 @@ def _serve_once(
 ) -> None:
     """Work until told to stop, or until the cluster, the lease or the database is lost."""
     with ExitStack() as stack:
-        executor = stack.enter_context(executor_for(stack.enter_context(connect())))
+        client = stack.enter_context(connect())
+        executor = stack.enter_context(executor_for(client))
         service = Service(
             database,
             policy=options.policy,
@@ -143,9 +145,11 @@ def _serve_once(
         heart = stack.enter_context(
             Heartbeat(service, every=options.lease_seconds / 3, wake=dispatcher.wake)
         )
+        demand = DemandTeller(database, client, cluster=options.cluster)
         if on_ready is not None:
             on_ready(service.identity)
         while not stop.is_set():
+            demand.look()
             dispatcher.turn(wait_seconds=_WAKE_SECONDS)
             heart.check()
         dispatcher.drain()

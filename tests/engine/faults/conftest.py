@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 from tests.engine.faults.algorithms import HARMFUL
 from tests.engine.faults.site import FRAMES, Expected, Site
+from tests.slurm import running_slurm, slurm
 
 from forebay.acquisition import Run, open_run
 from forebay.engine import process
+
+__all__ = ["running_slurm", "slurm"]
 
 type GiveRun = Callable[..., Run]
 

@@ -1,0 +1,96 @@
+"""How much work waits: units by algorithm, and how long one of each takes."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
+from forebay.engine.queue.states import OPEN_UNITS, JobState, UnitState
+
+_RESULTS_LOOKED_AT = 8
+"""Results of an algorithm, the newest ones, by which is told how long its units take."""
+_UNITS_LOOKED_AT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The units of one algorithm that are not done."""
+
+    algorithm: str
+    """Its name."""
+    version: str
+    """Its version."""
+    units: int
+    """Units that may be computed, or are."""
+    behind: int
+    """Units that wait for the block before them, so that no further worker helps them."""
+    longest: float
+    """For how many seconds the one that is computed for longest is."""
+
+
+def backlogs(
+    database: Database, *, cluster: str | None = None, job: int | None = None
+) -> list[Backlog]:
+    """Return what is not done of the jobs that are served.
+
+    Parameters
+    ----------
+    database
+        The queue.
+    cluster
+        The cluster that computes: jobs for another one do not count.
+    job
+        The only job that counts; where it is not given, all that are for any service.
+    """
+    jobs = sa.select(JOBS.c.job).where(JOBS.c.state == JobState.READY)
+    if job is not None:
+        jobs = jobs.where(JOBS.c.job == job)
+    else:
+        for_us = sa.or_(JOBS.c.cluster.is_(None), JOBS.c.cluster == cluster)
+        jobs = jobs.where(JOBS.c.private.is_(None), for_us)
+    wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
+    key = (RESULTS.c.algorithm, RESULTS.c.version)
+    query = (
+        sa.select(*key, UNITS.c.state, sa.func.count(), sa.func.min(UNITS.c.began_at))
+        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
+        .where(UNITS.c.result.in_(wanted), UNITS.c.state.in_(OPEN_UNITS))
+        .group_by(*key, UNITS.c.state)
+    )
+    found: dict[tuple[str, str], Backlog] = {}
+    with database.read() as connection:
+        now = database.now(connection)
+        for algorithm, version, state, number, began in connection.execute(query):
+            known = found.get((algorithm, version)) or Backlog(algorithm, version, 0, 0, 0.0)
+            running = state == UnitState.RUNNING and began is not None
+            found[algorithm, version] = Backlog(
+                algorithm,
+                version,
+                known.units + (0 if state == UnitState.WAITING else number),
+                known.behind + (number if state == UnitState.WAITING else 0),
+                max(known.longest, (now - began) / 1e9 if running else 0.0),
+            )
+    return list(found.values())
+
+
+def usual_seconds(database: Database, algorithm: str, version: str) -> float | None:
+    """Return how long units of an algorithm took lately; None if none is done."""
+    newest = (
+        sa.select(RESULTS.c.result)
+        .where(RESULTS.c.algorithm == algorithm, RESULTS.c.version == version)
+        .order_by(RESULTS.c.created_at.desc())
+        .limit(_RESULTS_LOOKED_AT)
+    )
+    done = (
+        sa.select(UNITS.c.seconds)
+        .where(
+            UNITS.c.result.in_(newest.scalar_subquery()),
+            UNITS.c.state == UnitState.DONE,
+            UNITS.c.seconds.is_not(None),
+        )
+        .limit(_UNITS_LOOKED_AT)
+        .subquery()
+    )
+    with database.read() as connection:
+        mean = connection.execute(sa.select(sa.func.avg(done.c.seconds))).scalar()
+    return None if mean is None else float(mean)

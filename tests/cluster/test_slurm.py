@@ -1,0 +1,309 @@
+"""Clusters of jobs on a real Slurm: what is refused before, what is started, what is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from tests.cli.conftest import Forebay, forebay
+from tests.slurm import Slurm, running_slurm, slurm, until
+
+from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
+from forebay.cluster import ClusterError, SlurmClusterSpecification, connect
+from forebay.cluster.keeping.talk import scale, standing
+from forebay.cluster.slurm.check import Nodes, unfit
+from forebay.engine import Algorithm, process
+from forebay.engine.errors import ClusterLostError
+
+__all__ = ["forebay", "running_slurm", "slurm"]
+
+on_slurm = pytest.mark.slurm
+
+
+def small(folder: Path, **more: Any) -> SlurmClusterSpecification:
+    """Return a cluster of small workers that come and go quickly."""
+    fields = {
+        "maximum_workers": 2,
+        "memory_limit": "500 MiB",
+        "interface": "lo",
+        "folder": folder / "clusters",
+        "look_seconds": 0.2,
+        "idle_seconds": 1.0,
+        "work_seconds": 1.0,
+        **more,
+    }
+    return SlurmClusterSpecification(**fields)
+
+
+def counting(log: Path, seconds: float) -> Algorithm:
+    """Return an algorithm that notes each time that it is begun."""
+
+    def counted(frames: xr.DataArray, *, log: str = str(log)) -> pd.DataFrame:
+        first = int(frames.t[0])
+        with Path(log).open("ab", buffering=0) as file:
+            file.write(f"{first}\n".encode())
+        time.sleep(seconds)
+        return pd.DataFrame({"t": frames.t})
+
+    return Algorithm("counted", "1.0.0", counted)
+
+
+def recorded(folder: Path, blocks: int) -> Run:
+    """Return a run of so many small blocks."""
+    writer = RunWriter.create(
+        folder / "run", Geometry(("y", "x"), (4, 4), np.dtype("uint16")), frames_per_block=1
+    )
+    for counter in range(blocks):
+        writer.append(Frame(counter, time.time_ns(), np.zeros((4, 4), np.uint16)))
+    writer.close()
+    return open_run(folder / "run")
+
+
+# Before anything is submitted.
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"walltime": "00:00:30"}, "Slurm counts in minutes"),
+        ({"walltime": "1h"}, "a time is HH:MM:SS or D-HH:MM:SS"),
+        ({"walltime": "00:02:00"}, "leaves no time for work beside margin_seconds = 120"),
+        ({"minimum_workers": 3}, "minimum_workers = 3 are more than maximum_workers = 2"),
+        ({"protocol": "tcp", "interface": None}, "in the clear: leave it at 'tls'"),
+        ({"gpus_per_worker": 1, "workers_per_job": 2}, "workers_per_job must be 1"),
+        ({"directives": ["--qos=a\nrm -r /"]}, "it must be one line"),
+        ({"partition": "main;reboot"}, "it must be one word"),
+        ({"memory_limit": "much"}, "could not interpret|could not parse|value and unit"),
+    ],
+)
+def test_a_specification_that_cannot_work_is_refused(
+    tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        small(tmp_path, **wrong)
+
+
+BIG = Nodes("main", True, 4, 8000 << 20, 7200.0, "gpu:1")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"partition": "mian"}, "partition = 'mian': Slurm has main"),
+        ({"walltime": "03:00:00"}, "longer than jobs of the partition main may take (2 h)"),
+        ({"memory_limit": "9 GiB"}, "a job needs 9 GiB"),
+        ({"workers_per_job": 9}, "a job needs 9 CPUs"),
+        ({"threads_per_worker": 5}, "a job needs 5 CPUs"),
+    ],
+)
+def test_what_no_node_has_is_said(tmp_path: Path, wanted: dict[str, Any], said: str) -> None:
+    assert unfit(small(tmp_path), [BIG]) == []
+    (problem,) = unfit(small(tmp_path, **wanted), [BIG])
+    assert said in problem
+
+
+def test_a_partition_without_gpus_is_said(tmp_path: Path) -> None:
+    plain = Nodes("plain", True, 4, 8000 << 20, None, "(null)")
+    (problem,) = unfit(small(tmp_path, gpus_per_worker=1), [plain])
+    assert "no node of the partition plain has the generic resource 'gpu'" in problem
+
+
+def configured(folder: Path, **more: Any) -> None:
+    """Write the settings of a cluster called gpus."""
+    table = json.loads(small(folder, **more).model_dump_json(exclude_none=True))
+    del table["environment"], table["python"]
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    (folder / "forebay.toml").write_text("\n".join(["[clusters.gpus]", *lines]))
+
+
+def test_without_slurm_a_sentence_says_so(
+    forebay: Forebay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job script is shown all the same."""
+    configured(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = forebay("cluster", "check", "gpus")
+    assert outcome.code == 3
+    assert outcome.error.startswith(
+        "the cluster gpus cannot be started: there is no sbatch here: install Slurm's commands"
+    )
+    assert "#SBATCH --mem=500M" in outcome.out
+
+
+def test_an_unknown_kind_is_refused(forebay: Forebay, tmp_path: Path) -> None:
+    (tmp_path / "forebay.toml").write_text("[clusters.gpus]\nkind = 'slrum'")
+    outcome = forebay("cluster", "check", "gpus")
+    assert outcome.code == 2
+    assert "clusters.gpus.kind = 'slrum': it must be one of local" in outcome.error
+    assert "did you mean 'slurm'?" in outcome.error
+
+
+def test_a_cluster_without_a_gpu_is_one_sentence(forebay: Forebay, tmp_path: Path) -> None:
+    """Whether dask-cuda is missing, or the GPU."""
+    (tmp_path / "forebay.toml").write_text("[clusters.gpus]\nkind = 'local-cuda'\ngpus = [99]")
+    outcome = forebay("cluster", "check", "gpus")
+    assert outcome.code == 3
+    assert outcome.error.startswith("the cluster gpus cannot be started: ")
+    assert any(
+        each in outcome.error for each in ("needs dask-cuda", "shows no NVIDIA GPU", "gpus = [99]")
+    )
+
+
+@on_slurm
+def test_what_would_be_submitted_is_said(forebay: Forebay, tmp_path: Path, slurm: Slurm) -> None:
+    """And nothing is; Slurm itself has looked at it."""
+    configured(tmp_path, gpus_per_worker=1, cost_per_worker_hour=0.5)
+    outcome = forebay("cluster", "check", "gpus")
+    assert outcome.code == 0, outcome.err
+    assert "#SBATCH --gres=gpu:1" in outcome.out
+    assert "cost per hour" in outcome.out
+    (described,) = forebay("cluster", "check", "gpus", "--json").json
+    assert described["cost_per_hour"] == [0.0, 1.0]
+    assert described["problems"] == []
+    configured(tmp_path, directives=["--constraint=quantum"])
+    outcome = forebay("cluster", "check", "gpus")
+    assert outcome.code == 3
+    assert "Slurm would not take the job" in outcome.error
+    assert slurm.jobs("all") == slurm.jobs()
+
+
+@on_slurm
+def test_a_slurm_that_does_not_answer_is_said(tmp_path: Path, slurm: Slurm) -> None:
+    """With what to look at; nothing is left in the folder."""
+    slurm.stop("munged")
+    try:
+        with (
+            pytest.raises(ClusterError, match=r"Slurm does not answer .*is munged running"),
+            connect(small(tmp_path), name="gpus"),
+        ):
+            pass
+    finally:
+        slurm.start_munge()
+    assert list(tmp_path.rglob("*.pem")) == []
+
+
+# While it runs.
+
+
+@on_slurm
+def test_a_broken_script_ends_after_a_few_starts_with_its_reason(
+    tmp_path: Path, slurm: Slurm
+) -> None:
+    """What the job's own log says is the error of the command."""
+    run = recorded(tmp_path, 2)
+    broken = small(tmp_path, python="/no/such/python", failed_starts=2)
+    with (
+        connect(broken, name="gpus") as client,
+        pytest.raises(ClusterLostError) as lost,
+    ):
+        process(run, counting(tmp_path / "log", 0.0), client=client)
+    assert "2 jobs in a row have brought no worker" in str(lost.value)
+    assert "/no/such/python: No such file or directory" in str(lost.value)
+    assert slurm.jobs() == []
+
+
+@on_slurm
+def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: Slurm) -> None:
+    with connect(small(tmp_path, directives=["--hold"]), name="gpus") as client:
+        scale(client, 2)
+        until(
+            lambda: "jobs wait: JobHeldUser" in standing(client)["notes"],
+            "that it is told why they wait",
+        )
+        assert standing(client)["waiting"] == 2 == len(slurm.jobs())
+    assert slurm.jobs() == []
+
+
+@on_slurm
+def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm) -> None:
+    """Its worker finishes what it has, another one goes on, and no unit is begun twice."""
+    run, log = recorded(tmp_path, 40), tmp_path / "log"
+    short = small(
+        tmp_path,
+        maximum_workers=1,
+        walltime="00:01:00",
+        margin_seconds=48.0,
+        stagger_seconds=2.0,
+        protocol="tcp",
+    )
+    with connect(short, name="gpus") as client:
+        result = process(run, counting(log, 0.3), client=client)
+    assert len(result.done) == 40
+    assert sorted(map(int, log.read_text().split())) == list(range(40))
+    ended = slurm.call("squeue", "-h", "--states=all", "--format=%T %j").splitlines()
+    assert len([each for each in ended if each == "COMPLETED forebay-gpus"]) >= 1
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Keep a cluster running, in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "forebay", "cluster", "start", "gpus", "--json"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        assert json.loads(line)["event"] == "ready"
+        yield process
+    finally:
+        timer.cancel()
+        process.kill()
+        process.communicate()
+
+
+@on_slurm
+def test_a_cluster_is_kept_running_for_others(
+    forebay: Forebay, tmp_path: Path, slurm: Slurm
+) -> None:
+    """It is listed, sized, joined, its logs are read; a killed one leaves nothing for long."""
+    configured(tmp_path)
+    assert forebay("cluster", "stop", "gpus").error.startswith("no cluster gpus is kept running")
+    with kept(tmp_path) as process:
+        assert forebay("cluster", "scale", "gpus", 1).code == 0
+        (before,) = until(slurm.jobs, "a job")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert forebay("cluster", "scale", "gpus", 1).code == 3
+    with kept(tmp_path) as process:
+        until(lambda: before not in slurm.jobs(), "that the jobs of the killed one are cancelled")
+        place = tmp_path / "clusters" / "gpus"
+        for secret in (place / "tls-key.pem", place / "tls-certificate.pem"):
+            assert secret.stat().st_mode & 0o777 == 0o600
+        outcome = forebay("cluster", "start", "gpus")
+        assert outcome.code == 4
+        assert "runs in" in outcome.error
+        (described,) = [x for x in forebay("cluster", "list", "--json").json if x["running"]]
+        assert described["name"] == "gpus"
+        assert described["running"]["process"] == process.pid
+        assert described["running"]["address"].startswith("tls://127.0.0.1:")
+        refused = forebay("cluster", "scale", "gpus", 7)
+        assert refused.error == "7 workers: this cluster has from 0 to 2"
+        (sized,) = forebay("cluster", "scale", "gpus", 1, "--json").json
+        assert sized["wanted"] <= 1
+        with connect(small(tmp_path), name="gpus") as client:
+            client.wait_for_workers(1, timeout=60)
+            assert client.submit(os.getpid).result(timeout=30) != process.pid
+        said = forebay("cluster", "logs", "gpus").out
+        assert "distributed.worker" in said
+        assert forebay("cluster", "stop", "gpus").out == "gpus has ended\n"
+        assert process.wait(20) == 0
+    until(lambda: not slurm.jobs(), "that no job is left")
+    assert list(place.glob("*.pem")) == []
