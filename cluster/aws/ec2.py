@@ -8,6 +8,7 @@ come; it needs a default VPC; and it gives machines their public address alone w
 """
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -38,6 +39,7 @@ NO_CAPACITY = frozenset(
 _GIB = 2**30
 _LOOK_SECONDS = 0.5
 _CONNECT_SECONDS = 2.0
+_logger = logging.getLogger("forebay.cluster")
 _IN_VAIN = {"shutting-down", "terminated", "stopping", "stopped"}
 
 
@@ -241,7 +243,16 @@ class Ec2Cluster(EC2Cluster):  # type: ignore[misc]
         self.scheduler_class, self.worker_class = Ec2Scheduler, Ec2Worker
         self.security = self._certificates
         complete(self.boto_session, self.specification)
-        await super()._start()
+        try:
+            await super()._start()
+        except BaseException:
+            if self.scheduler is not None:
+                await self.scheduler.destroy_vm()
+            raise
+
+    def _log(self, log: str) -> None:
+        # It would print it, into what commands print for other programs.
+        _logger.debug("%s", log)
 
     def worker(self, name: str) -> Ec2Worker:
         """Return a worker that is not started yet."""

@@ -7,6 +7,7 @@ ours, made and removed with the cluster, and speak TLS; tasks are charged for.
 """
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.pool import Seen, Stage
 from forebay.cluster.spending import Spending
 
+_logger = logging.getLogger("forebay.cluster")
 _LOOK_SECONDS = 1.0
 _MANY = 100
 """Tasks that ECS describes at a time."""
@@ -205,6 +207,10 @@ class Fargate(FargateCluster, _Swapped):  # type: ignore[misc]
     def worker(self, name: str) -> FargateWorker:
         """Return a worker that is not started yet."""
         return FargateWorker(self.scheduler.address, name=name, **self.new_spec["options"])
+
+    def _log(self, log: str) -> None:
+        # It would print it, into what commands print for other programs.
+        _logger.debug("%s", log)
 
     async def _close(self) -> None:
         await super()._close()

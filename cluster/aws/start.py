@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import warnings
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,9 @@ def started(
         certificates.publish(security, owner, specification.region, specification.tags)
         stack.callback(certificates.withdraw, owner, specification.region)
         try:
-            with interrupts_held():
+            with interrupts_held(), warnings.catch_warnings():
+                # Machines take a while to come, as everybody knows.
+                warnings.filterwarnings("ignore", "Creating your cluster is taking")
                 cluster, pool = _made(specification, owner, spending, security, loop)
         except (OSError, RuntimeError) as error:
             cause = error.__cause__ or error

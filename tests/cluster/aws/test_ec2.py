@@ -1,6 +1,7 @@
 """Clusters on EC2: what is asked of AWS, what runs there, and what is left when it goes wrong."""
 
-import base64
+import asyncio
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from forebay.cluster import ClusterError
+from forebay.cluster.aws import certificates
+from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Worker, complete
+from forebay.cluster.aws.owner import owning, site_of
+from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.aws.start import started
 from forebay.cluster.keeping.place import passing_place
@@ -16,6 +22,9 @@ from forebay.cluster.keeping.talk import scale
 from forebay.cluster.spending import Spending
 from tests.cluster.aws.cloud import KEYS, Cloud
 
+
+
+WORKER = "c5.large"
 
 
 def eventually(claim: Callable[[], bool], seconds: float = 100.0) -> None:
@@ -71,14 +80,15 @@ def test_a_cluster_computes_drains_and_leaves_nothing(
     with started(asked, "cloud", passing_place(asked.folder, "cloud")) as client:
         scale(client, 2)
         client.wait_for_workers(2, timeout=60)
-        scheduler, *workers = sorted(instances(aws), key=lambda each: each.instance_type == "c5.large")
-        assert [each.instance_type for each in workers] == ["c5.large"] * 2
+        scheduler, *workers = sorted(instances(aws), key=lambda each: each.instance_type == WORKER)
+        assert [each.instance_type for each in workers] == [WORKER] * 2
         assert (scheduler.instance_type, scheduler.lifecycle) == ("t3.medium", None)
         for each in workers:
             assert each.lifecycle == "spot"
             assert each.image_id == asked.machine_image
             assert each.subnet_id == asked.subnets[0]
-            assert [group.id for group in each.security_groups] == list(asked.security_groups)
+            groups = [group.id for nic in each.nics.values() for group in nic.group_set]
+            assert groups == list(asked.security_groups)
             assert tags(each)["forebay:cluster"] == "cloud"
             assert tags(each)["project"] == "plankton"
             assert tags(each)["Name"].startswith("cloud.")
@@ -126,3 +136,156 @@ def test_a_cluster_computes_drains_and_leaves_nothing(
 def _status(client: Any, address: str) -> str:
     workers = client.scheduler_info(n_workers=-1)["workers"]
     return str(workers.get(address, {}).get("status", "gone"))
+
+
+def bought(
+    specification: Ec2ClusterSpecification, owner: Any, spent: Spending, number: int = 1
+) -> list[Any]:
+    """Ask for workers' instances, and forget about them."""
+
+    async def ask() -> list[Any]:
+        from distributed.core import Status
+
+        cluster: Any = Ec2Cluster(specification, owner, spent, None, asynchronous=True)
+        cluster.status = Status.closed
+        complete(cluster.boto_session, specification)
+        workers = [
+            Ec2Worker("tls://10.0.0.1:8786", name=f"cloud.{each}", **cluster.worker_options)
+            for each in range(number)
+        ]
+        for each in workers:
+            await each.create_vm()
+        return [each.instance for each in workers]
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def asleep(aws: Cloud) -> Iterator[None]:
+    """Instances are there and nothing runs on them."""
+    aws.boots = False
+    yield
+    aws.boots = True
+
+
+@pytest.fixture
+def paid(specification: Ec2ClusterSpecification) -> Ec2ClusterSpecification:
+    return specification.model_copy(update={"cost_per_worker_hour": 0.1, "budget_per_day": 10.0})
+
+
+@pytest.mark.usefixtures("asleep")
+def test_orphans_are_found_by_their_tags_and_ended(
+    aws: Cloud, paid: Ec2ClusterSpecification
+) -> None:
+    """What a killed command has left goes; what runs, and what is another site's, stays."""
+    spent = spending(paid)
+    with owning(paid.folder, "cloud") as alive:
+        (kept,) = bought(paid, alive, spent)
+        with owning(paid.folder, "cloud") as killed:
+            orphans = bought(paid, killed, spent, 2)
+            certificates.publish(certificates.make(), killed, paid.region, {})
+        with owning(paid.folder.parent / "elsewhere", "cloud") as stranger:
+            (foreign,) = bought(paid, stranger, spent)
+        # The command died before it could write down what it was given.
+        lost = next(each for each in spent.charges() if each.machine == orphans[0]["InstanceId"])
+        with spent._writing() as connection:
+            connection.execute("UPDATE charges SET machine = NULL WHERE token = ?", (lost.token,))
+        expected = {each["InstanceId"] for each in orphans}
+        assert {each.machine for each in reap(paid, "cloud", dry_run=True)} == expected
+        assert len(instances(aws)) == 4
+        assert {each.machine for each in reap(paid, "cloud")} == expected
+        there = {each.id for each in instances(aws)}
+        assert there == {kept["InstanceId"], foreign["InstanceId"]}
+        assert aws.client("ssm").describe_parameters()["Parameters"] == []
+        assert reap(paid, "cloud") == []
+        charged = {each.machine for each in spent.charges() if each.ended is not None}
+        assert charged >= expected
+        (other,) = reap(paid, "cloud", any_site=True)
+        assert other.site == site_of(paid.folder.parent / "elsewhere")
+    assert [each.machine for each in reap(paid, "cloud")] == [kept["InstanceId"]]
+    assert not [each for each in spent.running() if each.start == alive.start]
+
+
+@pytest.mark.usefixtures("asleep")
+def test_without_spot_capacity_the_instance_is_bought_on_demand(
+    aws: Cloud, paid: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each subnet is asked first; with spot alone, it is an error that says what to do."""
+    from moto.ec2.exceptions import EC2ClientError
+
+    run, asked = aws.backend.run_instances, []
+
+    def scarce(*args: Any, **fields: Any) -> Any:
+        asked.append((fields.get("instance_market_options") is not None, _subnet(fields)))
+        if asked[-1][0]:
+            raise EC2ClientError("InsufficientInstanceCapacity", "There is no Spot capacity.")
+        return run(*args, **fields)
+
+    monkeypatch.setattr(aws.backend, "run_instances", scarce)
+    both = paid.model_copy(update={"market": "spot-or-on-demand"})
+    with owning(paid.folder, "cloud") as owner:
+        (instance,) = bought(both, owner, spending(paid))
+        assert instance.get("InstanceLifecycle") is None
+        assert [spot for spot, _ in asked] == [True, True, False]
+        assert spending(paid).promised() == pytest.approx(0.1)
+        with pytest.raises(ClusterError, match=r"EC2 has no c5.large now: Insuff.* \(spot, subnet-"):
+            bought(paid.model_copy(update={"market": "spot"}), owner, spending(paid))
+        assert spending(paid).promised() == pytest.approx(0.1)
+        with pytest.raises(ClusterError, match="budget"):
+            bought(paid.model_copy(update={"budget_per_day": 0.15}), owner, spending(paid))
+    reap(paid, "cloud")
+
+
+def _subnet(fields: dict[str, Any]) -> Any:
+    return (fields.get("nics") or [{}])[0]
+
+
+def test_check_shows_the_request_and_starts_nothing(
+    aws: Cloud, paid: Ec2ClusterSpecification
+) -> None:
+    """What is shown is what the code that starts machines asks for, made as a dry run."""
+    plan = paid.model_copy(update={"market": "spot", "spot_price": 0.05}).plan("cloud")
+    assert plan.problems == ()
+    assert not instances(aws)
+    asked = json.loads(plan.submitted)
+    assert asked["InstanceType"] == WORKER
+    assert asked["ImageId"] == paid.machine_image
+    assert asked["IamInstanceProfile"] == {"Name": "forebay-worker"}
+    assert asked["MetadataOptions"]["HttpTokens"] == "required"
+    assert asked["InstanceMarketOptions"]["SpotOptions"]["MaxPrice"] == "0.05"
+    assert asked["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    assert any(paid.image in line for line in asked["UserData"])
+    assert dict(plan.facts)["spent today"] == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"instance_type": "c5.huge"}, "the region eu-central-1 has no instances of the type"),
+        ({"machine_image": "ami-0000000000000dead"}, "ami-0000000000000dead"),
+        ({"subnets": ("subnet-0000000000000dead",)}, "subnet-0000000000000dead"),
+        ({"security_groups": ("sg-0000000000000dead",)}, "sg-0000000000000dead"),
+        ({"instance_profile": "nobody"}, "nobody"),
+    ],
+)
+def test_what_is_not_there_is_said_before_anything_is_started(
+    aws: Cloud, specification: Ec2ClusterSpecification, change: dict[str, Any], why: str
+) -> None:
+    """One sentence, from check and from start alike."""
+    wrong = specification.model_copy(update=change)
+    assert any(why in problem for problem in wrong.plan("cloud").problems)
+    with pytest.raises(ClusterError, match="the cluster cloud cannot be started"):
+        with wrong.connected("cloud"):
+            pass
+    assert not instances(aws)
+
+
+def test_without_credentials_it_says_how_to_give_them(
+    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And still shows what would be asked for."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    plan = specification.plan("cloud")
+    assert "there are no credentials for AWS: name a profile in AWS_PROFILE" in plan.problems[0]
+    assert json.loads(plan.submitted)["InstanceType"] == WORKER
