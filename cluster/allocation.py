@@ -63,8 +63,7 @@ def divide(
     """
     own = _whole(room, {lane: share.guaranteed for lane, share in shares.items()})
     most = {
-        lane: max(own[lane], math.floor(room * share.most + 1e-9))
-        for lane, share in shares.items()
+        lane: max(own[lane], math.floor(room * share.most + 1e-9)) for lane, share in shares.items()
     }
     busy = {lane: max(0, used.get(lane, 0)) for lane in shares}
     free = max(0, room - sum(used.values()))

@@ -39,9 +39,7 @@ async def drain(worker: Any, *, within: float, reason: str) -> bool:
         await asyncio.sleep(_LOOK_SECONDS)
     finished = not worker.state.executing
     # Now it is expected to go, so that no task is charged with the loss of its worker.
-    await worker.scheduler.retire_workers(
-        workers=[worker.address], close_workers=True, remove=True
-    )
+    await worker.scheduler.retire_workers(workers=[worker.address], close_workers=True, remove=True)
     return finished
 
 

@@ -16,7 +16,8 @@ def make() -> Any:
     """Return a `distributed.Security` with a new key and certificate, which exist in memory."""
     from distributed import Security
 
-    return Security.temporary()
+    temporary: Any = Security.temporary
+    return temporary()
 
 
 def publish(security: Any, owner: Owner, region: str, tags: dict[str, str]) -> None:

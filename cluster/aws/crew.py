@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forebay.cluster.keeping.crew import Member
-from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 from forebay.cluster.keeping.pool import PoolSilentError
-from forebay.cluster.keeping.service import DEMAND_SECONDS, KEY, KeptCluster
+from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
+from forebay.cluster.keeping.service import DEMAND_SECONDS, KeptCluster
+from forebay.cluster.keeping.talk import KEY
 
 _AT_SCHEDULER = "forebay-desk"
 
@@ -129,7 +130,9 @@ class DistantCrew:
         return bool(await self._on_scheduler(_send_home, member=member))
 
     async def _on_scheduler(self, function: Any, **fields: Any) -> Any:
-        from distributed.protocol.pickle import dumps
+        from distributed.protocol import pickle
+
+        dumps: Any = pickle.dumps
 
         try:
             answer = await self._cluster.scheduler_comm.run_function(

@@ -49,6 +49,7 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
     markets: tuple[bool, ...] = (False,)
     """Whether spot is asked for, in turn."""
     price: float = 0.0
+    instance_tags: dict[str, str]
 
     async def create_vm(self) -> tuple[str, str | None]:
         """Start it where there is capacity; return its private and its public address."""
@@ -69,8 +70,9 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
 
     async def _bought(self) -> tuple[str, str | None]:
         refused: list[str] = []
-        for self.spot in self.markets:
-            for self.subnet_id in self.cluster.specification.subnets:
+        for spot in self.markets:
+            for subnet in self.cluster.specification.subnets:
+                self.spot, self.subnet_id = spot, subnet
                 try:
                     with asking(f"for an instance of {self.instance_type}"):
                         addresses: tuple[str, str | None] = await super().create_vm()
@@ -196,7 +198,7 @@ class Ec2Cluster(EC2Cluster):  # type: ignore[misc]
         self,
         specification: Ec2ClusterSpecification,
         owner: Owner,
-        spending: Spending | None,
+        spending: Spending,
         security: Any,
         **options: Any,
     ) -> None:

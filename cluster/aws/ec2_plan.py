@@ -15,7 +15,7 @@ _ALLOWED = "DryRunOperation"
 
 def facts(specification: Ec2ClusterSpecification) -> list[tuple[str, str]]:
     """Return what it would be, for people."""
-    market = specification.market
+    market: str = specification.market
     if specification.spot_price is not None:
         market = f"{market}, spot for {specification.spot_price:g} an hour at the most"
     return [
@@ -55,16 +55,16 @@ def problems(specification: Ec2ClusterSpecification, name: str) -> list[str]:
     ):
         try:
             with asking(f"about {next(iter(fields.values()))}"):
-                answer = getattr(client(service, region), question)(**fields)
+                told = getattr(client(service, region), question)(**fields)
         except ClusterError as error:
             found.append(str(error))
         else:
-            if answer.get("Images") == []:
+            if told.get("Images") == []:
                 found.append(f"there is no machine image {specification.machine_image} in {region}")
     if not found:
-        _, error = _dry_run(specification, name)
-        if code_of(error) != _ALLOWED and error is not None:
-            found.append(refusal(error, f"for an instance of {specification.instance_type}"))
+        _, answer = _dry_run(specification, name)
+        if code_of(answer) != _ALLOWED and answer is not None:
+            found.append(refusal(answer, f"for an instance of {specification.instance_type}"))
     return found
 
 
@@ -87,7 +87,8 @@ async def _dry_run_async(
     caught: dict[str, Any] = {}
 
     owner = Owner(name, site="(the site)", start="(the start)")
-    cluster: Any = Ec2Cluster(specification, owner, None, None, asynchronous=True)
+    nothing: Any = None
+    cluster: Any = Ec2Cluster(specification, owner, nothing, nothing, asynchronous=True)
     # It was never started, so there is nothing to close.
     cluster.status = Status.closed
     complete(cluster.boto_session, specification, dry=caught)
@@ -106,5 +107,3 @@ def _readable(user_data: str) -> str:
         return base64.b64decode(user_data, validate=True).decode()
     except ValueError:
         return user_data
-
-

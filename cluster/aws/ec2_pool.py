@@ -1,6 +1,7 @@
 """Instances of EC2, each of which carries a worker, as the keeper of a cluster sees them."""
 
 from collections.abc import Collection, Mapping
+from types import TracebackType
 from typing import Any
 
 from forebay.cluster.aws.account import asking, of_a_pool
@@ -93,12 +94,17 @@ class _Asked:
         self._asking.__enter__()
         return await self._making.__aenter__()
 
-    async def __aexit__(self, *exc_info: Any) -> None:
-        await self._making.__aexit__(*exc_info)
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._making.__aexit__(kind, error, traceback)
         try:
-            self._asking.__exit__(*exc_info)
-        except ClusterError as error:
-            raise of_a_pool(error) from error.__cause__
+            self._asking.__exit__(kind, error, traceback)
+        except ClusterError as refused:
+            raise of_a_pool(refused) from error
 
 
 def _seen(instance: dict[str, Any]) -> Seen:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dask_cloudprovider.aws.ecs import FargateCluster, Scheduler, Task, Worker
-from distributed.deploy.spec import SpecCluster
+from distributed.deploy.spec import SpecCluster as _SpecCluster
 
 from forebay.cluster.aws.account import asking, client, of_a_pool
 from forebay.cluster.aws.definitions import ON_DEMAND, SPOT, definition, family
@@ -41,6 +41,9 @@ class _Charged(Task):  # type: ignore[misc]  # it has no types
 
     price: float = 0.0
     fargate_cluster: "Fargate"
+    tags: dict[str, str]
+    _fargate_capacity_provider: str | None
+    _overrides: dict[str, Any]
     token: str = ""
     noted: bool = False
 
@@ -119,8 +122,15 @@ class FargateWorker(_Charged, Worker):  # type: ignore[misc]
         self._overrides = {"command": [*container["command"], scheduler, "--name", self.name]}
 
 
+SpecCluster: Any = _SpecCluster
+"""It has types, and `ECSCluster`, which has none, has other arguments."""
+
+
 class _Swapped(SpecCluster):  # type: ignore[misc]
     """Comes between `ECSCluster` and `SpecCluster`, where the former has decided what to start."""
+
+    scheduler_spec: dict[str, Any]
+    new_spec: dict[str, Any]
 
     async def _start(self) -> None:
         ours = {"fargate_cluster": self}

@@ -67,7 +67,7 @@ async def _scheduler(arguments: argparse.Namespace, security: Any) -> None:
     from distributed import Scheduler
 
     # A dashboard would be open to whoever reaches the machine; the client has one by its TLS.
-    async with Scheduler(  # type: ignore[no-untyped-call]
+    async with Scheduler(
         protocol="tls",
         port=arguments.port,
         security=security,
@@ -114,7 +114,7 @@ async def _worker(arguments: argparse.Namespace, security: Any) -> None:
         else:
             from distributed import Nanny
 
-            nannies = [await stack.enter_async_context(Nanny(arguments.scheduler, **options))]  # type: ignore[no-untyped-call]
+            nannies = [await stack.enter_async_context(Nanny(arguments.scheduler, **options))]
         _on_signals(asyncio.get_running_loop(), lambda: _leave(nannies))
         await asyncio.gather(*(nanny.finished() for nanny in nannies))
 
@@ -126,7 +126,9 @@ async def _leave(nannies: Sequence[Any]) -> None:
 
 async def _drained(nanny: Any) -> None:
     from distributed.core import rpc
-    from distributed.protocol.pickle import dumps
+    from distributed.protocol import pickle
+
+    dumps: Any = pickle.dumps
 
     try:
         async with rpc(  # type: ignore[no-untyped-call]

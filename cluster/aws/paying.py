@@ -7,6 +7,7 @@ from typing import Any
 from forebay.cluster.aws.specification import AwsModel
 from forebay.cluster.burst.events import DecisionLog
 from forebay.cluster.burst.rule import Situation, Standing, decide
+from forebay.cluster.burst.settings import BurstSettings
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.sizing import Demand, Limits
@@ -54,27 +55,25 @@ class PaidCluster(KeptCluster):
 
     def _jobs(self) -> int:
         wanted = super()._jobs()
-        if self._fixed is None and self._paying.burst is not None:
-            wanted = max(self._limits.minimum, self._decided())
+        burst = self._paying.burst
+        if self._fixed is None and burst is not None:
+            wanted = max(self._limits.minimum, self._decided(burst))
         return self._affordable(wanted)
 
-    def _decided(self) -> int:
+    def _decided(self, burst: BurstSettings) -> int:
         """Return how many workers the rule wants, and write down why."""
         paying, demand = self._paying, self._all_demand()
-        assert paying.burst is not None
         situation = Situation(
             now=time.monotonic(),
             backlog_seconds=demand.seconds,
             backlog_bytes=0,
             units=demand.units,
-            threads_here=paying.burst.threads_here,
+            threads_here=burst.threads_here,
             price=paying.cost_per_worker_hour,
             threads_per_worker=paying.threads_per_worker,
             spent=self._spending.promised(),
         )
-        rules = paying.burst.rules(
-            maximum_workers=paying.maximum_workers, budget=paying.budget_per_day
-        )
+        rules = burst.rules(maximum_workers=paying.maximum_workers, budget=paying.budget_per_day)
         decision = decide(situation, rules, self._burst)
         self._burst = decision.standing
         self._events.take(self._name, decision)

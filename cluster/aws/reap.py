@@ -157,7 +157,14 @@ def _fargate(specification: FargateClusterSpecification, name: str) -> list[Orph
 def _orphan(machine: str, tags: Iterable[tuple[str, str]], kind: str, began: Any) -> Orphan:
     given = dict(tags)
     at = began.isoformat(timespec="seconds") if hasattr(began, "isoformat") else str(began)
-    return Orphan(machine, given.get(START_TAG, ""), given.get(SITE_TAG, ""), kind, at, given.get(REQUEST_TAG, ""))
+    return Orphan(
+        machine,
+        given.get(START_TAG, ""),
+        given.get(SITE_TAG, ""),
+        kind,
+        at,
+        given.get(REQUEST_TAG, ""),
+    )
 
 
 def _end(specification: AwsModel, orphans: list[Orphan]) -> None:
@@ -165,8 +172,8 @@ def _end(specification: AwsModel, orphans: list[Orphan]) -> None:
         ec2 = client("ec2", specification.region)
         with asking("to end instances"):
             ec2.terminate_instances(InstanceIds=[each.machine for each in orphans])
+    if not isinstance(specification, FargateClusterSpecification):
         return
-    assert isinstance(specification, FargateClusterSpecification)
     ecs = client("ecs", specification.region)
     with asking("to stop tasks"):
         for each in orphans:

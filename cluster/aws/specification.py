@@ -50,7 +50,9 @@ def _like(pattern: str, example: str) -> AfterValidator:
 
 type _Subnet = Annotated[str, _like(r"subnet-[0-9a-f]+", "subnet-0123456789abcdef0")]
 type _Group = Annotated[str, _like(r"sg-[0-9a-f]+", "sg-0123456789abcdef0")]
-type _Role = Annotated[str, _like(r"arn:[^:]+:iam::\d+:role/.+", "arn:aws:iam::123456789012:role/x")]
+type _Role = Annotated[
+    str, _like(r"arn:[^:]+:iam::\d+:role/.+", "arn:aws:iam::123456789012:role/x")
+]
 
 
 class AwsModel(ElasticModel, ABC):
@@ -200,9 +202,7 @@ class FargateClusterSpecification(AwsModel):
     task_role: _Role = Field(
         description="Role of the tasks; it may read the cluster's certificates."
     )
-    execution_role: _Role = Field(
-        description="Role that fetches the image and writes the logs."
-    )
+    execution_role: _Role = Field(description="Role that fetches the image and writes the logs.")
     log_group: str = Field(default="forebay", description="Group of CloudWatch for the logs.")
     cpu: PositiveInt = Field(default=4096, description="CPU units of a worker; 1024 for each CPU.")
     memory: ByteSize = Field(default=ByteSize(16 * _GIB), description="Memory of a worker.")

@@ -13,7 +13,11 @@ from forebay.cluster.aws.crew import DistantCrew
 from forebay.cluster.aws.owner import Owner, forget, owning
 from forebay.cluster.aws.paying import PaidCluster
 from forebay.cluster.aws.plan import plan, spending_of
-from forebay.cluster.aws.specification import AwsModel, Ec2ClusterSpecification
+from forebay.cluster.aws.specification import (
+    AwsModel,
+    Ec2ClusterSpecification,
+    FargateClusterSpecification,
+)
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.joining import join_standing
@@ -98,9 +102,7 @@ def started(
         stack.callback(close_in_time, cluster)
         keeping = _Keeping(specification, owner, spending, cluster, pool, stop)
         stack.enter_context(keeping.within(loop))
-        place.write(
-            name=name, kind=specification.kind, address=cluster.scheduler_address, tls=True
-        )
+        place.write(name=name, kind=specification.kind, address=cluster.scheduler_address, tls=True)
         yield stack.enter_context(client_of(cluster, timeout=specification.start_seconds))
     # Had anything failed to end, this would not be reached: reaping finds the start by its file.
     forget(specification.folder, name, owner.start)
@@ -117,6 +119,8 @@ def _made(
 
         instances = Ec2Cluster(specification, owner, spending, security, **options)
         return instances, Ec2Pool(instances)
+    if not isinstance(specification, FargateClusterSpecification):
+        raise TypeError(f"{type(specification).__name__} is started by nobody")
     from forebay.cluster.aws.fargate import Fargate, FargatePool
 
     tasks = Fargate(specification, owner, spending, security, **options)
@@ -191,9 +195,7 @@ class _Keeping:
             self._pool,
             self._crew,
             f"{self._owner.cluster}.{self._owner.start}",
-            patience=Patience(
-                failed_starts=each.failed_starts, start_seconds=each.start_seconds
-            ),
+            patience=Patience(failed_starts=each.failed_starts, start_seconds=each.start_seconds),
         )
         cluster = PaidCluster(
             keeper,

@@ -109,9 +109,7 @@ def decide(situation: Situation, rules: BurstRules, standing: Standing) -> Decis
     4
     """
     figures = _figures(situation, rules, standing)
-    wait, stage = figures["wait_seconds"], figures["move_seconds"]
-    assert wait is not None
-    assert stage is not None
+    wait = figures["wait_seconds"] or 0.0
     late = situation.deadline_in is not None and wait > situation.deadline_in
     if wait <= rules.calm_wait_seconds and not late:
         return _fewer(situation, rules, standing, figures)
@@ -164,9 +162,7 @@ def _figures(
     }
 
 
-def _refusal(
-    situation: Situation, rules: BurstRules, figures: dict[str, float | None]
-) -> str:
+def _refusal(situation: Situation, rules: BurstRules, figures: dict[str, float | None]) -> str:
     """Return why nothing more is asked for, although it is late; empty if it may be."""
     price = situation.price
     if rules.price_ceiling is not None and price is not None and price > rules.price_ceiling:

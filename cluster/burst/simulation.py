@@ -224,9 +224,7 @@ def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome
     )
 
 
-def _next(
-    run: _Run, coming: Sequence[LoadUnit], look_at: float | None, now: float
-) -> float:
+def _next(run: _Run, coming: Sequence[LoadUnit], look_at: float | None, now: float) -> float:
     """Return when something happens next."""
     times = [run.running[0][0]] if run.running else []
     if coming:

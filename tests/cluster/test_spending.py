@@ -94,5 +94,5 @@ def test_without_its_record_nothing_is_asked_for(tmp_path: Path) -> None:
     """A budget that cannot be counted is not taken for one that has room."""
     path = tmp_path / "spending.sqlite"
     path.write_bytes(b"no database, but long enough for a header" * 10)
-    with pytest.raises(ClusterError, match="cannot be used .* no machine is asked for without it"):
+    with pytest.raises(ClusterError, match=r"cannot be used .* no machine is asked for without it"):
         Spending(path)

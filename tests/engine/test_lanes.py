@@ -85,7 +85,12 @@ def test_each_lane_gets_its_share_and_a_change_counts_at_once(ledger: Path) -> N
     with Database(ledger) as database:
         service = Service(database)
         dispatcher = Dispatcher(
-            database, service, executor, lambda *_: algorithm, units_in_flight_per_worker=1, lanes=now
+            database,
+            service,
+            executor,
+            lambda *_: algorithm,
+            units_in_flight_per_worker=1,
+            lanes=now,
         )
         for _ in range(20):
             dispatcher.turn(wait_seconds=0.0)
@@ -128,7 +133,9 @@ def test_the_division_is_read_again_when_its_file_has_changed(
     file.write_text("[engine.lanes.realtime]\nguaranteed = 25\n")
     assert division() == {"realtime": Share(0.25, lent=0.5)}
     assert "workers stay divided between lanes as they were" in caplog.text
-    file.write_text("[engine.lanes.realtime]\nguaranteed = 0.6\n[engine.lanes.reprocess]\nguaranteed = 0.6")
+    file.write_text(
+        "[engine.lanes.realtime]\nguaranteed = 0.6\n[engine.lanes.reprocess]\nguaranteed = 0.6"
+    )
     assert division() == {"realtime": Share(0.25, lent=0.5)}
     assert "1.2 of the workers are guaranteed together" in caplog.text
     file.unlink()

@@ -62,7 +62,9 @@ class Metadata:
         self._server.daemon_threads = True
         # Who asks may lose patience on a busy machine.
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
         self._thread.start()
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -179,9 +181,8 @@ class Cloud:
         self._thread.join()
         for machine in self.machines.values():
             machine.end()
-
-
-
+        # Shown by pytest where a test has failed.
+        print(self.logs())
 
 
 def on_lo(what: str, address: str) -> None:

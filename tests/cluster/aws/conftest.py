@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.aws.cloud import KEYS, REGION, Cloud, cloud
 
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
-from tests.cluster.aws.cloud import KEYS, REGION, Cloud, cloud
 
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1
 
@@ -73,4 +73,6 @@ def account(aws: Cloud) -> dict[str, Any]:
 @pytest.fixture
 def specification(account: dict[str, Any], tmp_path: Path) -> Ec2ClusterSpecification:
     """A cluster in that account."""
-    return Ec2ClusterSpecification(**account, folder=tmp_path / "clusters", look_seconds=0.3, start_seconds=90.0)
+    return Ec2ClusterSpecification(
+        **account, folder=tmp_path / "clusters", look_seconds=0.3, start_seconds=90.0
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cluster.aws.cloud import KEYS, Cloud
 
 from forebay.cluster import ClusterError
 from forebay.cluster.aws import certificates
@@ -20,10 +21,8 @@ from forebay.cluster.aws.start import started
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.talk import scale
 from forebay.cluster.spending import Spending
-from tests.cluster.aws.cloud import KEYS, Cloud
 
-
-
+pytestmark = pytest.mark.timeout(300)
 WORKER = "c5.large"
 
 
@@ -111,15 +110,16 @@ def test_a_cluster_computes_drains_and_leaves_nothing(
         # The notice comes while a unit is computed: that is finished, and nothing more begun there.
         gate = tmp_path / "gate"
         unit = client.submit(hold, str(gate), pure=False, retries=0, allow_other_workers=False)
-        eventually(lambda: bool(unit.key) and any(client.processing().values()))
-        (address,) = [where for where, keys in client.processing().items() if keys]
-        busy = client.scheduler_info(n_workers=-1)["workers"][address]["name"]
+        eventually(lambda: any(at_work for _, _, at_work in crew_of(client).values()))
+        ((address, busy),) = [
+            (where, name) for where, (name, _, at_work) in crew_of(client).items() if at_work
+        ]
         (taken,) = [each for each in workers if tags(each)["Name"] == busy]
         # The idle one goes, for one is enough.
         scale(client, 1)
         eventually(lambda: len(instances(aws)) == 2)
         aws.machines[taken.id].metadata.take_away()
-        eventually(lambda: _status(client, address) == "closing_gracefully")
+        eventually(lambda: crew_of(client)[address][1] == "closing_gracefully")
         assert not unit.done()
         gate.touch()
         pid = unit.result(timeout=30)
@@ -133,9 +133,17 @@ def test_a_cluster_computes_drains_and_leaves_nothing(
     assert "Traceback" not in aws.logs(), aws.logs()
 
 
-def _status(client: Any, address: str) -> str:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return str(workers.get(address, {}).get("status", "gone"))
+def crew_of(client: Any) -> dict[str, tuple[str, str, bool]]:
+    """Return the name and status of each worker by its address, and whether it is at work."""
+
+    def look(dask_scheduler: Any = None) -> dict[str, tuple[str, str, bool]]:
+        return {
+            address: (str(each.name), each.status.name, bool(each.processing))
+            for address, each in dask_scheduler.workers.items()
+        }
+
+    found: dict[str, tuple[str, str, bool]] = client.run_on_scheduler(look)
+    return found
 
 
 def bought(
@@ -216,8 +224,8 @@ def test_without_spot_capacity_the_instance_is_bought_on_demand(
     run, asked = aws.backend.run_instances, []
 
     def scarce(*args: Any, **fields: Any) -> Any:
-        asked.append((fields.get("instance_market_options") is not None, _subnet(fields)))
-        if asked[-1][0]:
+        asked.append(bool(fields.get("instance_market_options")))
+        if asked[-1]:
             raise EC2ClientError("InsufficientInstanceCapacity", "There is no Spot capacity.")
         return run(*args, **fields)
 
@@ -226,18 +234,16 @@ def test_without_spot_capacity_the_instance_is_bought_on_demand(
     with owning(paid.folder, "cloud") as owner:
         (instance,) = bought(both, owner, spending(paid))
         assert instance.get("InstanceLifecycle") is None
-        assert [spot for spot, _ in asked] == [True, True, False]
+        assert asked == [True, True, False]
         assert spending(paid).promised() == pytest.approx(0.1)
-        with pytest.raises(ClusterError, match=r"EC2 has no c5.large now: Insuff.* \(spot, subnet-"):
+        with pytest.raises(
+            ClusterError, match=r"EC2 has no c5.large now: Insuff.* \(spot, subnet-"
+        ):
             bought(paid.model_copy(update={"market": "spot"}), owner, spending(paid))
         assert spending(paid).promised() == pytest.approx(0.1)
         with pytest.raises(ClusterError, match="budget"):
             bought(paid.model_copy(update={"budget_per_day": 0.15}), owner, spending(paid))
     reap(paid, "cloud")
-
-
-def _subnet(fields: dict[str, Any]) -> Any:
-    return (fields.get("nics") or [{}])[0]
 
 
 def test_check_shows_the_request_and_starts_nothing(
@@ -274,9 +280,11 @@ def test_what_is_not_there_is_said_before_anything_is_started(
     """One sentence, from check and from start alike."""
     wrong = specification.model_copy(update=change)
     assert any(why in problem for problem in wrong.plan("cloud").problems)
-    with pytest.raises(ClusterError, match="the cluster cloud cannot be started"):
-        with wrong.connected("cloud"):
-            pass
+    with (
+        pytest.raises(ClusterError, match="the cluster cloud cannot be started"),
+        wrong.connected("cloud"),
+    ):
+        pass
     assert not instances(aws)
 
 

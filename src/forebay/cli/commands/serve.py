@@ -140,8 +140,7 @@ def _shares(settings: "Settings") -> "Mapping[str, Share]":
 
     given = settings.engine.lanes
     return {
-        lane: Share(each.guaranteed, lent=each.lent, most=each.most)
-        for lane, each in given.items()
+        lane: Share(each.guaranteed, lent=each.lent, most=each.most) for lane, each in given.items()
     }
 
 
