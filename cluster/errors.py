@@ -13,3 +13,7 @@ class ClusterTakenError(ClusterError):
     """A cluster of that name runs already."""
 
     exit_code = ExitCode.CONFLICT
+
+
+class BudgetSpentError(ClusterError):
+    """Another machine would cost more than the day's budget has left."""

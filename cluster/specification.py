@@ -5,6 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from forebay.cluster.address.specification import AddressSpecification
+from forebay.cluster.aws.specification import (
+    Ec2ClusterSpecification,
+    FargateClusterSpecification,
+)
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
 from forebay.cluster.slurm.specification import SlurmClusterSpecification
@@ -13,6 +17,8 @@ ClusterSpecification = Annotated[
     LocalClusterSpecification
     | LocalCudaClusterSpecification
     | SlurmClusterSpecification
+    | Ec2ClusterSpecification
+    | FargateClusterSpecification
     | AddressSpecification,
     Field(discriminator="kind"),
 ]

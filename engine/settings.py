@@ -1,7 +1,7 @@
 """How jobs are executed, as it stands in the configuration."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    model_validator,
 )
 
 from forebay.engine.queue.retry import DEFAULT_RULES, RetryRule
@@ -28,6 +29,28 @@ def _file_or_module(given: str) -> str:
 def _path_or_url(given: object) -> object:
     """Let a path be one, so that it starts where the file lies that it stands in."""
     return Path(given) if isinstance(given, str) and given and "://" not in given else given
+
+
+class LaneSettings(BaseModel):
+    """What a lane is promised of a service's workers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    guaranteed: float = Field(
+        ge=0.0, le=1.0, description="Part of the workers that is its own whenever it has work."
+    )
+    lent: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        description="Part of what it does not use that others may borrow; the rest is kept free.",
+    )
+    most: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        description="Part of the workers that it may have at the most, with what it borrows.",
+    )
 
 
 class EngineSettings(BaseModel):
@@ -72,6 +95,11 @@ class EngineSettings(BaseModel):
         description="Longest time that a result waits for storage that is full, read-only or gone; "
         "then its units fail.",
     )
+    lanes: dict[Literal["realtime", "validation", "reprocess"], LaneSettings] = Field(
+        default={},
+        description="How the workers are divided between lanes, by the name of the lane; a running "
+        "service takes a change up at once. Without it, what is more urgent goes first.",
+    )
     most_retries: NonNegativeInt = Field(
         default=10,
         description="Retries after which a unit is a dead letter, whatever the rules say; 0 for "
@@ -86,3 +114,12 @@ class EngineSettings(BaseModel):
         description="Paths of .py files, or names of modules, that are imported so that their "
         "algorithms are registered.",
     )
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        promised = sum(each.guaranteed for each in self.lanes.values())
+        if promised > 1.0 + 1e-9:
+            raise ValueError(
+                f"lanes: {promised:g} of the workers are guaranteed together, and there is 1"
+            )
+        return self

@@ -5,11 +5,12 @@ import logging
 import math
 import queue
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from forebay.acquisition import Run
+from forebay.cluster.allocation import Share, divide
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.events import (
     JobEvent,
@@ -96,6 +97,9 @@ class Dispatcher:
         The only run of that job, where it is open already; then its errors are raised.
     observer
         Told of everything that happens.
+    lanes
+        Says how the room is divided between lanes; asked anew each time, so that a change takes
+        effect at once.  By urgency alone if it says nothing.
     """
 
     def __init__(
@@ -111,6 +115,7 @@ class Dispatcher:
         job: int | None = None,
         run: Run | None = None,
         observer: Observer | None = None,
+        lanes: Callable[[], Mapping[str, Share]] = dict,
     ) -> None:
         self._database = database
         self._service = service
@@ -122,6 +127,7 @@ class Dispatcher:
         self._job = job
         self._run = run
         self._observer = observer
+        self._lanes = lanes
         self._jobs = Jobs(database)
         self._benches: dict[str, Workbench] = {}
         self._storages: dict[str, Storage] = {}
@@ -260,7 +266,7 @@ class Dispatcher:
         if self._alone:
             self._hand_out_alone()
             return
-        slots = self._executor.slots
+        slots, shares = self._executor.slots, self._lanes()
         room = self._per_slot * slots * self._per_task() - len(self._flying)
         memory = self._executor.memory
         seen = sum(each.claim.bytes for each in self._flying.values())
@@ -269,17 +275,48 @@ class Dispatcher:
         urgent = [int(Lane.REALTIME)] if room <= 0 or (left is not None and left <= 0) else None
         if urgent:
             realtime = [x for x in self._flying.values() if x.claim.lane == Lane.REALTIME]
-            room = slots - len(realtime)
+            most = slots
+            if shares and self._job is None:
+                # Beyond its share it waits as the others do.
+                share = shares.get(Lane.REALTIME.label, Share(0.0))
+                most = min(slots, round(self._per_slot * slots * share.guaranteed))
+            room = most - len(realtime)
             left = None
         if room <= 0:
             return
-        claims = self._service.claim(room, job=self._job, lanes=urgent, most_bytes=left, begin=True)
+        if urgent or not shares or self._job is not None:
+            claims = self._service.claim(
+                room, job=self._job, lanes=urgent, most_bytes=left, begin=True
+            )
+        else:
+            claims = self._claim_by_lane(room, shares, left)
         if not claims:
             return
         self._alone += [each for each in claims if each.alone]
         self._start([each for each in claims if not each.alone])
         if self._alone:
             self._hand_out_alone()
+
+    def _claim_by_lane(
+        self, room: int, shares: Mapping[str, Share], most_bytes: int | None
+    ) -> list[Claim]:
+        """Claim units of each lane, as many as its share of the room lets it have."""
+        complete = {lane.label: shares.get(lane.label, Share(0.0)) for lane in Lane}
+        used = Counter(Lane(each.claim.lane).label for each in self._flying.values())
+        wanting = {Lane(lane).label for lane in self._service.wanting()}
+        more = divide(room + len(self._flying), complete, used, wanting)
+        claims: list[Claim] = []
+        left = most_bytes
+        for lane in Lane:
+            if not more[lane.label] or (left is not None and left <= 0):
+                continue
+            taken = self._service.claim(
+                more[lane.label], lanes=[int(lane)], most_bytes=left, begin=True
+            )
+            claims += taken
+            if left is not None:
+                left -= sum(each.bytes for each in taken)
+        return claims
 
     def _hand_out_alone(self) -> None:
         """Have a unit computed under which a worker has died, while nothing else is."""

@@ -3,11 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from forebay.cluster.allocation import Share
 from forebay.engine.errors import ClusterLostError, LeaseLostError, LedgerError
 from forebay.engine.execution.demand import DemandTeller
 from forebay.engine.execution.dispatcher import STORAGE_SECONDS, Dispatcher
@@ -49,6 +50,8 @@ class ServiceOptions:
     """Time without a turn after which a job moves up by one lane."""
     policy: RetryPolicy | None = None
     """What becomes of units that fail."""
+    lanes: Callable[[], Mapping[str, Share]] = dict
+    """Says how the workers are divided between lanes; asked anew each time."""
     cluster: str | None = None
     """Name of the cluster: jobs for it alone are taken, beside those for any."""
 
@@ -142,6 +145,7 @@ def _serve_once(
             unit_seconds=options.unit_seconds,
             storage_seconds=options.storage_seconds,
             observer=on_event,
+            lanes=options.lanes,
         )
         computed.callback(_close, dispatcher)
         heart = stack.enter_context(

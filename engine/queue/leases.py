@@ -253,6 +253,17 @@ class Service:
             self._hold(connection, [each for each in claims if not begin or each.alone], now=None)
         return claims
 
+    def wanting(self) -> frozenset[int]:
+        """Return the lanes that have units which this service could take now."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            ready = self._queued(now=now, job=None, lanes=None).with_only_columns(JOBS.c.lane)
+            lanes = set(connection.execute(ready.distinct()).scalars())
+            late = self._queued(now=now, job=None, lanes=None, state=UnitState.DEFERRED)
+            if connection.execute(late.limit(1)).first() is not None:
+                lanes.add(int(Lane.REPROCESS))
+        return frozenset(lanes)
+
     def begin(self, claims: Sequence[Claim]) -> list[Claim]:
         """Note that units were given to workers; return those that are still its own."""
         with self._database.write() as connection:

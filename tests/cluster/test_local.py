@@ -73,7 +73,7 @@ def test_nothing_is_left_behind(specification: LocalClusterSpecification) -> Non
             distributed.default_client()  # type: ignore[no-untyped-call]
     assert children() <= processes
     # Dask keeps the thread that takes long messages to pieces, once there was one.
-    more = lambda: {x for x in set(threading.enumerate()) - threads if "Offload" not in x.name}  # noqa: E731
+    more = lambda: {x for x in set(threading.enumerate()) - threads if "Offload" not in x.name}
     assert eventually(lambda: not more()), more()
     assert logging.getLogger("distributed").level == level
     assert client.status == "closed"

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from forebay.cli.commands import (
     acquire,
     algorithms,
+    burst,
     cameras,
     cluster,
     config,
@@ -69,6 +70,9 @@ app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
+cluster.app.command()(burst.reap)
+cluster.app.command()(burst.load)
+cluster.app.command()(burst.simulate)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(config.app, name="config")
 app.command()(demo.demo)

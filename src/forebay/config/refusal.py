@@ -75,6 +75,10 @@ def _known(location: tuple[int | str, ...]) -> Collection[str]:
     match location:
         case ("clusters", _, kind, _):
             return list(_KINDS[str(kind)].model_fields)
+        case ("clusters", _, kind, table, _):
+            nested = _KINDS[str(kind)].model_fields[str(table)].annotation
+            models = [each for each in get_args(nested) if isinstance(each, type)]
+            return [name for each in models for name in getattr(each, "model_fields", ())]
         case (group, _):
             return list(type(Settings.model_fields[str(group)].default).model_fields)
         case _:

@@ -1,6 +1,7 @@
 """``forebay serve``: work on what is submitted, until told to stop."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +13,18 @@ from forebay.cli.session import (
     JsonOption,
     LedgerOption,
     RunsOption,
+    Session,
     SharedResultsOption,
     session,
 )
 from forebay.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
+    from forebay.cluster.allocation import Share
+    from forebay.config import Settings
     from forebay.engine.execution.events import JobEvent
+
+_log = logging.getLogger("forebay.engine")
 
 
 def serve(
@@ -68,6 +74,7 @@ def serve(
         storage_seconds=settings.storage_seconds,
         lease_seconds=settings.lease_seconds,
         ageing_seconds=settings.ageing_seconds,
+        lanes=_Division(call),
         policy=RetryPolicy(settings.retries, most_retries=settings.most_retries),
         cluster=cluster or settings.cluster,
     )
@@ -84,6 +91,57 @@ def serve(
             on_event=_Told(as_json=as_json),
             on_ready=ready,
         )
+
+
+class _Division:
+    """How workers are divided between lanes, as it stands in the configuration now.
+
+    The file is read again when it has changed.  One that cannot be used leaves all as it was, with
+    a warning: a slip of the pen does not stop a service.
+    """
+
+    def __init__(self, call: Session) -> None:
+        self._file = call.loaded.file
+        self._stamp = self._look()
+        self._shares = _shares(call.settings)
+
+    def __call__(self) -> "Mapping[str, Share]":
+        stamp = self._look()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._read()
+        return self._shares
+
+    def _look(self) -> tuple[int, int] | None:
+        if self._file is None:
+            return None
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+    def _read(self) -> None:
+        from forebay.config import ConfigError, load_settings
+
+        try:
+            shares = _shares(load_settings(self._file).settings)
+        except (ConfigError, OSError) as error:
+            _log.warning("workers stay divided between lanes as they were: %s", error)
+            return
+        if shares != self._shares:
+            self._shares = shares
+            said = ", ".join(f"{lane} {each.guaranteed:.0%}" for lane, each in shares.items())
+            _log.warning("workers are divided between lanes anew: %s", said or "by urgency alone")
+
+
+def _shares(settings: "Settings") -> "Mapping[str, Share]":
+    from forebay.cluster.allocation import Share
+
+    given = settings.engine.lanes
+    return {
+        lane: Share(each.guaranteed, lent=each.lent, most=each.most) for lane, each in given.items()
+    }
 
 
 class _Told:

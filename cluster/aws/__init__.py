@@ -1,0 +1,1 @@
+"""Workers on AWS: instances of EC2, or tasks of Fargate."""

@@ -1,0 +1,77 @@
+"""The definitions of the tasks of a cluster on Fargate, as ECS is given them."""
+
+from typing import Any
+
+from forebay.cluster.aws.owner import Owner
+from forebay.cluster.aws.specification import FargateClusterSpecification
+
+ON_DEMAND, SPOT = "FARGATE", "FARGATE_SPOT"
+"""What ECS calls the two kinds of capacity."""
+STOP_SECONDS = 120
+"""Time between being told to stop and being stopped: the most that ECS gives."""
+
+
+def family(owner: Owner, role: str) -> str:
+    """Return what the definition of a task is called."""
+    return f"forebay-{owner.cluster}-{owner.start}-{role}"
+
+
+def definition(
+    specification: FargateClusterSpecification, owner: Owner, role: str
+) -> dict[str, Any]:
+    """Return the definition of the task of a scheduler or a worker."""
+    worker = role == "worker"
+    cpu = specification.cpu if worker else specification.scheduler_cpu
+    memory = specification.memory if worker else specification.scheduler_memory
+    more = (
+        ["--threads", f"{specification.threads_per_worker}"]
+        if worker
+        else [
+            *("--most-workers", f"{specification.maximum_workers}"),
+            *("--orphan-seconds", f"{specification.orphan_seconds:g}"),
+        ]
+    )
+    container = {
+        # dask-cloudprovider puts its changes to a task under this name.
+        "name": f"dask-{role}",
+        "image": specification.image,
+        "essential": True,
+        "command": [
+            *("python", "-m", "forebay.cluster.aws.node"),
+            *("--region", specification.region),
+            *("--certificates", owner.parameter),
+            role,
+            *more,
+        ],
+        "environment": [
+            {"name": name, "value": value} for name, value in specification.environment.items()
+        ],
+        "stopTimeout": STOP_SECONDS,
+        "ulimits": [{"name": "nofile", "softLimit": 65535, "hardLimit": 65535}],
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-region": specification.region,
+                "awslogs-group": specification.log_group,
+                "awslogs-stream-prefix": f"{owner.cluster}/{owner.start}",
+            },
+        },
+    }
+    return {
+        "family": family(owner, role),
+        "taskRoleArn": specification.task_role,
+        "executionRoleArn": specification.execution_role,
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": str(cpu),
+        "memory": str(memory >> 20),
+        "runtimePlatform": {
+            "cpuArchitecture": specification.architecture,
+            "operatingSystemFamily": "LINUX",
+        },
+        "containerDefinitions": [container],
+        "tags": [
+            {"key": key, "value": value}
+            for key, value in {**specification.tags, **owner.tags}.items()
+        ],
+    }

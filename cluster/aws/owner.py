@@ -1,0 +1,110 @@
+"""Whose machines are whose: the site, the start of a cluster, and whether its owner still lives.
+
+Each machine carries the name of its cluster, the site that it belongs to and the start that asked
+for it, as tags.  For each start there is a file that its process holds locked: the lock goes with
+the process however that ends, so a machine is an orphan if its start's file can be locked.
+"""
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from forebay.cluster.aws.specification import OWN_TAGS
+from forebay.cluster.errors import ClusterError
+
+CLUSTER_TAG = f"{OWN_TAGS}cluster"
+SITE_TAG = f"{OWN_TAGS}site"
+START_TAG = f"{OWN_TAGS}start"
+REQUEST_TAG = f"{OWN_TAGS}request"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One start of a cluster."""
+
+    cluster: str
+    """Name of the cluster."""
+    site: str
+    """The site that it was started from."""
+    start: str
+    """What this start is called."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of everything that is made on AWS for it."""
+        return {CLUSTER_TAG: self.cluster, SITE_TAG: self.site, START_TAG: self.start}
+
+    @property
+    def parameter(self) -> str:
+        """Name of the parameter that holds its certificates."""
+        return f"/forebay/{self.cluster}/{self.start}/tls"
+
+
+def site_of(folder: Path) -> str:
+    """Return what a site is called on AWS; it is made up once, and kept in its folder."""
+    path = folder / "site"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            new = folder / f"site.{uuid.uuid4().hex}"
+            with new.open("w") as file:
+                file.write(uuid.uuid4().hex)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                # Of several that do this at once, the first one names the site.
+                os.link(new, path)
+            except FileExistsError:
+                pass
+            finally:
+                new.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise ClusterError(f"{path} cannot be used ({error}): machines are found by it") from error
+
+
+@contextmanager
+def owning(folder: Path, cluster: str) -> Iterator[Owner]:
+    """Be the owner of a start of a cluster for the length of a block."""
+    start = uuid.uuid4().hex[:12]
+    path = _lock(folder, cluster, start)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise ClusterError(f"{path} cannot be written ({error})") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield Owner(cluster, site_of(folder), start)
+        # Whatever it left, nobody looks after it any more: reaping finds that by the lock.
+
+
+def lives(folder: Path, cluster: str, start: str) -> bool:
+    """Tell whether the process that owns a start is there."""
+    try:
+        with _lock(folder, cluster, start).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def forget(folder: Path, cluster: str, start: str) -> None:
+    """Remove what was kept about a start that has left nothing behind."""
+    _lock(folder, cluster, start).unlink(missing_ok=True)
+
+
+def dead_starts(folder: Path, cluster: str) -> list[str]:
+    """Return the starts of a cluster whose owners are gone."""
+    files = (folder / cluster / "starts").glob("*")
+    return sorted(each.name for each in files if not lives(folder, cluster, each.name))
+
+
+def _lock(folder: Path, cluster: str, start: str) -> Path:
+    return folder / cluster / "starts" / start

@@ -1,0 +1,219 @@
+"""Start a cluster on AWS, or join one that runs; keep it at its size, and leave nothing behind."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from forebay.cluster.aws import certificates
+from forebay.cluster.aws.account import need_libraries
+from forebay.cluster.aws.crew import DistantCrew
+from forebay.cluster.aws.owner import Owner, forget, owning
+from forebay.cluster.aws.paying import PaidCluster
+from forebay.cluster.aws.plan import plan, spending_of
+from forebay.cluster.aws.specification import (
+    AwsModel,
+    Ec2ClusterSpecification,
+    FargateClusterSpecification,
+)
+from forebay.cluster.client import client_of, close_in_time, line_of
+from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.joining import join_standing
+from forebay.cluster.keeping.keeper import Keeper, Patience
+from forebay.cluster.keeping.place import Place, passing_place, remove, standing_place
+from forebay.cluster.keeping.pool import Pool, PoolSilentError, Seen
+from forebay.cluster.keeping.service import KeptCluster
+from forebay.cluster.loop import interrupts_held, sheltered_loop
+from forebay.cluster.sizing import Limits
+from forebay.cluster.spending import Spending
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@contextmanager
+def connected(specification: AwsModel, name: str) -> Iterator["Client"]:
+    """Join the cluster that runs by that name, or start one for the block.
+
+    Raises
+    ------
+    ClusterError
+        If something is missing, or AWS does not give what is asked.
+    """
+    record = standing_place(specification.folder, name).read()
+    if record is not None:
+        with join_standing(standing_place(specification.folder, name), record) as client:
+            yield client
+        return
+    place = passing_place(specification.folder, name)
+    try:
+        with started(specification, name, place) as client:
+            yield client
+    finally:
+        remove(place)
+
+
+@contextmanager
+def started(
+    specification: AwsModel,
+    name: str,
+    place: Place,
+    *,
+    stop: Callable[[], None] | None = None,
+) -> Iterator["Client"]:
+    """Start the scheduler's machine, and keep the workers', for the length of a block.
+
+    Parameters
+    ----------
+    specification
+        What is wanted.
+    name
+        What the cluster is called.
+    place
+        Its folder.
+    stop
+        Called, from another thread, when the cluster is asked to end.
+
+    Raises
+    ------
+    ClusterError
+        If something is missing, or AWS does not give what is asked.
+    """
+    need_libraries()
+    if missing := plan(specification, name).problems:
+        raise ClusterError(f"the cluster {name} cannot be started: {missing[0]}")
+    spending = spending_of(specification, name)
+    with place.taken(), sheltered_loop() as loop, ExitStack() as stack:
+        owner = stack.enter_context(owning(specification.folder, name))
+        security = certificates.make()
+        place.put_certificate(security.tls_worker_cert, security.tls_worker_key)
+        certificates.publish(security, owner, specification.region, specification.tags)
+        stack.callback(certificates.withdraw, owner, specification.region)
+        try:
+            with interrupts_held(), warnings.catch_warnings():
+                # Machines take a while to come, as everybody knows.
+                warnings.filterwarnings("ignore", "Creating your cluster is taking")
+                cluster, pool = _made(specification, owner, spending, security, loop)
+        except (OSError, RuntimeError) as error:
+            cause = error.__cause__ or error
+            raise ClusterError(f"the cluster {name} does not start: {line_of(cause)}") from error
+        stack.callback(close_in_time, cluster)
+        keeping = _Keeping(specification, owner, spending, cluster, pool, stop)
+        stack.enter_context(keeping.within(loop))
+        place.write(name=name, kind=specification.kind, address=cluster.scheduler_address, tls=True)
+        yield stack.enter_context(client_of(cluster, timeout=specification.start_seconds))
+    # Had anything failed to end, this would not be reached: reaping finds the start by its file.
+    forget(specification.folder, name, owner.start)
+
+
+def _made(
+    specification: AwsModel, owner: Owner, spending: Spending, security: Any, loop: Any
+) -> tuple[Any, Pool]:
+    """Return the cluster with its scheduler, and where its workers come from."""
+    options = {"loop": loop, "silence_logs": logging.WARNING}
+    if isinstance(specification, Ec2ClusterSpecification):
+        from forebay.cluster.aws.ec2 import Ec2Cluster
+        from forebay.cluster.aws.ec2_pool import Ec2Pool
+
+        instances = Ec2Cluster(specification, owner, spending, security, **options)
+        return instances, Ec2Pool(instances)
+    if not isinstance(specification, FargateClusterSpecification):
+        raise TypeError(f"{type(specification).__name__} is started by nobody")
+    from forebay.cluster.aws.fargate import Fargate, FargatePool
+
+    tasks = Fargate(specification, owner, spending, security, **options)
+    return tasks, FargatePool(tasks)
+
+
+class _Watched:
+    """A pool that is looked at together with its crew and with what is asked of the cluster."""
+
+    def __init__(self, pool: Pool, crew: DistantCrew) -> None:
+        self._pool = pool
+        self._crew = crew
+        self.kept: KeptCluster | None = None
+
+    async def ask(self, name: str, *, without: Collection[str]) -> str:
+        return await self._pool.ask(name, without=without)
+
+    async def look(self) -> Mapping[str, Seen]:
+        if self.kept is not None:
+            await self._crew.exchange(self.kept)
+        return await self._pool.look()
+
+    async def give_up(self, jobs: Collection[str]) -> None:
+        await self._pool.give_up(jobs)
+
+    async def story(self, job: str, name: str) -> str:
+        return await self._pool.story(job, name)
+
+
+class _Keeping:
+    """What keeps the workers, in an event loop of this process."""
+
+    def __init__(
+        self,
+        specification: AwsModel,
+        owner: Owner,
+        spending: Spending,
+        cluster: Any,
+        pool: Pool,
+        stop: Callable[[], None] | None,
+    ) -> None:
+        self._specification = specification
+        self._owner = owner
+        self._spending = spending
+        crew = DistantCrew(cluster)
+        self._pool = _Watched(pool, crew)
+        self._crew = crew
+        self._stop = stop
+
+    @contextmanager
+    def within(self, loop: Any) -> Iterator[None]:
+        """Keep the workers for the length of a block."""
+        from distributed.utils import sync
+
+        kept = self._kept()
+        sync(loop, kept.__aenter__)
+        try:
+            yield
+        finally:
+            try:
+                sync(loop, kept.__aexit__, None, None, None)
+            except PoolSilentError as error:
+                raise ClusterError(
+                    f"the machines of the workers could not be ended ({error}): "
+                    f"'forebay cluster reap {self._owner.cluster}' ends them once AWS answers"
+                ) from error
+
+    @contextlib.asynccontextmanager
+    async def _kept(self) -> AsyncIterator[None]:
+        each = self._specification
+        keeper = Keeper(
+            self._pool,
+            self._crew,
+            f"{self._owner.cluster}.{self._owner.start}",
+            patience=Patience(failed_starts=each.failed_starts, start_seconds=each.start_seconds),
+        )
+        cluster = PaidCluster(
+            keeper,
+            Limits(
+                each.minimum_workers,
+                each.maximum_workers,
+                each.threads_per_worker,
+                each.work_seconds,
+                each.idle_seconds,
+            ),
+            paying=each,
+            name=self._owner.cluster,
+            spending=self._spending,
+            look_seconds=each.look_seconds,
+            stop=self._stop,
+        )
+        self._pool.kept = cluster
+        async with cluster.kept():
+            yield
+            # Its end asks for nobody's wishes any more.
+            self._pool.kept = None

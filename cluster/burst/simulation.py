@@ -1,0 +1,237 @@
+"""What a burst would have cost and brought: the rule itself, run over a recorded load.
+
+Time here is that of the load: it goes from one thing that happens to the next.
+"""
+
+import heapq
+import itertools
+import statistics
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from forebay.cluster.burst.load import LoadUnit
+from forebay.cluster.burst.rule import (
+    BurstRules,
+    Decision,
+    Situation,
+    Standing,
+    decide,
+)
+
+LOOK_SECONDS = 15.0
+"""Time between two decisions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where the load is run."""
+
+    threads: int
+    """Threads of the lane's own cluster."""
+    price_there: float
+    """What a worker-hour costs on the costlier cluster."""
+    threads_per_worker: int = 1
+    """Threads of a worker there."""
+    price_here: float = 0.0
+    """What a thread-hour of the own cluster costs, whether it is used or not."""
+    burst: bool = True
+    """Whether the costlier cluster is used at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a load."""
+
+    units: int
+    """Units that were computed."""
+    units_there: int
+    """Those of them that were computed on the costlier cluster."""
+    makespan: float
+    """Seconds until everything was done."""
+    mean: float
+    """Mean seconds from the coming of a unit to its end."""
+    median: float
+    """Half of the units were done within so many seconds."""
+    worst: float
+    """The unit that took longest was done after so many seconds."""
+    late: int
+    """Units that missed their deadline."""
+    cost: float
+    """What all workers cost."""
+    cost_there: float
+    """What of it was for the costlier cluster."""
+    decisions: tuple[tuple[float, Decision], ...]
+    """Decisions that changed the number of workers, with their times."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    asked_at: float
+    free: int
+    leaving: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    """A load under way."""
+
+    site: Site
+    rules: BurstRules
+    waiting: deque[LoadUnit] = field(default_factory=deque)
+    running: list[tuple[float, int, LoadUnit, "_Worker | None"]] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    workers: list[_Worker] = field(default_factory=list)
+    standing: Standing = field(default_factory=Standing)
+    decisions: list[tuple[float, Decision]] = field(default_factory=list)
+    free_here: int = 0
+    units_there: int = 0
+    late: int = 0
+    cost_there: float = 0.0
+    number: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def look(self, now: float) -> None:
+        """Ask the rule, and do what it says."""
+        deadlines = [unit.deadline - now for unit in self.waiting if unit.deadline is not None]
+        situation = Situation(
+            now=now,
+            backlog_seconds=sum(unit.seconds for unit in self.waiting),
+            backlog_bytes=sum(unit.bytes for unit in self.waiting),
+            bytes_there=sum(unit.bytes for unit in self.waiting if unit.there),
+            units=len(self.waiting),
+            threads_here=self.site.threads,
+            deadline_in=min(deadlines, default=None),
+            price=self.site.price_there,
+            threads_per_worker=self.site.threads_per_worker,
+            spent=self.spent(now),
+        )
+        decision = decide(situation, self.rules, self.standing)
+        self.standing = decision.standing
+        if decision.change:
+            self.decisions.append((now, decision))
+        staying = [each for each in self.workers if not each.leaving]
+        for _ in range(decision.workers - len(staying)):
+            self.workers.append(_Worker(now, self.site.threads_per_worker))
+        for each in staying[decision.workers :]:
+            # What it is at, it finishes.
+            each.leaving = True
+        self.send_home(now)
+
+    def spent(self, now: float) -> float:
+        running = sum(now - each.asked_at for each in self.workers)
+        return self.cost_there + running / 3600 * self.site.price_there
+
+    def send_home(self, now: float) -> None:
+        for each in [each for each in self.workers if each.leaving]:
+            if each.free == self.site.threads_per_worker:
+                self.workers.remove(each)
+                self.cost_there += (now - each.asked_at) / 3600 * self.site.price_there
+
+    def hand_out(self, now: float) -> None:
+        """Begin what there is room for: at home first."""
+        while self.waiting:
+            if self.free_here:
+                self.free_here -= 1
+                self.begin(now, None, 0.0)
+                continue
+            free = next(
+                (
+                    each
+                    for each in self.workers
+                    if each.free
+                    and not each.leaving
+                    and now >= each.asked_at + self.rules.start_seconds
+                ),
+                None,
+            )
+            if free is None:
+                return
+            free.free -= 1
+            unit = self.waiting[0]
+            moving = 0.0 if unit.there else unit.bytes / self.rules.bytes_per_second
+            self.units_there += 1
+            self.begin(now, free, moving)
+
+    def begin(self, now: float, worker: _Worker | None, moving: float) -> None:
+        unit = self.waiting.popleft()
+        ends = now + moving + unit.seconds
+        heapq.heappush(self.running, (ends, next(self.number), unit, worker))
+
+    def end(self, now: float, unit: LoadUnit, worker: _Worker | None) -> None:
+        if worker is None:
+            self.free_here += 1
+        else:
+            worker.free += 1
+        self.latencies.append(now - unit.at)
+        self.late += unit.deadline is not None and now > unit.deadline
+
+
+def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome:
+    """Run a load, with the rule deciding every `LOOK_SECONDS` about the costlier cluster.
+
+    Parameters
+    ----------
+    load
+        The units, in the order of their coming.
+    site
+        Where they are computed.
+    rules
+        The rule's bounds.
+
+    Examples
+    --------
+    A day's work of an hour that comes at once, for two threads:
+
+    >>> load = [LoadUnit(at=0, seconds=60) for _ in range(120)]
+    >>> rules = BurstRules(
+    ...     most_wait_seconds=600, calm_wait_seconds=60, maximum_workers=8, start_seconds=60
+    ... )
+    >>> alone = simulate(load, Site(threads=2, price_there=1.0, burst=False), rules)
+    >>> helped = simulate(load, Site(threads=2, price_there=1.0), rules)
+    >>> alone.makespan, alone.cost
+    (3600.0, 0.0)
+    >>> helped.makespan < 1200, helped.units_there > 60, round(helped.cost) in (1, 2)
+    (True, True, True)
+    """
+    run = _Run(site, rules, free_here=site.threads)
+    coming = deque(load)
+    now, look_at = 0.0, 0.0
+    while coming or run.waiting or run.running:
+        if site.burst and now >= look_at:
+            run.look(now)
+            look_at = now + LOOK_SECONDS
+        while coming and coming[0].at <= now:
+            run.waiting.append(coming.popleft())
+        run.hand_out(now)
+        now = _next(run, coming, look_at if site.burst else None, now)
+        while run.running and run.running[0][0] <= now:
+            _, _, unit, worker = heapq.heappop(run.running)
+            run.end(now, unit, worker)
+        run.send_home(now)
+    for each in run.workers:
+        run.cost_there += (now - each.asked_at) / 3600 * site.price_there
+    return Outcome(
+        units=len(run.latencies),
+        units_there=run.units_there,
+        makespan=now,
+        mean=statistics.fmean(run.latencies),
+        median=statistics.median(run.latencies),
+        worst=max(run.latencies),
+        late=run.late,
+        cost=run.cost_there + site.price_here * site.threads * now / 3600,
+        cost_there=run.cost_there,
+        decisions=tuple(run.decisions),
+    )
+
+
+def _next(run: _Run, coming: Sequence[LoadUnit], look_at: float | None, now: float) -> float:
+    """Return when something happens next."""
+    times = [run.running[0][0]] if run.running else []
+    if coming:
+        times.append(coming[0].at)
+    if look_at is not None:
+        times.append(look_at)
+    if run.waiting:
+        starts = (each.asked_at + run.rules.start_seconds for each in run.workers)
+        times += [at for at in starts if at > now]
+    return max(now, min(times))

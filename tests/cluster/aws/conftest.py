@@ -1,0 +1,78 @@
+"""A network with nothing but a loopback, and AWS on it."""
+
+import fcntl
+import logging
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.aws.cloud import KEYS, REGION, Cloud, cloud
+
+from forebay.cluster.aws.specification import Ec2ClusterSpecification
+
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[None]:
+    """Go into a network of our own: nothing that is dialled there leaves this machine."""
+    outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        os.unshare(os.CLONE_NEWNET)
+    except PermissionError:
+        os.close(outside)
+        pytest.skip("a network of our own needs CAP_SYS_ADMIN")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            request = struct.pack("16sh14x", b"lo", 0)
+            flags = struct.unpack("16sh14x", fcntl.ioctl(control, _GET_FLAGS, request))[1]
+            fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sh14x", b"lo", flags | _UP))
+        # Dask asks for the way out to learn its own address.
+        subprocess.run(["ip", "route", "add", "default", "dev", "lo"], check=True)
+        yield
+    finally:
+        os.setns(outside, os.CLONE_NEWNET)
+        os.close(outside)
+
+
+@pytest.fixture(scope="module")
+def aws(network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """AWS on loopback, and the credentials for it in the environment."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with cloud(tmp_path_factory.mktemp("machines")) as made, pytest.MonkeyPatch.context() as patch:
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": made.endpoint}.items():
+            patch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def account(aws: Cloud) -> dict[str, Any]:
+    """What the administrator has made: network, security group, role."""
+    ec2 = aws.client("ec2")
+    (vpc,) = [each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"]]
+    subnets = [each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]]
+    group = ec2.create_security_group(GroupName="forebay", Description="forebay", VpcId=vpc)
+    aws.client("iam").create_instance_profile(InstanceProfileName="forebay-worker")
+    return {
+        "region": REGION,
+        "subnets": subnets[:2],
+        "security_groups": [group["GroupId"]],
+        "machine_image": ec2.register_image(Name="with-docker")["ImageId"],
+        "instance_profile": "forebay-worker",
+        "image": "registry.example.org/forebay:1",
+        "instance_type": "c5.large",
+        "maximum_workers": 3,
+    }
+
+
+@pytest.fixture
+def specification(account: dict[str, Any], tmp_path: Path) -> Ec2ClusterSpecification:
+    """A cluster in that account."""
+    return Ec2ClusterSpecification(
+        **account, folder=tmp_path / "clusters", look_seconds=0.3, start_seconds=90.0
+    )

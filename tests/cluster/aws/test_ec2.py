@@ -1,0 +1,299 @@
+"""Clusters on EC2: what is asked of AWS, what runs there, and what is left when it goes wrong."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.aws.cloud import KEYS, Cloud
+
+from forebay.cluster import ClusterError
+from forebay.cluster.aws import certificates
+from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Worker, complete
+from forebay.cluster.aws.owner import owning, site_of
+from forebay.cluster.aws.reap import reap
+from forebay.cluster.aws.specification import Ec2ClusterSpecification
+from forebay.cluster.aws.start import started
+from forebay.cluster.keeping.place import passing_place
+from forebay.cluster.keeping.talk import scale
+from forebay.cluster.spending import Spending
+
+pytestmark = pytest.mark.timeout(300)
+WORKER = "c5.large"
+
+
+def eventually(claim: Callable[[], bool], seconds: float = 100.0) -> None:
+    end = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < end, claim
+        time.sleep(0.05)
+
+
+def instances(aws: Cloud, *states: str) -> list[Any]:
+    return [each for each in aws.backend.all_instances() if each.state in (states or ("running",))]
+
+
+def tags(instance: Any) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in instance.get_tags()}
+
+
+def spending(specification: Ec2ClusterSpecification) -> Spending:
+    return Spending(specification.folder / "cloud" / "spending.sqlite")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(aws: Cloud) -> Iterator[None]:
+    """Each test ends all instances that it starts, or is about those that are left."""
+    yield
+    assert not aws.failures
+    assert not instances(aws, "pending", "running")
+
+
+def hold(path: str) -> int:
+    """Be at work until a file is there."""
+    while not Path(path).exists():
+        time.sleep(0.02)
+    return os.getpid()
+
+
+def test_a_cluster_computes_drains_and_leaves_nothing(
+    aws: Cloud, specification: Ec2ClusterSpecification, tmp_path: Path
+) -> None:
+    """Machines are as they were asked for; one that is taken away finishes its unit first."""
+    asked = specification.model_copy(
+        update={
+            "market": "spot-or-on-demand",
+            "spot_price": 0.07,
+            "tags": {"project": "plankton"},
+            "cost_per_worker_hour": 0.1,
+            "cost_of_scheduler_per_hour": 0.04,
+            "budget_per_day": 10.0,
+            "environment": {"SITE": "north sea"},
+            "look_seconds": 0.3,
+        }
+    )
+    with started(asked, "cloud", passing_place(asked.folder, "cloud")) as client:
+        scale(client, 2)
+        client.wait_for_workers(2, timeout=60)
+        scheduler, *workers = sorted(instances(aws), key=lambda each: each.instance_type == WORKER)
+        assert [each.instance_type for each in workers] == [WORKER] * 2
+        assert (scheduler.instance_type, scheduler.lifecycle) == ("t3.medium", None)
+        for each in workers:
+            assert each.lifecycle == "spot"
+            assert each.image_id == asked.machine_image
+            assert each.subnet_id == asked.subnets[0]
+            groups = [group.id for nic in each.nics.values() for group in nic.group_set]
+            assert groups == list(asked.security_groups)
+            assert tags(each)["forebay:cluster"] == "cloud"
+            assert tags(each)["project"] == "plankton"
+            assert tags(each)["Name"].startswith("cloud.")
+        # What they run knows where the certificates are, and not what they are.
+        parameter = aws.client("ssm").describe_parameters()["Parameters"]
+        assert [each["Type"] for each in parameter] == ["SecureString"]
+        for machine in aws.machines.values():
+            assert parameter[0]["Name"] in machine.user_data
+            assert "PRIVATE KEY" not in machine.user_data
+            assert "DASK_INTERNAL" not in machine.user_data
+            assert KEYS["AWS_SECRET_ACCESS_KEY"] not in machine.user_data
+        assert client.scheduler.address.startswith("tls://")
+        assert set(client.run(lambda: os.environ["SITE"]).values()) == {"north sea"}
+        # The keys are those of this cluster alone: Dask here goes on as it was.
+        import dask
+
+        assert not dask.config.get("distributed.comm.require-encryption")
+        assert spending(asked).promised() == pytest.approx(0.24)
+
+        # The notice comes while a unit is computed: that is finished, and nothing more begun there.
+        gate = tmp_path / "gate"
+        unit = client.submit(hold, str(gate), pure=False, retries=0, allow_other_workers=False)
+        eventually(lambda: any(at_work for _, _, at_work in crew_of(client).values()))
+        ((address, busy),) = [
+            (where, name) for where, (name, _, at_work) in crew_of(client).items() if at_work
+        ]
+        (taken,) = [each for each in workers if tags(each)["Name"] == busy]
+        # The idle one goes, for one is enough.
+        scale(client, 1)
+        eventually(lambda: len(instances(aws)) == 2)
+        aws.machines[taken.id].metadata.take_away()
+        eventually(lambda: crew_of(client)[address][1] == "closing_gracefully")
+        assert not unit.done()
+        gate.touch()
+        pid = unit.result(timeout=30)
+        eventually(lambda: taken.state == "terminated")
+        # Another takes its place.
+        client.wait_for_workers(1, timeout=60)
+        assert client.submit(os.getpid, pure=False).result(timeout=60) != pid
+    assert aws.client("ssm").describe_parameters()["Parameters"] == []
+    assert not spending(asked).running()
+    assert not list((asked.folder / "cloud" / "starts").iterdir())
+    assert "Traceback" not in aws.logs(), aws.logs()
+
+
+def crew_of(client: Any) -> dict[str, tuple[str, str, bool]]:
+    """Return the name and status of each worker by its address, and whether it is at work."""
+
+    def look(dask_scheduler: Any = None) -> dict[str, tuple[str, str, bool]]:
+        return {
+            address: (str(each.name), each.status.name, bool(each.processing))
+            for address, each in dask_scheduler.workers.items()
+        }
+
+    found: dict[str, tuple[str, str, bool]] = client.run_on_scheduler(look)
+    return found
+
+
+def bought(
+    specification: Ec2ClusterSpecification, owner: Any, spent: Spending, number: int = 1
+) -> list[Any]:
+    """Ask for workers' instances, and forget about them."""
+
+    async def ask() -> list[Any]:
+        from distributed.core import Status
+
+        cluster: Any = Ec2Cluster(specification, owner, spent, None, asynchronous=True)
+        cluster.status = Status.closed
+        complete(cluster.boto_session, specification)
+        workers = [
+            Ec2Worker("tls://10.0.0.1:8786", name=f"cloud.{each}", **cluster.worker_options)
+            for each in range(number)
+        ]
+        for each in workers:
+            await each.create_vm()
+        return [each.instance for each in workers]
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def asleep(aws: Cloud) -> Iterator[None]:
+    """Instances are there and nothing runs on them."""
+    aws.boots = False
+    yield
+    aws.boots = True
+
+
+@pytest.fixture
+def paid(specification: Ec2ClusterSpecification) -> Ec2ClusterSpecification:
+    return specification.model_copy(update={"cost_per_worker_hour": 0.1, "budget_per_day": 10.0})
+
+
+@pytest.mark.usefixtures("asleep")
+def test_orphans_are_found_by_their_tags_and_ended(
+    aws: Cloud, paid: Ec2ClusterSpecification
+) -> None:
+    """What a killed command has left goes; what runs, and what is another site's, stays."""
+    spent = spending(paid)
+    with owning(paid.folder, "cloud") as alive:
+        (kept,) = bought(paid, alive, spent)
+        with owning(paid.folder, "cloud") as killed:
+            orphans = bought(paid, killed, spent, 2)
+            certificates.publish(certificates.make(), killed, paid.region, {})
+        with owning(paid.folder.parent / "elsewhere", "cloud") as stranger:
+            (foreign,) = bought(paid, stranger, spent)
+        # The command died before it could write down what it was given.
+        lost = next(each for each in spent.charges() if each.machine == orphans[0]["InstanceId"])
+        with spent._writing() as connection:
+            connection.execute("UPDATE charges SET machine = NULL WHERE token = ?", (lost.token,))
+        expected = {each["InstanceId"] for each in orphans}
+        assert {each.machine for each in reap(paid, "cloud", dry_run=True)} == expected
+        assert len(instances(aws)) == 4
+        assert {each.machine for each in reap(paid, "cloud")} == expected
+        there = {each.id for each in instances(aws)}
+        assert there == {kept["InstanceId"], foreign["InstanceId"]}
+        assert aws.client("ssm").describe_parameters()["Parameters"] == []
+        assert reap(paid, "cloud") == []
+        charged = {each.machine for each in spent.charges() if each.ended is not None}
+        assert charged >= expected
+        (other,) = reap(paid, "cloud", any_site=True)
+        assert other.site == site_of(paid.folder.parent / "elsewhere")
+    assert [each.machine for each in reap(paid, "cloud")] == [kept["InstanceId"]]
+    assert not [each for each in spent.running() if each.start == alive.start]
+
+
+@pytest.mark.usefixtures("asleep")
+def test_without_spot_capacity_the_instance_is_bought_on_demand(
+    aws: Cloud, paid: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each subnet is asked first; with spot alone, it is an error that says what to do."""
+    from moto.ec2.exceptions import EC2ClientError
+
+    run, asked = aws.backend.run_instances, []
+
+    def scarce(*args: Any, **fields: Any) -> Any:
+        asked.append(bool(fields.get("instance_market_options")))
+        if asked[-1]:
+            raise EC2ClientError("InsufficientInstanceCapacity", "There is no Spot capacity.")
+        return run(*args, **fields)
+
+    monkeypatch.setattr(aws.backend, "run_instances", scarce)
+    both = paid.model_copy(update={"market": "spot-or-on-demand"})
+    with owning(paid.folder, "cloud") as owner:
+        (instance,) = bought(both, owner, spending(paid))
+        assert instance.get("InstanceLifecycle") is None
+        assert asked == [True, True, False]
+        assert spending(paid).promised() == pytest.approx(0.1)
+        with pytest.raises(
+            ClusterError, match=r"EC2 has no c5.large now: Insuff.* \(spot, subnet-"
+        ):
+            bought(paid.model_copy(update={"market": "spot"}), owner, spending(paid))
+        assert spending(paid).promised() == pytest.approx(0.1)
+        with pytest.raises(ClusterError, match="budget"):
+            bought(paid.model_copy(update={"budget_per_day": 0.15}), owner, spending(paid))
+    reap(paid, "cloud")
+
+
+def test_check_shows_the_request_and_starts_nothing(
+    aws: Cloud, paid: Ec2ClusterSpecification
+) -> None:
+    """What is shown is what the code that starts machines asks for, made as a dry run."""
+    plan = paid.model_copy(update={"market": "spot", "spot_price": 0.05}).plan("cloud")
+    assert plan.problems == ()
+    assert not instances(aws)
+    asked = json.loads(plan.submitted)
+    assert asked["InstanceType"] == WORKER
+    assert asked["ImageId"] == paid.machine_image
+    assert asked["IamInstanceProfile"] == {"Name": "forebay-worker"}
+    assert asked["MetadataOptions"]["HttpTokens"] == "required"
+    assert asked["InstanceMarketOptions"]["SpotOptions"]["MaxPrice"] == "0.05"
+    assert asked["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    assert any(paid.image in line for line in asked["UserData"])
+    assert dict(plan.facts)["spent today"] == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"instance_type": "c5.huge"}, "the region eu-central-1 has no instances of the type"),
+        ({"machine_image": "ami-0000000000000dead"}, "ami-0000000000000dead"),
+        ({"subnets": ("subnet-0000000000000dead",)}, "subnet-0000000000000dead"),
+        ({"security_groups": ("sg-0000000000000dead",)}, "sg-0000000000000dead"),
+        ({"instance_profile": "nobody"}, "nobody"),
+    ],
+)
+def test_what_is_not_there_is_said_before_anything_is_started(
+    aws: Cloud, specification: Ec2ClusterSpecification, change: dict[str, Any], why: str
+) -> None:
+    """One sentence, from check and from start alike."""
+    wrong = specification.model_copy(update=change)
+    assert any(why in problem for problem in wrong.plan("cloud").problems)
+    with (
+        pytest.raises(ClusterError, match="the cluster cloud cannot be started"),
+        wrong.connected("cloud"),
+    ):
+        pass
+    assert not instances(aws)
+
+
+def test_without_credentials_it_says_how_to_give_them(
+    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And still shows what would be asked for."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    plan = specification.plan("cloud")
+    assert "there are no credentials for AWS: name a profile in AWS_PROFILE" in plan.problems[0]
+    assert json.loads(plan.submitted)["InstanceType"] == WORKER

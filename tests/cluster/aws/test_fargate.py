@@ -1,0 +1,162 @@
+"""Clusters on Fargate: what is asked of ECS, and what is left of it."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from tests.cluster.aws.cloud import REGION, Cloud
+
+from forebay.cluster.aws.owner import owning
+from forebay.cluster.aws.reap import reap
+from forebay.cluster.aws.specification import FargateClusterSpecification
+from forebay.cluster.keeping.pool import Stage
+from forebay.cluster.spending import Spending
+
+ASSUME = '{"Version": "2012-10-17", "Statement": []}'
+
+
+@pytest.fixture
+def specification(
+    aws: Cloud, account: dict[str, Any], tmp_path: Path
+) -> FargateClusterSpecification:
+    """A cluster in an account where the administrator has made all that it takes."""
+    iam = aws.client("iam")
+    roles = {}
+    for name in ("forebay-task", "forebay-execution"):
+        if name not in {each["RoleName"] for each in iam.list_roles()["Roles"]}:
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=ASSUME)
+        roles[name] = iam.get_role(RoleName=name)["Role"]["Arn"]
+    ecs = aws.client("ecs")
+    ecs.create_cluster(clusterName="forebay")
+    # Every account of AWS has it so; moto has to be told.
+    ecs.put_account_setting(name="taskLongArnFormat", value="enabled")
+    logs = aws.client("logs")
+    if not logs.describe_log_groups()["logGroups"]:
+        logs.create_log_group(logGroupName="forebay")
+    return FargateClusterSpecification(
+        region=REGION,
+        image="registry.example.org/forebay:1",
+        subnets=account["subnets"],
+        security_groups=account["security_groups"],
+        ecs_cluster="forebay",
+        task_role=roles["forebay-task"],
+        execution_role=roles["forebay-execution"],
+        maximum_workers=3,
+        threads_per_worker=4,
+        market="spot",
+        cost_per_worker_hour=0.2,
+        budget_per_day=10.0,
+        environment={"SITE": "north sea"},
+        folder=tmp_path / "clusters",
+    )
+
+
+def test_tasks_are_as_they_were_asked_for_and_stop(
+    aws: Cloud, specification: FargateClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Definition, capacity, network, tags and command of a worker; what it costs; its end."""
+    from distributed.core import Status
+
+    from forebay.cluster.aws.fargate import Fargate, FargatePool, FargateWorker
+
+    assert specification.plan("cloud").problems == ()
+    ecs = aws.client("ecs")
+    spent = Spending(specification.folder / "cloud" / "spending.sqlite")
+
+    async def bought(owner: Any) -> None:
+        cluster: Any = Fargate(specification, owner, spent, None, asynchronous=True)
+        cluster.cluster_name = "forebay"
+        options = {
+            "client": cluster._client,
+            "cluster_arn": "forebay",
+            "task_definition_arn": cluster.worker_task_definition_arn,
+            "vpc_subnets": list(specification.subnets),
+            "security_groups": list(specification.security_groups),
+            "fargate": True,
+            "fargate_capacity_provider": "FARGATE_SPOT",
+            "environment": {},
+            "tags": cluster.tags,
+            "task_kwargs": cluster._worker_task_kwargs,
+            "cpu": specification.cpu,
+            "mem": 16384,
+            "gpu": 0,
+            "nthreads": None,
+            "extra_args": [],
+            "fargate_use_private_ip": True,
+            "fargate_cluster": cluster,
+        }
+        cluster.scheduler = FargateWorker("tls://10.0.0.1:8786", name="cloud.0", **options)
+        worker = FargateWorker("tls://10.0.0.1:8786", name="cloud.1", **options)
+        await worker.start()
+        pool = FargatePool(cluster)
+        (seen,) = (await pool.look()).values()
+        assert seen.stage is Stage.RUNNING
+        (task,) = ecs.describe_tasks(cluster="forebay", tasks=[worker.task_arn], include=["TAGS"])[
+            "tasks"
+        ]
+        tags = {each["key"]: each["value"] for each in task["tags"]}
+        assert tags["forebay:cluster"] == "cloud"
+        (override,) = task["overrides"]["containerOverrides"]
+        assert override["command"][-3:] == ["tls://10.0.0.1:8786", "--name", "cloud.1"]
+        assert "forebay.cluster.aws.node" in override["command"]
+        definition = ecs.describe_task_definition(taskDefinition=task["taskDefinitionArn"])
+        found = definition["taskDefinition"]
+        assert (found["cpu"], found["memory"]) == ("4096", "16384")
+        (container,) = found["containerDefinitions"]
+        assert container["environment"] == [{"name": "SITE", "value": "north sea"}]
+        assert container["stopTimeout"] == 120
+        assert spent.promised() == pytest.approx(0.2)
+        await pool.give_up([worker.task_arn])
+        assert not spent.running()
+        (over,) = (await pool.look()).values()
+        assert over.stage is Stage.OVER
+        # One more, for the test of what a killed command leaves.
+        await FargateWorker("tls://10.0.0.1:8786", name="cloud.2", **options).start()
+        cluster.status = Status.closed
+
+    with owning(specification.folder, "cloud") as owner:
+        asyncio.run(bought(owner))
+        assert reap(specification, "cloud") == []
+    (orphan,) = reap(specification, "cloud")
+    assert orphan.start == owner.start
+    assert ecs.list_tasks(cluster="forebay", desiredStatus="RUNNING")["taskArns"] == []
+    assert ecs.list_task_definitions()["taskDefinitionArns"] == []
+    assert not spent.running()
+
+
+def test_what_is_not_there_is_said(aws: Cloud, specification: FargateClusterSpecification) -> None:
+    """Before anything is started."""
+    wrong = specification.model_copy(update={"ecs_cluster": "nowhere", "log_group": "none"})
+    problems = wrong.plan("cloud").problems
+    assert "there is no active ECS cluster 'nowhere' in eu-central-1" in problems
+    assert "there is no log group 'none' in eu-central-1" in problems
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"cpu": 3000}, "cpu = 3000: Fargate has 256, 512"),
+        ({"memory": "64 GiB"}, r"cpu = 4096 goes with 8 to 30 GiB of memory in steps of 1"),
+        ({"budget_per_day": 1.0}, "budget_per_day needs cost_per_worker_hour"),
+        ({"protocol": "tcp"}, "machines on AWS speak TLS only"),
+        ({"environment": {"A": "$(id)"}}, "may have no quotes"),
+        ({"tags": {"forebay:cluster": "x"}}, "is given by forebay or AWS"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, Any], why: str) -> None:
+    """When the configuration is read, without asking AWS."""
+    role = "arn:aws:iam::123456789012:role/x"
+    given = {
+        "region": REGION,
+        "image": "forebay:1",
+        "subnets": ["subnet-0"],
+        "security_groups": ["sg-0"],
+        "ecs_cluster": "forebay",
+        "task_role": role,
+        "execution_role": role,
+        "maximum_workers": 1,
+    }
+    with pytest.raises(ValidationError, match=why):
+        FargateClusterSpecification(**(given | change))
