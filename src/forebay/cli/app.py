@@ -15,6 +15,7 @@ from forebay.cli.commands import (
     control,
     dead,
     demo,
+    doctor,
     jobs,
     ops,
     process,
@@ -69,6 +70,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
 app.add_typer(config.app, name="config")
+app.command()(doctor.doctor)
 app.command()(demo.demo)
 
 
