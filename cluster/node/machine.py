@@ -192,7 +192,7 @@ def shown(text: str) -> str:
     Examples
     --------
     >>> shown("a" * 80)[-5:]
-    "aa…'"
+    "aaa…'"
     """
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 

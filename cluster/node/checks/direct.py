@@ -11,14 +11,14 @@ from forebay.cluster.node.purpose import Purpose, Role
 from forebay.cluster.node.verdict import Verdict
 from forebay.cluster.node.wanted import IOMMU
 
-_RDMA = "sys/class/infiniband"
+RDMA = "sys/class/infiniband"
 _UNTRANSLATED = {"identity"}
 
 
 def _storage(machine: Machine, purpose: Purpose, _subject: str) -> Iterator[Seen]:
     if not nvidia_gpus(machine, purpose):
         yield Seen(Verdict.OK, "there is no GPU of NVIDIA")
-    elif not pci_devices(machine, Kind.NVME) and not machine.names(_RDMA):
+    elif not pci_devices(machine, Kind.NVME) and not machine.names(RDMA):
         yield Seen(Verdict.OK, "there is no disk or network that it could be used with")
     elif "nvidia_fs" in _modules(machine):
         yield Seen(Verdict.OK, "nvidia_fs is loaded", "nvidia_fs")
@@ -34,7 +34,7 @@ def _storage(machine: Machine, purpose: Purpose, _subject: str) -> Iterator[Seen
 def _network(machine: Machine, purpose: Purpose, _subject: str) -> Iterator[Seen]:
     if not nvidia_gpus(machine, purpose):
         yield Seen(Verdict.OK, "there is no GPU of NVIDIA")
-    elif not machine.names(_RDMA):
+    elif not machine.names(RDMA):
         yield Seen(Verdict.OK, "there is no RDMA device that it could be used with")
     elif "nvidia_peermem" in _modules(machine):
         yield Seen(Verdict.OK, "nvidia_peermem is loaded", "nvidia_peermem, or DMA-BUF")

@@ -22,6 +22,7 @@ from forebay.cli.commands import (
     reprocess,
     runs,
     serve,
+    tune,
 )
 from forebay.cli.logs import log_to_stderr
 from forebay.cli.session import Session
@@ -71,6 +72,7 @@ app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
 app.add_typer(config.app, name="config")
 app.command()(doctor.doctor)
+app.command()(tune.tune)
 app.command()(demo.demo)
 
 
