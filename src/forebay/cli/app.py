@@ -19,6 +19,7 @@ from forebay.cli.commands import (
     jobs,
     ops,
     process,
+    profile,
     reprocess,
     runs,
     serve,
@@ -65,6 +66,7 @@ app.command()(reprocess.reprocess)
 app.command()(serve.serve)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
+app.command()(profile.profile)
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
