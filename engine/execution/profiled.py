@@ -21,7 +21,8 @@ def profiling_script(
 
     It is computed once before, so that what is loaded or compiled at the first use is not
     counted.  Into the file that is its argument the program writes, as JSON, how often the unit
-    was computed, how long that took, and its own process; or the error, if the unit fails.
+    was computed, how long that took and when it was by the monotonic clock, and its own process; or
+    the error, if the unit fails.
 
     Parameters
     ----------
@@ -58,11 +59,12 @@ def {FUNCTION}():
 told = {{"process": os.getpid()}}
 try:
     unit.compute()
-    began, times = time.perf_counter(), 0
-    while not times or time.perf_counter() - began < SECONDS:
+    began, times = time.monotonic(), 0
+    while not times or time.monotonic() - began < SECONDS:
         {FUNCTION}()
         times += 1
-    told |= {{"times": times, "seconds": (time.perf_counter() - began) / times}}
+    ended = time.monotonic()
+    told |= {{"times": times, "seconds": (ended - began) / times, "during": [began, ended]}}
 except Exception as error:
     told["error"] = f"{{type(error).__name__}}: {{error}}"
 Path(sys.argv[1]).write_text(json.dumps(told))

@@ -58,7 +58,7 @@ def processed(forebay: Forebay, tmp_path: Path, recorded: Path) -> None:
 def test_a_unit_is_profiled(forebay: Forebay, processed: None, tmp_path: Path) -> None:
     """The slowest unit of a job, and where its time goes; nothing is changed by it."""
     before = forebay("jobs", "show", "1", "--json").json
-    told = forebay("profile", "--job", "1", "--seconds", "1", "--by", "py-spy", "--json")
+    told = forebay("profile", "--job", "1", "--seconds", "0.5", "--by", "py-spy", "--json")
     assert told.code == 0, told.err
     (found,) = told.json
     functions = {each["function"].partition(" ")[0]: each for each in found["functions"]}

@@ -27,10 +27,12 @@ class Profiler:
     """Where it comes from."""
     command: Callable[[str, Path, Sequence[str]], list[str]]
     """Makes the words that start it: of its path, of the file to write, of the program."""
-    read: Callable[[str, Path], "dict[Stack, int]"] | None
-    """Reads the stacks from the file that it has written; None where it draws by itself."""
+    read: Callable[[str, Path, tuple[float, float]], "dict[Stack, int]"] | None
+    """Reads the stacks of a time from the file that it has written; None where it draws itself."""
     ending: str
     """How the name of its result ends."""
+    rest: str = ""
+    """What it has seen that was not called by the program."""
     python: tuple[str, ...] = ()
     """Options of Python that it needs."""
     hint: str = ""
@@ -43,7 +45,9 @@ def _py_spy(program: str, raw: Path, words: Sequence[str]) -> list[str]:
 
 
 def _perf(program: str, raw: Path, words: Sequence[str]) -> list[str]:
-    return [program, "record", "--freq", _RATE, "-g", "--output", str(raw), "--", *words]
+    # The clock is the program's own, so that its beginning can be left out.
+    options = ["--freq", _RATE, "--clockid", "mono", "-g", "--output", str(raw)]
+    return [program, "record", *options, "--", *words]
 
 
 def _nsys(program: str, raw: Path, words: Sequence[str]) -> list[str]:
@@ -53,15 +57,15 @@ def _nsys(program: str, raw: Path, words: Sequence[str]) -> list[str]:
     return [program, "profile", *options, *words]
 
 
-def _read_raw(_program: str, raw: Path) -> dict[Stack, int]:
+def _read_raw(_program: str, raw: Path, _during: tuple[float, float]) -> dict[Stack, int]:
     return folded(raw.read_text(errors="backslashreplace"))
 
 
-def _read_perf(program: str, raw: Path) -> dict[Stack, int]:
+def _read_perf(program: str, raw: Path, during: tuple[float, float]) -> dict[Stack, int]:
     ended = _run([program, "script", "--input", str(raw)])
     if ended.returncode:
         raise ProfilerError(f"perf script cannot read what it recorded: {_last_line(ended.stderr)}")
-    return from_perf(ended.stdout)
+    return from_perf(ended.stdout, during)
 
 
 PROFILERS = (
@@ -72,6 +76,7 @@ PROFILERS = (
         command=_py_spy,
         read=_read_raw,
         ending=".svg",
+        rest="other threads",
         hint="it has to be allowed to look into its child: kernel.yama.ptrace_scope below 2, in a "
         "container the capability SYS_PTRACE",
     ),
@@ -82,6 +87,7 @@ PROFILERS = (
         command=_perf,
         read=_read_perf,
         ending=".svg",
+        rest="other threads, and callers that perf could not find",
         python=("-X", "perf"),
         hint="kernel.perf_event_paranoid has to be 2 or less, in a container the capability PERFMON",
     ),

@@ -1,5 +1,6 @@
 """Samples of a profiler: what was being called, and how often that was seen."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -9,9 +10,15 @@ from forebay.cluster.node.errors import ProfilerError
 type Stack = tuple[str, ...]
 """Functions, the outermost one first."""
 
-_NATIVE = re.compile(r"\s+[0-9a-f]+ (?P<name>.+?)(?:\+0x[0-9a-f]+)? \((?P<where>.*)\)$")
+_NATIVE = re.compile(r"\s+[0-9a-f]+ (?P<name>.+) \((?P<where>[^()]*)(?: \(deleted\))?\)$")
+_OFFSET = re.compile(r"\+0x[0-9a-f]+$")
 _INTERPRETER = re.compile(r"_?Py(Eval|Function|Object|Vectorcall)|py_trampoline|trampoline_start")
-_OTHERS = "other threads"
+_TIME = re.compile(r"\S.*?\s([0-9]{1,12}\.[0-9]{1,9}):\s")
+_WAITS = re.compile(
+    r"(\w+\.)*(select|accept|wait|_worker|_wait_for_tstate_lock) "
+    r"\((selectors|socket|threading|concurrent/futures/thread)\.py"
+)
+"""Where threads without work stand; a profiler may take some of them for busy."""
 
 
 def folded(text: str) -> Counter[Stack]:
@@ -38,11 +45,18 @@ def folded(text: str) -> Counter[Stack]:
     return stacks
 
 
-def from_perf(text: str) -> Counter[Stack]:
+def from_perf(text: str, during: tuple[float, float] = (0.0, float("inf"))) -> Counter[Stack]:
     r"""Read what ``perf script`` prints: samples, the innermost function of each first.
 
     Functions of Python that perf knows by ``python -X perf`` are told as such, and those of the
     interpreter between them left out.
+
+    Parameters
+    ----------
+    text
+        What it prints.
+    during
+        The time, by the clock that it was told to use; other samples are left out.
 
     Examples
     --------
@@ -51,14 +65,20 @@ def from_perf(text: str) -> Counter[Stack]:
     """
     stacks: Counter[Stack] = Counter()
     for sample in re.split(r"\n\s*\n", text):
-        frames = [found for line in sample.splitlines() if (found := _NATIVE.match(line))]
+        lines = sample.strip("\n").splitlines()
+        at = _TIME.match(lines[0]) if lines else None
+        if at is None or not during[0] <= float(at[1]) <= during[1]:
+            continue
+        frames = [found for line in lines[1:] if (found := _NATIVE.match(line))]
         named = [_native(found["name"], found["where"]) for found in reversed(frames)]
-        if stack := tuple(filter(None, named)):
-            stacks[stack] += 1
+        told = [name for name, _ in itertools.groupby(filter(None, named))]
+        if told:
+            stacks[tuple(told)] += 1
     return stacks
 
 
 def _native(name: str, where: str) -> str:
+    name = _OFFSET.sub("", name)
     if name.startswith("py::"):
         function, _, file = name.removeprefix("py::").partition(":")
         return f"{function} ({file.rpartition('/')[2]})"
@@ -67,8 +87,8 @@ def _native(name: str, where: str) -> str:
     return f"{name} ({where.rpartition('/')[2]})"
 
 
-def below(stacks: Mapping[Stack, int], function: str, *, script: str) -> Counter[Stack]:
-    """Keep what was called by a function, and what other threads did; each below its own root.
+def below(stacks: Mapping[Stack, int], function: str, *, script: str, rest: str) -> Counter[Stack]:
+    """Keep what was called by a function, and what was not called by the program at all.
 
     Parameters
     ----------
@@ -78,11 +98,13 @@ def below(stacks: Mapping[Stack, int], function: str, *, script: str) -> Counter
         The function.
     script
         File name of the program: what it does outside of the function is left out.
+    rest
+        What stands above the others, such as those of other threads; those that wait are left out.
 
     Examples
     --------
     >>> seen = {("<module> (p.py)", "f (p.py)", "g (q.py)"): 2, ("<module> (p.py)", "import"): 5}
-    >>> below(seen, "f", script="p.py")
+    >>> below(seen, "f", script="p.py", rest="other threads")
     Counter({('f (p.py)', 'g (q.py)'): 2})
     """
     kept: Counter[Stack] = Counter()
@@ -90,8 +112,8 @@ def below(stacks: Mapping[Stack, int], function: str, *, script: str) -> Counter
         place = next((n for n, each in enumerate(stack) if each.startswith(f"{function} (")), None)
         if place is not None:
             kept[stack[place:]] += count
-        elif not any(script in each for each in stack):
-            kept[(_OTHERS, *stack)] += count
+        elif not (any(script in each for each in stack) or _WAITS.match(stack[-1])):
+            kept[(rest, *stack)] += count
     return kept
 
 

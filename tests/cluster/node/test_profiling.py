@@ -18,6 +18,7 @@ PERF = """\
 python  4711 12345.678901:    5000000 cpu-clock:pppH: 
 \t    7ffff7a1e0d0 __memmove_avx_unaligned_erms+0x80 (/usr/lib/x86_64-linux-gnu/libc.so.6)
 \t    7fffe8c31a2e DOUBLE_add+0x1e (/venv/lib/python3.12/site-packages/numpy/_core/_multiarray.so)
+\t    7fffe8c31a2f merge_at_<npy::tag, (int)4>+0x1e (/venv/lib/_multiarray.so (deleted))
 \t    7ffff7fc1e2f py::subtract:/work/ops/background.py+0xb (/tmp/perf-4711.map)
 \t          5d1c3b _PyEval_EvalFrameDefault+0x4d2b (/usr/bin/python3.12)
 \t    7ffff7fc0a0b py::profiled_unit:/tmp/forebay/profiled.py+0xb (/tmp/perf-4711.map)
@@ -33,10 +34,13 @@ python  4711 12345.688901:    5000000 cpu-clock:pppH:
 def test_what_perf_prints_is_read() -> None:
     """The interpreter's own functions are left out, and what was not the unit."""
     seen = from_perf(PERF)
-    assert below(seen, "profiled_unit", script="profiled.py") == {
+    assert seen == from_perf(PERF, (12345.6, 12345.7))
+    assert sum(from_perf(PERF, (12345.68, 12346)).values()) == 1
+    assert below(seen, "profiled_unit", script="profiled.py", rest="others") == {
         (
             "profiled_unit (profiled.py)",
             "subtract (background.py)",
+            "merge_at_<npy::tag, (int)4> (_multiarray.so)",
             "DOUBLE_add (_multiarray.so)",
             "__memmove_avx_unaligned_erms (libc.so.6)",
         ): 1
@@ -49,8 +53,11 @@ def test_other_threads_are_told_apart() -> None:
         "<module> (profiled.py:9);profiled_unit (profiled.py:7);work (a.py:1) 5\n"
         "<module> (profiled.py:3);import (b.py:2) 40\n"
         "_bootstrap (threading.py:1);read (zarr.py:8) 2\n"
+        "_bootstrap (threading.py:1);_worker (concurrent/futures/thread.py:69) 90\n"
+        "_bootstrap (threading.py:1);EpollSelector.select (selectors.py:451) 90\n"
+        " 17\n"
     )
-    kept = below(seen, "profiled_unit", script="profiled.py")
+    kept = below(seen, "profiled_unit", script="profiled.py", rest="other threads")
     assert kept == {
         ("profiled_unit (profiled.py:7)", "work (a.py:1)"): 5,
         ("other threads", "_bootstrap (threading.py:1)", "read (zarr.py:8)"): 2,

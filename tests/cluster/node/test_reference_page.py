@@ -47,8 +47,12 @@ def test_every_check_stands_on_the_page() -> None:
 @pytest.mark.parametrize("page", ["how-to/profile-a-unit.md", "explanation/dma-paths.md"])
 def test_commands_that_need_other_machines_are_bash(page: str) -> None:
     """They need root, hardware and tools that are not here; their grammar does not."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", (DOCS / page).read_text(), re.M | re.S)
+    blocks = re.findall(
+        r"^```bash\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL
+    )
     assert blocks
     for block in blocks:
-        ended = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        ended = subprocess.run(
+            ["bash", "-n"], input=block, capture_output=True, text=True, check=False
+        )
         assert ended.stderr == ""

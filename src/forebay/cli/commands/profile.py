@@ -160,7 +160,9 @@ def _profiled(
     if chosen.read is None:
         _put(target, raw)
         return told, []
-    stacks = below(chosen.read(program, raw), FUNCTION, script=path.name)
+    began, ended = told["during"]
+    seen = chosen.read(program, raw, (began, ended))
+    stacks = below(seen, FUNCTION, script=path.name, rest=chosen.rest)
     if not stacks:
         raise ProfilerError(
             f"{chosen.name} has seen nothing of the unit, which takes {seconds(told['seconds'])}: "
