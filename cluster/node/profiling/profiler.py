@@ -11,8 +11,8 @@ from pathlib import Path
 from forebay.cluster.node.errors import ProfilerError
 from forebay.cluster.node.profiling.stacks import Stack, folded, from_perf
 
-_RATE = "200"
-"""Samples in a second; no divisor of what other clocks tick with would be better, nor worse."""
+_RATE = "99"
+"""Samples in a second: not in step with what is done every hundredth of one."""
 
 
 @dataclass(frozen=True, slots=True)
