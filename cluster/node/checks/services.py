@@ -66,7 +66,7 @@ def _check(service: Service) -> Check:
                 yield _bucket(service)
 
     def subjects(_machine: Machine, _purpose: Purpose) -> list[str]:
-        return [service.name]
+        return [f"{service.name} {service.address}".rstrip()]
 
     reads, why, mend = _WORDS[service.kind]
     return Check(
@@ -121,7 +121,7 @@ def _slurm(machine: Machine) -> Seen:
         answer = machine.run(["scontrol", "ping"])
     except UnreadableError as error:
         return Seen(Verdict.WRONG, str(error), "UP")
-    said = " ".join((answer.out or answer.err).split())
+    said = " ".join((answer.out or answer.err.strip().partition("\n")[0]).split())
     up = answer.code == 0 and re.search(r"\bis UP\b", said)
     return Seen(Verdict.OK if up else Verdict.WRONG, said or "scontrol says nothing", "UP")
 

@@ -22,6 +22,7 @@ RoleOption = Annotated[
     typer.Option(
         "--role",
         help="What the machine does: acquisition, compute or storage; else the setting 'node.role'.",
+        autocompletion=lambda: ["acquisition", "compute", "storage"],
     ),
 ]
 RootOption = Annotated[

@@ -25,7 +25,7 @@ STATUSES = {
 def ask(service: Service, run: Runner | None = None) -> Finding:
     (check,) = service_checks((service,))
     (finding,) = check.examine(Machine(run=run), Purpose(Role.COMPUTE))
-    assert finding.subject == service.name
+    assert finding.subject == f"{service.name} {service.address}".rstrip()
     return finding
 
 
@@ -94,7 +94,11 @@ def test_a_server_of_buckets_is_named_by_a_url() -> None:
     [
         (Answer(0, "Slurmctld(primary) at head is UP\n", ""), Verdict.OK, "is UP"),
         (Answer(1, "Slurmctld(primary) at head is DOWN\n", ""), Verdict.WRONG, "is DOWN"),
-        (Answer(1, "", "error: no munge socket\n"), Verdict.WRONG, "error: no munge socket"),
+        (
+            Answer(1, "", "error: no munge socket\nerror: and more\n"),
+            Verdict.WRONG,
+            "error: no munge socket",
+        ),
         (Answer(0, "", ""), Verdict.WRONG, "scontrol says nothing"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay.cli.commands.completion import complete_jobs
 from forebay.cli.commands.jobs import opened
 from forebay.cli.errors import OptionError, TargetError
 from forebay.cli.output import print_json, print_table, seconds
@@ -36,7 +37,12 @@ def profile(
         typer.Argument(metavar="[UNIT]", help="The unit, or how its identity begins."),
     ] = None,
     job: Annotated[
-        int | None, typer.Option("--job", help="Instead of a unit: the slowest one of a job.")
+        int | None,
+        typer.Option(
+            "--job",
+            help="Instead of a unit: the slowest one of a job.",
+            autocompletion=complete_jobs,
+        ),
     ] = None,
     by: Annotated[
         str | None,
