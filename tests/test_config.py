@@ -11,6 +11,7 @@ from pydantic import ByteSize
 
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.cluster import AddressSpecification, LocalClusterSpecification
+from forebay.cluster.node import NodeSettings
 from forebay.config import Loaded, load_settings
 from forebay.config.given import key_lines
 from forebay.config.settings import leaves
@@ -64,6 +65,7 @@ def test_every_setting_says_where_it_comes_from(tmp_path: Path) -> None:
         "results": "default",
         **{f"acquisition.{'.'.join(key)}": "default" for key, _ in leaves(AcquisitionSettings())},
         **{f"engine.{name}": "default" for name in EngineSettings.model_fields},
+        **{f"node.{name}": "default" for name in NodeSettings.model_fields},
         "engine.cluster": f"{path}:8",
         "engine.algorithm_modules": f"{path}:5",
         **{

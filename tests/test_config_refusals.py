@@ -42,7 +42,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "acquistion = 4",
             (
                 "forebay.toml:1: there is no setting acquistion; known here are runs, results, "
-                "acquisition, engine, clusters; did you mean 'acquisition'?"
+                "acquisition, engine, clusters, node; did you mean 'acquisition'?"
             ),
         ),
         (
@@ -145,7 +145,7 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
             "/data",
             (
                 "FOREBAY_RUNZ: there is no such setting; variables begin with FOREBAY_RUNS, "
-                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS; "
+                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS, FOREBAY_NODE; "
                 "did you mean 'FOREBAY_RUNS'?"
             ),
         ),
@@ -154,7 +154,7 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
             "/data",
             (
                 "FOREBAY_RUNS__FOLDER: there is no such setting; variables begin with FOREBAY_RUNS, "
-                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS; "
+                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS, FOREBAY_NODE; "
                 "did you mean 'FOREBAY_RUNS'?"
             ),
         ),

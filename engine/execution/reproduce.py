@@ -16,6 +16,7 @@ from forebay.engine.errors import EngineError
 from forebay.engine.execution.call import call
 from forebay.engine.execution.work import seen_frames
 from forebay.engine.queue.dead import Attempt, DeadLetter
+from forebay.engine.queue.submission import Target
 from forebay.engine.registry import REGISTRY
 from forebay.engine.results.output import Output
 from forebay.engine.results.part import MANIFEST, read_state
@@ -152,8 +153,9 @@ def script(
         f"#   {name} {version}\n"
         for name, version in sorted((last.environment if last else {}).items())
     )
-    files = [str(Path(each).absolute()) if each.endswith(".py") else each for each in modules]
-    going_on = "" if after is None else f"\n    after={str(after)!r},"
+    call_text = reproduce_text(
+        letter.target, letter.start, letter.y, letter.x, modules=modules, after=after
+    )
     text = f'''"""Computes what failed as the unit {letter.unit[:12]} of {job.algorithm} {job.version}.
 
 Attempts that were begun: {letter.attempts}. The last one failed with: {_plain(letter.error)}
@@ -168,23 +170,52 @@ from forebay.engine import reproduce
 #
 # What took part then:
 {versions}
-PARAMETERS = json.loads({json.dumps(job.parameters)!r})
-
-unit = reproduce(
-    {letter.target.location!r},
-    {job.algorithm!r},
-    version={job.version!r},
-    parameters=PARAMETERS,
-    modules={files!r},
-    frame={letter.start},
-    y={letter.y},
-    x={letter.x},{going_on}
-)
+{call_text}
 print(unit.frames)
 result = unit.compute()
 print(result)
 '''
     return text.replace("\0", "")
+
+
+def reproduce_text(
+    target: Target,
+    frame: int,
+    y: int,
+    x: int,
+    *,
+    modules: Iterable[str] = (),
+    after: Path | None = None,
+) -> str:
+    """Return the lines of a program that call `reproduce` for a unit, and name it ``unit``.
+
+    Parameters
+    ----------
+    target
+        What the unit is a part of.
+    frame, y, x
+        Where it begins.
+    modules
+        Paths of ``.py`` files, or names of modules, that declare algorithms.
+    after
+        Folder of the part with whose state it goes on.
+    """
+    job = target.job
+    files = [str(Path(each).absolute()) if each.endswith(".py") else each for each in modules]
+    going_on = "" if after is None else f"\n    after={str(after)!r},"
+    return f"""\
+PARAMETERS = json.loads({json.dumps(job.parameters)!r})
+
+unit = reproduce(
+    {target.location!r},
+    {job.algorithm!r},
+    version={job.version!r},
+    parameters=PARAMETERS,
+    modules={files!r},
+    frame={frame},
+    y={y},
+    x={x},{going_on}
+)"""
 
 
 def _plain(text: str) -> str:

@@ -17,12 +17,15 @@ from forebay.cli.commands import (
     control,
     dead,
     demo,
+    doctor,
     jobs,
     ops,
     process,
+    profile,
     reprocess,
     runs,
     serve,
+    tune,
 )
 from forebay.cli.logs import log_to_stderr
 from forebay.cli.session import Session
@@ -65,6 +68,7 @@ app.command()(reprocess.reprocess)
 app.command()(serve.serve)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(dead.app, name="dead")
+app.command()(profile.profile)
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
@@ -75,6 +79,8 @@ cluster.app.command()(burst.load)
 cluster.app.command()(burst.simulate)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(config.app, name="config")
+app.command()(doctor.doctor)
+app.command()(tune.tune)
 app.command()(demo.demo)
 
 

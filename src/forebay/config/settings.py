@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.cluster import ClusterSpecification
+from forebay.cluster.node import NodeSettings
 from forebay.engine.settings import EngineSettings
 
 type Key = tuple[str, ...]
@@ -43,6 +44,9 @@ class Settings(BaseSettings):
         default={},
         validate_default=True,
         description="Clusters by name; 'local', workers on this machine, is always there.",
+    )
+    node: NodeSettings = Field(
+        default=NodeSettings(), description="What this machine is for, for doctor and tune."
     )
 
     @field_validator("clusters", mode="before")

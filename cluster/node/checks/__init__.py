@@ -1,0 +1,1 @@
+"""What a machine is examined for, one subject a file."""

@@ -1,0 +1,1 @@
+"""Profiling a program on this machine, and drawing where its time goes."""

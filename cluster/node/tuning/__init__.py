@@ -1,0 +1,1 @@
+"""Making a machine what its role wishes for, and taking that back."""
