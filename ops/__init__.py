@@ -80,12 +80,18 @@ from forebay.ops.spectra.ring_correlation import fourier_ring_correlation, ring_
 from forebay.ops.spectra.segments import coherence, spectrogram, welch_spectrum
 from forebay.ops.spectra.windows import apply_window
 from forebay.ops.temporal.finite import fir_filter, running_mean, running_median
-from forebay.ops.temporal.recursive import exponential_filter, iir_filter
+from forebay.ops.temporal.recursive import (
+    Continued,
+    continue_iir_filter,
+    exponential_filter,
+    iir_filter,
+)
 from forebay.ops.tracks.displacement import mean_squared_displacement
 from forebay.ops.tracks.linking import Linked, link
 
 __all__ = [
     "Companding",
+    "Continued",
     "FramesAccessor",
     "Linked",
     "Matches",
@@ -107,6 +113,7 @@ __all__ = [
     "closing",
     "coherence",
     "compand",
+    "continue_iir_filter",
     "correct_drift",
     "correct_photobleaching",
     "crop",
