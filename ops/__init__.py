@@ -69,6 +69,7 @@ from forebay.ops.registration.correlation import phase_correlation
 from forebay.ops.registration.drift import estimate_drift
 from forebay.ops.registration.shifting import correct_drift
 from forebay.ops.registration.tiles import estimate_tile_offsets, stitch_tiles
+from forebay.ops.scratch import scratch_bytes
 from forebay.ops.series.density import welch
 from forebay.ops.series.filtering import filter_series
 from forebay.ops.series.matched import matched_filter_series
@@ -175,6 +176,7 @@ __all__ = [
     "running_mean",
     "running_median",
     "saturated_fraction",
+    "scratch_bytes",
     "select_frames",
     "sharpness",
     "sparsify",
