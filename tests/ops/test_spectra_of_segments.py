@@ -9,7 +9,7 @@ import scipy.signal
 import xarray as xr
 
 from forebay.ops import OperationError, coherence, spectrogram, welch_spectrum
-from forebay.ops.spectra.segments import _Cut, densities, mean_coherence, mean_density
+from forebay.ops.spectra.segments import Cut, densities, mean_coherence, mean_density
 
 RATE = 50.0
 
@@ -180,7 +180,7 @@ def test_it_is_the_same_in_each_library(
     """The block functions give on any device what NumPy gives in float64."""
     values = rng.integers(0, 250, (3, 40)).astype(dtype)
     double = values.astype(np.float64)
-    cut = _Cut(11, 5, 6, window, detrend)
+    cut = Cut(11, 5, 6, window, detrend)
 
     for function in (mean_density, densities):
         result = xp.host(function(xp.array(values), cut=cut, step=0.1))
