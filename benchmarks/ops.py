@@ -139,7 +139,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--peak", nargs=2, metavar=("CASE", "PEER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.frames, arguments.side, arguments.block, arguments.rounds = 4, 96, 2, 1
+        arguments.frames, arguments.side, arguments.block, arguments.rounds = 6, 96, 3, 1
     return arguments
 
 

@@ -82,7 +82,8 @@ def _mirrored(work: Work, given: Mapping[str, Any]) -> float:
 def _scales(work: Work, given: Mapping[str, Any]) -> float:
     """Return what as many copies as there are scales take, of a few frames at a time."""
     stack = given.get("scales", 8) * work.frame
-    return 4.0 * work.itemsize * min(max(stack, LARGEST), given.get("scales", 8) * work.chunk)
+    most = given.get("scales", 8) * work.chunk
+    return float(4 * work.itemsize * min(max(stack, LARGEST), most))
 
 
 def _histograms(work: Work, given: Mapping[str, Any]) -> float:
@@ -104,7 +105,7 @@ def _sections(work: Work, given: Mapping[str, Any]) -> float:
 
 def _padded(work: Work, given: Mapping[str, Any]) -> float:
     """Return what is put before and behind each series, so that a filter forth and back is settled."""
-    return 32.0 * 8 * work.number * 2 * (given.get("order", 4) + 1)
+    return float(32 * 8 * work.number * 2 * (given.get("order", 4) + 1))
 
 
 _FFT = Need(chunk=7.5, frame=4)

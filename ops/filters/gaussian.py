@@ -346,7 +346,7 @@ def gaussian(
     xp, given = namespace(array), gaussian_weights(sigma, truncate, order)
     # With zeros in its matrices a product would spread a NaN; and slopes of constants are zero only
     # where neighbours are subtracted before they are weighed.
-    if order == 0 and is_numpy_array(array) and np.isfinite(array).all():
+    if order == 0 and is_numpy_array(array) and all_finite(array):
         for axis in axes:
             array = weighted_sums(array, given, axis)
         return array
@@ -354,6 +354,11 @@ def gaussian(
     for axis in axes:
         array = filters.correlate1d(array, weights, axis=axis, mode="nearest")
     return array
+
+
+def all_finite(array: np.ndarray[Any, Any]) -> bool:
+    """Tell whether there is no NaN and nothing infinite; a NaN is least and largest at once."""
+    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def gaussian_weights(sigma: float, truncate: float, order: int = 0) -> np.ndarray[Any, Any]:

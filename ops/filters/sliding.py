@@ -63,7 +63,7 @@ def ball_extreme(
 
     def extreme(piece: Pixels) -> Pixels:
         height, width = (length - 2 * reach for length in piece.shape)
-        result = piece[reach : reach + height, reach : reach + width] + signed[0, 0]
+        result: Pixels = piece[reach : reach + height, reach : reach + width] + signed[0, 0]
         both = np.empty_like(result)
         for down in range(reach + 1):
             above = piece[reach - down : reach - down + height]

@@ -241,10 +241,14 @@ def continue_iir_filter(
     if state is not None:
         dims = [each for each in frames.dims if each != dim]
         sizes = {each: frames.sizes[each] for each in dims} | {DELAY: delays}
-        if not isinstance(state, xr.DataArray) or dict(state.sizes) != sizes:
-            given = dict(state.sizes) if isinstance(state, xr.DataArray) else type(state).__name__
+        if not isinstance(state, xr.DataArray):
             raise OperationError(
-                f"state is {given}, but must have the sizes {sizes}; give what the call for the "
+                f"state is a {type(state).__name__}, but must be an xarray.DataArray; give what the "
+                "call for the frames before returned"
+            )
+        if dict(state.sizes) != sizes:
+            raise OperationError(
+                f"state has the sizes {dict(state.sizes)}, but must have the sizes {sizes}; give what the call for the "
                 "frames before returned"
             )
         aligned(frames, state.isel({DELAY: 0}), "state")

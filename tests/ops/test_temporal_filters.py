@@ -260,9 +260,9 @@ def test_a_recursive_filter_goes_on_with_its_state(
 def test_a_state_of_another_filter_is_refused(run: xr.DataArray) -> None:
     """What does not fit is named, before anything is computed."""
     _, state = continue_iir_filter(run, sos=LOW_PASS)
-    with pytest.raises(OperationError, match=r"state is \{'y': 4, 'x': 5, 'delay': 4\}"):
+    with pytest.raises(OperationError, match=r"state has the sizes \{'y': 4, 'x': 5, 'delay': 4\}"):
         continue_iir_filter(run, sos=HIGH_PASS[:1], state=state)
-    with pytest.raises(OperationError, match="state is ndarray, but must"):
+    with pytest.raises(OperationError, match="state is a ndarray, but must"):
         continue_iir_filter(run, sos=LOW_PASS, state=state.values)  # type: ignore[arg-type]
     with pytest.raises(OperationError, match="a dimension 'delay'"):
         continue_iir_filter(run.rename(y="delay"), sos=LOW_PASS)
