@@ -264,7 +264,7 @@ def scratch_bytes(operation: str, frames: xr.DataArray, **parameters: Any) -> in
     --------
     >>> import numpy as np, xarray as xr
     >>> frames = xr.DataArray(np.zeros((16, 512, 512), "uint16"), dims=("t", "y", "x"))
-    >>> scratch_bytes("gaussian_filter", frames, sigma=2) / 2**20
+    >>> round(scratch_bytes("gaussian_filter", frames, sigma=2) / 2**20, 2)
     38.45
     """
     known = operations()

@@ -82,11 +82,13 @@ def has_bin_for_each_value(dtype: np.dtype[Any]) -> bool:
 
 
 def value_histograms(stack: Array) -> Histograms:
-    """Return the histogram of each row of `stack`, integers, with a bin for each value."""
+    """Return the histogram of each row of `stack`, integers, with a bin for each value there is.
+
+    Bins go from the least value of the stack to the largest; there are two at least.
+    """
     xp = namespace(stack)
-    ends = xp.iinfo(stack.dtype)
-    lowest = int(ends.min)
-    bins = int(ends.max) - lowest + 1
+    lowest = int(xp.min(stack))
+    bins = max(int(xp.max(stack)) - lowest + 1, 2)
     counts = counted(xp.astype(stack, xp.int64) - lowest, bins)
     ones = xp.ones(stack.shape[0], dtype=xp.float64, device=device(stack))
     varied = xp.max(stack, axis=1) > xp.min(stack, axis=1)

@@ -66,6 +66,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "wiener": {"psf": PSF, "noise_to_signal": 0.1},
 }
 LOOSE = {
+    "otsu_threshold",
     "background",
     "bin_pixels",
     "compand",
