@@ -169,8 +169,8 @@ class Gpu:
 class DryRun:
     """NumPy in the GPU's place: transfers are copies, and nothing goes on beside anything."""
 
-    name = "NumPy (a dry run)"
-    xp = np
+    name: str = "NumPy (a dry run)"
+    xp: ModuleType = np
 
     def there(self, array: np.ndarray[Any, Any]) -> Any:
         """Return a copy."""

@@ -26,8 +26,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import dask
 import dask.array as da
 import xarray as xr
-from benchmarks.ops_peers.cases import CHAINS, SINGLES, Case, Given
-from benchmarks.ops_peers.scene import given
+from benchmarks.ops_peers.cases import CHAINS, SINGLES, Case
+from benchmarks.ops_peers.scene import Given, given
+from dask.base import optimize
 from rich.console import Console
 from rich.table import Table
 
@@ -58,13 +59,14 @@ def lazy(case: Case, peer: str, frames: Given) -> Any:
 
 def compute(array: Any) -> None:
     """Compute an array block by block, and keep nothing."""
+    target: Any = Nowhere()
     with dask.config.set(scheduler="threads", num_workers=WORKERS):
-        da.store(array, Nowhere(), lock=False)
+        da.store(array, target, lock=False)
 
 
 def tasks(array: Any) -> int:
     """Return how many tasks a scheduler gets for an array."""
-    (optimised,) = dask.optimize(array)
+    (optimised,) = optimize(array)  # type: ignore[no-untyped-call]
     return len(dict(optimised.__dask_graph__()))
 
 
@@ -80,7 +82,7 @@ def compare(case: Case, frames: Given, rounds: int) -> dict[str, Any]:
     arrays = {peer: lazy(case, peer, frames) for peer in PEERS}
     arrays = {peer: array for peer, array in arrays.items() if array is not None}
     for array in arrays.values():
-        compute(array[: frames.frames.chunks[0][0]])
+        compute(array[: frames.pixels.chunks[0][0]])
     taken: dict[str, list[tuple[float, float]]] = {peer: [] for peer in arrays}
     for turn in range(rounds):
         order = list(arrays) if turn % 2 == 0 else list(arrays)[::-1]
@@ -118,7 +120,7 @@ def growth(case: Case, peer: str, frames: Given) -> float | None:
     array = lazy(case, peer, frames)
     if array is None:
         return None
-    compute(array[: frames.frames.chunks[0][0]])
+    compute(array[: frames.pixels.chunks[0][0]])
     # What was needed to make the frames is not counted: the highest point is forgotten here.
     Path("/proc/self/clear_refs").write_text("5")
     before = status("VmRSS")

@@ -72,9 +72,14 @@ def images_gaussian(array: Any, *, sigma: Any, mode: str) -> Any:
     return ndfilters().gaussian_filter(array, sigma, mode=mode)
 
 
+def otsu(frame: Any) -> float:
+    """Return scikit-image's threshold of a frame."""
+    return float(skimage_filters.threshold_otsu(frame))  # type: ignore[no-untyped-call]
+
+
 def otsu_masks(block: Any) -> Any:
     """Return which pixels of each frame are above its threshold."""
-    return np.stack([frame > skimage_filters.threshold_otsu(frame) for frame in block])
+    return np.stack([frame > otsu(frame) for frame in block])
 
 
 def corrected(given: Given) -> Any:
@@ -245,7 +250,7 @@ SINGLES = (
         "otsu_threshold",
         lambda given: ops.otsu_threshold(given.frames),
         lambda given: given.pixels.map_blocks(
-            lambda block: np.array([skimage_filters.threshold_otsu(frame) for frame in block]),
+            lambda block: np.array([otsu(frame) for frame in block]),
             drop_axis=(1, 2),
             dtype=np.float64,
         ),

@@ -37,9 +37,8 @@ def given(frames: int, side: int, block: int) -> Given:
             frame[y - 7 : y + 8, x - 7 : x + 8] += spot
     pixels = values.clip(0, 65_535).astype(np.uint16)
     lazy = da.from_array(pixels, chunks=(block, side, side), name="frames")  # type: ignore[no-untyped-call]
-    image = {"dims": ("y", "x")}
     return Given(
         xr.DataArray(lazy, dims=("t", "y", "x")),
-        xr.DataArray(random.normal(100, 2, (side, side)).astype(np.float32), **image),
-        xr.DataArray(random.normal(1, 0.02, (side, side)).astype(np.float32), **image),
+        xr.DataArray(random.normal(100, 2, (side, side)).astype(np.float32), dims=("y", "x")),
+        xr.DataArray(random.normal(1, 0.02, (side, side)).astype(np.float32), dims=("y", "x")),
     )

@@ -4,6 +4,7 @@ python examples/gallery/spectra.py [FOLDER]
 """
 
 import numpy as np
+import xarray as xr
 from water import DOT, LINE, frames, label, picture, show
 
 from forebay import ops
@@ -20,8 +21,8 @@ curves = {
 
 with picture("spectra", 4) as panels:
     show(panels[0], seen[0], "before")
-    show(panels[1], np.log10(before + 1e-6), "power spectrum (log)")
-    show(panels[2], np.log10(moving + 1e-6), "of what moves (log)")
+    show(panels[1], xr.apply_ufunc(np.log10, before + 1e-6), "power spectrum (log)")
+    show(panels[2], xr.apply_ufunc(np.log10, moving + 1e-6), "of what moves (log)")
     for name, (curve, colour) in curves.items():
         (frequency,) = curve.dims
         panels[3].loglog(curve[frequency][1:], curve[1:], label=name, color=colour)

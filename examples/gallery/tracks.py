@@ -4,6 +4,7 @@ python examples/gallery/tracks.py [FOLDER]
 """
 
 import numpy as np
+import pandas as pd
 from water import DOT, FILES, LINE, RATE, frames, label, picture, show
 
 from forebay import ops
@@ -13,6 +14,7 @@ PIXELS_PER_MICROMETRE = 2.85
 seen = frames(len(FILES), rows=slice(40, 220), columns=slice(60, 300))
 
 found = ops.find_particles(seen, diameter=11, minmass=150, invert=True)
+assert isinstance(found, pd.DataFrame)  # of eager frames
 table = ops.link(found, search_range=6, memory=2).table
 long = table.groupby("track").filter(lambda rows: len(rows) >= 20)
 table = long.assign(**{place: long[place] / PIXELS_PER_MICROMETRE for place in ("y", "x")})

@@ -52,7 +52,7 @@ def test_extremes_of_discs_and_balls_are_scipys(
             expected = getattr(scipy.ndimage, f"{rank}_filter")(
                 values, None, disc(lengths), mode="nearest"
             )
-            np.testing.assert_array_equal(disc_extreme(values, rank, reach), expected)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(disc_extreme(values, rank, reach), expected)
     depth, inside = ball((9, 9), 4.5, 30.0)
     structure = depth.reshape(*(1,) * (len(shape) - 2), 9, 9).astype("float32")
     there = inside.reshape(structure.shape)
