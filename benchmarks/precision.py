@@ -109,7 +109,7 @@ TRADES = (
     Trade(
         "phase_correlation",
         "upsampling",
-        (1, 10, 100, 1000),
+        (1, 10, 100),
         lambda frames, value: ops.phase_correlation(frames, frames[0], upsampling=value),
     ),
     Trade(
