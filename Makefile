@@ -70,6 +70,7 @@ bench: .venv/synced ## Run the benchmarks and print their figures
 	$(BIN)/python -m benchmarks.acquisition small-large
 	$(BIN)/python -m benchmarks.acquisition cameras
 	$(BIN)/python benchmarks/detection_agreement.py
+	$(BIN)/python -m benchmarks.ops
 	$(BIN)/python benchmarks/gpu_ops.py
 
 .PHONY: clean

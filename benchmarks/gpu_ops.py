@@ -1,26 +1,34 @@
 """How near each operation comes to the speed of the GPU's memory, and to NumPy on this host.
 
-    python benchmarks/gpu_ops.py [--json] [--frames N] [--side N] [--repeats N]
+    python benchmarks/gpu_ops.py [--numpy] [--json] [--frames N] [--side N] [--repeats N]
 
 What the memory can do is measured first, by copying an array within the device.  An operation has
 to read its frames once and to write its result once, so that no implementation can be faster than
-those bytes at that bandwidth; ``of copy`` says how near to that it is.  GPU times are between CUDA
-events, after a warm-up; NumPy times are of the clock, on fewer frames, for each frame.  Without
-CuPy or a device it says so and ends well.
+those bytes at that bandwidth; ``of copy`` says how near to that it is.  For operations that are
+Fourier transforms, ``of fft`` is the time of the bare transforms by that of the operation.  GPU times
+are between CUDA events, after a warm-up; NumPy times are of the clock, on fewer frames, for each
+frame.  Then blocks are sent to the device, worked on and fetched, one after the other and with
+pinned memory on two streams: ``hidden`` is the part of the transfers' time that the second way
+saves.  Last, blocks go from a Zarr array on this disk to a result on the host.
+
+Without CuPy or a device it says so and ends well; ``--numpy`` does everything with NumPy in the
+GPU's place, for which transfers are copies: a dry run.
 """
 
 import argparse
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
+import zarr
 from rich.console import Console
 from rich.table import Table
 
@@ -30,13 +38,20 @@ from forebay.ops import (
     find_particles,
     flat_field,
     fourier_bandpass,
+    gaussian_filter,
+    median_filter,
     power_spectrum,
+    richardson_lucy,
     subtract_background,
+    white_top_hat,
 )
+from forebay.ops import gaussian_psf as psf_of
 
 COPY_BYTES = 2**30
 HOST_FRAMES = 2
 PIXELS_PER_PARTICLE = 2000
+BLOCKS = 6
+DIMS = ("t", "y", "x")
 
 type Operation = Callable[[xr.DataArray, xr.DataArray], Any]
 
@@ -45,25 +60,151 @@ OPERATIONS: dict[str, Operation] = {
     "background (mean)": lambda frames, _: background(frames, method="mean"),
     "subtract_background": subtract_background,
     "flat_field": lambda frames, image: flat_field(frames, flat=image),
+    "gaussian_filter": lambda frames, _: gaussian_filter(frames, sigma=2),
     "bandpass": lambda frames, _: bandpass(frames, background_sigma=5),
+    "median_filter": lambda frames, _: median_filter(frames, size=3),
+    "white_top_hat": lambda frames, _: white_top_hat(frames, size=11),
     "fourier_bandpass": lambda frames, _: fourier_bandpass(
         frames, min_wavelength=4, max_wavelength=32
     ),
     "power_spectrum": lambda frames, _: power_spectrum(frames),
     "power_spectrum (radial)": lambda frames, _: power_spectrum(frames, radial=True),
+    "richardson_lucy (5 steps)": lambda frames, _: richardson_lucy(
+        frames, psf=psf_of(sigma=1.5), iterations=5
+    ),
     "find_particles": lambda frames, _: find_particles(frames, diameter=11, minmass=500),
 }
+TRANSFORMS: dict[str, Callable[[ModuleType, Any], object]] = {
+    "fourier_bandpass": lambda xp, real: xp.fft.irfft2(xp.fft.rfft2(real)),
+    "power_spectrum": lambda xp, real: xp.fft.fft2(real),
+}
+"""The bare transforms that an operation cannot do without."""
 
 
-def device() -> tuple[ModuleType | None, str]:
-    """Return CuPy, or None with the reason why there is none to use."""
+def chain(frames: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
+    """Return what is done to blocks that are sent there and back: evened out, and a band of it."""
+    return bandpass(flat_field(frames, flat=image), background_sigma=5)
+
+
+class Device(Protocol):
+    """Where operations are measured."""
+
+    name: str
+    xp: ModuleType
+
+    def there(self, array: np.ndarray[Any, Any]) -> Any:
+        """Return an array on the device."""
+
+    def here(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return an array on the host."""
+
+    def seconds(self, work: Callable[[], object], repeats: int) -> float:
+        """Return the median time of some work, after a warm-up."""
+
+    def streamed(self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any]) -> None:
+        """Send blocks, work on them and fetch the results, transfers beside the work."""
+
+    def tidy(self) -> None:
+        """Give back memory that is not used."""
+
+
+class Gpu:
+    """A CUDA device, by CuPy."""
+
+    def __init__(self, cupy: ModuleType) -> None:
+        self.xp = cupy
+        self.name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+
+    def there(self, array: np.ndarray[Any, Any]) -> Any:
+        """Return an array on the device."""
+        return self.xp.asarray(array)
+
+    def here(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return an array on the host."""
+        host: np.ndarray[Any, Any] = array.get()
+        return host
+
+    def seconds(self, work: Callable[[], object], repeats: int) -> float:
+        """Return the median time between two events around some work."""
+        work()
+        seconds: list[float] = []
+        for _ in range(repeats):
+            begin, end = self.xp.cuda.Event(), self.xp.cuda.Event()
+            begin.record()
+            work()
+            end.record()
+            end.synchronize()
+            seconds.append(1e-3 * self.xp.cuda.get_elapsed_time(begin, end))
+        return statistics.median(seconds)
+
+    def streamed(self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any]) -> None:
+        """Use two streams in turn, each with pinned memory of its own for what is sent and fetched."""
+        streams = [self.xp.cuda.Stream(non_blocking=True) for _ in range(2)]
+        sent = [self._pinned(blocks[0].shape, blocks[0].dtype) for _ in streams]
+        fetched: list[Any] = [None, None]
+        for number, block in enumerate(blocks):
+            at = number % 2
+            streams[at].synchronize()
+            sent[at][...] = block
+            with streams[at]:
+                array = self.xp.empty(block.shape, block.dtype)
+                array.set(sent[at], stream=streams[at])
+                result = work(array)
+                if fetched[at] is None:
+                    fetched[at] = self._pinned(result.shape, result.dtype)
+                result.get(stream=streams[at], out=fetched[at], blocking=False)
+        for stream in streams:
+            stream.synchronize()
+
+    def _pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        size = int(np.prod(shape)) * dtype.itemsize
+        memory = self.xp.cuda.alloc_pinned_memory(size)
+        return np.frombuffer(memory, dtype, int(np.prod(shape))).reshape(shape)
+
+    def tidy(self) -> None:
+        """Give back memory that is not used."""
+        self.xp.get_default_memory_pool().free_all_blocks()
+
+
+class DryRun:
+    """NumPy in the GPU's place: transfers are copies, and nothing goes on beside anything."""
+
+    name: str = "NumPy (a dry run)"
+    xp: ModuleType = np
+
+    def there(self, array: np.ndarray[Any, Any]) -> Any:
+        """Return a copy."""
+        return array.copy()
+
+    def here(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return a copy."""
+        return np.array(array)
+
+    def seconds(self, work: Callable[[], object], repeats: int) -> float:
+        """Return the median time on the clock."""
+        work()
+        return host_seconds(work, repeats)
+
+    def streamed(self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any]) -> None:
+        """Do one thing after the other."""
+        for block in blocks:
+            self.here(work(self.there(block)))
+
+    def tidy(self) -> None:
+        """Do nothing."""
+
+
+def find_device(*, dry: bool) -> tuple[Device | None, str]:
+    """Return what to measure on, or None with the reason why there is nothing."""
+    if dry:
+        return DryRun(), ""
     try:
         import cupy
     except ImportError as error:
         return None, f"CuPy cannot be imported: {error}"
     if not cupy.is_available():
         return None, "CuPy finds no CUDA device"
-    return cupy, cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return Gpu(cupy), ""
 
 
 def scene(frames: int, side: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
@@ -77,20 +218,6 @@ def scene(frames: int, side: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
     return values.clip(0, 65_535).astype(np.uint16)
 
 
-def device_seconds(cupy: ModuleType, work: Callable[[], object], repeats: int) -> float:
-    """Return the median time between two events around some work on the device."""
-    work()
-    seconds: list[float] = []
-    for _ in range(repeats):
-        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-        begin.record()
-        work()
-        end.record()
-        end.synchronize()
-        seconds.append(1e-3 * cupy.cuda.get_elapsed_time(begin, end))
-    return statistics.median(seconds)
-
-
 def host_seconds(work: Callable[[], object], repeats: int) -> float:
     """Return the median time of some work on the host."""
     seconds = []
@@ -101,12 +228,12 @@ def host_seconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(seconds)
 
 
-def copy_bandwidth(cupy: ModuleType, repeats: int) -> float:
+def copy_bandwidth(device: Device, repeats: int, size: int) -> float:
     """Return the bytes a second that a copy within the device reads and writes."""
-    source = cupy.zeros(COPY_BYTES, dtype=cupy.uint8)
-    target = cupy.empty_like(source)
-    seconds = device_seconds(cupy, lambda: cupy.copyto(target, source), repeats)
-    return 2 * COPY_BYTES / seconds
+    source = device.xp.zeros(size, dtype=device.xp.uint8)
+    target = device.xp.empty_like(source)
+    seconds = device.seconds(lambda: device.xp.copyto(target, source), repeats)
+    return 2 * size / seconds
 
 
 def moved_bytes(result: Any, frames: xr.DataArray) -> int:
@@ -115,60 +242,138 @@ def moved_bytes(result: Any, frames: xr.DataArray) -> int:
     return int(frames.nbytes + written)
 
 
-def measure(cupy: ModuleType, frames: int, side: int, repeats: int) -> dict[str, Any]:
+def measure(device: Device, frames: int, side: int, repeats: int) -> dict[str, Any]:
     """Return the bandwidth of the device and the figures of each operation."""
-    dims = ("t", "y", "x")
-    host = xr.DataArray(scene(frames, side), dims=dims)
-    there = host.copy(data=cupy.asarray(host.values))
+    host = xr.DataArray(scene(frames, side), dims=DIMS)
+    there = host.copy(data=device.there(host.values))
     few = host[:HOST_FRAMES]
     image_there, image_here = (background(each, method="mean") for each in (there, few))
-    bandwidth = copy_bandwidth(cupy, repeats)
+    bandwidth = copy_bandwidth(device, repeats, min(COPY_BYTES, 16 * host.nbytes))
     rows = []
     for name, operation in OPERATIONS.items():
         result = operation(there, image_there)
         moved = moved_bytes(result, there)
         del result
-        on_device = device_seconds(cupy, partial(operation, there, image_there), repeats)
-        on_host = host_seconds(partial(operation, few, image_here), 3)
+        on_device = device.seconds(partial(operation, there, image_there), repeats)
+        on_host = host_seconds(partial(operation, few, image_here), min(3, repeats))
+        bare = None
+        if name in TRANSFORMS:
+            real = there.data.astype("float32")
+            bare = device.seconds(partial(TRANSFORMS[name], device.xp, real), repeats) / on_device
         rows.append(
             {
                 "operation": name,
                 "gpu_ms_per_frame": 1e3 * on_device / frames,
                 "gpu_GB_per_s": 1e-9 * moved / on_device,
                 "of_copy": moved / on_device / bandwidth,
+                "of_fft": bare,
                 "numpy_ms_per_frame": 1e3 * on_host / len(few),
                 "times_numpy": (on_host / len(few)) / (on_device / frames),
             }
         )
-        cupy.get_default_memory_pool().free_all_blocks()
+        device.tidy()
     return {"copy_GB_per_s": 1e-9 * bandwidth, "frames": frames, "side": side, "operations": rows}
+
+
+def transfers(device: Device, frames: int, side: int, repeats: int) -> dict[str, float]:
+    """Return how long blocks take there and back, and what part of the transfers is hidden."""
+    block = scene(max(frames // 8, 1), side)
+    blocks = [block] * BLOCKS
+    image = xr.DataArray(device.there(block), dims=DIMS).mean("t", dtype="float32")
+
+    def work(array: Any) -> Any:
+        return chain(xr.DataArray(array, dims=DIMS), image).data
+
+    array = device.there(block)
+    working = BLOCKS * device.seconds(partial(work, array), repeats)
+
+    def one_by_one() -> None:
+        for each in blocks:
+            device.here(work(device.there(each)))
+
+    one_by_one()
+    after_each_other = host_seconds(one_by_one, repeats)
+    device.streamed(blocks, work)
+    beside = host_seconds(partial(device.streamed, blocks, work), repeats)
+    moving = max(after_each_other - working, 1e-9)
+    return {
+        "one_by_one_ms_per_block": 1e3 * after_each_other / BLOCKS,
+        "two_streams_ms_per_block": 1e3 * beside / BLOCKS,
+        "work_ms_per_block": 1e3 * working / BLOCKS,
+        "hidden": (after_each_other - beside) / moving,
+    }
+
+
+def from_disk(device: Device, frames: int, side: int, repeats: int) -> dict[str, float]:
+    """Return the rate from blocks of a Zarr array to results on the host, here and there."""
+    size = max(frames // 8, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        stored = zarr.create_array(
+            folder, shape=(BLOCKS * size, side, side), chunks=(size, side, side), dtype="uint16"
+        )
+        stored[:] = np.concatenate([scene(size, side)] * BLOCKS)
+        image = xr.DataArray(stored[:size], dims=DIMS).mean("t", dtype="float32")
+        image_there = image.copy(data=device.there(image.values))
+
+        def through(send: Callable[[Any], Any], fetch: Callable[[Any], Any], flat: Any) -> None:
+            for start in range(0, BLOCKS * size, size):
+                block = xr.DataArray(send(stored[start : start + size]), dims=DIMS)
+                fetch(chain(block, flat).data)
+
+        def same(array: Any) -> Any:
+            return array
+
+        on_device = host_seconds(partial(through, device.there, device.here, image_there), repeats)
+        on_host = host_seconds(partial(through, same, same, image), min(3, repeats))
+    megabytes = 1e-6 * stored.nbytes
+    return {
+        "gpu_MB_per_s": megabytes / on_device,
+        "numpy_MB_per_s": megabytes / on_host,
+        "times_numpy": on_host / on_device,
+    }
 
 
 def main() -> None:
     """Measure and print, or say why not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--numpy", action="store_true", help="NumPy in the GPU's place: a dry run")
     parser.add_argument("--frames", type=int, default=64, help="on the device (default 64)")
     parser.add_argument("--side", type=int, default=2048, help="of a frame, pixels (default 2048)")
     parser.add_argument("--repeats", type=int, default=10, help="of each time (default 10)")
     arguments = parser.parse_args()
-    cupy, name = device()
-    if cupy is None:
-        print(f"nothing measured: {name}", file=sys.stderr if arguments.json else sys.stdout)
+    device, reason = find_device(dry=arguments.numpy)
+    if device is None:
+        print(f"nothing measured: {reason}", file=sys.stderr if arguments.json else sys.stdout)
         return
-    figures = {"device": name} | measure(cupy, arguments.frames, arguments.side, arguments.repeats)
+    given = (device, arguments.frames, arguments.side, arguments.repeats)
+    figures = {"device": device.name} | measure(*given)
+    figures["transfers"] = transfers(*given)
+    figures["from_disk"] = from_disk(*given)
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return
-    rows = figures["operations"]
     title = (
-        f"{arguments.frames} frames of {arguments.side} × {arguments.side} uint16 on {name}; "
+        f"{arguments.frames} frames of {arguments.side} × {arguments.side} uint16 on {device.name}; "
         f"copy {figures['copy_GB_per_s']:.0f} GB/s"
     )
-    table = Table(*(key.replace("_", " ") for key in rows[0]), title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else v for v in row.values()))
-    Console(width=110).print(table)
+    console = Console(width=120)
+    for rows, what in (
+        (figures["operations"], title),
+        ([figures["transfers"]], "blocks sent, worked on and fetched"),
+        ([figures["from_disk"]], "blocks from a Zarr array to results on the host"),
+    ):
+        table = Table(*(key.replace("_", " ") for key in rows[0]), title=what, title_justify="left")
+        for row in rows:
+            table.add_row(*map(shown, row.values()))
+        console.print(table)
+
+
+def shown(value: object) -> str:
+    """Return a figure for people."""
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

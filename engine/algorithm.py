@@ -2,12 +2,14 @@
 
 import functools
 import inspect
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pydantic
+import xarray as xr
 
 from forebay.engine import parameters
 from forebay.engine.errors import AlgorithmError
@@ -71,6 +73,9 @@ type Needs = Blockwise | WholeRun | Sequential
 
 type Function = Callable[..., Any]
 
+type Scratch = Callable[..., int]
+"""From frames without pixels, and the parameters by keyword, to bytes."""
+
 
 @dataclass(frozen=True)
 class Algorithm:
@@ -88,6 +93,9 @@ class Algorithm:
     the state too, and returns it beside the result."""
     needs: Needs = field(default_factory=Blockwise)
     """How much of the run it has to see at a time."""
+    scratch: Scratch | None = None
+    """How many bytes a worker needs for it, beside the frames that it sees: a function that gets
+    the frames as a DataArray whose values mean nothing, and the parameters."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -147,10 +155,42 @@ class Algorithm:
         """Return bound parameters as the function expects them, each of its own type."""
         return parameters.arguments(self.parameters, bound)
 
+    def scratch_bytes(self, frames: xr.DataArray, arguments: Mapping[str, Any]) -> int:
+        """Return the bytes that it declares to need beside `frames`; zero if it declares nothing.
+
+        Parameters
+        ----------
+        frames
+            What a unit sees; only sizes and dtype count.
+        arguments
+            The parameters, as `arguments` returns them.
+
+        Raises
+        ------
+        AlgorithmError
+            If what it declares cannot be told.
+        """
+        if self.scratch is None:
+            return 0
+        try:
+            needed = operator.index(self.scratch(frames, **arguments))
+        except Exception as error:
+            raise AlgorithmError(
+                f"the scratch memory of {self.label} cannot be told: "
+                f"{type(error).__name__}: {error}; its scratch gets the frames and the parameters, "
+                "and returns a number of bytes"
+            ) from error
+        if needed < 0:
+            raise AlgorithmError(
+                f"the scratch memory of {self.label} is {needed} bytes, but must be 0 or more"
+            )
+        return needed
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the model of the parameters behind: no worker needs it."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        """Leave behind what no worker needs: the model of the parameters, and the scratch."""
+        kept = [each.name for each in fields(self) if each.name != "scratch"]
+        return {name: getattr(self, name) for name in kept}

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from forebay.engine.algorithm import Algorithm, Blockwise, Function, Needs
+from forebay.engine.algorithm import Algorithm, Blockwise, Function, Needs, Scratch
 from forebay.engine.registry import REGISTRY
 
 
 def algorithm(
-    name: str, *, version: str, needs: Needs | None = None
+    name: str, *, version: str, needs: Needs | None = None, scratch: Scratch | None = None
 ) -> Callable[[Function], Algorithm]:
     """Declare a function to be an algorithm, and register it.
 
@@ -24,6 +24,11 @@ def algorithm(
     needs
         `Blockwise` (the default: block by block, without a halo), `WholeRun`, or `Sequential`
         (block by block in their order, with a state that is carried on).
+    scratch
+        How many bytes a worker needs beside the frames that it sees: a function that gets the
+        frames, whose values mean nothing, and the parameters by keyword. No more units are handed
+        out than their frames and this have room in the workers' memory. `forebay.ops.scratch_bytes`
+        tells it of operations.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def algorithm(
     """
 
     def declare(function: Function) -> Algorithm:
-        declared = Algorithm(name, version, function, needs or Blockwise())
+        declared = Algorithm(name, version, function, needs or Blockwise(), scratch)
         REGISTRY.add(declared)
         return declared
 

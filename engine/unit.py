@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Self
 
+import numpy as np
+import xarray as xr
 from blake3 import blake3
 
 from forebay.acquisition import Block, Extent, Run
@@ -188,6 +190,24 @@ def seen_bytes(run: Run, unit: Unit) -> int:
     height, width = geometry.shape[-2:]
     share = len(seen.y) * len(seen.x) / (height * width)
     return int(len(seen.t) * geometry.frame_bytes * share)
+
+
+def needed_bytes(run: Run, unit: Unit, algorithm: Algorithm, arguments: Mapping[str, Any]) -> int:
+    """Return the bytes that a unit takes of a worker: its frames, and what the algorithm declares.
+
+    Raises
+    ------
+    AlgorithmError
+        If what it declares cannot be told.
+    """
+    if algorithm.scratch is None:
+        return seen_bytes(run, unit)
+    geometry, seen = run.layout.geometry, unit.seen
+    shape = (len(seen.t), *geometry.shape[:-2], len(seen.y), len(seen.x))
+    # One pixel stands for all: only sizes and dtype are looked at.
+    pixels = np.broadcast_to(np.zeros((), geometry.dtype), shape)
+    frames = xr.DataArray(pixels, dims=("t", *geometry.dims))
+    return seen_bytes(run, unit) + algorithm.scratch_bytes(frames, arguments)
 
 
 def _unit(

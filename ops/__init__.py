@@ -69,6 +69,7 @@ from forebay.ops.registration.correlation import phase_correlation
 from forebay.ops.registration.drift import estimate_drift
 from forebay.ops.registration.shifting import correct_drift
 from forebay.ops.registration.tiles import estimate_tile_offsets, stitch_tiles
+from forebay.ops.scratch import scratch_bytes
 from forebay.ops.series.density import welch
 from forebay.ops.series.filtering import filter_series
 from forebay.ops.series.matched import matched_filter_series
@@ -80,12 +81,18 @@ from forebay.ops.spectra.ring_correlation import fourier_ring_correlation, ring_
 from forebay.ops.spectra.segments import coherence, spectrogram, welch_spectrum
 from forebay.ops.spectra.windows import apply_window
 from forebay.ops.temporal.finite import fir_filter, running_mean, running_median
-from forebay.ops.temporal.recursive import exponential_filter, iir_filter
+from forebay.ops.temporal.recursive import (
+    Continued,
+    continue_iir_filter,
+    exponential_filter,
+    iir_filter,
+)
 from forebay.ops.tracks.displacement import mean_squared_displacement
 from forebay.ops.tracks.linking import Linked, link
 
 __all__ = [
     "Companding",
+    "Continued",
     "FramesAccessor",
     "Linked",
     "Matches",
@@ -107,6 +114,7 @@ __all__ = [
     "closing",
     "coherence",
     "compand",
+    "continue_iir_filter",
     "correct_drift",
     "correct_photobleaching",
     "crop",
@@ -168,6 +176,7 @@ __all__ = [
     "running_mean",
     "running_median",
     "saturated_fraction",
+    "scratch_bytes",
     "select_frames",
     "sharpness",
     "sparsify",

@@ -1,6 +1,6 @@
 """Finding particles in every frame."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
 from pydantic import AfterValidator, Field
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from forebay.engine.algorithm import Blockwise
 from forebay.engine.declare import algorithm
 from forebay.ops import find_particles as find
+from forebay.ops import scratch_bytes
 
 if TYPE_CHECKING:
     import dask.dataframe
@@ -20,7 +21,11 @@ def _odd(number: int) -> int:
     return number
 
 
-@algorithm("find-particles", version="1.0.0", needs=Blockwise())
+def _scratch(frames: xr.DataArray, **parameters: Any) -> int:
+    return scratch_bytes("find_particles", frames, **parameters)
+
+
+@algorithm("find-particles", version="1.0.0", needs=Blockwise(), scratch=_scratch)
 def find_particles(
     frames: xr.DataArray,
     *,

@@ -48,7 +48,7 @@ STORAGE_SECONDS = 86_400.0
 """Longest time that a result waits for storage that is full, read-only or gone."""
 _HOUSEKEEPING_SECONDS = 1.0
 _MEMORY_SHARE = 0.4
-"""Part of the workers' memory that the frames of units in flight may take."""
+"""Part of the workers' memory that units in flight may take, with what they declare to need."""
 _TASK_SECONDS = 0.2
 """How long a task should be, so that Dask's own work is little beside it."""
 _MOST_IN_TASK = 64
@@ -139,7 +139,12 @@ class Dispatcher:
         )
         self._changes = database.changes()
         self._planner = Planner(
-            Planning(database, service.identity), self, wake=self.wake, job=job, opened=run
+            Planning(database, service.identity),
+            self,
+            find=find,
+            wake=self.wake,
+            job=job,
+            opened=run,
         )
         self._look_at = -math.inf
         self._drained = False

@@ -7,11 +7,12 @@ from typing import Protocol
 
 from forebay.acquisition import Run, open_run
 from forebay.engine.algorithm import WholeRun
-from forebay.engine.errors import RunNotClosedError
+from forebay.engine.errors import RunNotClosedError, UnknownAlgorithmError
 from forebay.engine.execution.follower import RunFollower
 from forebay.engine.execution.relief import Relief
+from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.planning import Planning, ToPlan
-from forebay.engine.unit import Unit, plan, plannable, seen_bytes
+from forebay.engine.unit import Job, Unit, needed_bytes, plan, plannable, seen_bytes
 from forebay.errors import ForebayError
 from forebay.tiering import open_store
 
@@ -34,9 +35,12 @@ class Watcher(Protocol):
 class RunPlan:
     """One result, as far as its units are known."""
 
-    def __init__(self, wanted: ToPlan, run: Run, *, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, wanted: ToPlan, run: Run, *, find: FindAlgorithm, wake: Callable[[], None]
+    ) -> None:
         self.wanted = wanted
         self._run = run
+        self._bytes = _sizes(wanted.target.job, find)
         self._blocks = 0
         self._pending: Iterator[Unit] = iter(())
         self._last: str | None = None
@@ -89,10 +93,25 @@ class RunPlan:
             self._last = unit.identity
             yield unit
 
+    def bytes_of(self, unit: Unit) -> int:
+        """Return how much of a worker's memory a unit takes."""
+        return self._bytes(self._run, unit)
+
     @property
     def blocks(self) -> int:
         """Blocks of which the units are known or coming."""
         return self._blocks
+
+
+def _sizes(job: Job, find: FindAlgorithm) -> Callable[[Run, Unit], int]:
+    """Return what tells how much of a worker's memory a unit of a job takes."""
+    try:
+        algorithm = find(job.algorithm, job.version)
+    except UnknownAlgorithmError:
+        # Its units say so when they are to be computed; until then it may be installed.
+        return seen_bytes
+    arguments = algorithm.arguments(job.parameters)
+    return lambda run, unit: needed_bytes(run, unit, algorithm, arguments)
 
 
 class Planner:
@@ -104,6 +123,8 @@ class Planner:
         The queue's side of it.
     watcher
         Is told how it goes.
+    find
+        Where algorithms come from, which tell how much memory their units need.
     wake
         Called, from any thread, when a run has grown.
     job
@@ -117,12 +138,14 @@ class Planner:
         planning: Planning,
         watcher: Watcher,
         *,
+        find: FindAlgorithm,
         wake: Callable[[], None],
         job: int | None = None,
         opened: Run | None = None,
     ) -> None:
         self._planning = planning
         self._watcher = watcher
+        self._find = find
         self._wake = wake
         self._job = job
         self._opened = opened
@@ -165,7 +188,7 @@ class Planner:
         late = self._deferred(name, each, units) if units else frozenset()
         done = self._planning.add(
             name,
-            [(unit, seen_bytes(each.run, unit)) for unit in units],
+            [(unit, each.bytes_of(unit)) for unit in units],
             blocks=each.blocks,
             frames=each.run.history.frames,
             complete=each.complete,
@@ -204,7 +227,7 @@ class Planner:
                 raise RunNotClosedError(
                     f"{run.location} is another run than when the job was submitted: submit it anew"
                 )
-            self._plans[wanted.result] = RunPlan(wanted, run, wake=self._wake)
+            self._plans[wanted.result] = RunPlan(wanted, run, find=self._find, wake=self._wake)
         except ForebayError as error:
             self._fail(wanted.result, error)
         else:

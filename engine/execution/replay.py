@@ -16,7 +16,7 @@ from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.submission import Submission, Target
 from forebay.engine.results.folder import ResultFolder
-from forebay.engine.unit import Job, Unit, plan, seen_bytes
+from forebay.engine.unit import Job, Unit, needed_bytes, plan
 from forebay.tiering import open_store
 
 
@@ -84,7 +84,8 @@ def replay_with(
         group = repr(sorted(job.parameters.items()))
         targets[group][job.identity] = Target(job, target.location, str(folder.path))
         for unit in _over(run, job, letter):
-            units[group][job.identity][unit.identity] = (unit, seen_bytes(run, unit))
+            needed = needed_bytes(run, unit, algorithm, algorithm.arguments(job.parameters))
+            units[group][job.identity][unit.identity] = (unit, needed)
     jobs = Jobs(database)
     return [
         SubmittedJob(

@@ -221,8 +221,8 @@ class Service:
         lanes
             The lanes to take from.
         most_bytes
-            Bytes of frames that the units may have to see together; the first one is taken however
-            many it needs.
+            Bytes of memory that the units may need together; the first one is taken however many
+            it needs.
         begin
             Whether they go to workers at once, all but those that are to be computed alone.
 

@@ -133,7 +133,7 @@ class Planning:
         result
             The result.
         units
-            Units, and the bytes of frames that each has to see.
+            Units, and the bytes of memory that each needs.
         blocks
             Blocks of the run that are planned with these.
         frames

@@ -217,7 +217,9 @@ def estimated(array: Array, psf: Array, *, smooth: bool, wrap: bool, ratio: floa
         spectrum = xp.fft.rfftn(canvas, axes=axes)
         level = likeliest_ratio(spectrum, power, penalty) if ratio is None else ratio
         gain = xp.conj(blur.transfer) / (power + level * penalty)
-        each.append(xp.fft.irfftn(spectrum * gain, s=blur.shape, axes=axes)[inner])
+        restored = xp.fft.irfftn(spectrum * gain, s=blur.shape, axes=axes)
+        # A view would keep the mirror images until all frames are done.
+        each.append(xp.asarray(restored[inner], copy=True))
     return xp.reshape(xp.stack(each), array.shape)
 
 

@@ -61,8 +61,8 @@ def local_threshold(
     defined.
 
     Dask chunks may cut through `dims`: each task borrows the rim that it needs from its
-    neighbours, so that the result is the eager one, bit for bit. Needs about three times the
-    frame's bytes in float32 as scratch.
+    neighbours, so that the result is the eager one, but for the last bit of a float32 pixel here
+    and there. Needs about three times the frame's bytes in float32 as scratch.
 
     Examples
     --------

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from array_api_compat import device
+from array_api_compat import device, is_numpy_array
 
 from forebay.ops._arrays import Array, as_real, namespace, ndimage
 from forebay.ops._checks import check_choice, check_frames, check_kernel, check_whole
+from forebay.ops.filters.sliding import disc_extreme, median_of_nine
 
 type Footprint = Literal["disc", "square"]
 type Rank = Literal["minimum", "median", "maximum"]
@@ -36,6 +37,12 @@ def ranked(
     that is as if nothing were there, since the footprints are convex. Integers are ranked as
     integers.
     """
+    if is_numpy_array(array) and len(axes) == 2:
+        moved = np.moveaxis(array, axes, (-2, -1))
+        if rank != "median" and footprint == "disc":
+            return np.moveaxis(disc_extreme(moved, rank, size // 2), (-2, -1), axes)
+        if rank == "median" and footprint == "square" and size == 3:
+            return np.moveaxis(median_of_nine(moved), (-2, -1), axes)
     filters = ndimage(array)
     function = getattr(filters, f"{rank}_filter")
     lengths = tuple(size if axis in axes else 1 for axis in range(array.ndim))

@@ -6,11 +6,12 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from forebay.ops._arrays import Array, as_result, finite_or_nan, real_dtype, signal
+from forebay.ops._arrays import Array, as_result, finite_or_nan, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel, check_number, check_whole
 from forebay.ops.errors import OperationError
 from forebay.ops.spectra.frequency import PREFIX, spacing
+from forebay.ops.spectra.segments import cut_into, mean_density
 
 
 def welch(
@@ -86,11 +87,10 @@ def welch(
         raise OperationError(f"overlap is {overlap!r}, but must be below 1; 0.5 is usual")
     step, unit = spacing(series, dim)
     kwargs: dict[str, Any] = {
-        "fs": 1 / step,
-        "nperseg": length,
-        "noverlap": min(int(overlap * length), length - 1),
-        "window": window,
-        "detrend": {"mean": "constant", "linear": "linear", None: False}[detrend],
+        "cut": cut_into(
+            series.sizes[dim], length, overlap, None if window == "boxcar" else window, detrend
+        ),
+        "step": step,
         "average": average,
     }
     name = f"{PREFIX}{dim}"
@@ -108,6 +108,5 @@ def welch(
 
 
 def segment_density(array: Array, **options: Any) -> Array:
-    """Return the one-sided density along the last axis, by scipy or its counterpart on a GPU."""
-    _, density = signal(array).welch(finite_or_nan(array), axis=-1, scaling="density", **options)
-    return as_result(density, array)
+    """Return the one-sided density along the last axis, found in float64."""
+    return as_result(mean_density(finite_or_nan(array), **options), array)

@@ -22,7 +22,7 @@ USUAL = 256
 
 
 @dataclass(frozen=True)
-class _Cut:
+class Cut:
     """How a signal is cut into segments, and what is made of each."""
 
     size: int
@@ -293,6 +293,14 @@ def spectrogram(
     return result.assign_coords({f"{PREFIX}{dim}": frequencies, dim: described})
 
 
+def cut_into(
+    length: int, size: int, overlap: float, window: str | None, detrend: str | None
+) -> Cut:
+    """Return how a signal of some `length` is cut into segments of a `size`."""
+    stride = max(size - int(overlap * size), 1)
+    return Cut(size, stride, (length - size) // stride + 1, window, detrend)
+
+
 def _cut(
     frames: xr.DataArray,
     dim: Hashable,
@@ -300,7 +308,7 @@ def _cut(
     overlap: float,
     window: str | None,
     detrend: str | None,
-) -> tuple[_Cut, float, xr.Variable]:
+) -> tuple[Cut, float, xr.Variable]:
     """Return how `frames` are cut, the step along `dim`, and the frequencies of a segment."""
     check_frames(frames, [dim])
     length = frames.sizes[dim]
@@ -314,27 +322,59 @@ def _cut(
             f"{max(size, 2)} at least; use shorter segments, or longer frames"
         )
     step, unit = spacing(frames, dim)
-    stride = max(size - int(overlap * size), 1)
-    cut = _Cut(size, stride, (length - size) // stride + 1, window, detrend)
     frequencies = np.fft.rfftfreq(size, step)
-    return cut, step, xr.Variable(f"{PREFIX}{dim}", frequencies, {"units": unit})
+    return (
+        cut_into(length, size, overlap, window, detrend),
+        step,
+        xr.Variable(f"{PREFIX}{dim}", frequencies, {"units": unit}),
+    )
 
 
-def mean_density(array: Array, *, cut: _Cut, step: float) -> Array:
-    """Return the mean over segments of their power spectral density, along the last axis."""
+def mean_density(
+    array: Array, *, cut: Cut, step: float, average: Literal["mean", "median"] = "mean"
+) -> Array:
+    """Return the mean over segments of their power spectral density, along the last axis.
+
+    The median is divided by what it is of the mean, for noise.
+    """
     real = as_real(array)
+    if average == "median":
+        middle = middle_of(densities(real, cut=cut, step=step))
+        return middle / median_of_mean(cut.count)
     total = _sum(_power(waves) for waves in cut.waves(real))
     return total * like(cut.scale(step) / cut.count, real)
 
 
-def densities(array: Array, *, cut: _Cut, step: float) -> Array:
+def middle_of(array: Array) -> Array:
+    """Return the median along the last axis; NaN where there is one."""
+    xp, count = namespace(array), array.shape[-1]
+    ranked = xp.sort(array, axis=-1)
+    middle = (ranked[..., (count - 1) // 2] + ranked[..., count // 2]) / 2
+    nan = like(np.asarray(np.nan), middle)
+    return xp.where(xp.any(xp.isnan(array), axis=-1), nan, middle)
+
+
+def median_of_mean(count: int) -> float:
+    """Return the median of the powers of `count` segments of noise, by their mean.
+
+    Allen et al., Phys. Rev. D 85, 122006 (2012), appendix B.
+
+    Examples
+    --------
+    >>> round(median_of_mean(1), 3), round(median_of_mean(3), 3), round(median_of_mean(9999), 3)
+    (1.0, 0.833, 0.693)
+    """
+    return 1.0 + sum(1 / (n + 1) - 1 / n for n in range(2, count, 2))
+
+
+def densities(array: Array, *, cut: Cut, step: float) -> Array:
     """Return the power spectral density of each segment; segments are along a new last axis."""
     real = as_real(array)
     factor = like(cut.scale(step), real)
     return namespace(real).stack([_power(waves) * factor for waves in cut.waves(real)], axis=-1)
 
 
-def mean_coherence(array: Array, other: Array, *, cut: _Cut) -> Array:
+def mean_coherence(array: Array, other: Array, *, cut: Cut) -> Array:
     """Return the squared coherence of two signals along the last axis, the leading axes broadcast."""
     xp = namespace(array)
     first, second = as_real(array), as_real(other)

@@ -1,7 +1,7 @@
 """Filters in time whose every result depends on all frames before."""
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,16 @@ import xarray as xr
 from array_api_compat import device
 
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype, signal
-from forebay.ops._blocks import apply
+from forebay.ops._blocks import apply, replaced
 from forebay.ops._checks import check_choice, check_frames, check_number
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
+
+DELAY = "delay"
+"""The dimension of the numbers that a filter remembers of each pixel."""
+
+BOTH = "filtered, then delay"
+"""The dimension of a pixel's filtered history with what the filter remembers behind it."""
 
 SECTION = 6
 """The numbers of a second-order section: three of its numerator, three of its denominator."""
@@ -146,8 +152,8 @@ def iir_filter(
 
     Dask chunks that cut through `dim` are merged, lazily, into columns of pixels, each no larger
     than the largest chunk before, or than one pixel's history. That passes all frames through the
-    workers' memory once, or through their disks when they spill. A task needs about seven times
-    its chunk in float32 as scratch.
+    workers' memory once, or through their disks when they spill. To stay within a chunk at a time,
+    use `continue_iir_filter`. A task needs about seven times its chunk in float32 as scratch.
 
     Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd edition, section 6.3.
 
@@ -163,6 +169,105 @@ def iir_filter(
     check_choice("before", before, ("first", "zero"))
     kwargs: dict[str, Any] = {"sos": check_sections(sos), "from_first": before == "first"}
     return apply(through_sections, frames, [dim], dtype=real_dtype(frames.dtype), kwargs=kwargs)
+
+
+class Continued(NamedTuple):
+    """Filtered frames, and what is needed to go on."""
+
+    frames: xr.DataArray
+    """The frames through the filter."""
+    state: xr.DataArray
+    """What the next call needs: two numbers a section and pixel, along ``delay``, float64."""
+
+
+def continue_iir_filter(
+    frames: xr.DataArray,
+    *,
+    sos: npt.ArrayLike,
+    state: xr.DataArray | None = None,
+    before: Literal["first", "zero"] = "first",
+    dim: Hashable = "t",
+) -> Continued:
+    """Return what `iir_filter` gives for frames that follow others.
+
+    Parameters
+    ----------
+    frames
+        As `iir_filter` has it: the next ones along `dim`.
+    sos : (n, 6)
+        The sections, the same in each call.
+    state
+        What the call for the frames before gave; None begins. On the same side (host or device) as
+        `frames`.
+    before
+        What was before the first frame of all, as in `iir_filter`.
+    dim
+        The dimension to filter along.
+
+    Returns
+    -------
+    Continued
+        ``frames``: as of `iir_filter`. Frames given block by block, in order, with the state of
+        each call passed to the next, give what all at once do, bit for bit. ``state``: the other
+        dimensions of `frames`, then ``delay``.
+
+    Raises
+    ------
+    OperationError
+        As `iir_filter`, or if `state` does not fit `frames` and `sos`.
+
+    Notes
+    -----
+    Such a filter over a whole run is a sequential algorithm, whose state the engine carries from
+    block to block: memory holds a block at a time.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.signal, xarray as xr
+    >>> low_pass = scipy.signal.butter(2, 0.1, output="sos")
+    >>> frames = xr.DataArray(np.random.default_rng(1).normal(size=(20, 2, 2)), dims=("t", "y", "x"))
+    >>> first, state = continue_iir_filter(frames[:12], sos=low_pass)
+    >>> then, state = continue_iir_filter(frames[12:], sos=low_pass, state=state)
+    >>> xr.concat([first, then], "t").equals(iir_filter(frames, sos=low_pass))
+    True
+    """
+    check_frames(frames, [dim])
+    check_choice("before", before, ("first", "zero"))
+    sections = check_sections(sos)
+    if DELAY in frames.dims:
+        raise OperationError(f"frames has a dimension {DELAY!r}, which is the state's; rename it")
+    delays = 2 * len(sections)
+    beside: list[tuple[xr.DataArray, list[Hashable]]] = []
+    if state is not None:
+        dims = [each for each in frames.dims if each != dim]
+        sizes = {each: frames.sizes[each] for each in dims} | {DELAY: delays}
+        if not isinstance(state, xr.DataArray):
+            raise OperationError(
+                f"state is a {type(state).__name__}, but must be an xarray.DataArray; give what the "
+                "call for the frames before returned"
+            )
+        if dict(state.sizes) != sizes:
+            raise OperationError(
+                f"state has the sizes {dict(state.sizes)}, but must have the sizes {sizes}; give what the call for the "
+                "frames before returned"
+            )
+        aligned(frames, state.isel({DELAY: 0}), "state")
+        beside = [(state.transpose(*dims, DELAY), [DELAY])]
+    both = apply(
+        through_sections_on,
+        frames,
+        [dim],
+        dtype=np.dtype(np.float64),
+        new_sizes={BOTH: frames.sizes[dim] + delays},
+        beside=beside,
+        kwargs={"sos": sections, "from_first": before == "first"},
+    )
+    filtered = both.isel({BOTH: slice(0, frames.sizes[dim])}).rename({BOTH: dim})
+    left = both.isel({BOTH: slice(frames.sizes[dim], None)}).rename({BOTH: DELAY})
+    return Continued(
+        replaced(frames, filtered.transpose(*frames.dims).data.astype(real_dtype(frames.dtype))),
+        left.drop_attrs().rename(None),
+    )
 
 
 def check_sections(sos: npt.ArrayLike) -> tuple[tuple[float, ...], ...]:
@@ -190,15 +295,31 @@ def check_sections(sos: npt.ArrayLike) -> tuple[tuple[float, ...], ...]:
 
 def through_sections(array: Array, *, sos: Sequence[Sequence[float]], from_first: bool) -> Array:
     """Return `array` filtered along its last axis by `sos`, as if its first value went before."""
+    xp = namespace(array)
+    result = through_sections_on(array, sos=sos, from_first=from_first)[..., : array.shape[-1]]
+    return xp.astype(result, as_real(array[..., :0]).dtype, copy=False)
+
+
+def through_sections_on(
+    array: Array, state: Array | None = None, *, sos: Sequence[Sequence[float]], from_first: bool
+) -> Array:
+    """Return `array` filtered along its last axis, float64, and behind it the state after that.
+
+    The state before is two numbers a section, one section after the other, along the last axis.
+    """
     xp, where = namespace(array), device(array)
-    real = as_real(array)
-    wide = xp.astype(real, xp.float64, copy=False)
+    wide = xp.astype(as_real(array), xp.float64, copy=False)
+    shape = (len(sos), *array.shape[:-1], 2)
+    if state is not None:
+        parts = xp.reshape(xp.astype(state, xp.float64), (*array.shape[:-1], len(sos), 2))
+        start = xp.moveaxis(parts, -2, 0)
+    elif from_first:
+        steady = signal(np.asarray(sos)).sosfilt_zi(np.asarray(sos))
+        steady = steady.reshape(len(sos), *(1,) * (array.ndim - 1), 2)
+        start = xp.asarray(steady, device=where) * wide[..., :1]
+    else:
+        start = xp.zeros(shape, dtype=xp.float64, device=where)
     sections = xp.asarray(sos, dtype=xp.float64, device=where)
-    filters = signal(array)
-    if not from_first:
-        return xp.astype(filters.sosfilt(sections, wide, axis=-1), real.dtype, copy=False)
-    steady = signal(np.asarray(sos)).sosfilt_zi(np.asarray(sos))
-    steady = steady.reshape(len(sos), *(1,) * (array.ndim - 1), 2)
-    state = xp.asarray(steady, device=where) * wide[..., :1]
-    result, _ = filters.sosfilt(sections, wide, axis=-1, zi=state)
-    return xp.astype(result, real.dtype, copy=False)
+    result, left = signal(array).sosfilt(sections, wide, axis=-1, zi=start)
+    left = xp.reshape(xp.moveaxis(left, 0, -2), (*array.shape[:-1], 2 * len(sos)))
+    return xp.concat([result, left], axis=-1)

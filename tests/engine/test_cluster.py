@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from tests.engine.conftest import WriteRun
 
+from forebay import ops
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run
 from forebay.engine import REGISTRY, Algorithm, Blockwise, Result, process
 from forebay.engine.errors import AlgorithmError, ClusterLostError, UnitsFailedError
@@ -175,3 +176,22 @@ def test_a_cluster_that_goes_away_leaves_what_is_published(write_run: WriteRun) 
     assert result.computed == 4
     assert result.table()["t"].tolist() == list(range(24))
     assert nothing_left(result)
+
+
+def test_a_chain_of_operations_is_a_task_a_block(write_run: WriteRun, client: Any) -> None:
+    """Five operations on five blocks are five tasks for Dask's scheduler, not twenty-five."""
+
+    def chained(frames: xr.DataArray) -> xr.DataArray:
+        frames = ops.median_filter(ops.gaussian_filter(frames, sigma=0.5), size=3)
+        frames = ops.bandpass(frames, background_sigma=1, noise_sigma=0.5, truncate=2)
+        return ops.erosion(ops.running_mean(frames, window=3), size=3)
+
+    def seen(dask_scheduler: Any) -> int:
+        return int(sum(x.state_counts["processing"] for x in dask_scheduler.task_prefixes.values()))
+
+    run = write_run(frames=10, frames_per_block=2, shape=(12, 14))
+    algorithm = Algorithm("chained", "1.0.0", chained, Blockwise(halo_frames=1))
+    before = client.run_on_scheduler(seen)
+    result = process(run, algorithm, client=client)
+    assert len(result.done) == 5
+    assert client.run_on_scheduler(seen) - before == 5

@@ -129,7 +129,7 @@ KEEP_DIMS: dict[str, Operation] = {
         frames, bad_pixels(frames, threshold=2)
     ),
     "remove_cosmic_rays": lambda frames: remove_cosmic_rays(
-        frames, read_noise=100, threshold=3, contrast=1, iterations=2
+        frames, read_noise=100, threshold=3, contrast=1, iterations=1
     ),
     "to_electrons": lambda frames: (
         to_electrons(frames, gain=0.5, offset=background(frames))

@@ -24,7 +24,7 @@ from forebay.ops import (
 )
 from forebay.ops.filters.footprint import disc
 from forebay.ops.filters.median import local_median
-from forebay.ops.filters.rolling_ball import opened_by_ball
+from forebay.ops.filters.rolling_ball import opened_by_ball, opened_by_small_ball
 
 MORPHOLOGY: dict[str, tuple[Callable[..., xr.DataArray], Callable[..., Any]]] = {
     "erosion": (erosion, skimage.morphology.erosion),
@@ -205,6 +205,7 @@ def test_the_ball_stays_below_the_frame_and_leaves_spots(rng: np.random.Generato
         (rolling_ball, {"radius": 0.5}, "radius is 0.5"),
         (rolling_ball, {"radius": 20}, "frames has 30 pixels along 'y'"),
         (rolling_ball, {"radius": 3, "height": 0}, "height is 0"),
+        (rolling_ball, {"radius": 3, "precision": "half"}, "precision is 'half'"),
     ],
 )
 def test_bad_parameters_are_named(
@@ -213,3 +214,38 @@ def test_bad_parameters_are_named(
     """A parameter out of its range is named in the error, with its value and what is allowed."""
     with pytest.raises(OperationError, match=message):
         function(frames, **parameters)
+
+
+def test_a_fast_ball_comes_near_to_an_exact_one(rng: np.random.Generator) -> None:
+    """On a smooth ground with spots, within a part of what the ground varies by, and never above."""
+    y, x = np.mgrid[:150, :131]
+    ground = 500 + 60 * np.sin(y / 40) + 40 * np.cos(x / 30)
+    frame = xr.DataArray(ground, dims=("y", "x"))
+    for row, column in rng.integers(5, 125, (20, 2)):
+        frame[row : row + 3, column : column + 3] += 300
+    exact = rolling_ball(frame, radius=20, height=100)
+    fast = rolling_ball(frame, radius=20, height=100, precision="fast")
+    assert float(abs(fast - exact).max()) < 10
+    assert bool((fast <= frame).all())
+    # Small balls are not made smaller.
+    small = rolling_ball(frame, radius=8)
+    xr.testing.assert_identical(rolling_ball(frame, radius=8, precision="fast"), small)
+
+
+def test_a_fast_ball_is_the_same_in_chunks_and_spreads_nan(frames: xr.DataArray) -> None:
+    """Chunks that cut through the frame are merged; a NaN reaches two squares of the ball."""
+    noisy = frames.astype("float32")
+    noisy[0, 0, 0] = np.nan
+    fast = rolling_ball(noisy, radius=12, precision="fast")
+    lazy = rolling_ball(noisy.chunk({"t": 3, "y": 11}), radius=12, precision="fast")
+    xr.testing.assert_identical(lazy.compute(), fast)
+    assert bool(fast[0, :24, :24].isnull().all())
+    assert not bool(fast[1:].isnull().any())
+
+
+def test_a_fast_ball_works_with_any_library(xp: Any, rng: np.random.Generator) -> None:
+    """The smaller frame is made, opened and stretched with what the standard promises."""
+    values = rng.normal(100, 5, (2, 31, 26)).astype("float32")
+    options: dict[str, Any] = {"radius": 12.0, "height": 30.0, "factor": 2, "ndim": 2}
+    found = xp.host(opened_by_small_ball(xp.array(values), **options))
+    np.testing.assert_allclose(found, opened_by_small_ball(values, **options), rtol=1e-6)

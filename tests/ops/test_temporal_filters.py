@@ -11,6 +11,7 @@ import xarray as xr
 
 from forebay.ops import (
     OperationError,
+    continue_iir_filter,
     exponential_filter,
     fir_filter,
     iir_filter,
@@ -232,3 +233,39 @@ def test_an_initial_frame_that_does_not_fit_is_refused(
     """It has to be one frame, with the pixels of the others."""
     with pytest.raises(OperationError, match=message):
         exponential_filter(run, alpha=0.5, initial=change(run))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(("dtype", "before"), [("uint16", "first"), ("float64", "zero")])
+def test_a_recursive_filter_goes_on_with_its_state(
+    run: xr.DataArray, dtype: str, before: Any, lazy: bool
+) -> None:
+    """Block after block, in another order of dimensions too, is the whole at once, bit for bit."""
+    frames = run.astype(dtype).assign_coords(y=[1.0, 2, 3, 4])
+    whole = iir_filter(frames, sos=HIGH_PASS, before=before)
+    if lazy:
+        frames = frames.chunk({"t": 7, "y": 2})
+    state, parts = None, []
+    for start, stop in ((0, 1), (1, 17), (17, 40)):
+        block = frames[start:stop].transpose("y", "t", "x")
+        if state is not None:
+            state = state.transpose("delay", ...)
+        part, state = continue_iir_filter(block, sos=HIGH_PASS, before=before, state=state)
+        assert part.dims == ("y", "t", "x")
+        assert (part.chunks is not None) == lazy
+        parts.append(part)
+    xr.testing.assert_identical(xr.concat(parts, "t").transpose("t", "y", "x").compute(), whole)
+
+
+def test_a_state_of_another_filter_is_refused(run: xr.DataArray) -> None:
+    """What does not fit is named, before anything is computed."""
+    _, state = continue_iir_filter(run, sos=LOW_PASS)
+    with pytest.raises(OperationError, match=r"state has the sizes \{'y': 4, 'x': 5, 'delay': 4\}"):
+        continue_iir_filter(run, sos=HIGH_PASS[:1], state=state)
+    with pytest.raises(OperationError, match="state is a ndarray, but must"):
+        continue_iir_filter(run, sos=LOW_PASS, state=state.values)  # type: ignore[arg-type]
+    with pytest.raises(OperationError, match="a dimension 'delay'"):
+        continue_iir_filter(run.rename(y="delay"), sos=LOW_PASS)
+    wrong, placed = state.assign_coords(y=[0, 1, 2, 3]), run.assign_coords(y=[1, 2, 3, 4])
+    with pytest.raises(OperationError, match="does not lie on the pixels"):
+        continue_iir_filter(placed, sos=LOW_PASS, state=wrong)

@@ -1,0 +1,63 @@
+"""The measurements of operations work; how fast they are is not asked here."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def printed(
+    module: str, arguments: list[str], patch: pytest.MonkeyPatch, capsys: Any
+) -> dict[str, Any]:
+    """Return what a benchmark prints, run in this process."""
+    patch.syspath_prepend(str(ROOT))
+    patch.setenv("OPENBLAS_NUM_THREADS", "1")
+    patch.setattr(sys, "argv", [module, *arguments])
+    runpy.run_module(module, run_name="__main__")
+    figures: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return figures
+
+
+def test_the_dry_run_of_the_gpu_measures_everything(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """With NumPy in the GPU's place: every operation, transfers, and from Zarr to the result."""
+    size = ["--numpy", "--json", "--frames=8", "--side=64", "--repeats=1"]
+    figures = printed("benchmarks.gpu_ops", size, monkeypatch, capsys)
+    assert figures["device"] == "NumPy (a dry run)"
+    assert figures["copy_GB_per_s"] > 0
+    rows = {row["operation"]: row for row in figures["operations"]}
+    assert len(rows) == 13
+    assert all(row["gpu_ms_per_frame"] > 0 and row["of_copy"] > 0 for row in rows.values())
+    assert rows["power_spectrum"]["of_fft"] > 0
+    assert rows["bandpass"]["of_fft"] is None
+    assert min(figures["transfers"][name] for name in ("work_ms_per_block",)) > 0
+    assert figures["from_disk"]["gpu_MB_per_s"] > 0
+
+
+@pytest.mark.gpu
+def test_a_gpu_measures_the_same(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """The same rows as in the dry run, on the device."""
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    if not cupy.is_available():
+        pytest.skip("CuPy finds no CUDA device")
+    size = ["--json", "--frames=8", "--side=64", "--repeats=2"]
+    figures = printed("benchmarks.gpu_ops", size, monkeypatch, capsys)
+    assert len(figures["operations"]) == 13
+
+
+def test_operations_are_compared_with_naive_dask(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """In one run, with ratios, and with how many tasks each has."""
+    figures = printed("benchmarks.ops", ["--quick", "--json", "--only=chains"], monkeypatch, capsys)
+    assert len(figures["chains"]) == 2
+    for row in figures["chains"]:
+        assert row["naive"] > 0
+        assert row["tasks"] > 0
+        assert row["naive_tasks"] > 0
