@@ -1,6 +1,7 @@
 """Tiers and how runs move between them, as it stands in the configuration."""
 
 import re
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -140,25 +141,23 @@ class TieringSettings(BaseModel):
     )
 
 
-def check_tiers(tiers: dict[str, TierSpecification], policies: TieringSettings) -> None:
-    """Refuse tiers that share a place, and policies that cannot be carried out.
+def check_places(tiers: Mapping[str, TierSpecification]) -> None:
+    """Refuse tiers that share a place.
 
     Parameters
     ----------
     tiers
         The tiers by name.
-    policies
-        The settings with the policies.
 
     Raises
     ------
     ValueError
-        If something in them contradicts something else.
+        If two of them do.
 
     Examples
     --------
     >>> hot = TierSpecification(url="/data/runs")
-    >>> check_tiers({"hot": hot, "warm": TierSpecification(url="/data")}, TieringSettings())
+    >>> check_places({"hot": hot, "warm": TierSpecification(url="/data")})
     Traceback (most recent call last):
     ValueError: tiers 'hot' (/data/runs) and 'warm' (/data) share a place: ...
     """
@@ -169,14 +168,33 @@ def check_tiers(tiers: dict[str, TierSpecification], policies: TieringSettings) 
                     f"tiers {name!r} ({tier.shown}) and {other!r} ({beside.shown}) share a place: "
                     "deleting in one would delete in the other; give each its own"
                 )
-    for policy in policies.policies:
+
+
+def check_policies(
+    policies: Sequence[PolicySpecification], tiers: Mapping[str, TierSpecification]
+) -> None:
+    """Refuse policies that cannot be carried out, or that would never end.
+
+    Parameters
+    ----------
+    policies
+        The policies.
+    tiers
+        The tiers by name.
+
+    Raises
+    ------
+    ValueError
+        If one names no tier, or some of them move a run round and round.
+    """
+    for policy in policies:
         for end in (policy.source, policy.target):
             if end not in tiers:
                 known = ", ".join(tiers) or "none"
                 raise ValueError(
                     f"policy {policy.name!r} names the tier {end!r}; there are {known}"
                 )
-    moving = [policy for policy in policies.policies if policy.when == "always"]
+    moving = [policy for policy in policies if policy.when == "always"]
     for policy in moving:
         if circle := _way_back([policy], moving):
             names = ", ".join(repr(each.name) for each in circle)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from forebay.acquisition import durable
 from forebay.acquisition.run.lock import writer_name
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.migrating import Database
@@ -30,8 +29,9 @@ from forebay.tiering.errors import (
 )
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import manifest
+from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.throttle import Throttle
-from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Signpost
+from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
 from forebay.tiering.storage.inventory import MANIFEST, STAYING
 from forebay.tiering.storage.shelf import Shelf
@@ -381,28 +381,3 @@ class CopyAgainError(PlaceUnavailableError):
         super().__init__(message)
         self.claim = claim
         """The move, which copies the object once more."""
-
-
-def put_signpost(catalogue: Catalogue, tiers: Tiers, run_id: str) -> None:
-    """Write where the copies of a run lie into its folder; the caller holds that folder."""
-    run = catalogue.run(run_id)
-    home = Path(run.home)
-    shelves = [each for each in catalogue.shelves(run_id) if each.state in READABLE]
-    away = sorted(
-        (each for each in shelves if not each.home),
-        key=lambda each: (each.state is ShelfState.DRAINING, tiers.rank(each.tier)),
-    )
-    path = home / SIGNPOST
-    if not away and any(each.home for each in shelves):
-        if path.exists():
-            path.unlink()
-            durable.flush_folder(path.parent)
-        return
-    signpost = Signpost(
-        run_id=run_id,
-        places=tuple(tiers.place(each) for each in away),
-        objects=catalogue.objects(run_id),
-        documents=catalogue.documents(run_id),
-    )
-    with durable.storage_errors(str(path)):
-        durable.replace(path.with_name(f"{path.name}.{uuid.uuid4().hex}#0"), path, signpost.to_json())

@@ -21,6 +21,7 @@ from forebay.cli.commands import (
     reprocess,
     runs,
     serve,
+    tier,
 )
 from forebay.cli.logs import log_to_stderr
 from forebay.cli.session import Session
@@ -66,6 +67,7 @@ app.add_typer(dead.app, name="dead")
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
+app.add_typer(tier.app, name="tier")
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
 app.add_typer(config.app, name="config")
