@@ -81,6 +81,18 @@ def scan(catalogue: Catalogue, tiers: Tiers, *, repair: bool) -> Findings:
     return found
 
 
+def take_in_runs(catalogue: Catalogue, tiers: Tiers) -> list[str]:
+    """Take in the closed runs that lie in folders of tiers; return which cannot be, and why.
+
+    What lies in other tiers is not looked at.
+    """
+    found = Findings()
+    for tier in tiers:
+        for folder in _homes_in(tier):
+            _scan_home(catalogue, tiers, folder, found, repair=True)
+    return found.passed_over
+
+
 type Contents = dict[tuple[str, str], dict[str, int]]
 """The lengths of objects by their keys, for each copy: its run and its identity."""
 
@@ -191,7 +203,7 @@ def _length(path: Path) -> int | None:
 
 def _homes_in(tier: Tier) -> Iterator[Path]:
     """Yield the folders of a tier that runs were recorded in."""
-    if tier.folder is not None:
+    if tier.folder is not None and tier.folder.is_dir():
         yield from _runs_below(tier.folder, _DEPTH)
 
 

@@ -238,7 +238,7 @@ class Mover:
             if each.shelf != source and each.state is ShelfState.AVAILABLE and each.verified_at
         ]
         for each in kept:
-            self._check_there(run_id, each)
+            self._put_back(claim, each)
         self._reached("others there")
         try:
             return self._moves.begin_deletion(claim, min_copies=self._settings.min_copies)
@@ -247,16 +247,21 @@ class Mover:
                 claim, seconds=_SHORT_PAUSE, error=str(error), counts=False
             )
 
-    def _check_there(self, run_id: str, shelf: ShelfRecord) -> None:
-        """Look whether a copy that is relied on has all its objects, by their lengths."""
-        sizes = self._shelf(shelf).sizes()
-        for key, known in self._catalogue.objects(run_id).items():
-            if sizes.get(key) != known.bytes:
+    def _put_back(self, claim: Claim, shelf: ShelfRecord) -> None:
+        """Look whether a copy that is relied on has all its objects, and put back what it lost."""
+        there = self._shelf(shelf)
+        sizes = there.sizes()
+        for key, known in self._catalogue.objects(shelf.run_id).items():
+            if sizes.get(key) == known.bytes:
+                continue
+            told = {"place": there.where, "object": key}
+            _log.warning("object was lost there and is put back", extra=told)
+            there.copy(key, known, self._shelf(self._source(claim)))
+            if there.look(key) != known:
                 self._catalogue.doubted(shelf.shelf)
-                found = f"has {sizes[key]} bytes" if key in sizes else "is missing"
                 raise CopyDamagedError(
-                    f"{self._shelf(shelf).where}/{key} {found}: nothing is deleted elsewhere until "
-                    "it is put right"
+                    f"{there.where}/{key} was put there twice and is not there: nothing is deleted "
+                    "elsewhere; look after that tier"
                 )
 
     def _delete(self, claim: Claim) -> MoveRecord:

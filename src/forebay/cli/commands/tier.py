@@ -224,7 +224,9 @@ def plan(
 ) -> None:
     """Show what the policies would move, and what it costs; nothing is moved."""
     call = session(context)
+    tiers = _tiers(call)
     with _catalogue(call, ledger, results, runs) as catalogue:
+        _take_in(catalogue, tiers)
         wanted = _wanted(call, catalogue)
     _print_suggestions(wanted, as_json=as_json)
 
@@ -240,13 +242,11 @@ def apply(
     """Move what the policies say, and go on with every move that is due."""
     from forebay.tiering.catalogue.moves import Moves
     from forebay.tiering.errors import MoveRefusedError
-    from forebay.tiering.scan import scan
 
     call = session(context)
     tiers = _tiers(call)
     with _catalogue(call, ledger, results, runs) as catalogue:
-        for passed_over in scan(catalogue, tiers, repair=True).passed_over:
-            typer.echo(f"passed over: {passed_over}", err=True)
+        _take_in(catalogue, tiers)
         moves = Moves(catalogue.database)
         for each in _wanted(call, catalogue):
             try:
@@ -407,6 +407,13 @@ def _known(call: Session, catalogue: "Catalogue", run: str, runs: Path | None) -
 
         raise RunNotFoundError(f"{location} is not a run: there is no such folder")
     return take_in(catalogue, _tiers(call), location)
+
+
+def _take_in(catalogue: "Catalogue", tiers: "Tiers") -> None:
+    from forebay.tiering.scan import take_in_runs
+
+    for passed_over in take_in_runs(catalogue, tiers):
+        typer.echo(f"passed over: {passed_over}", err=True)
 
 
 def _wanted(call: Session, catalogue: "Catalogue") -> "list[Suggestion]":
