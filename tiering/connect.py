@@ -25,15 +25,21 @@ def connect(place: Path | str) -> "Bucket":
     Raises
     ------
     PlaceUnavailableError
-        If an object store cannot be used as the environment says.
+        If there is no such folder, which is never made here: it may be one that is not mounted.
+        Or if an object store cannot be used as the environment says.
     """
     # obstore takes a tenth of a second to import.
     from obstore.store import LocalStore, from_url
 
+    from forebay.tiering.errors import PlaceUnavailableError
     from forebay.tiering.url_store import translated
 
     if isinstance(place, Path):
-        return LocalStore(place, mkdir=True)
+        if not place.is_dir():
+            raise PlaceUnavailableError(
+                f"{place} cannot be used: there is no such folder; make it, or mount what it is on"
+            )
+        return LocalStore(place)
     options: dict[str, Any] = {"timeout": PUT_TIMEOUT}
     if os.environ.get("AWS_ALLOW_HTTP", "").casefold() in {"true", "1"}:
         # Options that are given put those of the environment out of force.

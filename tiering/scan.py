@@ -9,7 +9,7 @@ from pathlib import Path
 from forebay.acquisition.format.layout import CONTROL
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
-from forebay.tiering.catalogue.moves import SHELVES_FOLDER
+from forebay.tiering.catalogue.held import SHELVES_FOLDER
 from forebay.tiering.catalogue.records import READABLE, ShelfRecord, ShelfState
 from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, UnknownRunError
 from forebay.tiering.moving.home_lock import home_lock

@@ -77,7 +77,9 @@ class TierSpecification(BaseModel):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.low > self.high:
-            raise ValueError(f"low = {self.low} is above high = {self.high}: nothing would be freed")
+            raise ValueError(
+                f"low = {self.low} is above high = {self.high}: nothing would be freed"
+            )
         return self
 
     @property

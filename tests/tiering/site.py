@@ -13,6 +13,7 @@ from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.engine.queue.database import Database
 from forebay.opening import open_run
 from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.held import HeldMoves
 from forebay.tiering.catalogue.moves import Moves
 from forebay.tiering.catalogue.records import MoveRecord, MoveState, RunRecord
 from forebay.tiering.moving.mover import Mover
@@ -69,6 +70,7 @@ class Site:
         self.database = Database(self.folder / "ledger.sqlite", now=lambda: self.time)
         self.catalogue = Catalogue(self.database)
         self.moves = Moves(self.database)
+        self.held = HeldMoves(self.database)
 
     def __enter__(self) -> Self:
         return self
@@ -149,9 +151,7 @@ class Site:
         """Return what lies in a tier that is a folder."""
         folder = self.tiers[tier].folder
         assert folder is not None
-        return {
-            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-        }
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
     def copy_in(self, tier: str, name: str = "water") -> Path:
         """Return the folder of a run's copy in a tier."""
@@ -162,9 +162,7 @@ class Site:
 
 def is_there(content: bytes | None, known: KnownObject) -> bool:
     """Tell whether an object is what it is known as."""
-    return content is not None and (
-        KnownObject(len(content), blake3(content).hexdigest()) == known
-    )
+    return content is not None and (KnownObject(len(content), blake3(content).hexdigest()) == known)
 
 
 def points_of(site: Site, tier: str) -> list[str]:

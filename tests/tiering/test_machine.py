@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from tests.tiering.site import GRACE, Killed, Site, killed_at
 
-from forebay.tiering.catalogue.moves import Claim
+from forebay.tiering.catalogue.held import Claim
 from forebay.tiering.catalogue.records import READABLE, MoveState, ShelfState
 from forebay.tiering.errors import MoveRefusedError, MoveTakenOverError
 
@@ -47,11 +47,12 @@ class TierMachine(RuleBasedStateMachine):
     def ask(self, tier: str, keep: bool) -> None:
         """Ask for a move, which may be refused."""
         protected = self.site.catalogue.protections()
+        before = self.site.moves.find()
         try:
             move = self.site.plan(tier, keep=keep)
         except MoveRefusedError:
             return
-        if not keep and move.state in {MoveState.PLANNED, MoveState.COPIED}:
+        if not keep and not before:
             source = self.tier_of(move.source)
             assert not any(each.kind == "hold" or each.tier == source for each in protected)
 
@@ -72,7 +73,7 @@ class TierMachine(RuleBasedStateMachine):
     @rule()
     def fall_asleep(self) -> None:
         """Let a mover take a move and do nothing."""
-        claim = self.site.moves.claim(f"sleeper {next(self.names)}", lease_seconds=30)
+        claim = self.site.held.claim(f"sleeper {next(self.names)}", lease_seconds=30)
         if claim is not None:
             self.sleepers.append(claim)
 
@@ -84,7 +85,7 @@ class TierMachine(RuleBasedStateMachine):
         now = self.site.moves.get(claim.move.move)
         if now.epoch == claim.move.epoch and not now.state.over:
             return
-        moves = self.site.moves
+        moves = self.site.held
         try:
             (
                 lambda: moves.publish(claim, grace_seconds=0),
@@ -133,7 +134,7 @@ class TierMachine(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 2**16), lose=st.booleans())
     def damage(self, seed: int, lose: bool) -> None:
         """Flip a byte of one copy, or lose an object of it, where there is another one."""
-        chance = random.Random(seed)  # noqa: S311
+        chance = random.Random(seed)
         tier = chance.choice(sorted(self.whole()))
         relied_on = [each for each in self.site.catalogue.shelves() if each.tier == tier]
         if relied_on[0].state is not ShelfState.AVAILABLE:

@@ -290,18 +290,18 @@ def test_room_is_reserved_before_anything_is_copied(site: Site) -> None:
 def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:
     """Its lease is over, another one has finished, and the run has gone elsewhere since."""
     site.plan("cold")
-    asleep = site.moves.claim("the sleeper", lease_seconds=30)
+    asleep = site.held.claim("the sleeper", lease_seconds=30)
     assert asleep is not None
     site.pass_by(31)
     site.settle()
     site.move("warm")
     for write in (
-        lambda: site.moves.renew(asleep, lease_seconds=30),
-        lambda: site.moves.publish(asleep, grace_seconds=0),
-        lambda: site.moves.begin_deletion(asleep, min_copies=1),
-        lambda: site.moves.finish(asleep),
-        lambda: site.moves.fail(asleep, "late"),
-        lambda: site.moves.note(asleep, ["zarr.json"], "copied"),
+        lambda: site.held.renew(asleep, lease_seconds=30),
+        lambda: site.held.publish(asleep, grace_seconds=0),
+        lambda: site.held.begin_deletion(asleep, min_copies=1),
+        lambda: site.held.finish(asleep),
+        lambda: site.held.fail(asleep, "late"),
+        lambda: site.held.note(asleep, ["zarr.json"], "copied"),
     ):
         with pytest.raises(MoveTakenOverError, match="in other hands"):
             write()

@@ -74,7 +74,7 @@ class Catalogue:
         """Return every run, by name."""
         with self.database.read() as connection:
             rows = connection.execute(sa.select(RUNS).order_by(RUNS.c.name, RUNS.c.run_id))
-            return [RunRecord(**row._mapping) for row in rows]
+            return [RunRecord(**row) for row in rows.mappings()]
 
     def run(self, run_id: str) -> RunRecord:
         """Return a run.
@@ -85,12 +85,13 @@ class Catalogue:
             If it is not in the catalogue.
         """
         with self.database.read() as connection:
-            row = connection.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).first()
+            wanted = sa.select(RUNS).where(RUNS.c.run_id == run_id)
+            row = connection.execute(wanted).mappings().first()
         if row is None:
             raise UnknownRunError(
                 f"the catalogue knows no run {run_id}: 'forebay tier scan --repair' takes it in"
             )
-        return RunRecord(**row._mapping)
+        return RunRecord(**row)
 
     def objects(self, run_id: str) -> dict[str, KnownObject]:
         """Return what the objects of a run are, by their keys, documents last."""
@@ -121,7 +122,7 @@ class Catalogue:
             wanted = wanted.where(SHELVES.c.run_id == run_id)
         with self.database.read() as connection:
             rows = connection.execute(wanted.order_by(SHELVES.c.run_id, SHELVES.c.shelf))
-            return [shelf_of(row) for row in rows]
+            return [shelf_of(row) for row in rows.mappings()]
 
     def used(self) -> dict[str, int]:
         """Return the bytes that copies take in each tier, or have reserved."""
@@ -172,13 +173,16 @@ class Catalogue:
         """
         with self.database.write() as connection:
             now = self.database.now(connection)
-            if tier is not None and not connection.execute(
-                sa.select(SHELVES.c.shelf).where(
-                    SHELVES.c.run_id == run_id,
-                    SHELVES.c.tier == tier,
-                    SHELVES.c.state.in_(READABLE),
-                )
-            ).first():
+            if (
+                tier is not None
+                and not connection.execute(
+                    sa.select(SHELVES.c.shelf).where(
+                        SHELVES.c.run_id == run_id,
+                        SHELVES.c.tier == tier,
+                        SHELVES.c.state.in_(READABLE),
+                    )
+                ).first()
+            ):
                 raise MoveRefusedError(
                     f"the run has no copy in the tier {tier!r} that could be kept there: move it "
                     "there first"
@@ -242,8 +246,8 @@ def in_force(connection: sa.Connection, now: int, run_id: str | None) -> list[Pr
         wanted = wanted.where(PROTECTION.c.run_id == run_id)
     columns = ("protection", "run_id", "kind", "tier", "owner", "reason", "until")
     return [
-        Protection(**{name: row._mapping[name] for name in columns})
-        for row in connection.execute(wanted.order_by(PROTECTION.c.protection))
+        Protection(**{name: row[name] for name in columns})
+        for row in connection.execute(wanted.order_by(PROTECTION.c.protection)).mappings()
     ]
 
 
@@ -255,9 +259,9 @@ def protecting(protections: Sequence[Protection], tier: str) -> Protection | Non
     return None
 
 
-def shelf_of(row: sa.Row[Any]) -> ShelfRecord:
+def shelf_of(row: sa.RowMapping) -> ShelfRecord:
     """Return the record of a row of the table of shelves."""
-    return ShelfRecord(**{**row._mapping, "state": ShelfState(row._mapping["state"])})
+    return ShelfRecord(**{**row, "state": ShelfState(row["state"])})
 
 
 def _values(shelf: ShelfRecord) -> dict[str, Any]:

@@ -38,8 +38,7 @@ def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
         "closed_at": run.closed_at,
         "shelf": shelf.shelf,
         "objects": {
-            key: [each.bytes, each.blake3]
-            for key, each in catalogue.objects(run.run_id).items()
+            key: [each.bytes, each.blake3] for key, each in catalogue.objects(run.run_id).items()
         },
         "documents": {key: text.decode() for key, text in documents.items()},
     }

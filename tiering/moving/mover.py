@@ -11,8 +11,9 @@ from pathlib import Path
 
 from forebay.acquisition.run.lock import writer_name
 from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.held import Claim, HeldMoves
 from forebay.tiering.catalogue.migrating import Database
-from forebay.tiering.catalogue.moves import Claim, Moves
+from forebay.tiering.catalogue.moves import Moves
 from forebay.tiering.catalogue.records import (
     READABLE,
     MoveRecord,
@@ -84,6 +85,7 @@ class Mover:
     ) -> None:
         self._catalogue = Catalogue(database)
         self._moves = Moves(database)
+        self._held = HeldMoves(database)
         self._tiers = tiers
         self._settings = settings
         self._reached = reached
@@ -95,7 +97,7 @@ class Mover:
         self.sweep()
         touched: dict[int, MoveRecord] = {}
         while not self._stop.is_set():
-            claim = self._moves.claim(self._holder, lease_seconds=self._settings.lease_seconds)
+            claim = self._held.claim(self._holder, lease_seconds=self._settings.lease_seconds)
             if claim is None:
                 break
             self._reached("claimed")
@@ -137,7 +139,7 @@ class Mover:
                 if claim.move.state is MoveState.GRACE:
                     break
             if not claim.move.state.over and claim.move.holder is not None:
-                self._moves.release(claim)
+                self._held.release(claim)
         except MoveTakenOverError as error:
             _log.warning("move taken over", extra={"move": claim.move.move, "error": str(error)})
         except (TieringError, OSError) as error:
@@ -150,9 +152,7 @@ class Mover:
         home = any(each.home and each.tier == tier.name for each in shelves)
         path = next((each.path for each in shelves if each.home), "")
         capacity = tier.specification.capacity
-        return self._moves.begin(
-            claim, size=run.bytes, capacity=capacity, home=home, path=path
-        )
+        return self._held.begin(claim, size=run.bytes, capacity=capacity, home=home, path=path)
 
     def _copy(self, claim: Claim) -> MoveRecord:
         source, target = self._source(claim), self._target(claim)
@@ -166,22 +166,24 @@ class Mover:
                 continue
             with self._at(target):
                 if target.home:
-                    self._moves.renew(claim, lease_seconds=self._settings.lease_seconds)
+                    self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
                 to_shelf.copy(key, known, from_shelf, passing=passing)
             copied.append(key)
             self._reached("object copied")
             if len(copied) == _NOTED_AT_ONCE:
-                self._moves.note(claim, copied, "copied")
-                self._moves.renew(claim, lease_seconds=self._settings.lease_seconds)
+                self._held.note(claim, copied, "copied")
+                self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
                 copied = []
             if self._stop.is_set():
                 break
         if copied:
-            self._moves.note(claim, copied, "copied")
+            self._held.note(claim, copied, "copied")
             self._reached("objects noted")
         if self._stop.is_set():
             return claim.move
-        return self._moves.advance(claim, MoveState.COPIED)
+        with self._at(target):
+            to_shelf.remove_leftovers()
+        return self._held.advance(claim, MoveState.COPIED)
 
     def _verify(self, claim: Claim) -> MoveRecord:
         target = self._target(claim)
@@ -197,8 +199,8 @@ class Mover:
             verified.append(key)
             self._reached("object verified")
             if len(verified) == _NOTED_AT_ONCE:
-                self._moves.note(claim, verified, "verified")
-                self._moves.renew(claim, lease_seconds=self._settings.lease_seconds)
+                self._held.note(claim, verified, "verified")
+                self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
                 verified = []
             if self._stop.is_set():
                 return claim.move
@@ -209,7 +211,7 @@ class Mover:
             if shelf.read(MANIFEST) != content:
                 raise CopyDamagedError(f"{shelf.where}/{MANIFEST} is not what was put there")
             self._reached("manifest put")
-        return self._moves.advance(claim, MoveState.VERIFIED)
+        return self._held.advance(claim, MoveState.VERIFIED)
 
     def _copy_again(self, claim: Claim, target: ShelfRecord, key: str) -> MoveRecord:
         """Have an object put once more that the tier does not give back as it was given."""
@@ -219,16 +221,16 @@ class Mover:
                 f"{self._shelf(target).where}/{key} is missing there or has changed: "
                 "'forebay scrub' puts the copy right"
             )
-        again = Claim(self._moves.forget(claim, key), claim.holder)
+        again = Claim(self._held.forget(claim, key), claim.holder)
         raise CopyAgainError(again, f"{self._shelf(target).where}/{key} was not read back as put")
 
     def _publish(self, claim: Claim) -> MoveRecord:
-        return self._moves.publish(claim, grace_seconds=self._settings.grace_seconds)
+        return self._held.publish(claim, grace_seconds=self._settings.grace_seconds)
 
     def _send_readers(self, claim: Claim) -> MoveRecord:
         self._put_signpost(claim)
         self._reached("signpost put")
-        return self._moves.wait_for_readers(claim)
+        return self._held.wait_for_readers(claim)
 
     def _end_grace(self, claim: Claim) -> MoveRecord:
         run_id, source = claim.move.run_id, claim.move.source
@@ -241,11 +243,9 @@ class Mover:
             self._put_back(claim, each)
         self._reached("others there")
         try:
-            return self._moves.begin_deletion(claim, min_copies=self._settings.min_copies)
+            return self._held.begin_deletion(claim, min_copies=self._settings.min_copies)
         except MoveRefusedError as error:
-            return self._moves.pause(
-                claim, seconds=_SHORT_PAUSE, error=str(error), counts=False
-            )
+            return self._held.pause(claim, seconds=_SHORT_PAUSE, error=str(error), counts=False)
 
     def _put_back(self, claim: Claim, shelf: ShelfRecord) -> None:
         """Look whether a copy that is relied on has all its objects, and put back what it lost."""
@@ -274,10 +274,10 @@ class Mover:
         self._put_signpost(claim)
         self._reached("signpost without it")
         with self._at(source):
-            self._moves.renew(claim, lease_seconds=self._settings.lease_seconds)
+            self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
             self._delete_objects(source)
         self._reached("objects deleted")
-        return self._moves.finish(claim)
+        return self._held.finish(claim)
 
     def _delete_objects(self, source: ShelfRecord) -> None:
         shelf = self._shelf(source)
@@ -289,6 +289,7 @@ class Mover:
         for key in gone:
             shelf.delete([key])
             self._reached("object deleted")
+        shelf.remove_leftovers()
         if not source.home:
             shelf.remove_folders()
 
@@ -309,7 +310,7 @@ class Mover:
         home = Path(run.home)
         with home_lock(home):
             # Within the lock: a mover that was overtaken must not put an old one back.
-            self._moves.renew(claim, lease_seconds=self._settings.lease_seconds)
+            self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
             put_signpost(self._catalogue, self._tiers, run.run_id)
 
     def _objects(self, claim: Claim, target: ShelfRecord) -> dict[str, KnownObject]:
@@ -351,16 +352,16 @@ class Mover:
         try:
             if isinstance(error, CopyDamagedError) and claim.move.state is MoveState.COPYING:
                 if not self._other_source(claim):
-                    self._moves.fail(claim, said)
+                    self._held.fail(claim, said)
                 return
             final = claim.move.state is MoveState.DELETING
             if attempts >= self._settings.most_attempts and not final:
-                self._moves.fail(claim, f"given up after {attempts} attempts: {said}")
+                self._held.fail(claim, f"given up after {attempts} attempts: {said}")
                 return
             pause = min(_LONGEST_PAUSE, self._settings.first_pause_seconds * 2 ** (attempts - 1))
             # Movers that were hindered by the same thing shall not all come back at once.
             pause *= random.uniform(0.8, 1.2)  # noqa: S311
-            self._moves.pause(claim, seconds=pause, error=said)
+            self._held.pause(claim, seconds=pause, error=said)
         except MoveTakenOverError:
             _log.warning("move taken over", extra=told)
 
@@ -375,7 +376,7 @@ class Mover:
         ]
         if not others:
             return False
-        self._moves.from_other(claim, others[0].shelf)
+        self._held.from_other(claim, others[0].shelf)
         return True
 
 

@@ -48,9 +48,7 @@ def take_in(catalogue: Catalogue, tiers: Tiers, folder: Path) -> RunRecord:
         closed_at=0 if closed is None else closed.at,
         read_at=read_at(folder),
     )
-    catalogue.add(
-        record, stock.objects, stock.documents, [home_shelf(record, tier.name, path)]
-    )
+    catalogue.add(record, stock.objects, stock.documents, [home_shelf(record, tier.name, path)])
     return catalogue.run(record.run_id)
 
 

@@ -35,7 +35,9 @@ def mend(place: Store, key: str, content: bytes) -> None:
     try:
         if isinstance(place, LocalStore):
             path = Path(place.root) / key
-            durable.replace(path.with_name(f"{path.name}.{uuid.uuid4().hex}.mending"), path, content)
+            durable.replace(
+                path.with_name(f"{path.name}.{uuid.uuid4().hex}.mending"), path, content
+            )
         else:
             buffer = default_buffer_prototype().buffer.from_bytes(content)
             asyncio.run(place.set(key, buffer))

@@ -119,12 +119,18 @@ class TieredStore(Store):
         if found is not None and (known is None or self._right(key, found, known, byte_range)):
             return found
         for _ in range(_LOOKS):
-            seen = self._signpost
-            elsewhere = await self._elsewhere(key, prototype, byte_range, home=found)
-            if elsewhere is not None or self._given is not None:
+            seen, failure, elsewhere = self._signpost, None, None
+            try:
+                elsewhere = await self._elsewhere(key, prototype, byte_range, home=found)
+            except (PlaceUnavailableError, RunDamagedError) as error:
+                failure = error
+            if elsewhere is not None:
                 return elsewhere
-            await self._look()
+            if self._given is None:
+                await self._look()
             if self._signpost == seen:
+                if failure is not None:
+                    raise failure
                 break
             # It has gone home, or to another place, since the signpost was read.
             found = await self._home.get(key, prototype, byte_range)
@@ -165,8 +171,9 @@ class TieredStore(Store):
                 # The range was none of a frame's; the object is as it was.
                 return home
             damaged.append(self._home)
-        for place in self._places():
+        for where in self._places():
             try:
+                place = self._opened_at(where)
                 found = await place.get(key, prototype, byte_range)
                 if found is None:
                     continue
@@ -179,7 +186,7 @@ class TieredStore(Store):
                     return found
                 damaged.append(place)
             except PlaceUnavailableError as error:
-                _log.warning("place cannot be reached", extra={"place": str(place), "object": key})
+                _log.warning("place cannot be reached", extra={"place": str(where), "object": key})
                 refused.append(error)
         if damaged:
             places = ", ".join(str(each).removeprefix("file://") for each in damaged)
@@ -226,14 +233,18 @@ class TieredStore(Store):
         content = None if found is None else found.to_bytes()
         self._signpost = None if content is None else Signpost.from_json(content, where=where)
 
-    def _places(self) -> Iterable[Store]:
+    def _places(self) -> Sequence[Store | str]:
         if self._given is not None:
-            yield from self._given
-        elif self._signpost is not None:
-            for place in self._signpost.places:
-                if place.url not in self._opened:
-                    self._opened[place.url] = _store_at(place.url)
-                yield self._opened[place.url]
+            return self._given
+        places = () if self._signpost is None else self._signpost.places
+        return [place.url for place in places]
+
+    def _opened_at(self, where: Store | str) -> Store:
+        if isinstance(where, Store):
+            return where
+        if where not in self._opened:
+            self._opened[where] = _store_at(where)
+        return self._opened[where]
 
     async def get_partial_values(  # noqa: D102 (Zarr's own)
         self,
@@ -277,7 +288,7 @@ class TieredStore(Store):
     async def set(self, key: str, value: Buffer) -> None:  # noqa: D102 (Zarr's own)
         await self._writing(key)
         await self._home.set(key, value)
-        for place in self._places():
+        for place in self._given or ():
             await place.delete(key)
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:  # noqa: D102 (Zarr's own)
@@ -288,7 +299,7 @@ class TieredStore(Store):
     async def delete(self, key: str) -> None:  # noqa: D102 (Zarr's own)
         await self._writing(key)
         # Home last: until then, what is read is what it was.
-        for place in self._places():
+        for place in self._given or ():
             await place.delete(key)
         await self._home.delete(key)
 

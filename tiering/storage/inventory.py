@@ -1,5 +1,6 @@
 """What a run in its folder consists of: the objects that are moved, and what each is."""
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -64,8 +65,10 @@ def take_stock(folder: Path) -> Inventory:
         run = open_in_folder(LocalStore(folder, read_only=True))
         return _stock_of(run, folder)
     finally:
-        for path, status in times.items():
-            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        # Only their owner may set them; for others it counts as a reading.
+        with contextlib.suppress(PermissionError):
+            for path, status in times.items():
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _stock_of(run: Run, folder: Path) -> Inventory:

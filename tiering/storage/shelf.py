@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ _PART_BYTES = 8 * 2**20
 """Bytes that are read at a time, and put by one request of a large object."""
 _PARTS_AT_ONCE = 4
 _LARGE_BYTES = 2 * _PART_BYTES
+_UNFINISHED = re.compile(r"#\d+$")
+"""How obstore calls a file that has not got its name yet."""
 _FULL = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
 
 type Passing = Callable[[int], None]
@@ -41,7 +44,9 @@ class Shelf:
     """
 
     bucket: ObjectStore = field(repr=False)
-    """Where the copy lies."""
+    """The tier."""
+    path: str
+    """Where the copy lies within it."""
     where: str
     """Its path or URL."""
     folder: Path | None = None
@@ -54,7 +59,7 @@ class Shelf:
         check_key(key)
         with translated(self.where):
             try:
-                return bytes(obstore.get(self.bucket, key).bytes())
+                return bytes(obstore.get(self.bucket, f"{self.path}/{key}").bytes())
             except FileNotFoundError:
                 return None
 
@@ -93,7 +98,7 @@ class Shelf:
             try:
                 obstore.put(
                     self.bucket,
-                    key,
+                    f"{self.path}/{key}",
                     content,
                     attributes=attributes,
                     use_multipart=large,
@@ -122,7 +127,7 @@ class Shelf:
         digest, size = blake3(), 0
         with translated(self.where):
             try:
-                for part in obstore.get(self.bucket, key).stream(min_chunk_size=_PART_BYTES):
+                for part in obstore.get(self.bucket, f"{self.path}/{key}").stream(min_chunk_size=_PART_BYTES):
                     digest.update(memoryview(part))
                     size += len(part)
                     passing(len(part))
@@ -134,8 +139,9 @@ class Shelf:
         """Return the length of every object that is here, by its key."""
         found: dict[str, int] = {}
         with translated(self.where):
-            for several in obstore.list(self.bucket):
-                found.update({each["path"]: each["size"] for each in several})
+            below = len(self.path) + 1
+            for several in obstore.list(self.bucket, prefix=self.path):
+                found.update({each["path"][below:]: each["size"] for each in several})
         return found
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -147,29 +153,36 @@ class Shelf:
                     (self.folder / key).unlink(missing_ok=True)
             else:
                 with translated(self.where, done="written"), contextlib.suppress(FileNotFoundError):
-                    obstore.delete(self.bucket, key)
+                    obstore.delete(self.bucket, f"{self.path}/{key}")
         if self.folder is not None:
             for folder in dict.fromkeys((self.folder / key).parent for key in keys):
                 if folder.is_dir():
                     durable.flush_folder(folder)
 
+    def remove_leftovers(self) -> None:
+        """Remove what is left of puts that were interrupted."""
+        if self.folder is not None and self.folder.is_dir():
+            for folder, _, names in self.folder.walk():
+                for name in names:
+                    if _UNFINISHED.search(name):
+                        (folder / name).unlink(missing_ok=True)
+
     def remove_folders(self) -> None:
         """Remove the folders of a shelf that nothing lies on any more."""
         if self.folder is None or not self.folder.is_dir():
             return
+        self.remove_leftovers()
         for folder, _, _ in self.folder.walk(top_down=False):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
 
-def _checked(
-    source: Shelf, key: str, known: KnownObject, passing: Passing
-) -> Iterator[bytes]:
+def _checked(source: Shelf, key: str, known: KnownObject, passing: Passing) -> Iterator[bytes]:
     """Yield the parts of an object; fail behind the last one if they are not what is known."""
     digest, size = blake3(), 0
     with translated(source.where):
         try:
-            for part in obstore.get(source.bucket, key).stream(min_chunk_size=_PART_BYTES):
+            for part in obstore.get(source.bucket, f"{source.path}/{key}").stream(min_chunk_size=_PART_BYTES):
                 content = bytes(part)
                 digest.update(content)
                 size += len(content)
@@ -215,5 +228,3 @@ def _forget(path: Path) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
-
-

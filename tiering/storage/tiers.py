@@ -38,13 +38,18 @@ class Tier:
         Raises
         ------
         PlaceUnavailableError
-            If it cannot be used as the environment says.
+            If its folder is not there, or it cannot be used as the environment says.
         """
-        where = self.where(path)
-        folder = None if self.folder is None else Path(where)
         stored = self.specification.storage_class
-        attributes = {} if stored is None or folder is not None else {"Storage-Class": stored}
-        return Shelf(connect(where if folder is None else folder), where, folder, attributes)
+        attributes = {} if stored is None or self.folder is not None else {"Storage-Class": stored}
+        root = self.where("") if self.folder is None else self.folder
+        return Shelf(
+            connect(root),
+            path,
+            where=self.where(path),
+            folder=None if self.folder is None else self.folder / path,
+            attributes=attributes,
+        )
 
 
 class Tiers:

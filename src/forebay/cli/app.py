@@ -20,6 +20,7 @@ from forebay.cli.commands import (
     process,
     reprocess,
     runs,
+    scrub,
     serve,
     tier,
 )
@@ -68,6 +69,7 @@ app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
 app.add_typer(tier.app, name="tier")
+app.command()(scrub.scrub)
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
 app.add_typer(config.app, name="config")

@@ -79,9 +79,7 @@ def _known(location: tuple[int | str, ...]) -> Collection[str]:
         case ("tiers", _, _):
             return list(TierSpecification.model_fields)
         case ("tiering", "policies", _, _):
-            return [
-                field.alias or name for name, field in PolicySpecification.model_fields.items()
-            ]
+            return [field.alias or name for name, field in PolicySpecification.model_fields.items()]
         case (group, _):
             return list(type(Settings.model_fields[str(group)].default).model_fields)
         case _:

@@ -24,7 +24,6 @@ from forebay.cli.session import (
 from forebay.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from forebay.engine.queue.database import Database
     from forebay.tiering.catalogue.catalogue import Catalogue
     from forebay.tiering.catalogue.records import MoveRecord, RunRecord
     from forebay.tiering.policy import Suggestion
@@ -87,7 +86,7 @@ def check(context: typer.Context, as_json: JsonOption = False) -> None:
     """Put an object into each tier, read it back and delete it."""
     from forebay.tiering.storage.probing import probe
 
-    probes = [probe(tier) for tier in _tiers(session(context))]
+    probes = [probe(tier) for tier in configured_tiers(session(context))]
     for each in probes:
         if as_json:
             print_json(asdict(each))
@@ -112,18 +111,16 @@ def status(
     from forebay.tiering.catalogue.records import READABLE
 
     call = session(context)
-    tiers = _tiers(call)
-    with _catalogue(call, ledger, results, runs) as catalogue:
+    tiers = configured_tiers(call)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
         known = {each.run_id: each for each in catalogue.runs()}
         if run is not None:
-            only = _known(call, catalogue, run, runs)
+            only = known_run(call, catalogue, run, runs)
             known = {only.run_id: only}
         moves = [each for each in Moves(catalogue.database).find() if each.run_id in known]
         used = catalogue.used()
         lies = {
-            each: [
-                shelf.tier for shelf in catalogue.shelves(each) if shelf.state in READABLE
-            ]
+            each: [shelf.tier for shelf in catalogue.shelves(each) if shelf.state in READABLE]
             for each in known
         }
         kept = [each for each in catalogue.protections() if each.run_id in known]
@@ -186,10 +183,10 @@ def move(
     from forebay.tiering.catalogue.moves import Moves
 
     call = session(context)
-    tiers = _tiers(call)
+    tiers = configured_tiers(call)
     _ = tiers[to]
-    with _catalogue(call, ledger, results, runs) as catalogue:
-        found = _known(call, catalogue, run, runs)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
         moves = Moves(catalogue.database)
         planned = moves.plan(found, tier=to, keep=keep, why=f"asked for by {_user()}")
         moves.retry(planned.move)
@@ -209,7 +206,7 @@ def cancel(
     """Call a move off whose new copy is not published yet."""
     from forebay.tiering.catalogue.moves import Moves
 
-    with _catalogue(session(context), ledger, results, runs) as catalogue:
+    with opened_catalogue(session(context), ledger, results, runs) as catalogue:
         Moves(catalogue.database).cancel(number)
     typer.echo(f"move {number} is cancelled")
 
@@ -224,8 +221,8 @@ def plan(
 ) -> None:
     """Show what the policies would move, and what it costs; nothing is moved."""
     call = session(context)
-    tiers = _tiers(call)
-    with _catalogue(call, ledger, results, runs) as catalogue:
+    tiers = configured_tiers(call)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
         _take_in(catalogue, tiers)
         wanted = _wanted(call, catalogue)
     _print_suggestions(wanted, as_json=as_json)
@@ -244,8 +241,8 @@ def apply(
     from forebay.tiering.errors import MoveRefusedError
 
     call = session(context)
-    tiers = _tiers(call)
-    with _catalogue(call, ledger, results, runs) as catalogue:
+    tiers = configured_tiers(call)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
         _take_in(catalogue, tiers)
         moves = Moves(catalogue.database)
         for each in _wanted(call, catalogue):
@@ -276,8 +273,8 @@ def scan(
     from forebay.tiering.scan import scan as look_through
 
     call = session(context)
-    with _catalogue(call, ledger, results, runs) as catalogue:
-        found = look_through(catalogue, _tiers(call), repair=repair)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = look_through(catalogue, configured_tiers(call), repair=repair)
     if as_json:
         print_json(found)
     else:
@@ -314,9 +311,9 @@ def pin(
 ) -> None:
     """Keep a run's copy in a tier."""
     call = session(context)
-    _ = _tiers(call)[tier]
-    with _catalogue(call, ledger, results, runs) as catalogue:
-        found = _known(call, catalogue, run, runs)
+    _ = configured_tiers(call)[tier]
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
         seconds = None if days is None else days * 86_400
         catalogue.protect(
             found.run_id, kind="pin", tier=tier, owner=_user(), reason=reason, seconds=seconds
@@ -347,8 +344,8 @@ def hold(
 ) -> None:
     """Keep every copy of a run until the hold is ended, whatever policies say."""
     call = session(context)
-    with _catalogue(call, ledger, results, runs) as catalogue:
-        found = _known(call, catalogue, run, runs)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
         catalogue.protect(
             found.run_id, kind="hold", tier=None, owner=_user(), reason=reason, seconds=None
         )
@@ -370,24 +367,28 @@ def release(
 def _end(
     call: Session, run: str, kind: str, ledger: str | None, results: Path | None, runs: Path | None
 ) -> None:
-    with _catalogue(call, ledger, results, runs) as catalogue:
-        found = _known(call, catalogue, run, runs)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
         count = catalogue.unprotect(found.run_id, kind=kind)
     typer.echo(f"{kind}s of {found.name} that are ended: {count}")
 
 
-def _tiers(call: Session) -> "Tiers":
+def configured_tiers(call: Session) -> "Tiers":
+    """Return the tiers of the configuration."""
     from forebay.tiering.storage.tiers import Tiers
 
     if not call.settings.tiers:
-        raise OptionError("no tiers are configured: they are the tables [tiers.NAME] of forebay.toml")
+        raise OptionError(
+            "no tiers are configured: they are the tables [tiers.NAME] of forebay.toml"
+        )
     return Tiers(call.settings.tiers)
 
 
 @contextmanager
-def _catalogue(
+def opened_catalogue(
     call: Session, ledger: str | None, results: Path | None, runs: Path | None
 ) -> "Iterator[Catalogue]":
+    """Open the catalogue that a command means."""
     from forebay.engine.queue.database import Database
     from forebay.tiering.catalogue.catalogue import Catalogue
 
@@ -396,7 +397,8 @@ def _catalogue(
         yield Catalogue(database)
 
 
-def _known(call: Session, catalogue: "Catalogue", run: str, runs: Path | None) -> "RunRecord":
+def known_run(call: Session, catalogue: "Catalogue", run: str, runs: Path | None) -> "RunRecord":
+    """Return a run as the catalogue knows it, taking it in where it does not."""
     from forebay.tiering.moving.taking_in import take_in
 
     location = call.location(run, runs)
@@ -406,7 +408,7 @@ def _known(call: Session, catalogue: "Catalogue", run: str, runs: Path | None) -
         from forebay.acquisition.errors import RunNotFoundError
 
         raise RunNotFoundError(f"{location} is not a run: there is no such folder")
-    return take_in(catalogue, _tiers(call), location)
+    return take_in(catalogue, configured_tiers(call), location)
 
 
 def _take_in(catalogue: "Catalogue", tiers: "Tiers") -> None:

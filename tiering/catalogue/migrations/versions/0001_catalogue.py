@@ -77,7 +77,9 @@ def upgrade() -> None:
     op.create_table(
         "tier_protection",
         sa.Column("protection", number, primary_key=True, autoincrement=True),
-        sa.Column("run_id", sa.String, sa.ForeignKey("tier_runs.run_id"), nullable=False, index=True),
+        sa.Column(
+            "run_id", sa.String, sa.ForeignKey("tier_runs.run_id"), nullable=False, index=True
+        ),
         sa.Column("kind", sa.String, nullable=False),
         sa.Column("tier", sa.String),
         sa.Column("owner", sa.String, nullable=False),
