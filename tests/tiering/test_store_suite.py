@@ -102,8 +102,8 @@ def over(kind: str, folder: Path) -> Store:
 
 
 CHOSEN = settings(
-    max_examples=8,
-    stateful_step_count=20,
+    max_examples=4,
+    stateful_step_count=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
