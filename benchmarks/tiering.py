@@ -24,6 +24,7 @@ import numpy as np
 import typer
 from benchmarks.recording_measurements.report import conditions, table
 from blake3 import blake3
+from pydantic import ByteSize
 from rich.console import Console
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -142,22 +143,19 @@ def policy(
 ) -> None:
     """Decide on runs that have very many objects together."""
     tiers = {
-        "hot": TierSpecification(url="/hot", capacity=runs * 10**9),
+        "hot": TierSpecification(url="/hot", capacity=ByteSize(runs * 10**9)),
         "cold": TierSpecification(url="/cold"),
     }
     known = [
         RunRecord(f"r{n}", f"r{n}", f"/hot/r{n}", 10**9, objects, 0, n * _DAY) for n in range(runs)
     ]
     shelves = [
-        ShelfRecord(
-            f"s{n}", f"r{n}", "hot", "", True, ShelfState.AVAILABLE, 10**9, None, None
-        )
+        ShelfRecord(f"s{n}", f"r{n}", "hot", "", True, ShelfState.AVAILABLE, 10**9, None, None)
         for n in range(runs)
     ]
-    fields = {"from": "hot", "to": "cold"}
     policies = [
-        PolicySpecification(**{"name": "age", "unread_days": runs // 2, **fields}),
-        PolicySpecification(**{"name": "room", "when": "full", **fields}),
+        PolicySpecification(name="age", source="hot", target="cold", unread_days=runs // 2),
+        PolicySpecification(name="room", source="hot", target="cold", when="full"),
     ]
     began = time.perf_counter()
     moved = sum(1 for _ in suggestions(policies, tiers, known, shelves, [], now=runs * _DAY))

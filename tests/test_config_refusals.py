@@ -153,9 +153,11 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "forebay.toml:3: tiering: policy 'age' names the tier 'ice'; there are hot",
         ),
         (
-            "[tiers.hot]\nurl = '/a'\n[tiers.cold]\nurl = '/b'\n"
-            "[[tiering.policies]]\nname = 'down'\nfrom = 'hot'\nto = 'cold'\n"
-            "[[tiering.policies]]\nname = 'up'\nfrom = 'cold'\nto = 'hot'\nruns = 'a*'",
+            (
+                "[tiers.hot]\nurl = '/a'\n[tiers.cold]\nurl = '/b'\n"
+                "[[tiering.policies]]\nname = 'down'\nfrom = 'hot'\nto = 'cold'\n"
+                "[[tiering.policies]]\nname = 'up'\nfrom = 'cold'\nto = 'hot'\nruns = 'a*'"
+            ),
             (
                 "forebay.toml:5: tiering: policies 'down', 'up' move the same runs round and "
                 "round, without end: drop one"

@@ -32,8 +32,9 @@ def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
             opts={
                 "compare_type": True,
                 "version_table": VERSION_TABLE,
-                "include_object": lambda _object, name, kind, *_: kind != "table"
-                or name in METADATA.tables,
+                "include_object": lambda _object, name, kind, *_: (
+                    kind != "table" or name in METADATA.tables
+                ),
             },
         )
         found = compare_metadata(context, METADATA)
@@ -73,7 +74,7 @@ def test_a_catalogue_of_a_newer_forebay_is_refused(tmp_path: Path) -> None:
     with Database(path) as database:
         Catalogue(database)
         with database.write() as connection:
-            connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0099'"))  # noqa: S608
+            connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0099'"))
         with pytest.raises(CatalogueError, match=r"tables are those of revision 0099\): use that"):
             Catalogue(database)
     Database(path).close()

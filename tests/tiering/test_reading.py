@@ -34,20 +34,20 @@ def flip(path: Path, at: int) -> bytes:
 
 
 @pytest.mark.parametrize("key", [SHARD, "timestamp/c.0", "zarr.json"])
-@pytest.mark.parametrize("where", ["hot", "cold"])
+@pytest.mark.parametrize("where", ["hot", "warm"])
 def test_what_is_damaged_is_read_from_another_copy_and_put_right(
     site: Site, where: str, key: str
 ) -> None:
     """Whichever copy it is, and whichever object."""
+    site.move("warm", keep=True)
     site.move("cold", keep=True)
     path = site.copy_in(where) / key
     right = flip(path, 3)
-    if where == "cold":
+    if where == "warm":
         # Home is read from first.
         (site.runs / "water" / key).unlink()
-        site.move("warm", keep=True)
     site.check_readable()
-    if where == "hot":
+    if where == "hot" or key != "zarr.json":
         assert path.read_bytes() == right
 
 

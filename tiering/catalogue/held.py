@@ -164,14 +164,10 @@ class HeldMoves:
             rows = [{"shelf": shelf, "key": key, "state": state} for key in keys]
             connection.execute(sa.insert(PROGRESS), rows)
 
-    def forget(self, claim: Claim, key: str) -> MoveRecord:
+    def again(self, claim: Claim, key: str, state: str) -> MoveRecord:
         """Have an object copied once more."""
+        self.note(claim, [key], state)
         with self._fenced(claim) as connection:
-            connection.execute(
-                sa.delete(PROGRESS).where(
-                    PROGRESS.c.shelf == claim.move.target, PROGRESS.c.key == key
-                )
-            )
             return self._set(connection, claim, state=MoveState.COPYING)
 
     def advance(self, claim: Claim, state: MoveState) -> MoveRecord:

@@ -90,7 +90,7 @@ PROGRESS = sa.Table(
     METADATA,
     sa.Column("shelf", sa.String, sa.ForeignKey(_SHELF), primary_key=True),
     sa.Column("key", sa.String, primary_key=True),
-    sa.Column("state", sa.String, nullable=False, comment="copied, then verified"),
+    sa.Column("state", sa.String, nullable=False, comment="copied, then verified; or again"),
     comment="objects on shelves that are being filled",
 )
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -41,6 +42,8 @@ from forebay.tiering.storage.tiers import Tiers
 _LONGEST_PAUSE = 3600.0
 _NOTED_AT_ONCE = 32
 """Objects after which it is written down that they are there."""
+_AGAIN, _COPIED_AGAIN = "again", "copied again"
+"""How it is with an object that was not read back as it was put."""
 _SHORT_PAUSE = 60.0
 """Pause before it is looked again whether a copy may go."""
 
@@ -159,23 +162,31 @@ class Mover:
         from_shelf, to_shelf = self._shelf(source), self._shelf(target)
         done = self._catalogue.progress(target.shelf)
         objects = self._objects(claim, target)
-        passing = self._passing(source, target)
+        passing = self._passing(claim, source, target)
         copied: list[str] = []
-        for key, known in objects.items():
-            if key in done:
-                continue
-            with self._at(target):
-                if target.home:
-                    self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
-                to_shelf.copy(key, known, from_shelf, passing=passing)
-            copied.append(key)
-            self._reached("object copied")
-            if len(copied) == _NOTED_AT_ONCE:
+        try:
+            for key, known in objects.items():
+                if done.get(key, _AGAIN) != _AGAIN:
+                    continue
+                with self._at(target):
+                    if target.home:
+                        self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
+                    to_shelf.copy(key, known, from_shelf, passing=passing)
+                if key in done:
+                    self._held.note(claim, [key], _COPIED_AGAIN)
+                else:
+                    copied.append(key)
+                self._reached("object copied")
+                if len(copied) == _NOTED_AT_ONCE:
+                    self._held.note(claim, copied, "copied")
+                    copied = []
+                if self._stop.is_set():
+                    break
+        except (TieringError, OSError):
+            # What is there need not be copied by the next attempt.
+            if copied:
                 self._held.note(claim, copied, "copied")
-                self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
-                copied = []
-            if self._stop.is_set():
-                break
+            raise
         if copied:
             self._held.note(claim, copied, "copied")
             self._reached("objects noted")
@@ -189,18 +200,17 @@ class Mover:
         target = self._target(claim)
         shelf = self._shelf(target)
         done = self._catalogue.progress(target.shelf)
-        passing = self._passing(target)
+        passing = self._passing(claim, target)
         verified: list[str] = []
         for key, known in self._objects(claim, target).items():
             if done.get(key) == "verified":
                 continue
             if shelf.look(key, passing=passing) != known:
-                return self._copy_again(claim, target, key)
+                return self._copy_again(claim, target, key, twice=done.get(key) == _COPIED_AGAIN)
             verified.append(key)
             self._reached("object verified")
             if len(verified) == _NOTED_AT_ONCE:
                 self._held.note(claim, verified, "verified")
-                self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
                 verified = []
             if self._stop.is_set():
                 return claim.move
@@ -213,7 +223,9 @@ class Mover:
             self._reached("manifest put")
         return self._held.advance(claim, MoveState.VERIFIED)
 
-    def _copy_again(self, claim: Claim, target: ShelfRecord, key: str) -> MoveRecord:
+    def _copy_again(
+        self, claim: Claim, target: ShelfRecord, key: str, *, twice: bool
+    ) -> MoveRecord:
         """Have an object put once more that the tier does not give back as it was given."""
         if target.state is not ShelfState.STAGING:
             self._catalogue.doubted(target.shelf)
@@ -221,8 +233,15 @@ class Mover:
                 f"{self._shelf(target).where}/{key} is missing there or has changed: "
                 "'forebay scrub' puts the copy right"
             )
-        again = Claim(self._held.forget(claim, key), claim.holder)
-        raise CopyAgainError(again, f"{self._shelf(target).where}/{key} was not read back as put")
+        where = f"{self._shelf(target).where}/{key}"
+        if twice:
+            return self._held.fail(
+                claim,
+                f"{where} was put there twice, and other bytes were read back each time: look "
+                f"after the tier {target.tier!r}",
+            )
+        again = Claim(self._held.again(claim, key, _AGAIN), claim.holder)
+        raise CopyAgainError(again, f"{where} was not read back as put")
 
     def _publish(self, claim: Claim) -> MoveRecord:
         return self._held.publish(claim, grace_seconds=self._settings.grace_seconds)
@@ -336,10 +355,22 @@ class Mover:
             return contextlib.nullcontext()
         return home_lock(Path(self._catalogue.run(record.run_id).home))
 
-    def _passing(self, *shelves: ShelfRecord) -> Throttle:
+    def _passing(self, claim: Claim, *shelves: ShelfRecord) -> Callable[[int], None]:
+        """Return what bytes go through: no faster than allowed, and the claim is kept meanwhile."""
         limits = [self._tiers[each.tier].specification.bandwidth for each in shelves]
         allowed = [each for each in limits if each is not None]
-        return Throttle(min(allowed) if allowed else None, wait=self._stop.wait)
+        throttle = Throttle(min(allowed) if allowed else None, wait=self._stop.wait)
+        lease = self._settings.lease_seconds
+        renewed = time.monotonic()
+
+        def passing(count: int) -> None:
+            nonlocal renewed
+            throttle(count)
+            if time.monotonic() - renewed > lease / 4:
+                self._held.renew(claim, lease_seconds=lease)
+                renewed = time.monotonic()
+
+        return passing
 
     def _failed(self, claim: Claim, error: Exception) -> None:
         """Write down why a step could not be done, and when it is tried again."""

@@ -1,10 +1,11 @@
 """A shelf: the place in a tier where one copy of a run lies, under the keys of the run."""
 
+import asyncio
 import contextlib
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,32 +80,32 @@ class Shelf:
         """
         check_key(key)
         if known.bytes <= _LARGE_BYTES:
-            content = b"".join(_checked(source, key, known, passing))
-            self._put(key, content, large=False)
+            content = source.read(key)
+            _compare(source, key, known, content)
+            passing(known.bytes)
+            self._put(key, content or b"")
         else:
-            self._put(key, _checked(source, key, known, passing), large=True)
+            self._put(key, _checked(source, key, known, passing))
 
     def put(self, key: str, content: bytes) -> None:
         """Put an object, and make it durable."""
         check_key(key)
-        self._put(key, content, large=False)
+        self._put(key, content)
 
-    def _put(self, key: str, content: bytes | Iterator[bytes], *, large: bool) -> None:
+    def _put(self, key: str, content: bytes | AsyncIterator[bytes]) -> None:
         with _room(self.where), translated(self.where, done="written"):
             if self.folder is not None:
                 # obstore makes folders, and flushes nothing.
                 durable.make_folders((self.folder / key).parent)
             attributes: Any = dict(self.attributes) or None
             try:
-                obstore.put(
-                    self.bucket,
-                    f"{self.path}/{key}",
-                    content,
-                    attributes=attributes,
-                    use_multipart=large,
-                    chunk_size=_PART_BYTES,
-                    max_concurrency=_PARTS_AT_ONCE,
-                )
+                if isinstance(content, bytes):
+                    path = f"{self.path}/{key}"
+                    obstore.put(
+                        self.bucket, path, content, attributes=attributes, use_multipart=False
+                    )
+                else:
+                    asyncio.run(self._put_parts(key, content, attributes))
             except FileNotFoundError as error:
                 raise PlaceUnavailableError(
                     f"{self.where} cannot be written: there is no such bucket; make it, or check "
@@ -114,6 +115,17 @@ class Shelf:
             with _room(self.where):
                 durable.flush_file(self.folder / key)
                 durable.flush_folder((self.folder / key).parent)
+
+    async def _put_parts(self, key: str, parts: AsyncIterator[bytes], attributes: Any) -> None:
+        await obstore.put_async(
+            self.bucket,
+            f"{self.path}/{key}",
+            parts,
+            attributes=attributes,
+            use_multipart=True,
+            chunk_size=_PART_BYTES,
+            max_concurrency=_PARTS_AT_ONCE,
+        )
 
     def look(self, key: str, *, passing: Passing = _unhindered) -> KnownObject | None:
         """Read an object back from where it is stored, and return what it is; None if nothing is.
@@ -127,7 +139,9 @@ class Shelf:
         digest, size = blake3(), 0
         with translated(self.where):
             try:
-                for part in obstore.get(self.bucket, f"{self.path}/{key}").stream(min_chunk_size=_PART_BYTES):
+                for part in obstore.get(self.bucket, f"{self.path}/{key}").stream(
+                    min_chunk_size=_PART_BYTES
+                ):
                     digest.update(memoryview(part))
                     size += len(part)
                     passing(len(part))
@@ -177,12 +191,15 @@ class Shelf:
                 folder.rmdir()
 
 
-def _checked(source: Shelf, key: str, known: KnownObject, passing: Passing) -> Iterator[bytes]:
+async def _checked(
+    source: Shelf, key: str, known: KnownObject, passing: Passing
+) -> AsyncIterator[bytes]:
     """Yield the parts of an object; fail behind the last one if they are not what is known."""
     digest, size = blake3(), 0
     with translated(source.where):
         try:
-            for part in obstore.get(source.bucket, f"{source.path}/{key}").stream(min_chunk_size=_PART_BYTES):
+            found = await obstore.get_async(source.bucket, f"{source.path}/{key}")
+            async for part in found.stream(min_chunk_size=_PART_BYTES):
                 content = bytes(part)
                 digest.update(content)
                 size += len(content)
@@ -190,7 +207,17 @@ def _checked(source: Shelf, key: str, known: KnownObject, passing: Passing) -> I
                 yield content
         except FileNotFoundError as error:
             raise CopyDamagedError(f"{source.where}/{key} is missing") from error
-    if (size, digest.hexdigest()) != (known.bytes, known.blake3):
+    _check(source, key, known, size, digest.hexdigest())
+
+
+def _compare(source: Shelf, key: str, known: KnownObject, content: bytes | None) -> None:
+    if content is None:
+        raise CopyDamagedError(f"{source.where}/{key} is missing")
+    _check(source, key, known, len(content), blake3(content).hexdigest())
+
+
+def _check(source: Shelf, key: str, known: KnownObject, size: int, digest: str) -> None:
+    if (size, digest) != (known.bytes, known.blake3):
         raise CopyDamagedError(
             f"{source.where}/{key} is not what it was: it has {size} bytes that are not the "
             f"{known.bytes} which were committed"
@@ -204,9 +231,8 @@ def _room(where: str) -> Iterator[None]:
         yield
     except CopyDamagedError:
         raise
-    except (PlaceUnavailableError, OSError) as error:
-        full = isinstance(error, OSError) and error.errno in durable.NO_SPACE
-        if full or any(each in str(error) for each in _FULL):
+    except OSError as error:
+        if error.errno in durable.NO_SPACE or any(each in str(error) for each in _FULL):
             raise TierFullError(
                 f"{where} has no room left: free some, or give runs another tier"
             ) from error
