@@ -154,8 +154,11 @@ def policy(
         for n in range(runs)
     ]
     policies = [
-        PolicySpecification(name="age", source="hot", target="cold", unread_days=runs // 2),
-        PolicySpecification(name="room", source="hot", target="cold", when="full"),
+        PolicySpecification.model_validate({"from": "hot", "to": "cold", **fields})
+        for fields in (
+            {"name": "age", "unread_days": runs // 2},
+            {"name": "room", "when": "full"},
+        )
     ]
     began = time.perf_counter()
     moved = sum(1 for _ in suggestions(policies, tiers, known, shelves, [], now=runs * _DAY))

@@ -1,8 +1,8 @@
-"""Kill a mover at every point that it passes, and let another one go on each time.
+"""Kill a mover at each kind of point that it passes, and let another one go on each time.
 
 Run as a program, since it forks: ``killed_mover.py FOLDER FROM TO``.  Every point has a process of
 its own, forked from one that has imported everything and has not spoken to an object store.  It
-prints how many points there were.
+prints the names of the points.
 """
 
 import itertools
@@ -15,14 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 # What each child would import anew.
+import dask.array
 import obstore
 import xarray
-from tests.tiering.site import GRACE, Site
+from tests.tiering.site import GRACE, Site, points_of
 
 from forebay.tiering.reading import mending
 from forebay.tiering.url_store import UrlStore
 
-IMPORTED = (obstore, xarray, mending, UrlStore)
+IMPORTED = (dask.array, obstore, xarray, mending, UrlStore)
 
 
 def in_a_child(work: Callable[[], None]) -> int:
@@ -66,7 +67,7 @@ def move_and_die(folder: Path, target: str, point: int) -> None:
 def check_and_go_on(folder: Path, target: str) -> None:
     """See that the run is there, whole, and let another mover end what was begun."""
     with Site(folder) as site:
-        assert site.lies_in() or site.moves.find(), "no tier has all of the run"
+        assert site.lies_in(), "no tier has all of the run"
         site.check_readable(frames=2)
         site.settle()
         assert site.moves.find() == []
@@ -79,27 +80,32 @@ def check_and_go_on(folder: Path, target: str) -> None:
         assert all(site.files(name) == set() for name in others), "something was left behind"
 
 
+def pass_all(folder: Path, target: str, told: Path) -> None:
+    """Move the run without being killed, and write down every point that is passed."""
+    with Site(folder) as site:
+        told.write_text("\n".join(points_of(site, target)))
+
+
 def main() -> None:
-    """Kill at every point, until a mover passes all of them."""
+    """Kill at the middle one of the points of each name."""
     folder, source, target = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    made, used = folder / "made", folder / "used"
-    made.mkdir()
-    assert in_a_child(lambda: prepare(made, source)) == 0
-    for point in itertools.count():
-        shutil.rmtree(used, ignore_errors=True)
-        # The catalogue knows folders by their paths: each mover works on the same one.
-        made.rename(used)
-        shutil.copytree(used, made, symlinks=True)
-        made.rename(folder / "kept")
-        used.rename(made)
-        ended = in_a_child(lambda at=point: move_and_die(made, target, at))  # type: ignore[misc]
-        if ended == 0:
-            sys.stdout.write(f"{point}\n")
-            return
-        assert ended == -signal.SIGKILL, f"at point {point} it ended with {ended}"
-        assert in_a_child(lambda: check_and_go_on(made, target)) == 0, f"killed at point {point}"
-        shutil.rmtree(made)
-        (folder / "kept").rename(made)
+    # The catalogue knows folders by their paths: each mover works in the same one.
+    used, kept, told = folder / "used", folder / "kept", folder / "points"
+    used.mkdir()
+    assert in_a_child(lambda: prepare(used, source)) == 0
+    shutil.copytree(used, kept)
+    assert in_a_child(lambda: pass_all(used, target, told)) == 0
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(told.read_text().split("\n")):
+        places.setdefault(name, []).append(place)
+    for name, passed in places.items():
+        shutil.rmtree(used)
+        shutil.copytree(kept, used)
+        point = passed[len(passed) // 2]
+        ended = in_a_child(lambda at=point: move_and_die(used, target, at))  # type: ignore[misc]
+        assert ended == -signal.SIGKILL, f"at '{name}' it ended with {ended}"
+        assert in_a_child(lambda: check_and_go_on(used, target)) == 0, f"killed at '{name}'"
+    sys.stdout.write("\n".join(places))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
+from pydantic import ByteSize
 
 from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.engine.queue.database import Database
@@ -53,7 +54,7 @@ class Site:
         self.runs.mkdir(exist_ok=True)
         self.time = NOON
         self.specifications = {
-            "hot": TierSpecification(url=self.runs, capacity=10**9),
+            "hot": TierSpecification(url=self.runs, capacity=ByteSize(10**9)),
             "warm": TierSpecification(url=folder / "warm"),
             "cold": TierSpecification(url=cold or folder / "cold"),
         }

@@ -1,4 +1,4 @@
-"""A mover is killed by the kernel at every point that it passes."""
+"""A mover is killed by the kernel at each kind of point that it passes."""
 
 import subprocess
 import sys
@@ -6,21 +6,41 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+EVERY_MOVE = {
+    "claimed",
+    "copying",
+    "object copied",
+    "objects noted",
+    "copied",
+    "object verified",
+    "verified",
+    "published",
+    "signpost put",
+    "grace",
+    "others there",
+    "deleting",
+    "signpost without it",
+    "object deleted",
+    "objects deleted",
+    "done",
+}
+
 
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("source", "target"), [("hot", "cold"), ("cold", "hot")])
-def test_killed_at_every_point_no_object_is_lost(quick: Path, source: str, target: str) -> None:
-    """The run is whole and readable each time, and the next mover ends the move."""
+def test_killed_anywhere_no_object_is_lost(quick: Path, source: str, target: str) -> None:
+    """Some tier has all of the run each time, it is read, and the next mover ends the move."""
     program = Path(__file__).with_name("killed_mover.py")
     ended = subprocess.run(
         [sys.executable, str(program), str(quick), source, target],
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[2],
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"},
+        cwd=ROOT,
+        # Threads of a numerical library would not live on in the children.
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1"},
     )
     assert ended.returncode == 0, ended.stderr
-    # Each object is copied, read back and deleted, and there are the steps between.
-    assert int(ended.stdout) > 60
+    assert set(ended.stdout.split("\n")) >= EVERY_MOVE

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import ByteSize, ValidationError
 
 from forebay.tiering.catalogue.records import Protection, RunRecord, ShelfRecord, ShelfState
 from forebay.tiering.policy import Suggestion, suggestions
@@ -20,14 +20,16 @@ from forebay.tiering.specification import (
 DAY = 86_400 * 10**9
 NOW = 20_000 * DAY
 TIERS = {
-    "hot": TierSpecification(url="/hot", capacity=1000, cost_per_gb_month=0.2),
+    "hot": TierSpecification(url="/hot", capacity=ByteSize(1000), cost_per_gb_month=0.2),
     "cold": TierSpecification(url="s3://lab/cold", cost_per_gb_month=0.004, cost_per_gb_read=0.09),
 }
 
 
 def policy(**fields: Any) -> PolicySpecification:
     """Return a policy from hot to cold."""
-    return PolicySpecification(**{"name": "age", "from": "hot", "to": "cold", **fields})
+    return PolicySpecification.model_validate(
+        {"name": "age", "from": "hot", "to": "cold", **fields}
+    )
 
 
 def run(name: str, *, size: int = 100, age: float = 100, unread: float = 100) -> RunRecord:
@@ -130,7 +132,7 @@ def test_costs_are_those_of_the_tiers() -> None:
     assert found.cost_per_month == pytest.approx(2 * (0.004 - 0.2))
     (kept,) = moved([policy(keep=True)], [run("a", size=2 * 10**9)])
     assert kept.cost_per_month == pytest.approx(2 * 0.004)
-    back = PolicySpecification(**{"name": "back", "from": "cold", "to": "hot"})
+    back = PolicySpecification.model_validate({"name": "back", "from": "cold", "to": "hot"})
     record = run("a", size=2 * 10**9)
     (read,) = moved([back], [record], [shelf(record, "cold")])
     assert read.cost == pytest.approx(2 * 0.09)
@@ -212,7 +214,9 @@ def test_policies_that_never_end_are_refused() -> None:
     tiers = {name: TierSpecification(url=f"/{name}") for name in ("a", "b", "c")}
 
     def step(start: str, end: str, runs: str = "*") -> PolicySpecification:
-        return PolicySpecification(**{"name": start + end, "from": start, "to": end, "runs": runs})
+        return PolicySpecification.model_validate(
+            {"name": start + end, "from": start, "to": end, "runs": runs}
+        )
 
     with pytest.raises(ValueError, match="'ab', 'bc', 'ca' move the same runs round and round"):
         check_policies([step("a", "b"), step("b", "c"), step("c", "a", "x*")], tiers)
