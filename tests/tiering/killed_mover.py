@@ -1,6 +1,6 @@
 """Kill a mover at each kind of point that it passes, and let another one go on each time.
 
-Run as a program, since it forks: ``killed_mover.py FOLDER FROM TO``.  Every point has a process of
+Run as a program, since it forks: ``killed_mover.py FOLDER FROM TO [POINT]...``.  Every point has a process of
 its own, forked from one that has imported everything and has not spoken to an object store.  It
 prints the names of the points.
 """
@@ -98,14 +98,15 @@ def main() -> None:
     places: dict[str, list[int]] = {}
     for place, name in enumerate(told.read_text().split("\n")):
         places.setdefault(name, []).append(place)
-    for name, passed in places.items():
+    wanted = sys.argv[4:] or list(places)
+    for name, passed in [(name, places[name]) for name in wanted]:
         shutil.rmtree(used)
         shutil.copytree(kept, used)
         point = passed[len(passed) // 2]
         ended = in_a_child(lambda at=point: move_and_die(used, target, at))  # type: ignore[misc]
         assert ended == -signal.SIGKILL, f"at '{name}' it ended with {ended}"
         assert in_a_child(lambda: check_and_go_on(used, target)) == 0, f"killed at '{name}'"
-    sys.stdout.write("\n".join(places))
+    sys.stdout.write("\n".join(wanted))
 
 
 if __name__ == "__main__":

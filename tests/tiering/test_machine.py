@@ -204,8 +204,8 @@ class TierMachine(RuleBasedStateMachine):
 def test_whatever_is_done_no_object_is_lost() -> None:
     """Nor served wrong, at any step of it, and everything comes to its end."""
     chosen = settings(
-        max_examples=10,
-        stateful_step_count=15,
+        max_examples=8,
+        stateful_step_count=12,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -375,6 +375,19 @@ def test_a_damaged_source_is_read_from_elsewhere(site: Site) -> None:
     site.check_readable()
 
 
+def test_the_copy_goes_that_is_named(site: Site) -> None:
+    """That in the run's folder, if none is; the others stay."""
+    site.move("warm", keep=True)
+    run = site.take_in()
+    with pytest.raises(MoveRefusedError, match="water has no copy in 'ice' to move from there"):
+        site.moves.plan(run, tier="cold", keep=False, why="a test", source="ice")
+    site.moves.plan(run, tier="cold", keep=False, why="a test", source="warm")
+    site.settle()
+    assert site.lies_in() == {"hot", "cold"}
+    site.move("warm")
+    assert site.lies_in() == {"warm", "cold"}
+
+
 def test_a_copy_says_what_it_is(site: Site) -> None:
     """Only when it is whole, and no longer than that."""
     site.plan("cold")

@@ -41,10 +41,26 @@ class Moves:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def plan(self, run: RunRecord, *, tier: str, keep: bool, why: str) -> MoveRecord:
+    def plan(
+        self, run: RunRecord, *, tier: str, keep: bool, why: str, source: str | None = None
+    ) -> MoveRecord:
         """Ask for a run to be moved into a tier; return the move that does it.
 
         Asking again gives the same move.
+
+        Parameters
+        ----------
+        run
+            The run.
+        tier
+            Where it is to lie.
+        keep
+            Whether the copy that it is made from stays.
+        why
+            Who asks for it, or the policy.
+        source
+            The tier that it is moved from; that of its folder if not given, or another one that
+            has a copy.
 
         Raises
         ------
@@ -78,17 +94,20 @@ class Moves:
                     f"the catalogue knows no whole copy of {run.name}: 'forebay tier scan --repair' "
                     "looks for one"
                 )
-            source = (elsewhere or readable)[0]
+            fitting = [each for each in elsewhere or readable if source in {None, each.tier}]
+            if not fitting:
+                raise MoveRefusedError(f"{run.name} has no copy in {source!r} to move from there")
+            chosen = min(fitting, key=lambda each: not each.home)
             now = self._database.now(connection)
             protections = in_force(connection, now, run.run_id)
-            if not keep and (kept := protecting(protections, source.tier)):
+            if not keep and (kept := protecting(protections, chosen.tier)):
                 raise MoveRefusedError(
-                    f"{run.name} stays in {source.tier!r}: {kept.owner} has put a {kept.kind} on "
+                    f"{run.name} stays in {chosen.tier!r}: {kept.owner} has put a {kept.kind} on "
                     f"it ({kept.reason}); copy it with --keep, or end the {kept.kind} first"
                 )
             values: dict[str, Any] = {
                 "run_id": run.run_id,
-                "source": source.shelf,
+                "source": chosen.shelf,
                 "tier": tier,
                 "target": there[0].shelf if there else None,
                 "keep": keep,

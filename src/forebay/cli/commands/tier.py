@@ -170,6 +170,12 @@ def move(
     run: RunArgument,
     to: ToOption,
     keep: KeepOption = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="The tier that it is moved from; that of its folder if not given."
+        ),
+    ] = None,
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
@@ -188,7 +194,9 @@ def move(
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         found = known_run(call, catalogue, run, runs)
         moves = Moves(catalogue.database)
-        planned = moves.plan(found, tier=to, keep=keep, why=f"asked for by {_user()}")
+        planned = moves.plan(
+            found, tier=to, keep=keep, why=f"asked for by {_user()}", source=source
+        )
         moves.retry(planned.move)
         _work(call, catalogue, tiers)
         now = moves.get(planned.move)
@@ -247,7 +255,13 @@ def apply(
         moves = Moves(catalogue.database)
         for each in _wanted(call, catalogue):
             try:
-                moves.plan(each.run, tier=each.target, keep=each.keep, why=f"policy {each.policy}")
+                moves.plan(
+                    each.run,
+                    tier=each.target,
+                    keep=each.keep,
+                    why=f"policy {each.policy}",
+                    source=each.source,
+                )
             except MoveRefusedError as error:
                 typer.echo(f"passed over: {error}", err=True)
         names = {each.run_id: each.name for each in catalogue.runs()}
