@@ -16,6 +16,7 @@ from forebay.config import Loaded, load_settings
 from forebay.config.given import key_lines
 from forebay.config.settings import leaves
 from forebay.engine.settings import EngineSettings
+from forebay.tiering.specification import TieringSettings
 
 
 def load(folder: Path, text: str = "", **variables: str) -> Loaded:
@@ -66,6 +67,7 @@ def test_every_setting_says_where_it_comes_from(tmp_path: Path) -> None:
         **{f"acquisition.{'.'.join(key)}": "default" for key, _ in leaves(AcquisitionSettings())},
         **{f"engine.{name}": "default" for name in EngineSettings.model_fields},
         **{f"node.{name}": "default" for name in NodeSettings.model_fields},
+        **{f"tiering.{name}": "default" for name in TieringSettings.model_fields},
         "engine.cluster": f"{path}:8",
         "engine.algorithm_modules": f"{path}:5",
         **{

@@ -42,7 +42,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "acquistion = 4",
             (
                 "forebay.toml:1: there is no setting acquistion; known here are runs, results, "
-                "acquisition, engine, clusters, node; did you mean 'acquisition'?"
+                "acquisition, engine, clusters, node, tiers, tiering; did you mean 'acquisition'?"
             ),
         ),
         (
@@ -126,6 +126,43 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
         ("[clusters]\nlocal = 3", "forebay.toml:2: clusters.local = 3: it must be a table"),
         ("clusters = []", "forebay.toml:1: clusters = []: it must be a table"),
         ("runs = 3", "forebay.toml:1: runs = 3: it must be a path"),
+        (
+            "[tiers.hot]\nurl = '/data/runs'\ncapcity = 3",
+            (
+                "forebay.toml:3: there is no setting tiers.hot.capcity; known here are url, "
+                "capacity, low, high, bandwidth, storage_class, cost_per_gb_month, "
+                "cost_per_gb_read; did you mean 'capacity'?"
+            ),
+        ),
+        (
+            "[tiers.cold]\nurl = 'memory://x'",
+            (
+                "forebay.toml:2: tiers.cold.url = 'memory://x': a tier is a folder, or one of "
+                "s3://bucket/prefix, gs://bucket/prefix, az://bucket/prefix"
+            ),
+        ),
+        (
+            "[tiers.hot]\nurl = '/data/runs'\n[tiers.warm]\nurl = '/data'",
+            (
+                "forebay.toml:1: tiers: tiers 'hot' (/data/runs) and 'warm' (/data) share a place: "
+                "deleting in one would delete in the other; give each its own"
+            ),
+        ),
+        (
+            "[tiers.hot]\nurl = '/a'\n[[tiering.policies]]\nname = 'age'\nfrom = 'hot'\nto = 'ice'",
+            "forebay.toml:3: tiering: policy 'age' names the tier 'ice'; there are hot",
+        ),
+        (
+            (
+                "[tiers.hot]\nurl = '/a'\n[tiers.cold]\nurl = '/b'\n"
+                "[[tiering.policies]]\nname = 'down'\nfrom = 'hot'\nto = 'cold'\n"
+                "[[tiering.policies]]\nname = 'up'\nfrom = 'cold'\nto = 'hot'\nruns = 'a*'"
+            ),
+            (
+                "forebay.toml:5: tiering: policies 'down', 'up' move the same runs round and "
+                "round, without end: drop one"
+            ),
+        ),
         ("runs = '/a'\nruns = = 3", "forebay.toml:2: not TOML: Invalid value"),
         ("a = [\n1,\n\n", "forebay.toml:2: not TOML: Invalid value"),
     ],
@@ -145,7 +182,8 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
             "/data",
             (
                 "FOREBAY_RUNZ: there is no such setting; variables begin with FOREBAY_RUNS, "
-                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS, FOREBAY_NODE; "
+                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS, "
+                "FOREBAY_NODE, FOREBAY_TIERS, FOREBAY_TIERING; "
                 "did you mean 'FOREBAY_RUNS'?"
             ),
         ),
@@ -154,7 +192,8 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
             "/data",
             (
                 "FOREBAY_RUNS__FOLDER: there is no such setting; variables begin with FOREBAY_RUNS, "
-                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS, FOREBAY_NODE; "
+                "FOREBAY_RESULTS, FOREBAY_ACQUISITION, FOREBAY_ENGINE, FOREBAY_CLUSTERS, "
+                "FOREBAY_NODE, FOREBAY_TIERS, FOREBAY_TIERING; "
                 "did you mean 'FOREBAY_RUNS'?"
             ),
         ),

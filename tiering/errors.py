@@ -1,4 +1,4 @@
-"""What can go wrong between a location and the objects that lie there."""
+"""What can go wrong with the places where objects lie, and with moving objects between them."""
 
 from forebay.errors import ExitCode, ForebayError
 
@@ -17,3 +17,57 @@ class PlaceUnavailableError(TieringError, OSError):
     """A store of objects does not answer, or not to us."""
 
     exit_code = ExitCode.INPUT
+
+
+class TierFullError(PlaceUnavailableError):
+    """A tier has no room for what was to be put there."""
+
+    exit_code = ExitCode.STORAGE
+
+
+class ObjectKeyError(TieringError, ValueError):
+    """A key that could lead out of the place that it belongs to."""
+
+    exit_code = ExitCode.USAGE
+
+
+class TierError(TieringError, ValueError):
+    """There is no such tier, or it cannot be used as it was asked."""
+
+    exit_code = ExitCode.USAGE
+
+
+class RunNotTieredError(TieringError, ValueError):
+    """A run cannot be moved: it is open, lies in no tier, or holds what no run has."""
+
+    exit_code = ExitCode.INPUT
+
+
+class UnknownRunError(TieringError, LookupError):
+    """The catalogue knows no such run."""
+
+    exit_code = ExitCode.INPUT
+
+
+class MoveRefusedError(TieringError):
+    """A move would break what was promised of a run, or stands against another move."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class MoveTakenOverError(TieringError):
+    """Another mover goes on with the move; this one changes nothing any more."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class CopyDamagedError(TieringError, OSError):
+    """An object of a copy is missing there, or is not what the catalogue says."""
+
+    exit_code = ExitCode.DAMAGE
+
+
+class CatalogueError(TieringError):
+    """The catalogue of tiers cannot be used."""
+
+    exit_code = ExitCode.STORAGE

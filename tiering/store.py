@@ -1,7 +1,6 @@
 """The Zarr store behind a location, for reading."""
 
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -11,7 +10,10 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunNotFoundError
 from forebay.acquisition.format.layout import check_run_name
+from forebay.tiering.connect import RETRIES, connect
 from forebay.tiering.errors import UnknownPlaceError
+from forebay.tiering.reading.signpost import SIGNPOST
+from forebay.tiering.reading.tiered_store import TieredStore
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
@@ -21,10 +23,6 @@ SCHEMES = ("s3", "gs", "az", "file")
 """Kinds of URL that objects are read from."""
 
 _BUCKETS = ("s3", "gs", "az")
-_PUT_TIMEOUT = timedelta(minutes=5)
-"""How long one request may take; a block is written by one."""
-_RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
-"""How long an object store may fail; without a limit, missing credentials take minutes to show."""
 
 
 def open_store(location: str | os.PathLike[str]) -> Store:
@@ -41,7 +39,8 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     Returns
     -------
     Store
-        A Zarr store whose root is the location.
+        A Zarr store whose root is the location.  Where objects of the run in a folder were moved
+        to other tiers, it reads them from there.
 
     Raises
     ------
@@ -62,7 +61,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     forebay.tiering.errors.UnknownPlaceError: ftp://instrument-7/runs/water is not ...
     """
     if not isinstance(location, str) or "://" not in location:
-        return LocalStore(_folder(Path(location)), read_only=True)
+        return _tiered(_folder(Path(location)))
     parts = urlsplit(location)
     whole = parts.netloc or parts.scheme == "file"
     if parts.scheme not in SCHEMES or not whole or parts.query or parts.fragment:
@@ -72,13 +71,15 @@ def open_store(location: str | os.PathLike[str]) -> Store:
             f"{known} and goes on with a bucket and a prefix (file:// with a folder)"
         )
     if parts.scheme == "file":
-        _folder(Path(unquote(parts.path)))
+        folder = _folder(Path(unquote(parts.path)))
+        if (folder / SIGNPOST).exists():
+            return _tiered(folder)
     # obstore takes a tenth of a second to import, and most runs lie in a folder.
     from obstore.store import from_url
 
     from forebay.tiering.url_store import UrlStore, translated
 
-    options: dict[str, Any] = {} if parts.scheme == "file" else {"retry_config": _RETRIES}
+    options: dict[str, Any] = {} if parts.scheme == "file" else {"retry_config": RETRIES}
     with translated(location):
         return UrlStore(from_url(location, **options), url=location)
 
@@ -112,18 +113,13 @@ def open_bucket(url: str) -> "ObjectStore[Bucket]":
             f"with {known} and goes on with a bucket and a prefix"
         )
     check_run_name(parts.path.strip("/"))
-    from obstore.store import from_url
+    from forebay.tiering.url_store import UrlStore
 
-    from forebay.tiering.url_store import UrlStore, translated
+    return UrlStore(connect(url), url=url, read_only=False)
 
-    options: dict[str, Any] = {"timeout": _PUT_TIMEOUT}
-    if os.environ.get("AWS_ALLOW_HTTP", "").casefold() in {"true", "1"}:
-        # Options that are given put those of the environment out of force.
-        options["allow_http"] = True
-    with translated(url):
-        given: dict[str, Any] = {"retry_config": _RETRIES, "client_options": options}
-        bucket = from_url(url, **given)
-    return UrlStore(bucket, url=url, read_only=False)
+
+def _tiered(folder: Path) -> TieredStore:
+    return TieredStore(LocalStore(folder, read_only=True), read_only=True)
 
 
 def _folder(path: Path) -> Path:

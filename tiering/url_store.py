@@ -72,13 +72,15 @@ class UrlStore(ObjectStore[Upstream]):
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def translated(url: str, *, done: str = "read") -> Iterator[None]:
     """Turn what an object store says into one line of ours.
 
     Parameters
     ----------
     url
         What was to be read.
+    done
+        What was to be done to it.
 
     Raises
     ------
@@ -90,9 +92,10 @@ def translated(url: str) -> Iterator[None]:
     except BaseError as error:
         # Its own reason stands in the first line; the others are Rust structures.
         said = str(error).partition("\n")[0]
+        verb = "read" if done == "read" else "write"
         remedy = (
-            "check the credentials in the environment, and whether they may read this"
+            f"check the credentials in the environment, and whether they may {verb} this"
             if isinstance(error, PermissionDeniedError | UnauthenticatedError)
             else "check the network, and credentials, region and endpoint in the environment"
         )
-        raise PlaceUnavailableError(f"{url} cannot be read: {remedy} ({said})") from error
+        raise PlaceUnavailableError(f"{url} cannot be {done}: {remedy} ({said})") from error

@@ -52,8 +52,8 @@ class Run:
     @property
     def path(self) -> Path | None:
         """Folder of the run, or None where it does not lie in this machine's file system."""
-        store = self.objects.store
-        return store.root if isinstance(store, LocalStore) else None
+        root = getattr(self.objects.store, "root", None)
+        return root if isinstance(root, Path) else None
 
     @property
     def blocks(self) -> tuple[Block, ...]:

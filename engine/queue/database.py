@@ -4,7 +4,6 @@ import contextlib
 import importlib.resources
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import sqlalchemy as sa
 from forebay.engine.errors import LedgerError
 from forebay.engine.queue.schema import REVISION
 from forebay.errors import ForebayError
+from forebay.tiering.catalogue.migrating import MIGRATING
 
 _WAIT_SECONDS = 30.0
 """How long a writer waits for another one."""
@@ -24,8 +24,6 @@ _IDLE_SECONDS = 10.0
 _RETRY_SECONDS = 0.01
 _WRITER_LOCK = 0x666F7265
 """Number of the advisory lock that PostgreSQL's writer holds."""
-_MIGRATING = threading.Lock()
-"""Alembic keeps what it works on in a module: one thread at a time may."""
 _CHANNEL = "forebay"
 _BEGAN = "forebay.began"
 _SECONDS = sa.extract("epoch", sa.func.clock_timestamp())
@@ -169,7 +167,7 @@ class Database:
         with self._engine.connect() as connection:
             # References are not looked at while tables are taken to pieces and put together.
             self._check_references(connection, yes=False)
-            with connection.execution_options(writes=True).begin(), _MIGRATING:
+            with connection.execution_options(writes=True).begin(), MIGRATING:
                 self._lock(connection)
                 self._migrate(connection)
             self._check_references(connection, yes=True)

@@ -24,7 +24,9 @@ from forebay.cli.commands import (
     profile,
     reprocess,
     runs,
+    scrub,
     serve,
+    tier,
     tune,
 )
 from forebay.cli.logs import log_to_stderr
@@ -72,6 +74,8 @@ app.command()(profile.profile)
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
+app.add_typer(tier.app, name="tier")
+app.command()(scrub.scrub)
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
 cluster.app.command()(burst.reap)

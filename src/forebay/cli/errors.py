@@ -45,6 +45,12 @@ class VerificationError(ForebayError):
     exit_code = ExitCode.DAMAGE
 
 
+class TierProblemError(ForebayError, OSError):
+    """A tier cannot be used, or a move does not go on."""
+
+    exit_code = ExitCode.STORAGE
+
+
 class DemonstrationError(ForebayError, RuntimeError):
     """The demonstration cannot go on."""
 

@@ -12,6 +12,7 @@ from forebay.config.errors import ConfigError
 from forebay.config.given import Entry
 from forebay.config.settings import Key, Settings
 from forebay.engine.suggestion import nearest
+from forebay.tiering.specification import PolicySpecification, TierSpecification
 
 _KINDS: dict[str, type[BaseModel]] = {
     model.model_fields["kind"].default: model
@@ -79,6 +80,10 @@ def _known(location: tuple[int | str, ...]) -> Collection[str]:
             nested = _KINDS[str(kind)].model_fields[str(table)].annotation
             models = [each for each in get_args(nested) if isinstance(each, type)]
             return [name for each in models for name in getattr(each, "model_fields", ())]
+        case ("tiers", _, _):
+            return list(TierSpecification.model_fields)
+        case ("tiering", "policies", _, _):
+            return [field.alias or name for name, field in PolicySpecification.model_fields.items()]
         case (group, _):
             return list(type(Settings.model_fields[str(group)].default).model_fields)
         case _:

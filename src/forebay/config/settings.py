@@ -5,13 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.cluster import ClusterSpecification
 from forebay.cluster.node import NodeSettings
 from forebay.engine.settings import EngineSettings
+from forebay.tiering.specification import (
+    TieringSettings,
+    TierSpecification,
+    check_places,
+    check_policies,
+)
 
 type Key = tuple[str, ...]
 """The names on the way to one setting: ``("acquisition", "compression")``."""
@@ -48,6 +54,28 @@ class Settings(BaseSettings):
     node: NodeSettings = Field(
         default=NodeSettings(), description="What this machine is for, for doctor and tune."
     )
+
+    tiers: dict[Annotated[str, AfterValidator(_cluster_name)], TierSpecification] = Field(
+        default={},
+        description="Places where runs may lie, by name, the best to read from first; the folder "
+        "of the runs is one of them.",
+    )
+    tiering: TieringSettings = Field(
+        default=TieringSettings(), description="How runs are moved between tiers."
+    )
+
+    @field_validator("tiers")
+    @classmethod
+    def _apart(cls, tiers: dict[str, TierSpecification]) -> dict[str, TierSpecification]:
+        check_places(tiers)
+        return tiers
+
+    @field_validator("tiering")
+    @classmethod
+    def _feasible(cls, tiering: TieringSettings, info: ValidationInfo) -> TieringSettings:
+        if "tiers" in info.data:
+            check_policies(tiering.policies, info.data["tiers"])
+        return tiering
 
     @field_validator("clusters", mode="before")
     @classmethod

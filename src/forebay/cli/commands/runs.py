@@ -176,10 +176,15 @@ def repair(
     from dataclasses import asdict
 
     from forebay.acquisition.run.recovery.repair import repair_run
+    from forebay.tiering.reading.signpost import SIGNPOST
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
         raise OptionError(f"{location} cannot be repaired from here: only a run in a folder can be")
+    if (location / SIGNPOST).exists():
+        raise OptionError(
+            f"{location} lies in other tiers too: move it back first ('forebay tier move')"
+        )
     report = repair_run(location, set_aside=set_aside)
     if as_json:
         print_json(asdict(report))

@@ -1,0 +1,78 @@
+"""``forebay scrub``: read copies of runs through, and put right what is damaged."""
+
+from typing import Annotated
+
+import typer
+
+from forebay.cli.commands.completion import complete_runs
+from forebay.cli.commands.tier import configured_tiers, known_run, opened_catalogue
+from forebay.cli.errors import OptionError, TierProblemError, VerificationError
+from forebay.cli.output import print_json, size
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    RunsOption,
+    SharedResultsOption,
+    session,
+)
+
+
+def scrub(
+    context: typer.Context,
+    run: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Names or paths of runs; all in the catalogue if not given.",
+            autocompletion=complete_runs,
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Most that is read in a second, such as '100 MB'.")
+    ] = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read every copy of runs through, and put right what is damaged from another copy.
+
+    Ends with code 5 and names the frames where no copy is whole.
+    """
+    from forebay.tiering.scrub import scrub as read_through
+
+    call = session(context)
+    tiers = configured_tiers(call)
+    limit = None if rate is None else _bytes(rate)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        chosen = [known_run(call, catalogue, each, runs) for each in run or ()]
+        found = read_through(catalogue, tiers, chosen or catalogue.runs(), bytes_per_second=limit)
+    if as_json:
+        print_json(found)
+    else:
+        for line in found.put_right:
+            typer.echo(f"put right: {line}")
+        for line in found.unreachable:
+            typer.echo(f"not read: {line}")
+        for line in found.lost:
+            typer.echo(f"lost: {line}")
+        typer.echo(f"{found.copies} copies, {size(found.bytes)} read")
+    if found.lost:
+        raise VerificationError(
+            f"{len(found.lost)} objects are damaged and no copy has them whole: restore them from "
+            "elsewhere"
+        )
+    if found.unreachable:
+        raise TierProblemError(f"{len(found.unreachable)} copies could not be read: see above")
+
+
+def _bytes(given: str) -> int:
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        found = TypeAdapter(ByteSize).validate_python(given)
+    except ValidationError as error:
+        raise OptionError(f"--rate {given!r} is no size: give one such as '100 MB'") from error
+    if found <= 0:
+        raise OptionError(f"--rate {given!r} would read nothing: give more than 0 bytes")
+    return int(found)

@@ -1,0 +1,528 @@
+"""``forebay tier``: where runs lie, and moving them from one storage to another."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forebay.cli.commands.completion import complete_runs
+from forebay.cli.errors import OptionError, TierProblemError
+from forebay.cli.output import print_json, print_table, size
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    RunsOption,
+    Session,
+    SharedResultsOption,
+    session,
+)
+from forebay.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from forebay.tiering.catalogue.catalogue import Catalogue
+    from forebay.tiering.catalogue.records import MoveRecord, RunRecord
+    from forebay.tiering.policy import Suggestion
+    from forebay.tiering.storage.tiers import Tiers
+
+app = typer.Typer(help="Tiers: where runs lie, and moving them.", no_args_is_help=True)
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Name of the run in the folder of the runs, or its path.",
+        autocompletion=complete_runs,
+    ),
+]
+ToOption = Annotated[str, typer.Option("--to", help="The tier: its name in the configuration.")]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Keep the copy in the tier that it comes from.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="What for; it is shown to others.")]
+
+
+@app.command("list")
+def list_tiers(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the tiers that are configured."""
+    specifications = session(context).settings.tiers
+    rows = [
+        {
+            "tier": name,
+            "url": each.shown,
+            "capacity": each.capacity,
+            "cost_per_gb_month": each.cost_per_gb_month,
+            "cost_per_gb_read": each.cost_per_gb_read,
+        }
+        for name, each in specifications.items()
+    ]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    if not rows:
+        typer.echo("no tiers are configured: they are the tables [tiers.NAME] of forebay.toml")
+        return
+    print_table(
+        ("tier", "url", "capacity", "per GB and month", "per GB read"),
+        [
+            (
+                row["tier"],
+                row["url"],
+                "any" if row["capacity"] is None else size(float(str(row["capacity"]))),
+                row["cost_per_gb_month"],
+                row["cost_per_gb_read"],
+            )
+            for row in rows
+        ],
+    )
+
+
+@app.command()
+def check(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Put an object into each tier, read it back and delete it."""
+    from forebay.tiering.storage.probing import probe
+
+    probes = [probe(tier) for tier in configured_tiers(session(context))]
+    for each in probes:
+        if as_json:
+            print_json(asdict(each))
+        else:
+            free = "" if each.free_bytes is None else f", {size(each.free_bytes)} free"
+            typer.echo(f"{each.tier}: {each.problem or f'works{free}'}")
+    if problems := [each.tier for each in probes if each.problem]:
+        raise TierProblemError(f"{', '.join(problems)} cannot be used: see above")
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    run: Annotated[str | None, typer.Argument(help="Only this run.")] = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what lies where, what is moving, and what is kept where it is."""
+    from forebay.tiering.catalogue.moves import Moves
+    from forebay.tiering.catalogue.records import READABLE
+
+    call = session(context)
+    tiers = configured_tiers(call)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        known = {each.run_id: each for each in catalogue.runs()}
+        if run is not None:
+            only = known_run(call, catalogue, run, runs)
+            known = {only.run_id: only}
+        moves = [each for each in Moves(catalogue.database).find() if each.run_id in known]
+        used = catalogue.used()
+        lies = {
+            each: [shelf.tier for shelf in catalogue.shelves(each) if shelf.state in READABLE]
+            for each in known
+        }
+        kept = [each for each in catalogue.protections() if each.run_id in known]
+    if as_json:
+        for tier in tiers:
+            capacity = tier.specification.capacity
+            print_json({"tier": tier.name, "bytes": used.get(tier.name, 0), "capacity": capacity})
+        for each in known.values():
+            print_json({"run": each.name, "bytes": each.bytes, "tiers": lies[each.run_id]})
+        for move in moves:
+            print_json(_move_fields(move, known[move.run_id].name))
+        for protection in kept:
+            print_json({**asdict(protection), "run": known[protection.run_id].name})
+        return
+    print_table(
+        ("tier", "used", "of"),
+        [
+            (
+                tier.name,
+                size(used.get(tier.name, 0)),
+                "any" if tier.specification.capacity is None else size(tier.specification.capacity),
+            )
+            for tier in tiers
+        ],
+    )
+    print_table(
+        ("run", "size", "lies in"),
+        [
+            (each.name, size(each.bytes), ", ".join(lies[each.run_id]) or "no tier")
+            for each in known.values()
+        ],
+    )
+    for move in moves:
+        typer.echo(_move_line(move, known[move.run_id].name))
+    for protection in kept:
+        until = "" if protection.until is None else f" until {_when(protection.until)}"
+        where = "" if protection.tier is None else f" in {protection.tier}"
+        typer.echo(
+            f"{protection.kind}: {known[protection.run_id].name}{where}{until}, "
+            f"{protection.owner}: {protection.reason}"
+        )
+
+
+@app.command()
+def move(
+    context: typer.Context,
+    run: RunArgument,
+    to: ToOption,
+    keep: KeepOption = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="The tier that it is moved from; that of its folder if not given."
+        ),
+    ] = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a closed run into a tier: copy, read back, send readers there, then delete.
+
+    The old copy goes when its grace is over, by 'forebay tier apply'. A move that was interrupted
+    goes on where it was when it is asked for again.
+    """
+    from forebay.tiering.catalogue.moves import Moves
+
+    call = session(context)
+    tiers = configured_tiers(call)
+    _ = tiers[to]
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
+        moves = Moves(catalogue.database)
+        planned = moves.plan(
+            found, tier=to, keep=keep, why=f"asked for by {_user()}", source=source
+        )
+        moves.retry(planned.move)
+        _work(call, catalogue, tiers)
+        now = moves.get(planned.move)
+        _tell(now, found.name, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    number: Annotated[int, typer.Argument(metavar="MOVE", help="Number of the move.")],
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Call a move off whose new copy is not published yet."""
+    from forebay.tiering.catalogue.moves import Moves
+
+    with opened_catalogue(session(context), ledger, results, runs) as catalogue:
+        Moves(catalogue.database).cancel(number)
+    typer.echo(f"move {number} is cancelled")
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the policies would move, and what it costs; nothing is moved."""
+    call = session(context)
+    tiers = configured_tiers(call)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        _take_in(catalogue, tiers)
+        wanted = _wanted(call, catalogue)
+    _print_suggestions(wanted, as_json=as_json)
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Move what the policies say, and go on with every move that is due."""
+    from forebay.tiering.catalogue.moves import Moves
+    from forebay.tiering.errors import MoveRefusedError
+
+    call = session(context)
+    tiers = configured_tiers(call)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        _take_in(catalogue, tiers)
+        moves = Moves(catalogue.database)
+        for each in _wanted(call, catalogue):
+            try:
+                moves.plan(
+                    each.run,
+                    tier=each.target,
+                    keep=each.keep,
+                    why=f"policy {each.policy}",
+                    source=each.source,
+                )
+            except MoveRefusedError as error:
+                typer.echo(f"passed over: {error}", err=True)
+        names = {each.run_id: each.name for each in catalogue.runs()}
+        for done in _work(call, catalogue, tiers):
+            _tell(done, names[done.run_id], as_json=as_json)
+        waiting = moves.find()
+    if not as_json:
+        typer.echo(f"moves that are not over: {len(waiting)}")
+
+
+@app.command()
+def scan(
+    context: typer.Context,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make the catalogue say what lies in the tiers.")
+    ] = False,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the catalogue with what lies in the tiers."""
+    from forebay.tiering.scan import scan as look_through
+
+    call = session(context)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = look_through(catalogue, configured_tiers(call), repair=repair)
+    if as_json:
+        print_json(found)
+    else:
+        did = "taken in" if repair else "not in the catalogue"
+        for what, lines in (
+            (did, found.taken_in),
+            ("not whole", found.not_whole),
+            ("left over", found.left_over),
+            ("passed over", found.passed_over),
+        ):
+            for line in lines:
+                typer.echo(f"{what}: {line}")
+        if found.agrees:
+            typer.echo("the catalogue says what lies in the tiers")
+    if found.not_whole:
+        raise TierProblemError(
+            f"{len(found.not_whole)} copies are not whole: move the runs there again, or restore "
+            "what is named above"
+        )
+
+
+@app.command()
+def pin(
+    context: typer.Context,
+    run: RunArgument,
+    tier: Annotated[str, typer.Option("--tier", help="The tier that it stays in.")],
+    reason: ReasonOption = "",
+    days: Annotated[
+        float | None, typer.Option(min=0, help="Days after which the pin ends by itself.")
+    ] = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Keep a run's copy in a tier."""
+    call = session(context)
+    _ = configured_tiers(call)[tier]
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
+        seconds = None if days is None else days * 86_400
+        catalogue.protect(
+            found.run_id, kind="pin", tier=tier, owner=_user(), reason=reason, seconds=seconds
+        )
+    typer.echo(f"{found.name} stays in {tier}")
+
+
+@app.command()
+def unpin(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """End all pins of a run."""
+    _end(session(context), run, "pin", ledger, results, runs)
+
+
+@app.command()
+def hold(
+    context: typer.Context,
+    run: RunArgument,
+    reason: ReasonOption,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Keep every copy of a run until the hold is ended, whatever policies say."""
+    call = session(context)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
+        catalogue.protect(
+            found.run_id, kind="hold", tier=None, owner=_user(), reason=reason, seconds=None
+        )
+    typer.echo(f"no copy of {found.name} is deleted until the hold is ended")
+
+
+@app.command()
+def release(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """End all holds on a run."""
+    _end(session(context), run, "hold", ledger, results, runs)
+
+
+def _end(
+    call: Session, run: str, kind: str, ledger: str | None, results: Path | None, runs: Path | None
+) -> None:
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
+        count = catalogue.unprotect(found.run_id, kind=kind)
+    typer.echo(f"{kind}s of {found.name} that are ended: {count}")
+
+
+def configured_tiers(call: Session) -> "Tiers":
+    """Return the tiers of the configuration."""
+    from forebay.tiering.storage.tiers import Tiers
+
+    if not call.settings.tiers:
+        raise OptionError(
+            "no tiers are configured: they are the tables [tiers.NAME] of forebay.toml"
+        )
+    return Tiers(call.settings.tiers)
+
+
+@contextmanager
+def opened_catalogue(
+    call: Session, ledger: str | None, results: Path | None, runs: Path | None
+) -> "Iterator[Catalogue]":
+    """Open the catalogue that a command means."""
+    from forebay.engine.queue.database import Database
+    from forebay.tiering.catalogue.catalogue import Catalogue
+
+    database: Database
+    with Database(call.ledger(ledger, results, runs)) as database:
+        yield Catalogue(database)
+
+
+def known_run(call: Session, catalogue: "Catalogue", run: str, runs: Path | None) -> "RunRecord":
+    """Return a run as the catalogue knows it, taking it in where it does not."""
+    from forebay.tiering.moving.taking_in import take_in
+
+    location = call.location(run, runs)
+    if isinstance(location, str):
+        raise OptionError(f"{location} cannot be moved from here: only a run in a folder can be")
+    if not location.is_dir():
+        from forebay.acquisition.errors import RunNotFoundError
+
+        raise RunNotFoundError(f"{location} is not a run: there is no such folder")
+    return take_in(catalogue, configured_tiers(call), location)
+
+
+def _take_in(catalogue: "Catalogue", tiers: "Tiers") -> None:
+    from forebay.tiering.scan import take_in_runs
+
+    for passed_over in take_in_runs(catalogue, tiers):
+        typer.echo(f"passed over: {passed_over}", err=True)
+
+
+def _wanted(call: Session, catalogue: "Catalogue") -> "list[Suggestion]":
+    from forebay.tiering.policy import suggestions
+
+    settings = call.settings
+    with catalogue.database.read() as connection:
+        now = catalogue.database.now(connection)
+    found = suggestions(
+        settings.tiering.policies,
+        settings.tiers,
+        catalogue.runs(),
+        catalogue.shelves(),
+        catalogue.protections(),
+        now=now,
+    )
+    return list(found)
+
+
+def _work(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "list[MoveRecord]":
+    from forebay.tiering.moving.mover import Mover
+
+    with stop_on_signals("the object that is being copied is finished") as stop:
+        mover = Mover(catalogue.database, tiers, call.settings.tiering, stop=stop)
+        return mover.work()
+
+
+def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
+    if as_json:
+        for each in wanted:
+            print_json({**asdict(each), "run": each.run.name, "bytes": each.run.bytes})
+        return
+    if not wanted:
+        typer.echo("the policies move nothing now")
+        return
+    print_table(
+        ("run", "size", "from", "to", "policy", "cost to read", "more per month"),
+        [
+            (
+                each.run.name,
+                size(each.run.bytes),
+                each.source,
+                each.target,
+                each.policy,
+                f"{each.cost:.2f}",
+                f"{each.cost_per_month:+.2f}",
+            )
+            for each in wanted
+        ],
+    )
+    total = sum(each.run.bytes for each in wanted)
+    cost = sum(each.cost for each in wanted)
+    month = sum(each.cost_per_month for each in wanted)
+    typer.echo(f"{len(wanted)} runs, {size(total)}; {cost:.2f} to read, {month:+.2f} in each month")
+
+
+def _tell(move: "MoveRecord", run: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_move_fields(move, run))
+    else:
+        typer.echo(_move_line(move, run))
+    if move.state == "failed" or (move.error is not None and move.attempts):
+        raise TierProblemError(
+            f"move {move.move} of {run} does not go on: {move.error}; 'forebay tier apply' tries "
+            "again when it is due"
+        )
+
+
+def _move_line(move: "MoveRecord", run: str) -> str:
+    line = f"move {move.move}: {run} to {move.tier}: {move.state}"
+    if move.state == "grace" and move.not_before is not None:
+        line += f"; it is read there, and the old copy goes after {_when(move.not_before)}"
+    return f"{line} ({move.error})" if move.error else line
+
+
+def _move_fields(move: "MoveRecord", run: str) -> dict[str, object]:
+    return {
+        "move": move.move,
+        "run": run,
+        "to": move.tier,
+        "state": move.state,
+        "why": move.why,
+        "attempts": move.attempts,
+        "error": move.error,
+    }
+
+
+def _when(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="seconds")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"

@@ -1,0 +1,175 @@
+"""``forebay tier`` and ``forebay scrub``, and how they tell of what cannot be done."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from forebay.acquisition import Frame, Geometry, RunWriter
+from forebay.cli.app import app
+
+CONFIGURATION = """
+runs = "runs"
+[tiers.hot]
+url = "runs"
+[tiers.cold]
+url = "cold"
+[tiering]
+grace_seconds = 0
+[[tiering.policies]]
+name = "everything"
+from = "hot"
+to = "cold"
+runs = "a*"
+"""
+
+
+def write(path: Path, *, close: bool = True) -> None:
+    geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
+    writer = RunWriter.create(path, geometry, frames_per_block=2)
+    for counter in range(3):
+        writer.append(Frame(counter, counter, np.full((4, 6), counter, "uint16")))
+    if close:
+        writer.close()
+    else:
+        writer.abandon()
+
+
+@pytest.fixture
+def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a configuration, two tiers, and two runs."""
+    (tmp_path / "forebay.toml").write_text(CONFIGURATION)
+    (tmp_path / "cold").mkdir()
+    (tmp_path / "runs").mkdir()
+    for name in ("apple", "berry"):
+        write(tmp_path / "runs" / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def told(*words: str, code: int = 0) -> str:
+    """Return what a command says, which must end with a code."""
+    ended = CliRunner().invoke(app, list(words))
+    assert ended.exit_code == code, ended.output
+    assert "Traceback" not in ended.output
+    if code:
+        assert ended.stderr.splitlines()[-1].startswith("forebay: error: ")
+    return ended.output
+
+
+def objects(*words: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in told(*words, "--json").splitlines()]
+
+
+def test_from_the_first_look_to_the_last(laboratory: Path) -> None:
+    """List, check, plan, apply, read, hold, and bring back."""
+    assert [each["tier"] for each in objects("tier", "list")] == ["hot", "cold"]
+    assert [each["problem"] for each in objects("tier", "check")] == [None, None]
+    (suggested,) = objects("tier", "plan")
+    assert (suggested["run"], suggested["policy"]) == ("apple", "everything")
+    assert (laboratory / "runs" / "apple" / "zarr.json").exists()
+    (moved,) = objects("tier", "apply")
+    assert (moved["run"], moved["to"], moved["state"]) == ("apple", "cold", "done")
+    assert not (laboratory / "runs" / "apple" / "zarr.json").exists()
+    assert objects("tier", "plan") == []
+    lies = {each["run"]: each["tiers"] for each in objects("tier", "status") if "tiers" in each}
+    assert lies == {"apple": ["cold"], "berry": ["hot"]}
+    assert "all as committed" in told("runs", "verify", "apple")
+    assert "apple" in told("runs", "list")
+    assert "2 copies" in told("scrub")
+    told("tier", "hold", "apple", "--reason", "audit")
+    assert "has put a hold on it (audit)" in told("tier", "move", "apple", "--to", "hot", code=4)
+    assert "hold: apple, " in told("tier", "status", "apple")
+    told("tier", "release", "apple")
+    told("tier", "move", "apple", "--to", "hot")
+    assert "all as committed" in told("runs", "verify", "apple")
+    assert "says what lies in the tiers" in told("tier", "scan")
+
+
+def test_a_pinned_run_is_passed_over_by_policies(laboratory: Path) -> None:
+    """Until the pin is ended."""
+    told("tier", "pin", "apple", "--tier", "hot", "--days", "3")
+    assert objects("tier", "plan") == []
+    assert "pins of apple that are ended: 1" in told("tier", "unpin", "apple")
+    assert len(objects("tier", "plan")) == 1
+
+
+def test_a_lost_ledger_is_built_anew(laboratory: Path) -> None:
+    """By one command."""
+    told("tier", "apply")
+    for path in (laboratory / "runs" / "results").glob("ledger.sqlite*"):
+        path.unlink()
+    assert "not in the catalogue" in told("tier", "scan")
+    told("tier", "scan", "--repair")
+    assert "all as committed" in told("runs", "verify", "apple")
+    assert "cold" in told("tier", "status", "apple")
+
+
+def test_damage_is_put_right_or_told(laboratory: Path) -> None:
+    """With the frames that are lost, and code 5."""
+    told("tier", "move", "apple", "--to", "cold", "--keep")
+    (copy,) = (laboratory / "cold").glob(".forebay/*/*/frames/c.0.0.0")
+    right = copy.read_bytes()
+    copy.write_bytes(b"wrong")
+    assert "put right: " in told("scrub", "apple", "--rate", "1 GB")
+    assert copy.read_bytes() == right
+    told("tier", "move", "apple", "--to", "cold")
+    copy.write_bytes(b"wrong")
+    assert "(frames 0 to 1 at the most)" in told("scrub", "apple", code=5)
+    copy.unlink()
+    assert "not whole: " in told("tier", "scan", code=7)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("tier", "move", "apple", "--to", "ice"), 2, "there is no tier 'ice'; the configuration"),
+        (("tier", "move", "cherry", "--to", "cold"), 3, "cherry is not a run: there is no such"),
+        (("tier", "move", "../x", "--to", "cold"), 3, "is not a run: there is no such folder"),
+        (("tier", "move", "a b", "--to", "cold"), 2, "'a b' is not a run name"),
+        (("tier", "move", "s3://b/r", "--to", "cold"), 2, "cannot be moved from here"),
+        (("tier", "move", "open", "--to", "cold"), 3, "open is not closed: a run is moved when"),
+        (("tier", "move", "apple", "--to", "hot"), 4, "apple lies in 'hot' already"),
+        (("tier", "cancel", "7"), 4, "there is no move 7"),
+        (("tier", "pin", "apple", "--tier", "cold"), 4, "no copy in the tier 'cold'"),
+        (("scrub", "--rate", "fast"), 2, "--rate 'fast' is no size"),
+        (("scrub", "--rate", "0 B"), 2, "would read nothing"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    laboratory: Path, words: tuple[str, ...], code: int, says: str
+) -> None:
+    """And nothing is moved."""
+    write(laboratory / "runs" / "open", close=False)
+    assert says in told(*words, code=code)
+    assert list((laboratory / "cold").rglob("c.*")) == []
+    assert (laboratory / "runs" / "apple" / "zarr.json").exists()
+
+
+def test_a_tier_that_is_not_there(laboratory: Path) -> None:
+    """Is told by the check, and stops a move; it is not made below its mount."""
+    (laboratory / "cold").rmdir()
+    assert "cold: there is no folder" in told("tier", "check", code=7)
+    said = told("tier", "move", "apple", "--to", "cold", code=7)
+    assert "move 1 of apple does not go on: " in said
+    assert not (laboratory / "cold").exists()
+    assert "all as committed" in told("runs", "verify", "apple")
+    (laboratory / "cold").mkdir()
+    told("tier", "move", "apple", "--to", "cold")
+
+
+def test_without_tiers_nothing_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said where they are configured."""
+    (tmp_path / "forebay.toml").write_text("runs = 'runs'\n")
+    monkeypatch.chdir(tmp_path)
+    assert "no tiers are configured" in told("tier", "list")
+    assert "[tiers.NAME] of forebay.toml" in told("tier", "check", code=2)
+
+
+def test_a_moved_run_is_not_repaired_in_its_folder(laboratory: Path) -> None:
+    """Its blocks are elsewhere, not lost."""
+    told("tier", "move", "apple", "--to", "cold")
+    assert "move it back first" in told("runs", "repair", "apple", code=2)

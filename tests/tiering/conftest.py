@@ -1,0 +1,40 @@
+"""Tiers to move runs between."""
+
+import asyncio
+import inspect
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from tests.tiering.site import Site
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run tests that are coroutines, as those are that Zarr publishes for stores."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is such a place: flushes cost."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with TemporaryDirectory(prefix="fb-", dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def site(quick: Path) -> Iterator[Site]:
+    """A laboratory with a hot, a warm and a cold tier, and one closed run in the hot one."""
+    with Site(quick) as made:
+        made.record("water")
+        yield made

@@ -1,0 +1,190 @@
+"""A small laboratory: runs, three tiers, a catalogue, and a clock that is set by hand."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+from pydantic import ByteSize
+
+from forebay.acquisition import Frame, Geometry, RunWriter
+from forebay.engine.queue.database import Database
+from forebay.opening import open_run
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.held import HeldMoves
+from forebay.tiering.catalogue.moves import Moves
+from forebay.tiering.catalogue.records import MoveRecord, MoveState, RunRecord
+from forebay.tiering.moving.mover import Mover
+from forebay.tiering.moving.taking_in import take_in
+from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.specification import TieringSettings, TierSpecification
+from forebay.tiering.storage.tiers import Tiers
+
+NOON = 1_800_000_000 * 10**9
+GRACE = 100.0
+SHAPE = (4, 6)
+
+
+class Killed(BaseException):
+    """The mover is gone, from one instruction to the next."""
+
+
+def pixels(counter: int) -> npt.NDArray[Any]:
+    """Return the frame of a counter."""
+    return np.full(SHAPE, counter, "uint16")
+
+
+class Site:
+    """Runs in a folder, tiers beside it, and a catalogue.
+
+    Parameters
+    ----------
+    folder
+        Where all of it lies.
+    cold
+        The place of the cold tier, if it is not a folder.
+    """
+
+    def __init__(self, folder: Path, *, cold: str | None = None, **options: Any) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        self.runs.mkdir(exist_ok=True)
+        self.time = NOON
+        self.specifications = {
+            "hot": TierSpecification(url=self.runs, capacity=ByteSize(10**9)),
+            "warm": TierSpecification(url=folder / "warm"),
+            "cold": TierSpecification(url=cold or folder / "cold"),
+        }
+        (folder / "warm").mkdir(exist_ok=True)
+        (folder / "cold").mkdir(exist_ok=True)
+        self.settings = TieringSettings(
+            grace_seconds=GRACE, lease_seconds=30.0, first_pause_seconds=10.0, most_attempts=4
+        ).model_copy(update=options)
+        self.open()
+
+    def open(self) -> None:
+        """Open the catalogue."""
+        self.tiers = Tiers(self.specifications)
+        self.database = Database(self.folder / "ledger.sqlite", now=lambda: self.time)
+        self.catalogue = Catalogue(self.database)
+        self.moves = Moves(self.database)
+        self.held = HeldMoves(self.database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.database.close()
+
+    def record(self, name: str, *, frames: int = 5, close: bool = True) -> Path:
+        """Record a run of two frames in a block."""
+        path = self.runs / name
+        writer = RunWriter.create(
+            path, Geometry(("y", "x"), SHAPE, np.dtype("uint16")), frames_per_block=2
+        )
+        for counter in range(frames):
+            writer.append(Frame(counter, counter * 10**9, pixels(counter)))
+        if close:
+            writer.close()
+        else:
+            writer.abandon()
+        return path
+
+    def take_in(self, name: str = "water") -> RunRecord:
+        """Take a run into the catalogue."""
+        return take_in(self.catalogue, self.tiers, self.runs / name)
+
+    def plan(self, tier: str, *, name: str = "water", keep: bool = False) -> MoveRecord:
+        """Ask for a run to be moved."""
+        return self.moves.plan(self.take_in(name), tier=tier, keep=keep, why="a test")
+
+    def mover(self, reached: Callable[[str], None] = lambda _: None) -> Mover:
+        """Return a mover of its own."""
+        return Mover(self.database, self.tiers, self.settings, reached=reached)
+
+    def work(self) -> list[MoveRecord]:
+        """Let a mover do what is due now."""
+        return self.mover().work()
+
+    def move(self, tier: str, *, name: str = "water", keep: bool = False) -> MoveRecord:
+        """Move a run, and let its grace pass."""
+        planned = self.plan(tier, name=name, keep=keep)
+        self.work()
+        self.pass_by(GRACE + 1)
+        self.work()
+        return self.moves.get(planned.move)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
+        self.time += int(seconds * 1e9)
+
+    def settle(self) -> None:
+        """Let movers work until nothing waits any more."""
+        for _ in range(60):
+            self.work()
+            if not self.moves.find():
+                break
+            self.pass_by(4000)
+        self.mover().sweep()
+
+    def lies_in(self, name: str = "water") -> set[str]:
+        """Return the tiers in which every object of a run lies, byte by byte."""
+        run = self.take_in(name)
+        objects = self.catalogue.objects(run.run_id)
+        found = set()
+        for shelf in self.catalogue.shelves(run.run_id):
+            place = self.tiers[shelf.tier].shelf(shelf.path)
+            if all(is_there(place.read(key), known) for key, known in objects.items()):
+                found.add(shelf.tier)
+        return found
+
+    def check_readable(self, name: str = "water", *, frames: int = 5) -> None:
+        """Read a run as anybody does, and compare all of it."""
+        run = open_run(self.runs / name)
+        expected = np.stack([pixels(counter) for counter in range(frames)])
+        np.testing.assert_array_equal(run.frames.to_numpy(), expected)
+        assert run.verify().problems == ()
+
+    def files(self, tier: str) -> set[str]:
+        """Return what lies in a tier that is a folder."""
+        folder = self.tiers[tier].folder
+        assert folder is not None
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+    def copy_in(self, tier: str, name: str = "water") -> Path:
+        """Return the folder of a run's copy in a tier."""
+        run = self.take_in(name)
+        (shelf,) = [each for each in self.catalogue.shelves(run.run_id) if each.tier == tier]
+        return Path(self.tiers[tier].where(shelf.path))
+
+
+def is_there(content: bytes | None, known: KnownObject) -> bool:
+    """Tell whether an object is what it is known as."""
+    return content is not None and (KnownObject(len(content), blake3(content).hexdigest()) == known)
+
+
+def points_of(site: Site, tier: str) -> list[str]:
+    """Return every point that a mover passes while it moves the run, and ends its grace."""
+    passed: list[str] = []
+    site.plan(tier)
+    site.mover(passed.append).work()
+    site.pass_by(GRACE + 1)
+    site.mover(passed.append).work()
+    return passed
+
+
+def killed_at(number: int) -> Callable[[str], None]:
+    """Return what ends a mover at the point of that number."""
+    points = itertools.count()
+
+    def reached(_: str) -> None:
+        if next(points) == number:
+            raise Killed
+
+    return reached
+
+
+OVER = (MoveState.DONE, MoveState.FAILED, MoveState.CANCELLED)

@@ -1,0 +1,229 @@
+"""Tiers in a bucket of an S3 server, on a line that fails, and in a folder without room."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import obstore
+import pytest
+from blake3 import blake3
+from tests.acquisition.storage.server import BUCKET, Fate, Line, bucket_at, relayed, running_server
+from tests.tiering.site import GRACE, Site
+
+from forebay.tiering import connect
+from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TierFullError
+from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.specification import TierSpecification
+from forebay.tiering.storage.probing import probe
+from forebay.tiering.storage.shelf import Shelf
+from forebay.tiering.storage.tiers import Tier
+
+pytestmark = pytest.mark.s3
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[int]:
+    """The port of an S3 server."""
+    with running_server() as port:
+        yield port
+
+
+@pytest.fixture
+def line() -> Line:
+    """What decides of the requests that are made."""
+    return Line()
+
+
+@pytest.fixture
+def lab(server: int, line: Line, quick: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A laboratory whose cold tier is a bucket, reached by way of the line."""
+    quickly = {
+        "max_retries": 1,
+        "retry_timeout": timedelta(seconds=5),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=1),
+            "max_backoff": timedelta(milliseconds=2),
+            "base": 2,
+        },
+    }
+    monkeypatch.setattr(connect, "RETRIES", quickly)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with relayed(server, line) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        with Site(quick, cold=f"s3://{BUCKET}/{quick.name}") as site:
+            site.record("water")
+            yield site
+
+
+def test_a_run_goes_into_a_bucket_and_comes_back(lab: Site, server: int) -> None:
+    """It is read from there by range and whole, and nothing is left when it has come back."""
+    lab.move("cold")
+    assert lab.lies_in() == {"cold"}
+    lab.check_readable()
+    lab.move("hot")
+    assert lab.lies_in() == {"hot"}
+    lab.check_readable()
+    left = obstore.list(bucket_at(server, lab.folder.name)).collect()
+    assert list(left) == []
+
+
+@pytest.mark.parametrize(
+    ("fate", "number"), [("lose request", 0), ("lose reply", 7), ("forbid", 18)]
+)
+def test_a_line_that_fails_once_costs_time_only(
+    lab: Site, line: Line, fate: Fate, number: int
+) -> None:
+    """Whichever request it is, and whether or not the server has done it."""
+    line.harm(number, fate)
+    lab.plan("cold")
+    lab.settle()
+    assert line.harmed == 1
+    assert lab.lies_in() == {"cold"}
+    lab.check_readable()
+
+
+def test_a_line_that_is_cut_keeps_the_run_where_it_is(lab: Site, line: Line) -> None:
+    """The move waits, goes on where it was when the line is back, and copies nothing twice."""
+    line.cut(6)
+    move = lab.plan("cold")
+    lab.work()
+    now = lab.moves.get(move.move)
+    assert now.state == MoveState.COPYING
+    assert now.error is not None
+    assert "hush" not in now.error
+    assert "AKIAEXAMPLE" not in now.error
+    assert line.harmed > 0
+    line.always("pass")
+    done = len(lab.catalogue.progress(now.target or ""))
+    assert done == 6
+    lab.settle()
+    assert lab.lies_in() == {"cold"}
+
+
+def test_who_may_not_write_is_told_so(lab: Site, line: Line) -> None:
+    """In one line, and the run lies where it lay."""
+    line.always("forbid")
+    lab.plan("cold")
+    (move,) = lab.work()
+    assert move.error is not None
+    assert "cannot be written: check the credentials" in move.error
+    lab.check_readable()
+    assert probe(lab.tiers["cold"]).problem is not None
+
+
+def test_a_bucket_that_is_not_there(lab: Site) -> None:
+    """Nothing is moved."""
+    missing = TierSpecification(url="s3://no-such-bucket/a")
+    found = probe(Tier("cold", missing))
+    assert found.problem is not None
+    assert "s3://no-such-bucket/a" in found.problem
+    assert "\n" not in found.problem
+
+
+def test_a_reader_goes_on_with_another_copy_where_a_bucket_does_not_answer(
+    lab: Site, line: Line
+) -> None:
+    """And with the bucket, where a folder has lost an object."""
+    lab.move("warm", keep=True)
+    lab.move("cold")
+    assert lab.lies_in() == {"warm", "cold"}
+    line.always("lose request")
+    lab.check_readable()
+    line.always("pass")
+    (lab.copy_in("warm") / "frames" / "c.0.0.0").unlink()
+    lab.check_readable()
+
+
+def test_an_object_in_several_parts_has_no_name_before_all_of_it_was_compared(
+    lab: Site, server: int
+) -> None:
+    """One that does not match leaves nothing; one that does is the same when it is read back."""
+    content = os.urandom(20 * 2**20)
+    known = KnownObject(len(content), blake3(content).hexdigest())
+    source = lab.tiers["warm"].shelf("large")
+    source.put("object", content)
+    target = lab.tiers["cold"].shelf("large")
+    with pytest.raises(CopyDamagedError, match="is not what it was"):
+        target.copy("object", KnownObject(known.bytes, "0" * 64), source)
+    assert target.look("object") is None
+    target.copy("object", known, source)
+    assert target.look("object") == known
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_meanwhile(site: Site, small: Path) -> None:
+    """The move waits for room, and goes on when there is some; nothing half is left."""
+    site.specifications["cold"] = TierSpecification(url=small)
+    site.database.close()
+    site.open()
+    filler = small / "filler"
+    filler.write_bytes(bytes(4 * 2**20 - 16 * 4096))
+    move = site.plan("cold")
+    site.work()
+    now = site.moves.get(move.move)
+    assert now.state == MoveState.COPYING
+    assert now.error is not None
+    assert "has no room left: free some" in now.error
+    site.check_readable()
+    filler.unlink()
+    site.pass_by(60)
+    site.work()
+    site.pass_by(GRACE + 1)
+    site.work()
+    assert site.lies_in() == {"cold"}
+    assert not [name for name in site.files("cold") if "#" in name]
+
+
+class Forgetful(Shelf):
+    """A place that says yes to everything and keeps nothing."""
+
+    def _put(self, key: str, content: object) -> None:
+        """Do nothing."""
+
+
+def test_a_tier_that_lies_is_found_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not given back was never put; nothing is deleted for its sake."""
+    move = site.plan("cold")
+    real = Tier.shelf
+
+    def shelf(tier: Tier, path: str) -> Shelf:
+        made = real(tier, path)
+        if tier.name != "cold":
+            return made
+        return Forgetful(made.bucket, made.path, made.where, made.folder, made.attributes)
+
+    monkeypatch.setattr(Tier, "shelf", shelf)
+    site.settle()
+    now = site.moves.get(move.move)
+    assert now.state == MoveState.FAILED
+    assert now.error is not None
+    assert "was put there twice, and other bytes were read back each time" in now.error
+    assert site.lies_in() == {"hot"}
+    assert probe(site.tiers["cold"]).problem is not None
+    site.check_readable()
+    assert issubclass(TierFullError, PlaceUnavailableError)

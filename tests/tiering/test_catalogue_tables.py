@@ -1,0 +1,80 @@
+"""The catalogue's tables are those of its migrations, beside those of the queue."""
+
+import importlib.resources
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from forebay.engine.queue.database import Database
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.schema import METADATA, REVISION, VERSION_TABLE
+from forebay.tiering.errors import CatalogueError
+
+
+def engine_of(path: Path) -> sa.Engine:
+    return sa.create_engine(f"sqlite:///{path}")
+
+
+def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+    """Alembic finds no difference, but for the comments that only the schema has."""
+    path = tmp_path / "ledger.sqlite"
+    with Database(path) as database:
+        Catalogue(database)
+    engine = engine_of(path)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "version_table": VERSION_TABLE,
+                "include_object": lambda _object, name, kind, *_: (
+                    kind != "table" or name in METADATA.tables
+                ),
+            },
+        )
+        found = compare_metadata(context, METADATA)
+    engine.dispose()
+    differences = [
+        each
+        for change in found
+        for each in (change if isinstance(change, list) else [change])
+        if "comment" not in each[0]
+    ]
+    assert differences == []
+
+
+def test_the_schema_is_of_the_last_revision() -> None:
+    """A new migration has to say so there, and there is but one way to it."""
+    config = Config()
+    folder = importlib.resources.files("forebay.tiering.catalogue") / "migrations"
+    config.set_main_option("script_location", str(folder))
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_a_ledger_without_tiers_has_none_of_their_tables(tmp_path: Path) -> None:
+    """And opening the catalogue twice changes nothing the second time."""
+    path = tmp_path / "ledger.sqlite"
+    with Database(path) as database:
+        assert not set(METADATA.tables) & set(sa.inspect(engine_of(path)).get_table_names())
+        Catalogue(database)
+        made = sa.inspect(engine_of(path)).get_table_names()
+        assert set(METADATA.tables) < set(made)
+        Catalogue(database)
+        assert sa.inspect(engine_of(path)).get_table_names() == made
+
+
+def test_a_catalogue_of_a_newer_forebay_is_refused(tmp_path: Path) -> None:
+    """The queue beside it can still be used."""
+    path = tmp_path / "ledger.sqlite"
+    with Database(path) as database:
+        Catalogue(database)
+        with database.write() as connection:
+            connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0099'"))
+        with pytest.raises(CatalogueError, match=r"tables are those of revision 0099\): use that"):
+            Catalogue(database)
+    Database(path).close()

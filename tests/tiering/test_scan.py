@@ -1,0 +1,187 @@
+"""The catalogue is built anew from what lies in the tiers, and damage is found and put right."""
+
+from pathlib import Path
+
+import pytest
+from tests.tiering.site import GRACE, Killed, Site, killed_at
+
+from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.scan import scan
+from forebay.tiering.scrub import scrub
+
+
+def forget_everything(site: Site) -> None:
+    """Lose the catalogue."""
+    site.database.close()
+    for path in site.folder.glob("ledger.sqlite*"):
+        path.unlink()
+    site.open()
+
+
+def test_what_the_catalogue_says_is_what_lies_there(site: Site) -> None:
+    """Before a run is known, while it is moved, and afterwards."""
+    found = scan(site.catalogue, site.tiers, repair=False)
+    assert found.taken_in == [str(site.runs / "water")]
+    assert site.catalogue.runs() == []
+    assert not found.agrees
+    scan(site.catalogue, site.tiers, repair=True)
+    assert [run.name for run in site.catalogue.runs()] == ["water"]
+    for tier in ("cold", "hot"):
+        assert scan(site.catalogue, site.tiers, repair=False).agrees
+        site.plan(tier)
+        site.work()
+        assert scan(site.catalogue, site.tiers, repair=True).agrees
+        site.pass_by(GRACE + 1)
+        site.work()
+    assert scan(site.catalogue, site.tiers, repair=False).agrees
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_lost_catalogue_is_built_anew(site: Site, keep: bool) -> None:
+    """The data are the truth: the run is found where it lies, and moves again."""
+    site.move("cold", keep=keep)
+    before = site.lies_in()
+    objects = site.catalogue.objects(site.take_in().run_id)
+    forget_everything(site)
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert found.not_whole == []
+    assert scan(site.catalogue, site.tiers, repair=False).agrees
+    assert site.lies_in() == before
+    assert site.catalogue.objects(site.take_in().run_id) == objects
+    site.check_readable()
+    site.move("warm")
+    site.check_readable()
+    assert "warm" in site.lies_in()
+
+
+def test_nothing_is_deleted_for_the_sake_of_a_copy_that_was_only_found(site: Site) -> None:
+    """It has to be read through before it counts."""
+    site.move("cold", keep=True)
+    forget_everything(site)
+    scan(site.catalogue, site.tiers, repair=True)
+    assert {each.verified_at for each in site.catalogue.shelves()} == {None}
+    # The move reads the copy in the cold tier back, and only then does it count.
+    passed: list[str] = []
+    site.plan("cold")
+    site.mover(passed.append).work()
+    assert "object verified" in passed
+    assert "object copied" not in passed
+    site.pass_by(GRACE + 1)
+    site.work()
+    assert site.lies_in() == {"cold"}
+
+
+@pytest.mark.parametrize("point", [3, 20, 45, 52, 60])
+def test_a_catalogue_that_is_lost_in_the_middle_of_a_move(site: Site, point: int) -> None:
+    """Is built anew from whatever is there then; the run stays readable, and can be moved."""
+    site.plan("cold")
+    reached = killed_at(point)
+
+    def work() -> None:
+        site.mover(reached).work()
+        site.pass_by(GRACE + 1)
+        site.mover(reached).work()
+
+    with pytest.raises(Killed):
+        work()
+    forget_everything(site)
+    scan(site.catalogue, site.tiers, repair=True)
+    site.check_readable()
+    scan(site.catalogue, site.tiers, repair=True)
+    tier = "warm"
+    assert site.move(tier).state == MoveState.DONE
+    assert tier in site.lies_in()
+    site.check_readable()
+
+
+def test_what_nobody_knows_is_left_alone(site: Site) -> None:
+    """A file that somebody has put into a tier is told of, and not deleted."""
+    site.take_in()
+    stray = site.folder / "cold" / ".forebay" / "notes" / "of mine" / "today.txt"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("mine")
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert found.left_over == [f"{stray.parent}: 1 objects of no copy"]
+    assert stray.read_text() == "mine"
+
+
+def test_what_a_late_mover_has_left_is_deleted(site: Site) -> None:
+    """Objects of a copy that was never finished, of a run that is known."""
+    run = site.take_in()
+    stray = site.folder / "cold" / ".forebay" / run.run_id / ("a" * 32) / "frames" / "c.0.0.0"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"late")
+    assert not scan(site.catalogue, site.tiers, repair=False).agrees
+    assert stray.exists()
+    scan(site.catalogue, site.tiers, repair=True)
+    assert not stray.exists()
+    assert scan(site.catalogue, site.tiers, repair=False).agrees
+
+
+def test_a_tier_that_is_not_there_is_not_taken_for_an_empty_one(site: Site) -> None:
+    """Nothing changes until it is there again."""
+    site.move("cold")
+    before = site.catalogue.shelves()
+    (site.folder / "cold").rename(site.folder / "unplugged")
+    with pytest.raises(PlaceUnavailableError, match="tier 'cold': there is no folder"):
+        scan(site.catalogue, site.tiers, repair=True)
+    assert site.catalogue.shelves() == before
+    assert not (site.folder / "cold").exists()
+
+
+def test_a_copy_that_lacks_an_object_counts_no_more(site: Site) -> None:
+    """It is told, and nothing is deleted for its sake."""
+    site.move("cold", keep=True)
+    lost = site.copy_in("cold") / "frames" / "c.0.0.0"
+    lost.unlink()
+    found = scan(site.catalogue, site.tiers, repair=False)
+    assert found.not_whole == [f"{lost}: missing, or of another length"]
+    (cold,) = [each for each in site.catalogue.shelves() if each.tier == "cold"]
+    assert cold.verified_at is None
+
+
+def damage(path: Path) -> bytes:
+    content = path.read_bytes()
+    path.write_bytes(b"\0" + content[1:] if content[:1] != b"\0" else b"\1" + content[1:])
+    return content
+
+
+@pytest.mark.parametrize("where", ["hot", "cold"])
+def test_scrubbing_puts_right_what_another_copy_has(site: Site, where: str) -> None:
+    """In each tier, whatever was damaged or lost."""
+    site.move("cold", keep=True)
+    flipped = site.copy_in(where) / "frames" / "c.0.0.0"
+    right = damage(flipped)
+    gone = site.copy_in(where) / "flags" / "c.1"
+    gone.unlink()
+    found = scrub(site.catalogue, site.tiers, site.catalogue.runs())
+    assert sorted(found.put_right) == sorted([str(flipped), str(gone)])
+    assert found.lost == found.unreachable == []
+    assert found.copies == 2
+    assert flipped.read_bytes() == right
+    assert site.lies_in() == {"hot", "cold"}
+    assert all(each.verified_at == site.time for each in site.catalogue.shelves())
+
+
+def test_damage_without_another_copy_is_told_with_its_frames(site: Site) -> None:
+    """And the copy counts no more as one to rely on."""
+    site.move("cold")
+    path = site.copy_in("cold") / "frames" / "c.1.0.0"
+    damage(path)
+    found = scrub(site.catalogue, site.tiers, site.catalogue.runs())
+    assert found.lost == [f"{path} (frames 2 to 3 at the most)"]
+    (cold,) = [each for each in site.catalogue.shelves() if each.tier == "cold"]
+    assert cold.verified_at is None
+
+
+def test_scrubbing_goes_on_where_a_tier_does_not_answer(site: Site) -> None:
+    """And says which copy was not read."""
+    site.move("cold", keep=True)
+    copy = site.copy_in("cold") / "frames"
+    copy.rename(copy.with_name("away"))
+    copy.write_text("a file where a folder was")
+    found = scrub(site.catalogue, site.tiers, site.catalogue.runs())
+    assert found.copies + len(found.unreachable) == 2
+    assert found.lost or found.unreachable
+    site.check_readable()

@@ -1,0 +1,1 @@
+"""Changes of the catalogue's tables, one after the other."""

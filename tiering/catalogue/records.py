@@ -1,0 +1,160 @@
+"""What the catalogue says of runs, their copies, and moves."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ShelfState(StrEnum):
+    """How far a copy has come."""
+
+    STAGING = "staging"
+    """It is being made; nobody reads it."""
+    AVAILABLE = "available"
+    """It is whole, and readers are sent there."""
+    DRAINING = "draining"
+    """It is whole and still read, and will go when its grace is over."""
+    DELETING = "deleting"
+    """Its objects are being deleted; nobody is sent there any more."""
+    DELETED = "deleted"
+    """Nothing of it is left; at home, only the run's log and the signpost."""
+
+
+class MoveState(StrEnum):
+    """How far a move has come; each state says what is done, durably, already."""
+
+    PLANNED = "planned"
+    """It was asked for."""
+    COPYING = "copying"
+    """There is a shelf for it, and room is reserved."""
+    COPIED = "copied"
+    """Every object has been put there and made durable."""
+    VERIFIED = "verified"
+    """Every object was read back from there and is what was committed."""
+    PUBLISHED = "published"
+    """In the catalogue, the new copy is one to read from, and the old one drains."""
+    GRACE = "grace"
+    """Readers are sent to the new copy; those at the old one may finish."""
+    DELETING = "deleting"
+    """The old copy is going; there is no way back."""
+    DONE = "done"
+    """The old copy is gone, or was to be kept."""
+    FAILED = "failed"
+    """It was given up; the run lies where it lay."""
+    CANCELLED = "cancelled"
+    """It was called off before anything was published."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is done."""
+        return self in {MoveState.DONE, MoveState.FAILED, MoveState.CANCELLED}
+
+
+READABLE = (ShelfState.AVAILABLE, ShelfState.DRAINING)
+"""Copies that readers are sent to."""
+TAKING_ROOM = (
+    ShelfState.STAGING,
+    ShelfState.AVAILABLE,
+    ShelfState.DRAINING,
+    ShelfState.DELETING,
+)
+"""Copies that take room in their tier, or have it reserved."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run, as the catalogue knows it."""
+
+    run_id: str
+    """Its identity, a UUID."""
+    name: str
+    """Its name in the folder of the runs."""
+    home: str
+    """The folder that it was recorded in."""
+    bytes: int
+    """Length of all its objects."""
+    objects: int
+    """Number of its objects."""
+    closed_at: int
+    """When it was closed, in nanoseconds since 1970-01-01 UTC."""
+    read_at: int
+    """When it was last opened, as far as is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfRecord:
+    """One copy of a run."""
+
+    shelf: str
+    """Identity of the copy, never used again."""
+    run_id: str
+    """The run."""
+    tier: str
+    """Name of its tier."""
+    path: str
+    """Where it lies within the tier."""
+    home: bool
+    """Whether it is the folder that the run was recorded in."""
+    state: ShelfState
+    """How far it has come."""
+    bytes: int
+    """Room that it takes or will take."""
+    verified_at: int | None
+    """When all of it was last read back and compared."""
+    drain_until: int | None
+    """When its grace ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRecord:
+    """A move of a run into a tier."""
+
+    move: int
+    """Its number."""
+    run_id: str
+    """The run."""
+    source: str
+    """The copy that it is made from."""
+    tier: str
+    """The tier that it goes to."""
+    target: str | None
+    """The new copy, once it has begun."""
+    keep: bool
+    """Whether the copy that it is made from stays."""
+    state: MoveState
+    """How far it has come."""
+    why: str
+    """The policy that wanted it, or who asked for it."""
+    epoch: int
+    """The attempt that may write."""
+    holder: str | None
+    """Who is at it."""
+    attempts: int
+    """Attempts that failed in a row."""
+    not_before: int | None
+    """When it goes on."""
+    error: str | None
+    """Why it does not go on."""
+    created_at: int
+    """When it was asked for."""
+    ended_at: int | None
+    """When it was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Something that keeps a run, or its copy in one tier."""
+
+    protection: int
+    """Its number."""
+    run_id: str
+    """The run."""
+    kind: str
+    """``pin``: its copy in a tier stays; ``hold``: every copy stays, until the hold is ended."""
+    tier: str | None
+    """Of a pin, the tier."""
+    owner: str
+    """Who wants it."""
+    reason: str
+    """What for."""
+    until: int | None
+    """When it ends by itself, in nanoseconds since 1970-01-01 UTC."""

@@ -1,0 +1,78 @@
+"""The manifest of a copy: what makes it whole, and enough to know it by without a catalogue."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.records import RunRecord, ShelfRecord
+from forebay.tiering.errors import CopyDamagedError
+from forebay.tiering.reading.signpost import KnownObject
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a copy says of itself."""
+
+    run: RunRecord
+    """The run."""
+    shelf: str
+    """Identity of the copy."""
+    objects: dict[str, KnownObject]
+    """What each of its objects is."""
+    documents: dict[str, bytes]
+    """The run's documents."""
+
+
+def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
+    """Return the manifest of a copy."""
+    run = catalogue.run(shelf.run_id)
+    documents = catalogue.documents(run.run_id)
+    content = {
+        "format": _FORMAT,
+        "run_id": run.run_id,
+        "name": run.name,
+        "home": run.home,
+        "closed_at": run.closed_at,
+        "shelf": shelf.shelf,
+        "objects": {
+            key: [each.bytes, each.blake3] for key, each in catalogue.objects(run.run_id).items()
+        },
+        "documents": {key: text.decode() for key, text in documents.items()},
+    }
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def read_manifest(content: bytes, *, where: str) -> Manifest:
+    """Read a manifest back.
+
+    Raises
+    ------
+    CopyDamagedError
+        If it is none, or one of a newer format.
+    """
+    try:
+        document: dict[str, Any] = json.loads(content)
+        if document["format"] != _FORMAT:
+            raise CopyDamagedError(
+                f"{where} has the format {document['format']!r}; this forebay reads {_FORMAT}"
+            )
+        objects = {
+            str(key): KnownObject(int(size), str(digest))
+            for key, (size, digest) in document["objects"].items()
+        }
+        run = RunRecord(
+            run_id=str(document["run_id"]),
+            name=str(document["name"]),
+            home=str(document["home"]),
+            bytes=sum(each.bytes for each in objects.values()),
+            objects=len(objects),
+            closed_at=int(document["closed_at"]),
+            read_at=0,
+        )
+        documents = {str(key): str(text).encode() for key, text in document["documents"].items()}
+        return Manifest(run, str(document["shelf"]), objects, documents)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CopyDamagedError(f"{where} is no manifest of a copy ({error!r})") from error

@@ -1,0 +1,124 @@
+"""Which runs should move, by the policies that are configured."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from forebay.tiering.catalogue.catalogue import protecting
+from forebay.tiering.catalogue.records import Protection, RunRecord, ShelfRecord, ShelfState
+from forebay.tiering.specification import PolicySpecification, TierSpecification
+
+_DAY_NS = 86_400 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A run that a policy would move."""
+
+    run: RunRecord
+    """The run."""
+    source: str
+    """The tier that it lies in."""
+    target: str
+    """The tier that it is to lie in."""
+    keep: bool
+    """Whether the copy in the first tier stays."""
+    policy: str
+    """The policy that says so."""
+    cost: float
+    """What reading it from its tier costs, once."""
+    cost_per_month: float
+    """What it costs more in each month, or less where it is below zero."""
+
+
+def suggestions(
+    policies: Sequence[PolicySpecification],
+    tiers: Mapping[str, TierSpecification],
+    runs: Sequence[RunRecord],
+    shelves: Sequence[ShelfRecord],
+    protections: Sequence[Protection],
+    *,
+    now: int,
+) -> Iterator[Suggestion]:
+    """Yield the moves that policies ask for; nothing is changed.
+
+    Parameters
+    ----------
+    policies
+        The policies; the first one that fits a run decides on it.
+    tiers
+        The tiers by name.
+    runs
+        The runs.
+    shelves
+        Their copies.
+    protections
+        Pins and holds in force: what they keep is not suggested.
+    now
+        The time, in nanoseconds since 1970-01-01 UTC.
+    """
+    lies: dict[str, dict[str, ShelfRecord]] = {}
+    used: dict[str, int] = {}
+    for shelf in shelves:
+        if shelf.state is ShelfState.AVAILABLE:
+            lies.setdefault(shelf.run_id, {})[shelf.tier] = shelf
+            used[shelf.tier] = used.get(shelf.tier, 0) + shelf.bytes
+    kept: dict[str, list[Protection]] = {}
+    for each in protections:
+        kept.setdefault(each.run_id, []).append(each)
+    decided: set[str] = set()
+    for policy in policies:
+        full = policy.when == "full"
+        if full and not _above(tiers[policy.source], used.get(policy.source, 0)):
+            continue
+        # Where room is needed, those go first that nobody has read for longest.
+        for run in sorted(runs, key=lambda each: each.read_at) if full else runs:
+            copies = lies.get(run.run_id, {})
+            if run.run_id in decided or policy.source not in copies:
+                continue
+            if not _fits(policy, run, now):
+                continue
+            decided.add(run.run_id)
+            moves = policy.target not in copies or not policy.keep
+            if not policy.keep and protecting(kept.get(run.run_id, []), policy.source):
+                continue
+            if moves:
+                yield _suggested(policy, run, tiers)
+                if not policy.keep:
+                    used[policy.source] -= run.bytes
+            if full and not _above_low(tiers[policy.source], used[policy.source]):
+                break
+
+
+def _fits(policy: PolicySpecification, run: RunRecord, now: int) -> bool:
+    return (
+        fnmatchcase(run.name, policy.runs)
+        and run.bytes >= policy.larger_than
+        and now - run.closed_at >= policy.older_than_days * _DAY_NS
+        and now - max(run.read_at, run.closed_at) >= policy.unread_days * _DAY_NS
+    )
+
+
+def _above(tier: TierSpecification, used: int) -> bool:
+    return tier.capacity is not None and used > tier.high * tier.capacity
+
+
+def _above_low(tier: TierSpecification, used: int) -> bool:
+    return tier.capacity is not None and used > tier.low * tier.capacity
+
+
+def _suggested(
+    policy: PolicySpecification, run: RunRecord, tiers: Mapping[str, TierSpecification]
+) -> Suggestion:
+    gigabytes = run.bytes / 1e9
+    more = tiers[policy.target].cost_per_gb_month
+    less = 0.0 if policy.keep else tiers[policy.source].cost_per_gb_month
+    return Suggestion(
+        run=run,
+        source=policy.source,
+        target=policy.target,
+        keep=policy.keep,
+        policy=policy.name,
+        cost=gigabytes * tiers[policy.source].cost_per_gb_read,
+        cost_per_month=gigabytes * (more - less),
+    )

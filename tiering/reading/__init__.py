@@ -1,0 +1,1 @@
+"""Reading a run wherever the copies of its objects lie."""

@@ -1,0 +1,95 @@
+"""The signpost in a run's folder: in which other places its objects lie, and what they are.
+
+It is made from the catalogue whenever a copy can be read or is about to go, so that a reader, on
+any host, needs no database.  The documents of the run are in it as well: the run is listed and
+opened without a request to where its frames lie.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.format import layout
+
+SIGNPOST = f"{layout.CONTROL}/tiers.json"
+"""Its key in the run's folder."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KnownObject:
+    """What an object of a run is, wherever it lies."""
+
+    bytes: int
+    """Its length."""
+    blake3: str
+    """The BLAKE3 digest of its bytes, in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a whole copy of a run lies."""
+
+    tier: str
+    """Name of the tier."""
+    url: str
+    """Path or URL of the copy: the objects have the same keys below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signpost:
+    """Where the objects of a run lie beside its own folder."""
+
+    run_id: str
+    """The run."""
+    places: tuple[Place, ...]
+    """Whole, verified copies, the best one to read from first."""
+    objects: Mapping[str, KnownObject] = field(repr=False)
+    """Every object that the copies hold, by its key."""
+    documents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Objects that are kept in here themselves."""
+
+    def to_json(self) -> bytes:
+        """Return the content of the file."""
+        document = {
+            "format": _FORMAT,
+            "run_id": self.run_id,
+            "places": [{"tier": each.tier, "url": each.url} for each in self.places],
+            "objects": {key: [each.bytes, each.blake3] for key, each in self.objects.items()},
+            "documents": {key: content.decode() for key, content in self.documents.items()},
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, *, where: str) -> "Signpost":
+        """Read it back.
+
+        Raises
+        ------
+        RunDamagedError
+            If it is no signpost, or one of a newer format.
+        """
+        try:
+            document: dict[str, Any] = json.loads(content)
+            if document["format"] != _FORMAT:
+                raise RunDamagedError(
+                    f"{where} has the format {document['format']!r}; this forebay reads {_FORMAT}: "
+                    "install a newer one"
+                )
+            return cls(
+                run_id=document["run_id"],
+                places=tuple(Place(each["tier"], each["url"]) for each in document["places"]),
+                objects={
+                    key: KnownObject(int(size), str(digest))
+                    for key, (size, digest) in document["objects"].items()
+                },
+                documents={key: text.encode() for key, text in document["documents"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunDamagedError(
+                f"{where} does not say where the run lies ({error!r}); 'forebay tier scan --repair' "
+                "makes it anew"
+            ) from error

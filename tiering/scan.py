@@ -1,0 +1,270 @@
+"""Comparing the catalogue with what lies in the tiers, and building it anew from there."""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forebay.acquisition.format.layout import CONTROL
+from forebay.errors import ForebayError
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.held import SHELVES_FOLDER
+from forebay.tiering.catalogue.records import READABLE, ShelfRecord, ShelfState
+from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, UnknownRunError
+from forebay.tiering.moving.home_lock import home_lock
+from forebay.tiering.moving.manifest import Manifest, read_manifest
+from forebay.tiering.moving.signposting import put_signpost
+from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
+from forebay.tiering.reading.signpost import SIGNPOST
+from forebay.tiering.storage.inventory import MANIFEST, STAYING, read_at
+from forebay.tiering.storage.tiers import Tier, Tiers
+
+_DEPTH = 8
+
+_log = logging.getLogger("forebay.tiering")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a scan has found."""
+
+    taken_in: list[str] = field(default_factory=list)
+    """Runs and copies that the catalogue did not know."""
+    not_whole: list[str] = field(default_factory=list)
+    """Copies that lack objects, or that are not there."""
+    left_over: list[str] = field(default_factory=list)
+    """What lies in a tier and belongs to no copy."""
+    passed_over: list[str] = field(default_factory=list)
+    """Runs that cannot be moved, and why."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the catalogue says what the tiers hold."""
+        return not (self.taken_in or self.not_whole or self.left_over)
+
+
+def scan(catalogue: Catalogue, tiers: Tiers, *, repair: bool) -> Findings:
+    """Look through all tiers; with `repair`, make the catalogue say what is there.
+
+    Copies that the catalogue learns of in this way count as verified only when they have been
+    read through: until then nothing is deleted for their sake.
+
+    Parameters
+    ----------
+    catalogue
+        The catalogue.
+    tiers
+        The tiers.
+    repair
+        Whether to take in what is found, delete what belongs to no copy, and put signposts.
+
+    Raises
+    ------
+    PlaceUnavailableError
+        If a tier cannot be read: then nothing has changed.
+    """
+    found = Findings()
+    # All are read before anything is changed: a tier that does not answer is not an empty one.
+    contents = {tier.name: _copies_in(tier) for tier in tiers}
+    for tier in tiers:
+        _scan_copies(catalogue, tiers, tier, contents[tier.name], found, repair=repair)
+    for tier in tiers:
+        for folder in _homes_in(tier):
+            _scan_home(catalogue, tiers, folder, found, repair=repair)
+    _check_known(catalogue, tiers, contents, found)
+    if repair:
+        for run in catalogue.runs():
+            if any(not each.home for each in catalogue.shelves(run.run_id)):
+                with home_lock(Path(run.home)):
+                    put_signpost(catalogue, tiers, run.run_id)
+    return found
+
+
+def take_in_runs(catalogue: Catalogue, tiers: Tiers) -> list[str]:
+    """Take in the closed runs that lie in folders of tiers; return which cannot be, and why.
+
+    What lies in other tiers is not looked at.
+    """
+    found = Findings()
+    for tier in tiers:
+        for folder in _homes_in(tier):
+            _scan_home(catalogue, tiers, folder, found, repair=True)
+    return found.passed_over
+
+
+type Contents = dict[tuple[str, str], dict[str, int]]
+"""The lengths of objects by their keys, for each copy: its run and its identity."""
+
+
+def _copies_in(tier: Tier) -> Contents:
+    copies: Contents = {}
+    if tier.folder is not None and not tier.folder.is_dir():
+        raise PlaceUnavailableError(f"tier {tier.name!r}: there is no folder {tier.folder}")
+    for path, size in tier.shelf(SHELVES_FOLDER).sizes().items():
+        run_id, _, rest = path.partition("/")
+        shelf, _, key = rest.partition("/")
+        copies.setdefault((run_id, shelf), {})[key] = size
+    return copies
+
+
+def _scan_copies(
+    catalogue: Catalogue,
+    tiers: Tiers,
+    tier: Tier,
+    contents: Contents,
+    found: Findings,
+    *,
+    repair: bool,
+) -> None:
+    known = {each.shelf: each for each in catalogue.shelves()}
+    for (run_id, name), sizes in contents.items():
+        where = tier.where(f"{SHELVES_FOLDER}/{run_id}/{name}")
+        if name in known:
+            continue
+        shelf = tier.shelf(f"{SHELVES_FOLDER}/{run_id}/{name}")
+        content = shelf.read(MANIFEST) if MANIFEST in sizes else None
+        try:
+            manifest = None if content is None else read_manifest(content, where=where)
+        except CopyDamagedError as error:
+            found.not_whole.append(str(error))
+            continue
+        if manifest is None or (manifest.run.run_id, manifest.shelf) != (run_id, name):
+            found.left_over.append(f"{where}: {len(sizes)} objects of no copy")
+            if repair and _was_a_copy(catalogue, run_id, name):
+                shelf.delete(list(sizes))
+                shelf.remove_folders()
+            continue
+        if lacking := _lacking(manifest, sizes):
+            found.not_whole.append(f"{where}/{lacking[0]}: missing, or of another length")
+            continue
+        found.taken_in.append(where)
+        if repair:
+            _take_in_copy(catalogue, tiers, tier, manifest)
+
+
+def _was_a_copy(catalogue: Catalogue, run_id: str, name: str) -> bool:
+    """Tell whether a mover has put it there: nothing is deleted that somebody else has put."""
+    try:
+        catalogue.run(run_id)
+    except UnknownRunError:
+        return False
+    return len(name) == 32 and name.isalnum()
+
+
+def _lacking(manifest: Manifest, sizes: dict[str, int]) -> list[str]:
+    return [key for key, each in manifest.objects.items() if sizes.get(key) != each.bytes]
+
+
+def _take_in_copy(catalogue: Catalogue, tiers: Tiers, tier: Tier, manifest: Manifest) -> None:
+    run = manifest.run
+    shelves = [
+        ShelfRecord(
+            shelf=manifest.shelf,
+            run_id=run.run_id,
+            tier=tier.name,
+            path=f"{SHELVES_FOLDER}/{run.run_id}/{manifest.shelf}",
+            home=False,
+            state=ShelfState.AVAILABLE,
+            bytes=run.bytes,
+            verified_at=None,
+            drain_until=None,
+        )
+    ]
+    home = Path(run.home)
+    if not any(each.home for each in _shelves_of(catalogue, run.run_id)) and home.is_dir():
+        home_tier, path = tiers.of_folder(home)
+        moving = {key: each for key, each in manifest.objects.items() if _goes(key)}
+        there = [key for key, each in moving.items() if _length(home / key) == each.bytes]
+        state = ShelfState.STAGING
+        if len(there) == len(moving):
+            state = ShelfState.AVAILABLE
+        elif not there:
+            state = ShelfState.DELETED
+        shelves.append(home_shelf(run, home_tier.name, path, state))
+    catalogue.add(run, manifest.objects, manifest.documents, shelves)
+    catalogue.saw(run.run_id, read_at=read_at(home))
+
+
+def _shelves_of(catalogue: Catalogue, run_id: str) -> list[ShelfRecord]:
+    return catalogue.shelves(run_id)
+
+
+def _goes(key: str) -> bool:
+    return not key.startswith(STAYING)
+
+
+def _length(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _homes_in(tier: Tier) -> Iterator[Path]:
+    """Yield the folders of a tier that runs were recorded in."""
+    if tier.folder is not None and tier.folder.is_dir():
+        yield from _runs_below(tier.folder, _DEPTH)
+
+
+def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(
+                each.name
+                for each in entries
+                if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")
+            )
+    except OSError as error:
+        raise PlaceUnavailableError(f"{folder} cannot be read: {error.strerror}") from error
+    for name in names:
+        if (folder / name / CONTROL).is_dir():
+            yield folder / name
+        elif depth > 1:
+            yield from _runs_below(folder / name, depth - 1)
+
+
+def _scan_home(
+    catalogue: Catalogue, tiers: Tiers, folder: Path, found: Findings, *, repair: bool
+) -> None:
+    if known_at(catalogue, folder) is not None:
+        if repair:
+            take_in(catalogue, tiers, folder)
+        return
+    if (folder / SIGNPOST).exists():
+        # It was moved: the copies tell of it, and none of those was there.
+        if str(folder) not in {each.partition(":")[0] for each in found.not_whole} and repair:
+            found.not_whole.append(f"{folder}: its frames were moved, and no tier has them")
+        return
+    try:
+        if repair:
+            take_in(catalogue, tiers, folder)
+        found.taken_in.append(str(folder))
+    except ForebayError as error:
+        found.passed_over.append(str(error))
+
+
+def _check_known(
+    catalogue: Catalogue, tiers: Tiers, contents: dict[str, Contents], found: Findings
+) -> None:
+    """Look whether the copies that the catalogue knows are there, by their lengths."""
+    for shelf in catalogue.shelves():
+        if shelf.state not in READABLE:
+            continue
+        tier = tiers[shelf.tier]
+        objects = catalogue.objects(shelf.run_id)
+        if shelf.home:
+            sizes = {
+                key: size
+                for key in objects
+                if (size := _length(Path(tier.where(shelf.path)) / key)) is not None
+            }
+        else:
+            sizes = contents[tier.name].get((shelf.run_id, shelf.shelf), {})
+        lacking = [key for key, each in objects.items() if sizes.get(key) != each.bytes]
+        if lacking:
+            catalogue.doubted(shelf.shelf)
+            found.not_whole.append(
+                f"{tier.where(shelf.path)}/{lacking[0]}: missing, or of another length"
+                + (f" (and {len(lacking) - 1} more)" if lacking[1:] else "")
+            )

@@ -1,0 +1,138 @@
+"""Reading copies through, so that silent damage is found while there is another copy."""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forebay.acquisition.format.layout import METADATA
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.records import READABLE, RunRecord, ShelfRecord
+from forebay.tiering.errors import TieringError
+from forebay.tiering.moving.home_lock import home_lock
+from forebay.tiering.moving.throttle import Throttle
+from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.storage.tiers import Tiers
+
+_BLOCK = re.compile(r"[a-z_]+/c\.(\d+)")
+
+
+@dataclass(slots=True)
+class Scrubbed:
+    """What reading copies through has found."""
+
+    copies: int = 0
+    """Copies that were read."""
+    bytes: int = 0
+    """Bytes that were read."""
+    put_right: list[str] = field(default_factory=list)
+    """Objects that were damaged and are whole again."""
+    lost: list[str] = field(default_factory=list)
+    """Objects that no copy has whole, with the frames that they hold."""
+    unreachable: list[str] = field(default_factory=list)
+    """Copies that could not be read, and why."""
+
+
+def scrub(
+    catalogue: Catalogue,
+    tiers: Tiers,
+    runs: Sequence[RunRecord],
+    *,
+    bytes_per_second: float | None = None,
+    on_copy: Callable[[RunRecord, ShelfRecord], None] = lambda _run, _shelf: None,
+) -> Scrubbed:
+    """Read every copy of some runs, and put right what is damaged from another copy.
+
+    A copy that is whole counts as verified from then on, one that is not no more.
+
+    Parameters
+    ----------
+    catalogue
+        The catalogue.
+    tiers
+        The tiers.
+    runs
+        The runs.
+    bytes_per_second
+        Most bytes that are read in a second; as many as can be if not given.
+    on_copy
+        Called before each copy.
+    """
+    found = Scrubbed()
+    throttle = Throttle(bytes_per_second)
+
+    def passing(count: int) -> None:
+        found.bytes += count
+        throttle(count)
+
+    for run in runs:
+        for shelf in catalogue.shelves(run.run_id):
+            if shelf.state not in READABLE:
+                continue
+            on_copy(run, shelf)
+            try:
+                whole = _scrub_copy(catalogue, tiers, run, shelf, passing, found)
+            except TieringError as error:
+                found.unreachable.append(" ".join(str(error).split()))
+                continue
+            found.copies += 1
+            (catalogue.verified if whole else catalogue.doubted)(shelf.shelf)
+    return found
+
+
+def _scrub_copy(
+    catalogue: Catalogue,
+    tiers: Tiers,
+    run: RunRecord,
+    shelf: ShelfRecord,
+    passing: Callable[[int], None],
+    found: Scrubbed,
+) -> bool:
+    there = tiers[shelf.tier].shelf(shelf.path)
+    whole = True
+    for key, known in catalogue.objects(run.run_id).items():
+        if there.look(key, passing=passing) == known:
+            continue
+        if _put_right(catalogue, tiers, run, shelf, key, known):
+            found.put_right.append(f"{there.where}/{key}")
+        else:
+            whole = False
+            found.lost.append(f"{there.where}/{key}{_frames(catalogue, run, key)}")
+    return whole
+
+
+def _put_right(
+    catalogue: Catalogue,
+    tiers: Tiers,
+    run: RunRecord,
+    shelf: ShelfRecord,
+    key: str,
+    known: KnownObject,
+) -> bool:
+    """Put an object of a copy right from another copy; tell whether one had it whole."""
+    there = tiers[shelf.tier].shelf(shelf.path)
+    held = home_lock(Path(run.home)) if shelf.home else contextlib.nullcontext()
+    for other in catalogue.shelves(run.run_id):
+        if other.shelf == shelf.shelf or other.state not in READABLE:
+            continue
+        source = tiers[other.tier].shelf(other.path)
+        # One that does not answer, or is damaged as well, is passed over for the next one.
+        with contextlib.suppress(TieringError):
+            if source.look(key) == known:
+                with held:
+                    there.copy(key, known, source)
+                return there.look(key) == known
+    return False
+
+
+def _frames(catalogue: Catalogue, run: RunRecord, key: str) -> str:
+    """Return which frames an object holds, for a message."""
+    block = _BLOCK.match(key)
+    document = catalogue.documents(run.run_id).get(METADATA)
+    if block is None or document is None:
+        return ""
+    length = int(json.loads(document)["attributes"]["forebay"]["frames_per_block"])
+    first = int(block[1]) * length
+    return f" (frames {first} to {first + length - 1} at the most)"

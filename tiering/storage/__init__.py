@@ -1,0 +1,1 @@
+"""Tiers, and the copies of runs that lie in them."""

@@ -1,0 +1,52 @@
+"""Trying a tier out: whether what is put there is given back, and can be deleted again."""
+
+import shutil
+import uuid
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from forebay.tiering.errors import TieringError
+from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.storage.tiers import Tier
+
+_PROBES = ".forebay-probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What trying a tier has shown."""
+
+    tier: str
+    """Its name."""
+    problem: str | None
+    """What is wrong, if anything."""
+    free_bytes: int | None
+    """The room that is left, where that can be known."""
+
+
+def probe(tier: Tier) -> Probe:
+    """Put an object into a tier, read it back, and delete it."""
+    free: int | None = None
+    try:
+        if tier.folder is not None:
+            if not tier.folder.is_dir():
+                return Probe(tier.name, f"there is no folder {tier.folder}: make it", None)
+            free = shutil.disk_usage(tier.folder).free
+        shelf = tier.shelf(_PROBES)
+        content = uuid.uuid4().bytes * 64
+        key = uuid.uuid4().hex
+        shelf.put(key, content)
+        given_back = shelf.look(key)
+        listed = shelf.sizes().get(key)
+        shelf.delete([key])
+        left = shelf.look(key)
+        shelf.remove_folders()
+    except TieringError as error:
+        return Probe(tier.name, " ".join(str(error).split()), free)
+    put = KnownObject(len(content), str(blake3(content).hexdigest()))
+    if given_back != put or listed != put.bytes:
+        return Probe(tier.name, f"{tier.where('')} gives back other bytes than it was given", free)
+    if left is not None:
+        return Probe(tier.name, f"{tier.where('')} keeps what is deleted", free)
+    return Probe(tier.name, None, free)

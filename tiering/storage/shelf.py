@@ -1,0 +1,256 @@
+"""A shelf: the place in a tier where one copy of a run lies, under the keys of the run."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import obstore
+from blake3 import blake3
+from obstore.store import ObjectStore
+
+from forebay.acquisition import durable
+from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TierFullError
+from forebay.tiering.keys import check_key
+from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.url_store import translated
+
+_PART_BYTES = 8 * 2**20
+"""Bytes that are read at a time, and put by one request of a large object."""
+_PARTS_AT_ONCE = 4
+_LARGE_BYTES = 2 * _PART_BYTES
+_UNFINISHED = re.compile(r"#\d+$")
+"""How obstore calls a file that has not got its name yet."""
+_FULL = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
+
+type Passing = Callable[[int], None]
+"""Told of so many bytes that go through; it may wait."""
+
+
+def _unhindered(_: int) -> None:
+    """Let bytes through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """One copy of a run, by its objects.
+
+    An object is only ever put here with the bytes that the catalogue knows it by: they are
+    compared before it has its name.  So whoever puts an object, late or twice, changes nothing.
+    """
+
+    bucket: ObjectStore = field(repr=False)
+    """The tier."""
+    path: str
+    """Where the copy lies within it."""
+    where: str
+    """Its path or URL."""
+    folder: Path | None = None
+    """Its folder, where it lies in a file system."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    """What is said of each object that is put, such as its storage class."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object's bytes, or None where there is none."""
+        check_key(key)
+        with translated(self.where):
+            try:
+                return bytes(obstore.get(self.bucket, f"{self.path}/{key}").bytes())
+            except FileNotFoundError:
+                return None
+
+    def copy(
+        self, key: str, known: KnownObject, source: "Shelf", *, passing: Passing = _unhindered
+    ) -> None:
+        """Put an object here that lies on another shelf, and make it durable.
+
+        Raises
+        ------
+        CopyDamagedError
+            If it is not there, or not what it is known as: then nothing has come here.
+        PlaceUnavailableError
+            If one of the two places does not answer.
+        TierFullError
+            If there is no room here.
+        """
+        check_key(key)
+        if known.bytes <= _LARGE_BYTES:
+            content = source.read(key)
+            _compare(source, key, known, content)
+            passing(known.bytes)
+            self._put(key, content or b"")
+        else:
+            self._put(key, _checked(source, key, known, passing))
+
+    def put(self, key: str, content: bytes) -> None:
+        """Put an object, and make it durable."""
+        check_key(key)
+        self._put(key, content)
+
+    def _put(self, key: str, content: bytes | AsyncIterator[bytes]) -> None:
+        with _room(self.where), translated(self.where, done="written"):
+            if self.folder is not None:
+                # obstore makes folders, and flushes nothing.
+                durable.make_folders((self.folder / key).parent)
+            attributes: Any = dict(self.attributes) or None
+            try:
+                if isinstance(content, bytes):
+                    path = f"{self.path}/{key}"
+                    obstore.put(
+                        self.bucket, path, content, attributes=attributes, use_multipart=False
+                    )
+                else:
+                    asyncio.run(self._put_parts(key, content, attributes))
+            except FileNotFoundError as error:
+                raise PlaceUnavailableError(
+                    f"{self.where} cannot be written: there is no such bucket; make it, or check "
+                    "its name and the endpoint"
+                ) from error
+        if self.folder is not None:
+            with _room(self.where):
+                durable.flush_file(self.folder / key)
+                durable.flush_folder((self.folder / key).parent)
+
+    async def _put_parts(self, key: str, parts: AsyncIterator[bytes], attributes: Any) -> None:
+        await obstore.put_async(
+            self.bucket,
+            f"{self.path}/{key}",
+            parts,
+            attributes=attributes,
+            use_multipart=True,
+            chunk_size=_PART_BYTES,
+            max_concurrency=_PARTS_AT_ONCE,
+        )
+
+    def look(self, key: str, *, passing: Passing = _unhindered) -> KnownObject | None:
+        """Read an object back from where it is stored, and return what it is; None if nothing is.
+
+        A file is read from its disk as far as the system lets one: what it still holds in memory
+        says nothing of what was stored.
+        """
+        check_key(key)
+        if self.folder is not None:
+            _forget(self.folder / key)
+        digest, size = blake3(), 0
+        with translated(self.where):
+            try:
+                for part in obstore.get(self.bucket, f"{self.path}/{key}").stream(
+                    min_chunk_size=_PART_BYTES
+                ):
+                    digest.update(memoryview(part))
+                    size += len(part)
+                    passing(len(part))
+            except FileNotFoundError:
+                return None
+        return KnownObject(size, str(digest.hexdigest()))
+
+    def sizes(self) -> dict[str, int]:
+        """Return the length of every object that is here, by its key."""
+        found: dict[str, int] = {}
+        with translated(self.where):
+            below = len(self.path) + 1
+            for several in obstore.list(self.bucket, prefix=self.path):
+                found.update({each["path"][below:]: each["size"] for each in several})
+        return found
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; those that are not there are gone already."""
+        for key in keys:
+            check_key(key)
+            if self.folder is not None:
+                with _room(self.where):
+                    (self.folder / key).unlink(missing_ok=True)
+            else:
+                with translated(self.where, done="written"), contextlib.suppress(FileNotFoundError):
+                    obstore.delete(self.bucket, f"{self.path}/{key}")
+        if self.folder is not None:
+            for folder in dict.fromkeys((self.folder / key).parent for key in keys):
+                if folder.is_dir():
+                    durable.flush_folder(folder)
+
+    def remove_leftovers(self) -> None:
+        """Remove what is left of puts that were interrupted."""
+        if self.folder is not None and self.folder.is_dir():
+            for folder, _, names in self.folder.walk():
+                for name in names:
+                    if _UNFINISHED.search(name):
+                        (folder / name).unlink(missing_ok=True)
+
+    def remove_folders(self) -> None:
+        """Remove the folders of a shelf that nothing lies on any more."""
+        if self.folder is None or not self.folder.is_dir():
+            return
+        self.remove_leftovers()
+        for folder, _, _ in self.folder.walk(top_down=False):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+async def _checked(
+    source: Shelf, key: str, known: KnownObject, passing: Passing
+) -> AsyncIterator[bytes]:
+    """Yield the parts of an object; fail behind the last one if they are not what is known."""
+    digest, size = blake3(), 0
+    with translated(source.where):
+        try:
+            found = await obstore.get_async(source.bucket, f"{source.path}/{key}")
+            async for part in found.stream(min_chunk_size=_PART_BYTES):
+                content = bytes(part)
+                digest.update(content)
+                size += len(content)
+                passing(len(content))
+                yield content
+        except FileNotFoundError as error:
+            raise CopyDamagedError(f"{source.where}/{key} is missing") from error
+    _check(source, key, known, size, digest.hexdigest())
+
+
+def _compare(source: Shelf, key: str, known: KnownObject, content: bytes | None) -> None:
+    if content is None:
+        raise CopyDamagedError(f"{source.where}/{key} is missing")
+    _check(source, key, known, len(content), blake3(content).hexdigest())
+
+
+def _check(source: Shelf, key: str, known: KnownObject, size: int, digest: str) -> None:
+    if (size, digest) != (known.bytes, known.blake3):
+        raise CopyDamagedError(
+            f"{source.where}/{key} is not what it was: it has {size} bytes that are not the "
+            f"{known.bytes} which were committed"
+        )
+
+
+@contextlib.contextmanager
+def _room(where: str) -> Iterator[None]:
+    """Tell a place that is full from one that does not answer."""
+    try:
+        yield
+    except CopyDamagedError:
+        raise
+    except OSError as error:
+        if error.errno in durable.NO_SPACE or any(each in str(error) for each in _FULL):
+            raise TierFullError(
+                f"{where} has no room left: free some, or give runs another tier"
+            ) from error
+        if isinstance(error, PlaceUnavailableError):
+            raise
+        said = error.strerror or str(error)
+        raise PlaceUnavailableError(f"{where} cannot be written: {said}") from error
+
+
+def _forget(path: Path) -> None:
+    """Have the system drop what it holds of a file in memory."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            return
+        raise PlaceUnavailableError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,112 @@
+"""The tiers that are configured, from the best to read from to the last."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from forebay.tiering.catalogue.records import ShelfRecord
+from forebay.tiering.connect import connect
+from forebay.tiering.errors import RunNotTieredError, TierError
+from forebay.tiering.reading.signpost import Place
+from forebay.tiering.specification import TierSpecification
+from forebay.tiering.storage.shelf import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A tier, by its name."""
+
+    name: str
+    """What it is called."""
+    specification: TierSpecification
+    """What is configured of it."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Its folder, where it lies in a file system."""
+        url = self.specification.url
+        return url.absolute() if isinstance(url, Path) else None
+
+    def where(self, path: str) -> str:
+        """Return the path or URL of something within it."""
+        base = self.specification.url if self.folder is None else self.folder
+        return f"{base}/{path}" if path else str(base)
+
+    def shelf(self, path: str) -> Shelf:
+        """Return a place within it, for copies of objects.
+
+        Raises
+        ------
+        PlaceUnavailableError
+            If its folder is not there, or it cannot be used as the environment says.
+        """
+        stored = self.specification.storage_class
+        attributes = {} if stored is None or self.folder is not None else {"Storage-Class": stored}
+        root = self.where("") if self.folder is None else self.folder
+        return Shelf(
+            connect(root),
+            path,
+            where=self.where(path),
+            folder=None if self.folder is None else self.folder / path,
+            attributes=attributes,
+        )
+
+
+class Tiers:
+    """All tiers, in the order in which they are read from.
+
+    Parameters
+    ----------
+    specifications
+        What is configured, by name.
+    """
+
+    def __init__(self, specifications: Mapping[str, TierSpecification]) -> None:
+        self._tiers = {name: Tier(name, each) for name, each in specifications.items()}
+
+    def __iter__(self) -> Iterator[Tier]:
+        """Iterate over them, the best first."""
+        return iter(self._tiers.values())
+
+    def __getitem__(self, name: str) -> Tier:
+        """Return a tier.
+
+        Raises
+        ------
+        TierError
+            If there is none of that name.
+        """
+        if name not in self._tiers:
+            known = ", ".join(self._tiers) or "none"
+            raise TierError(
+                f"there is no tier {name!r}; the configuration has {known}: they are the tables "
+                "[tiers.NAME] of forebay.toml"
+            )
+        return self._tiers[name]
+
+    def rank(self, name: str) -> int:
+        """Return the place of a tier in the order; behind all others where it is unknown."""
+        names = list(self._tiers)
+        return names.index(name) if name in self._tiers else len(names)
+
+    def of_folder(self, folder: Path) -> tuple[Tier, str]:
+        """Return the tier that a run's folder lies in, and its path within.
+
+        Raises
+        ------
+        RunNotTieredError
+            If it lies in none.
+        """
+        folder = folder.absolute()
+        for tier in self:
+            if tier.folder is not None and tier.folder in folder.parents:
+                return tier, str(folder.relative_to(tier.folder))
+        known = ", ".join(f"{each.name} ({each.where('')})" for each in self) or "none"
+        raise RunNotTieredError(
+            f"{folder} lies in no tier; there are {known}: configure one whose url is the folder "
+            "of the runs"
+        )
+
+    def place(self, shelf: ShelfRecord) -> Place:
+        """Return where a copy lies, for readers."""
+        return Place(shelf.tier, self[shelf.tier].where(shelf.path))
