@@ -91,12 +91,12 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
         ),
         (
             "[clusters.big]\nworkers = 4",
-            "forebay.toml:1: clusters.big: it needs a kind, one of local, local-cuda, slurm, address",
+            "forebay.toml:1: clusters.big: it needs a kind, one of local, local-cuda, slurm, aws-ec2, aws-fargate, address",
         ),
         (
             "[clusters.big]\nkind = 'adress'",
             (
-                "forebay.toml:2: clusters.big.kind = 'adress': it must be one of local, local-cuda, slurm, address; "
+                "forebay.toml:2: clusters.big.kind = 'adress': it must be one of local, local-cuda, slurm, aws-ec2, aws-fargate, address; "
                 "did you mean 'address'?"
             ),
         ),
@@ -203,7 +203,7 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
             (
                 "FOREBAY_ENGINE__CLUSTR: there is no setting engine.clustr; known here are cluster, "
                 "units_in_flight_per_worker, ledger, lease_seconds, ageing_seconds, unit_seconds, "
-                "storage_seconds, "
+                "storage_seconds, lanes, "
                 "most_retries, retries, algorithm_modules; did you mean 'cluster'?"
             ),
         ),
@@ -218,7 +218,7 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
         (
             "CLUSTERS__BIG__WORKERS",
             "2",
-            "FOREBAY_CLUSTERS__BIG__WORKERS: clusters.big: it needs a kind, one of local, local-cuda, slurm, address",
+            "FOREBAY_CLUSTERS__BIG__WORKERS: clusters.big: it needs a kind, one of local, local-cuda, slurm, aws-ec2, aws-fargate, address",
         ),
         (
             "ENGINE__ALGORITHM_MODULES",

@@ -73,7 +73,10 @@ def test_nothing_is_left_behind(specification: LocalClusterSpecification) -> Non
             distributed.default_client()  # type: ignore[no-untyped-call]
     assert children() <= processes
     # Dask keeps the thread that takes long messages to pieces, once there was one.
-    more = lambda: {x for x in set(threading.enumerate()) - threads if "Offload" not in x.name}
+
+    def more() -> set[threading.Thread]:
+        return {x for x in set(threading.enumerate()) - threads if "Offload" not in x.name}
+
     assert eventually(lambda: not more()), more()
     assert logging.getLogger("distributed").level == level
     assert client.status == "closed"
