@@ -39,7 +39,16 @@ async def drain(worker: Any, *, within: float, reason: str) -> bool:
         await asyncio.sleep(_LOOK_SECONDS)
     finished = not worker.state.executing
     # Now it is expected to go, so that no task is charged with the loss of its worker.
-    await worker.scheduler.retire_workers(workers=[worker.address], close_workers=True, remove=True)
+    try:
+        retired = await worker.scheduler.retire_workers(
+            workers=[worker.address], close_workers=True, remove=True
+        )
+    except OSError:
+        # It was closed before it could be told so.
+        return finished
+    if worker.address not in retired:
+        # It alone holds a result that somebody keeps; its machine goes all the same.
+        await worker.close(nanny=True, reason=reason)
     return finished
 
 

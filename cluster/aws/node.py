@@ -72,6 +72,7 @@ async def _scheduler(arguments: argparse.Namespace, security: Any) -> None:
         port=arguments.port,
         security=security,
         dashboard=False,
+        dashboard_address="127.0.0.1:0",
     ) as scheduler:
         Desk(scheduler, arguments.most_workers)
         _on_signals(asyncio.get_running_loop(), lambda: scheduler.close(reason="told to stop"))
@@ -100,6 +101,7 @@ async def _worker(arguments: argparse.Namespace, security: Any) -> None:
         "death_timeout": DEATH_SECONDS,
         "security": security,
         "protocol": "tls",
+        "dashboard_address": "127.0.0.1:0",
         "preload": ["forebay.cluster.aws.notice"] if arguments.notice else [],
     }
     async with AsyncExitStack() as stack:
