@@ -334,7 +334,11 @@ def gaussian_difference(
     """Return `array` blurred over the first of `sigmas` less over the second, along `axes`."""
     real = as_real(array)
     low, high = (gaussian(real, sigma=sigma, truncate=truncate, axes=axes) for sigma in sigmas)
-    return low - high
+    if sigmas[0] == 0:
+        return low - high
+    # What was blurred is nobody else's: a block less is held.
+    low -= high
+    return low
 
 
 def gaussian(
@@ -347,13 +351,29 @@ def gaussian(
     # With zeros in its matrices a product would spread a NaN; and slopes of constants are zero only
     # where neighbours are subtracted before they are weighed.
     if order == 0 and is_numpy_array(array) and all_finite(array):
-        for axis in axes:
-            array = weighted_sums(array, given, axis)
-        return array
+        return blurred_frames(array, given, [axis % array.ndim for axis in axes])
     filters, weights = ndimage(array), xp.asarray(given, device=device(array))
     for axis in axes:
         array = filters.correlate1d(array, weights, axis=axis, mode="nearest")
     return array
+
+
+def blurred_frames(
+    array: np.ndarray[Any, Any], weights: np.ndarray[Any, Any], axes: Sequence[int]
+) -> np.ndarray[Any, Any]:
+    """Return `array` weighed along `axes`, one frame after the other: that is all that is held."""
+    leading = min(axes, default=0)
+    if leading == 0:
+        for axis in axes:
+            array = weighted_sums(array, weights, axis)
+        return array
+    result = np.empty(array.shape, array.dtype)
+    for place in np.ndindex(array.shape[:leading]):
+        frame = array[place]
+        for axis in axes:
+            frame = weighted_sums(frame, weights, axis - leading)
+        result[place] = frame
+    return result
 
 
 def all_finite(array: np.ndarray[Any, Any]) -> bool:
