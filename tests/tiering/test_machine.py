@@ -204,7 +204,7 @@ class TierMachine(RuleBasedStateMachine):
 def test_whatever_is_done_no_object_is_lost() -> None:
     """Nor served wrong, at any step of it, and everything comes to its end."""
     chosen = settings(
-        max_examples=8,
+        max_examples=5,
         stateful_step_count=12,
         deadline=None,
         suppress_health_check=list(HealthCheck),

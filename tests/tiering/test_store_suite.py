@@ -102,7 +102,7 @@ def over(kind: str, folder: Path) -> Store:
 
 
 CHOSEN = settings(
-    max_examples=3,
+    max_examples=2,
     stateful_step_count=10,
     deadline=None,
     suppress_health_check=list(HealthCheck),
