@@ -159,4 +159,4 @@ def test_what_cannot_be_is_refused(change: dict[str, Any], why: str) -> None:
         "maximum_workers": 1,
     }
     with pytest.raises(ValidationError, match=why):
-        FargateClusterSpecification(**(given | change))
+        FargateClusterSpecification.model_validate(given | change)
