@@ -30,6 +30,7 @@ from forebay.engine.execution.events import JobEvent, UnitPublished
 __all__ = ["forebay", "running_slurm", "slurm"]
 
 on_slurm = pytest.mark.slurm
+pytestmark = pytest.mark.timeout(400)
 
 
 def small(folder: Path, **more: Any) -> SlurmClusterSpecification:
