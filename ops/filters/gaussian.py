@@ -362,8 +362,9 @@ def blurred_frames(
     array: np.ndarray[Any, Any], weights: np.ndarray[Any, Any], axes: Sequence[int]
 ) -> np.ndarray[Any, Any]:
     """Return `array` weighed along `axes`, one frame after the other: that is all that is held."""
-    leading = min(axes, default=0)
-    if leading == 0:
+    # A frame has two axes at least: row by row it would take many times as long.
+    leading = min(*axes, array.ndim - 2)
+    if leading <= 0:
         for axis in axes:
             array = weighted_sums(array, weights, axis)
         return array
