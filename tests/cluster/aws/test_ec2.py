@@ -99,7 +99,8 @@ def test_a_cluster_computes_drains_and_leaves_nothing(
             assert "PRIVATE KEY" not in machine.user_data
             assert "DASK_INTERNAL" not in machine.user_data
             assert KEYS["AWS_SECRET_ACCESS_KEY"] not in machine.user_data
-        assert client.scheduler.address.startswith("tls://")
+        scheduler_comm: Any = client.scheduler
+        assert scheduler_comm.address.startswith("tls://")
         assert set(client.run(lambda: os.environ["SITE"]).values()) == {"north sea"}
         # The keys are those of this cluster alone: Dask here goes on as it was.
         import dask
@@ -109,7 +110,7 @@ def test_a_cluster_computes_drains_and_leaves_nothing(
 
         # The notice comes while a unit is computed: that is finished, and nothing more begun there.
         gate = tmp_path / "gate"
-        unit = client.submit(hold, str(gate), pure=False, retries=0, allow_other_workers=False)
+        unit: Any = client.submit(hold, str(gate), pure=False, retries=0, allow_other_workers=False)
         eventually(lambda: any(at_work for _, _, at_work in crew_of(client).values()))
         ((address, busy),) = [
             (where, name) for where, (name, _, at_work) in crew_of(client).items() if at_work

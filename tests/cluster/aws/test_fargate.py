@@ -152,7 +152,7 @@ def test_what_is_not_there_is_said(aws: Cloud, specification: FargateClusterSpec
 def test_what_cannot_be_is_refused(change: dict[str, Any], why: str) -> None:
     """When the configuration is read, without asking AWS."""
     role = "arn:aws:iam::123456789012:role/x"
-    given = {
+    given: dict[str, Any] = {
         "region": REGION,
         "image": "forebay:1",
         "subnets": ["subnet-0"],
