@@ -36,6 +36,8 @@ def definition(
         "name": f"dask-{role}",
         "image": specification.image,
         "essential": True,
+        "cpu": cpu,
+        "memory": memory >> 20,
         "command": [
             *("python", "-m", "forebay.cluster.aws.node"),
             *("--region", specification.region),

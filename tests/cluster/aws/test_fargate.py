@@ -28,6 +28,10 @@ def specification(
         if name not in {each["RoleName"] for each in iam.list_roles()["Roles"]}:
             iam.create_role(RoleName=name, AssumeRolePolicyDocument=ASSUME)
         roles[name] = iam.get_role(RoleName=name)["Role"]["Arn"]
+    # Moto's tasks go on to their next state when they have been looked at so often.
+    from moto.moto_api import state_manager
+
+    state_manager.set_transition("ecs::task", {"progression": "manual", "times": 6})
     ecs = aws.client("ecs")
     ecs.create_cluster(clusterName="forebay")
     # Every account of AWS has it so; moto has to be told.
@@ -148,7 +152,7 @@ def test_what_is_not_there_is_said(aws: Cloud, specification: FargateClusterSpec
 def test_what_cannot_be_is_refused(change: dict[str, Any], why: str) -> None:
     """When the configuration is read, without asking AWS."""
     role = "arn:aws:iam::123456789012:role/x"
-    given = {
+    given: dict[str, Any] = {
         "region": REGION,
         "image": "forebay:1",
         "subnets": ["subnet-0"],
