@@ -265,22 +265,28 @@ def test_check_shows_the_request_and_starts_nothing(
     assert dict(plan.facts)["spent today"] == "0.00"
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"instance_type": "c5.huge"}, "the region eu-central-1 has no instances of the type"),
-        ({"machine_image": "ami-0000000000000dead"}, "ami-0000000000000dead"),
-        ({"subnets": ("subnet-0000000000000dead",)}, "subnet-0000000000000dead"),
-        ({"security_groups": ("sg-0000000000000dead",)}, "sg-0000000000000dead"),
-        ({"instance_profile": "nobody"}, "nobody"),
-    ],
-)
 def test_what_is_not_there_is_said_before_anything_is_started(
-    aws: Cloud, specification: Ec2ClusterSpecification, change: dict[str, Any], why: str
+    aws: Cloud, specification: Ec2ClusterSpecification
 ) -> None:
-    """One sentence, from check and from start alike."""
-    wrong = specification.model_copy(update=change)
-    assert any(why in problem for problem in wrong.plan("cloud").problems)
+    """A sentence for each, from check and from start alike."""
+    wrong = specification.model_copy(
+        update={
+            "instance_type": "c5.huge",
+            "machine_image": "ami-0000000000000dead",
+            "subnets": ("subnet-0000000000000dead",),
+            "security_groups": ("sg-0000000000000dead",),
+            "instance_profile": "nobody",
+        }
+    )
+    problems = wrong.plan("cloud").problems
+    for why in (
+        "the region eu-central-1 has no instances of the type",
+        "ami-0000000000000dead",
+        "subnet-0000000000000dead",
+        "sg-0000000000000dead",
+        "nobody",
+    ):
+        assert any(why in problem for problem in problems), problems
     with (
         pytest.raises(ClusterError, match="the cluster cloud cannot be started"),
         wrong.connected("cloud"),
