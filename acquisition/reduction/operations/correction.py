@@ -163,16 +163,16 @@ class FlatField(Correction):
             _check_finite(dark, "the dark image")
             gain = flat - dark
         usable, level = usable_gain(xr.DataArray(gain, dims=("c", "y", "x")), ("y", "x"))
-        self._gain, self._level = usable.to_numpy(), level.to_numpy()
-        if not np.isfinite(self._level).all():
+        if not np.isfinite(level).all():
             raise ReductionError(
                 "no pixel of the flat image is brighter than the dark one, or some have no value; "
                 "take it again, under even light"
             )
         super().__init__(step, given, 4, None)
+        self._factor = (level / usable).transpose("c", "y", "x").to_numpy()
         if self._limits is not None:
-            # What is divided by it is the 0 that to_integers makes of NaN.
-            self._gain = np.where(np.isnan(self._gain), self._real.type(np.inf), self._gain)
+            # What is multiplied by it is the 0 that to_integers makes of NaN.
+            self._factor = np.where(np.isnan(self._factor), self._real.type(0), self._factor)
 
     @property
     def images(self) -> Mapping[str, Pixels]:
@@ -180,14 +180,13 @@ class FlatField(Correction):
         return {"image": self._flat} | ({} if self._dark is None else {"dark": self._dark})
 
     def apply(self, source: Pixels, target: Pixels, plane: int, rows: slice) -> None:
-        """Take the dark image off, divide by the gain, bring to the level and round."""
+        """Take the dark image off, divide by the gain, relative to its level, and round."""
         corrected = self._corrected[: rows.stop - rows.start]
         if self._dark is None:
             np.copyto(corrected, source)
         else:
             np.subtract(source, self._dark[plane, rows], out=corrected, dtype=self._real)
-        np.divide(corrected, self._gain[plane, rows], out=corrected)
-        np.multiply(corrected, self._level[plane], out=corrected)
+        np.multiply(corrected, self._factor[plane, rows], out=corrected)
         self.round_into(target, corrected)
 
     def repeat(self, frames: xr.DataArray) -> xr.DataArray:

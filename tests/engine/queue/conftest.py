@@ -1,6 +1,7 @@
 """Databases to test the queue with: SQLite, and a real PostgreSQL server."""
 
 import multiprocessing
+import sys
 from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.engine.queue.servers import Server, quick_folder, running_server
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.schema import METADATA
 
+ROOT = Path(__file__).parents[3]
 BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 
@@ -48,11 +50,14 @@ class Ledger:
 
 
 @pytest.fixture(scope="session")
-def processes() -> ForkServerContext:
-    """Starts processes that have imported everything."""
+def processes() -> Iterator[ForkServerContext]:
+    """Starts processes that have imported everything, or find it where the tests are."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.engine.queue.others", "alembic.command"])
-    return context
+    with pytest.MonkeyPatch.context() as patch:
+        # The processes may be forked from one that was started for a cluster.
+        patch.setattr(sys, "path", [*sys.path, str(ROOT)])
+        yield context
 
 
 @pytest.fixture(scope="session")
