@@ -14,7 +14,7 @@ BIN := .venv/bin
 # What is compiled once need not be compiled by each of many processes.
 unexport PYTHONDONTWRITEBYTECODE
 # Many tests wait for something: a camera, a flush, a process that is to be killed.
-WORKERS ?= 4
+WORKERS ?= 5
 
 .PHONY: help
 help: ## List what can be made
@@ -26,7 +26,11 @@ demo: .venv/synced ## Run the main job on real frames: record, find particles li
 
 .PHONY: test
 test: .venv/synced ## Run all tests
-	$(BIN)/pytest -m "" -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -m "not long" -n $(WORKERS) --dist worksteal
+
+.PHONY: long
+long: .venv/synced ## Run the tests that take minutes each
+	$(BIN)/pytest -m long
 
 .PHONY: quick
 quick: .venv/synced ## Run the quick tests

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.cluster.aws.cloud import KEYS, Cloud
+from tests.tracebacks import TRACEBACK
 
 from forebay.cluster import ClusterError
 from forebay.cluster.aws import certificates
@@ -131,7 +132,8 @@ def test_a_cluster_computes_drains_and_leaves_nothing(
     assert aws.client("ssm").describe_parameters()["Parameters"] == []
     assert not spending(asked).running()
     assert not list((asked.folder / "cloud" / "starts").iterdir())
-    assert "Traceback" not in aws.logs(), aws.logs()
+    # Dask's own processes log one, too, when they are ended.
+    assert not [each for each in TRACEBACK.findall(aws.logs()) if "/forebay/" in each]
 
 
 def crew_of(client: Any) -> dict[str, tuple[str, str, bool]]:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from tests.engine.faults import algorithms
 from tests.engine.faults.algorithms import HARMFUL
+from tests.tracebacks import TRACEBACK
 from tests.warmed import TOLD
 
 from forebay.acquisition import Run
@@ -34,8 +34,6 @@ FRAMES = 4
 """Frames of a block, and so of a unit."""
 PATIENCE = 90.0
 """Seconds after which what does not happen is taken to never happen."""
-
-TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*.*", re.MULTILINE)
 
 type Expected = Callable[[Run], pd.DataFrame]
 

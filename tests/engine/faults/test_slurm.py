@@ -12,7 +12,7 @@ from tests.slurm import Slurm, until
 from forebay.acquisition import Run
 from forebay.engine import SubmittedJob
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(600)]
 
 BLOCKS = 30
 
