@@ -14,7 +14,7 @@ BIN := .venv/bin
 # What is compiled once need not be compiled by each of many processes.
 unexport PYTHONDONTWRITEBYTECODE
 # Many tests wait for something: a camera, a flush, a process that is to be killed.
-WORKERS ?= 5
+WORKERS ?= 4
 
 .PHONY: help
 help: ## List what can be made

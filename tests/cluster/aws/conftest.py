@@ -76,3 +76,9 @@ def specification(account: dict[str, Any], tmp_path: Path) -> Ec2ClusterSpecific
     return Ec2ClusterSpecification(
         **account, folder=tmp_path / "clusters", look_seconds=0.3, start_seconds=90.0
     )
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the day be half over: at its end a machine is charged ahead for less than an hour."""
+    monkeypatch.setattr("forebay.cluster.spending._midnight", lambda now: now - 12 * 3600)
