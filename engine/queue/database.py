@@ -321,6 +321,7 @@ def _engine(url: sa.URL) -> sa.Engine:
     )
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "close", _let_go)
     return engine
 
 
@@ -364,6 +365,15 @@ def _write_ahead(connection: Any) -> None:
             time.sleep(_RETRY_SECONDS)
         else:
             return
+
+
+def _let_go(connection: Any, _: object) -> None:
+    """End what a connection has begun before it is closed.
+
+    SQLite keeps a closed connection, with its lock, while a statement is not read to its end; and
+    one that Ctrl-C has interrupted lives as long as the traceback.
+    """
+    connection.rollback()
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+import sqlalchemy as sa
 from tests.engine.queue.desk import RAISED, Desk, OpenDatabase, Place, target
 from tests.engine.queue.servers import Server
 
@@ -20,6 +21,7 @@ from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Claim, Service
 from forebay.engine.queue.planning import Planning
+from forebay.engine.queue.schema import UNITS
 from forebay.engine.queue.submission import Submission
 from forebay.engine.results.part import Part
 
@@ -68,6 +70,29 @@ def test_one_service_may_claim_from_many_threads(desk: Desk) -> None:
     taken = all_at_once(*[claim] * THREADS)
     starts = sorted(each.start for claims in taken for each in claims)
     assert starts == [4 * number for number in range(40)]
+
+
+def test_who_is_interrupted_in_a_statement_stands_in_nobodys_way(
+    desk: Desk, open_database: OpenDatabase
+) -> None:
+    """Ctrl-C while rows are read frees the ledger at once, whoever still looks at the error."""
+    desk.queue_up("run", 3)
+    database = open_database()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as held, database.write() as connection:
+        engine = connection.engine
+        sa.event.listen(engine, "after_cursor_execute", interrupt)
+        try:
+            connection.execute(sa.select(UNITS))
+        finally:
+            sa.event.remove(engine, "after_cursor_execute", interrupt)
+    began = time.monotonic()
+    assert len(desk.take(3)) == 3
+    assert time.monotonic() - began < database_module._WAIT_SECONDS / 2
+    assert held.value is not None
 
 
 def test_a_job_ends_whoever_publishes_its_last_units(
