@@ -1,13 +1,14 @@
 """What all tests have in common."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from _pytest.doctest import DoctestModule
 from hypothesis import settings
 from tests.warmed import programs, wait_for
 
@@ -30,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "part_of(name): left out where that test of its module runs, which does all of it",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for examples in docstrings of the package only: tests have none."""
+    found = yield
+    return [each for each in found if not isinstance(each, DoctestModule)]
 
 
 @pytest.hookimpl(trylast=True)
@@ -67,15 +75,20 @@ _WARMED = pytest.StashKey[tuple[ExitStack, Path]]()
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Fork the workers of pytest-xdist, and their commands, from one that has imported all."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="fb-")))
+        own = stack.enter_context(programs(folder))
+        wait_for(own)
+        config.stash[_WARMED] = stack.pop_all(), own
+    for spec in specs:
+        spec.python = str(own / "python")
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Have one process that has imported everything for all workers of pytest-xdist."""
-    stash = node.config.stash
-    if _WARMED not in stash:
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="fb-")))
-            own = stack.enter_context(programs(folder))
-            stash[_WARMED] = stack.pop_all(), own
-    node.workerinput["warmed"] = str(stash[_WARMED][1])
+    node.workerinput["warmed"] = str(node.config.stash[_WARMED][1])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -92,5 +105,5 @@ def warmed(request: pytest.FixtureRequest) -> Iterator[Path]:
         else:
             folder = stack.enter_context(TemporaryDirectory(prefix="fb-"))
             own = stack.enter_context(programs(Path(folder)))
-        wait_for(own)
+            wait_for(own)
         yield own

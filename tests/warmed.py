@@ -2,9 +2,9 @@
 
 Its imports are most of what a short command costs.  ``python -m tests.warmed SOCKET`` is the
 process that forks, until its standard input ends.  `programs` makes stand-ins for ``forebay``, and
-for ``python -W error`` with a script or ``-m MODULE``, that ask it: they hand over what a process
+for ``python -W error`` or ``-W ignore`` with a script or ``-m MODULE``, that ask it: they hand over what a process
 is given, pass on the signals that they get, and end as the command does; any other ``python`` is
-the real one.  What the workers of such a command are forked from is forked in the same way.  A test
+the real one, but for the workers of pytest-xdist.  What the workers of such a command are forked from is forked in the same way.  A test
 that asks how a program is found, what it imports, or what happens to its process group starts the
 real one, too; one that asks for the processes that a command starts names a file in TOLD, to which
 the command writes its process id, and then leads a session as if it were the real one.
@@ -32,6 +32,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from execnet.gateway_io import popen_bootstrapline
+
 import forebay
 
 ROOT = Path(__file__).parents[1]
@@ -48,15 +50,17 @@ _PATIENCE = 100.0
 _STAND_IN = """\
 #!{python} -IS
 import os, sys
-words, errors, module, code = sys.argv[1:], False, None, None
+words, warnings, module, code = sys.argv[1:], None, None, None
 script, handed = {script!r}, [0, 1, 2]
 if script is None and words[-2:-1] == ["-c"] and {forking!r} in words[-1]:
     script, words, code = "-c", [], words[-1]
     handed += map(int, code.partition("main(")[2].split(", ")[:2])
+elif script is None and words == {testing!r}:
+    script, words, code = "-c", [], words[-1]
 elif script is None:
-    if words[:2] != ["-W", "error"] or words[2:3] in ([], ["-c"]):
+    if words[:1] != ["-W"] or words[1:2] not in (["error"], ["ignore"]) or words[2:3] in ([], ["-c"]):
         os.execv({python!r}, [{python!r}, *words])
-    errors = True
+    warnings = words[1]
     if words[2] == "-m":
         script, module, words = "-m", words[3], words[4:]
     else:
@@ -70,7 +74,7 @@ for each in passed_on:
     if each not in ignored:
         signal.signal(each, lambda number, _: channel.send(bytes([number])))
 request = dict(
-    script=script, module=module, code=code, words=words, errors=errors, ignored=ignored,
+    script=script, module=module, code=code, words=words, warnings=warnings, ignored=ignored,
     blocked=[*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))], numbers=handed,
     folder=os.getcwd(), environment=dict(os.environ), python={own!r},
 )
@@ -114,6 +118,7 @@ def programs(folder: Path) -> Iterator[Path]:
                     server=str(server),
                     own=str(own / "python"),
                     forking=_FORKING,
+                    testing=["-u", "-c", popen_bootstrapline],
                     longest=_LONGEST_REQUEST,
                 )
             )
@@ -140,8 +145,8 @@ class Command:
     module: str | None
     code: str | None
     words: list[str]
-    errors: bool
-    """Whether a warning is an error."""
+    warnings: str | None
+    """What becomes of a warning."""
     ignored: list[int]
     """Signals that it is not to notice."""
     blocked: list[int]
@@ -180,9 +185,12 @@ class Command:
         else:
             os.setpgid(0, 0)
             multiprocessing.set_executable(self.python)
-        if self.errors:
+        if self.warnings == "error":
             sys.warnoptions[:] = ["error"]
             warnings.simplefilter("error")
+        elif self.warnings == "ignore":
+            sys.warnoptions[:] = ["ignore"]
+            warnings.simplefilter("ignore")
         sys.argv = [self.script, *self.words]
         if self.code:
             exec(self.code, {"__name__": "__main__"})
@@ -275,10 +283,28 @@ class _Running:
         self.signal(number[0] if number else signal.SIGKILL)
 
 
+_BESIDES = (
+    "alembic.command",
+    "array_api_strict",
+    "dask.dataframe",
+    "distributed.cli.dask_scheduler",
+    "distributed.cli.dask_worker",
+    "matplotlib.pyplot",
+    "psycopg",
+    "scipy.stats",
+    "skimage.restoration",
+    "trackpy",
+    "xdist.remote",
+)
+"""What else commands and tests need, and what takes long to import."""
+
+
 def _import_all() -> None:
     for module in pkgutil.walk_packages(forebay.__path__, "forebay."):
         if "migrations" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    for each in _BESIDES:
+        importlib.import_module(each)
 
 
 def main(path: str) -> tuple[Command, list[int]] | None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +17,14 @@ pytestmark = pytest.mark.whole
 
 from forebay import ExitCode, open_result, open_run
 
+REAL = (sys.executable, "-m", "forebay")
 
-def start(folder: Path, *words: str, **settings: str) -> subprocess.Popen[str]:
+
+def start(
+    folder: Path, *words: str, forebay: Sequence[str] = REAL, **settings: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "forebay", "demo", str(EXAMPLES), *words],
+        [*forebay, "demo", str(EXAMPLES), *words],
         cwd=folder,
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
@@ -29,8 +34,8 @@ def start(folder: Path, *words: str, **settings: str) -> subprocess.Popen[str]:
     )
 
 
-def test_it_records_processes_and_draws_and_its_sums_agree(tmp_path: Path) -> None:
-    process = start(tmp_path, "--frames", "32", "--json")
+def test_it_records_processes_and_draws_and_its_sums_agree(tmp_path: Path, warmed: Path) -> None:
+    process = start(tmp_path, "--frames", "32", "--json", forebay=[str(warmed / "forebay")])
     out, err = process.communicate(timeout=110)
     assert process.returncode == 0, err
     summary = json.loads(out.splitlines()[-1])

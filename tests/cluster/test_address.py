@@ -5,7 +5,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,11 +19,11 @@ from forebay.cluster import AddressSpecification, ClusterError, connect
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[str]:
+def running(warmed: Path, folder: Path, *options: str) -> Iterator[str]:
     """Run a scheduler and a worker on this machine, and give the scheduler's address."""
     scheduler_file = folder / "scheduler.json"
     scheme = "tls" if options else "tcp"
-    dask = [sys.executable, "-m", "dask"]
+    dask = [str(warmed / "python"), "-W", "ignore", "-m", "dask"]
     common = [*options, "--host", f"{scheme}://127.0.0.1"]
     scheduler = [*dask, "scheduler", *common, "--port", "0", "--no-dashboard"]
     worker = [*dask, "worker", *common, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
@@ -52,9 +51,11 @@ def running(folder: Path, *options: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AddressSpecification]:
+def scheduler(
+    warmed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AddressSpecification]:
     """A scheduler without TLS, and a worker."""
-    with running(tmp_path_factory.mktemp("scheduler")) as address:
+    with running(warmed, tmp_path_factory.mktemp("scheduler")) as address:
         yield AddressSpecification(address=address, timeout=60)
 
 
@@ -72,12 +73,14 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def tls_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AddressSpecification]:
+def tls_scheduler(
+    warmed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AddressSpecification]:
     """A scheduler that trusts one certificate, and a worker that has it."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = certificate(folder)
     files = ["--tls-ca-file", str(cert), "--tls-cert", str(cert), "--tls-key", str(key)]
-    with running(folder, *files) as address:
+    with running(warmed, folder, *files) as address:
         yield AddressSpecification(
             address=address, ca_file=cert, cert_file=cert, key_file=key, timeout=60
         )
