@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,15 @@ from tests.warmed import TOLD
 pytestmark = pytest.mark.fault
 
 
+def told_by(path: Path) -> str:
+    """Return what a file holds, once it is there."""
+    return path.read_text() if path.exists() else ""
+
+
 @contextmanager
 def cluster(port: int, folder: Path, warmed: Path) -> Iterator[int]:
     """Run a scheduler, whose process is given, and two workers; all are gone at the end."""
-    dask = [warmed / "python", "-W", "ignore", "-m", "dask"]
+    dask = [str(warmed / "python"), "-W", "ignore", "-m", "dask"]
     own = ["--host", "127.0.0.1", "--no-dashboard"]
     address = f"tcp://127.0.0.1:{port}"
     words = [
@@ -38,10 +44,7 @@ def cluster(port: int, folder: Path, warmed: Path) -> Iterator[int]:
         )
         for each, path in zip(words, told, strict=True)
     ]
-    numbers = [
-        int(until(lambda path=path: path.exists() and path.read_text(), "a process id"))
-        for path in told
-    ]
+    numbers = [int(until(partial(told_by, path), "a process id")) for path in told]
     try:
         yield numbers[0]
     finally:
