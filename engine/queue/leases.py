@@ -435,7 +435,7 @@ class Service:
             taken_at,
             before,
             avoid,
-        ) in connection.execute(query):
+        ) in connection.execute(query).all():
             if left is not None:
                 if size > left and not (at_least_one and not claims):
                     break

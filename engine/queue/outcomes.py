@@ -3,6 +3,7 @@
 Nothing is recorded but by the service that holds the unit, under the number of its attempt.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -36,6 +37,43 @@ _OWNED = (
     UNITS.c.alone,
     UNITS.c.error,
     UNITS.c.began_at,
+)
+
+
+_PLACE = ("result", "start", "y", "x")
+_GIVEN = UNITS.alias("given")
+_PLACES = (
+    sa.select(
+        *(UNITS.c[name] for name in _PLACE),
+        *(UNITS.c[name] for name in ("unit", "attempt", "holder", "state", "stop", "part")),
+    )
+    .join(
+        _GIVEN,
+        sa.and_(*(UNITS.c[name] == _GIVEN.c[name] for name in _PLACE)),
+    )
+    .where(_GIVEN.c.unit.in_(sa.bindparam("names", expanding=True)))
+    .where(UNITS.c.state != UnitState.SUPERSEDED)
+    .with_for_update(of=UNITS)
+)
+"""Finds units, and the others over the same frames."""
+_PUBLISH = (
+    sa.update(UNITS)
+    .where(UNITS.c.unit == sa.bindparam("of"))
+    .values(
+        # As few parameters as there can be.
+        state=sa.literal_column(f"'{UnitState.DONE}'"),
+        holder=sa.null(),
+        not_before=sa.null(),
+        part=sa.bindparam("new_part"),
+        part_blake3=sa.bindparam("digest"),
+        part_bytes=sa.bindparam("size"),
+        rows=sa.bindparam("number"),
+        seconds=sa.bindparam("took"),
+        error=sa.null(),
+        failure=sa.null(),
+        ended_at=sa.bindparam("now"),
+        published_at=sa.bindparam("now"),
+    )
 )
 
 
@@ -85,7 +123,7 @@ class Outcomes:
             )
             if lock:
                 query = query.with_for_update()
-            for row in connection.execute(query):
+            for row in connection.execute(query).all():
                 if row.attempt == attempts[row.unit]:
                     rows[row.unit] = row
         return rows
@@ -109,8 +147,8 @@ class Outcomes:
         published: dict[str, Published] = {}
         with self._database.write() as connection:
             now = self._database.now(connection)
-            own = self.own(connection, [held for held, _, _ in parts])
-            gone = self._supersede(connection, own) if own else {}
+            own, there = self._places(connection, [held for held, _, _ in parts])
+            gone = self._supersede(connection, own, there)
             rows, results, stops = [], set(), set()
             for held, part, seconds in parts:
                 row = own.pop(held.unit, None)
@@ -128,28 +166,11 @@ class Outcomes:
                         "size": part.bytes,
                         "number": part.rows,
                         "took": seconds,
+                        "now": now,
                     }
                 )
             if rows:
-                connection.execute(
-                    sa.update(UNITS)
-                    .where(UNITS.c.unit == sa.bindparam("of"))
-                    .values(
-                        state=UnitState.DONE,
-                        holder=None,
-                        not_before=None,
-                        part=sa.bindparam("new_part"),
-                        part_blake3=sa.bindparam("digest"),
-                        part_bytes=sa.bindparam("size"),
-                        rows=sa.bindparam("number"),
-                        seconds=sa.bindparam("took"),
-                        error=None,
-                        failure=None,
-                        ended_at=now,
-                        published_at=now,
-                    ),
-                    rows,
-                )
+                connection.execute(_PUBLISH, rows)
                 self._go_on(connection, results, stops)
                 settle_results(connection, results, now=now)
         return published
@@ -253,30 +274,44 @@ class Outcomes:
         if following:
             go_on(connection, following, starts=stops)
 
+    def _places(
+        self, connection: sa.Connection, held: Iterable[Held]
+    ) -> tuple[dict[str, sa.Row[Any]], dict[str, sa.Row[Any]]]:
+        """Return the units still held under these attempts, and all that are in their places."""
+        attempts = {each.unit: each.attempt for each in held}
+        own: dict[str, sa.Row[Any]] = {}
+        there: dict[str, sa.Row[Any]] = {}
+        for names in itertools.batched(attempts, _AT_ONCE):
+            for row in connection.execute(_PLACES, {"names": names}).all():
+                there[row.unit] = row
+                if (
+                    row.attempt == attempts.get(row.unit)
+                    and row.holder == self._holder
+                    and row.state in HELD_UNITS
+                ):
+                    own[row.unit] = row
+        return own, there
+
     def _supersede(
-        self, connection: sa.Connection, own: dict[str, sa.Row[Any]]
+        self,
+        connection: sa.Connection,
+        own: dict[str, sa.Row[Any]],
+        there: dict[str, sa.Row[Any]],
     ) -> dict[str, list[str]]:
         """Put units into the place of others; return the parts that go, by the unit that came.
 
         Blocks before one that is taken anew stay as they are, so that both begin at one frame.
         However the others stand, what they had read is not there any more.
         """
-        rows = list(own.values())
-        places = {(row.result, row.start, row.y, row.x): row.unit for row in rows}
-        others = sa.and_(
-            UNITS.c.result.in_({row.result for row in rows}),
-            UNITS.c.state != UnitState.SUPERSEDED,
-            UNITS.c.start.in_({row.start for row in rows}),
-        )
-        columns = (UNITS.c.unit, UNITS.c.result, UNITS.c.start, UNITS.c.y, UNITS.c.x, UNITS.c.part)
         gone: dict[str, list[str]] = {}
-        for name, result, start, y, x, part in connection.execute(
-            sa.select(*columns).where(others)
-        ):
-            unit = places.get((result, start, y, x))
+        units = {_place(row): name for name, row in own.items()}
+        if len(units) == len(there):
+            return gone
+        for name, row in there.items():
+            unit = units.get(_place(row))
             if unit is not None and unit != name:
                 own.pop(name, None)
-                gone.setdefault(unit, []).append(part)
+                gone.setdefault(unit, []).append(row.part)
                 values = {
                     "state": UnitState.SUPERSEDED,
                     "part": None,
@@ -285,6 +320,10 @@ class Outcomes:
                 }
                 connection.execute(sa.update(UNITS).where(UNITS.c.unit == name).values(**values))
         return gone
+
+
+def _place(row: sa.Row[Any]) -> Sequence[Any]:
+    return row[: len(_PLACE)]
 
 
 def _plain(failure: Failure) -> Failure:
