@@ -9,6 +9,7 @@ and published each second, beside the bare statements that this takes.  ``live``
 from a commit to the published result while a run grows, beside an empty Dask task's round trip.
 With ``--backlog`` many units of old runs wait meanwhile, and every worker is busy.  ``soak`` sends
 many small live units through one scheduler and prints what each process holds of memory.
+``allocator`` compares the processor's time of a worker with that of one with Dask's own settings.
 
 ``runners`` does what ``overhead`` does by Prefect on Dask and by Parsl, and ``queues`` what ``queue``
 does by procrastinate and pgqueuer, on one PostgreSQL server on loopback; ``uv sync --group peers``
@@ -17,18 +18,22 @@ installs them.
 
 import dataclasses
 import functools
+import itertools
 import json
+import os
+import resource
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import distributed
 import numpy as np
 import pandas as pd
 import psutil
@@ -45,6 +50,7 @@ import forebay
 from forebay.acquisition import Block, Frame, Geometry, RunWriter
 from forebay.acquisition.format.history import History
 from forebay.cluster import LocalClusterSpecification, connect
+from forebay.cluster.allocator import ENVIRONMENT
 from forebay.engine import Algorithm
 from forebay.engine.execution.events import JobEvent, UnitPublished
 from forebay.engine.execution.serve import ServiceOptions, serve
@@ -55,6 +61,7 @@ from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.submission import Submission, Target
 from forebay.engine.results.part import Part, write_part
 from forebay.engine.unit import Job, Region, Unit
+from forebay.ops import find_particles
 
 WORKERS = 2
 
@@ -382,6 +389,51 @@ def _memory(units: int, seconds: float) -> Row:
         "descriptors": own.num_fds(),
         "threads": own.num_threads(),
     }
+
+
+@app.command()
+def allocator(
+    context: typer.Context,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 3,
+    blocks: Annotated[int, typer.Option(min=1, help="Number of blocks of eight frames.")] = 10,
+) -> None:
+    """Compare a worker of ours with one that has Dask's own settings for freed memory."""
+    clusters: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+        "Dask's settings": lambda: daskwise(),
+        "forebay": lambda: connect(LocalClusterSpecification(workers=1, threads_per_worker=1)),
+    }
+    generator = np.random.default_rng(5)
+    scene = generator.poisson(200, (8, 424, 640)).astype("uint16")
+    rows = []
+    for number, (name, start) in itertools.product(range(rounds), clusters.items()):
+        for variable in ENVIRONMENT:
+            # A nanny leaves them in the environment of its process.
+            os.environ.pop(variable, None)
+        with start() as connected:
+            connected.submit(particles, scene, 1, pure=False).result()
+            user, system = connected.submit(particles, scene, blocks, pure=False).result()
+        rows.append({"round": number, "worker": name, "user s": user, "system s": system})
+    context.obj.print("looking for particles", rows)
+
+
+@contextmanager
+def daskwise() -> Iterator[Any]:
+    """Start a worker as Dask does by itself."""
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as own,
+        distributed.Client(own) as connected,
+    ):
+        yield connected
+
+
+def particles(scene: Any, blocks: int) -> tuple[float, float]:
+    """Look for particles in a block so often; return the processor's time, ours and the system's."""
+    frames = xr.DataArray(scene, dims=("t", "y", "x"))
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    for _ in range(blocks):
+        find_particles(frames, diameter=7, minmass=500)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
 
 
 @app.command()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from forebay.cluster.allocator import SETTINGS
 from forebay.cluster.forking import forked_workers
 from forebay.cluster.specification import ClusterSpecification
 
@@ -41,7 +42,9 @@ def connect(
     ClusterError
         If the cluster cannot be started or reached, or runs other versions.
     """
-    with quiet(), ExitStack() as stack:
+    import dask
+
+    with quiet(), dask.config.set(SETTINGS), ExitStack() as stack:
         if specification.forks:
             stack.enter_context(forked_workers(modules))
         yield stack.enter_context(specification.connected(name or specification.kind))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.aws.owner import Owner
 from forebay.cluster.aws.specification import FargateClusterSpecification
 
@@ -46,7 +47,8 @@ def definition(
             *more,
         ],
         "environment": [
-            {"name": name, "value": value} for name, value in specification.environment.items()
+            {"name": name, "value": value}
+            for name, value in {**ENVIRONMENT, **specification.environment}.items()
         ],
         "stopTimeout": STOP_SECONDS,
         "ulimits": [{"name": "nofile", "softLimit": 65535, "hardLimit": 65535}],

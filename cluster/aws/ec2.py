@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Instance
 from dask_cloudprovider.generic.vmcluster import SchedulerMixin, WorkerMixin
 
+from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.aws.account import asking, code_of
 from forebay.cluster.aws.owner import REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
@@ -226,7 +227,7 @@ class Ec2Cluster(EC2Cluster):  # type: ignore[misc]
             volume_tags=tags,
             use_private_ip=not specification.public_address,
             enable_detailed_monitoring=False,
-            env_vars=specification.environment,
+            env_vars={**ENVIRONMENT, **specification.environment},
             # With certificates given here it would set them for all that Dask does in this process.
             security=False,
             protocol="tls",

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.keeping.fit import VARIABLE, expectation
 from forebay.cluster.slurm.walltime import seconds_of
 
@@ -64,7 +65,7 @@ def options_of(
             f"export {VARIABLE}={expectation()}",
             *(
                 f"export {name}={shlex.quote(value)}"
-                for name, value in specification.environment.items()
+                for name, value in {**ENVIRONMENT, **specification.environment}.items()
             ),
             *specification.prologue,
         ],

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -97,6 +98,14 @@ from forebay.cluster import LocalClusterSpecification, connect
 def there():
     return os.getpid(), "wave" in sys.modules
 
+def faults():
+    import resource
+    import numpy
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        numpy.ones(2**17)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
 if __name__ == "__main__":
     with connect(LocalClusterSpecification(workers=1), modules=["wave"]) as client:
         (first,) = client.run(there).values()
@@ -104,17 +113,30 @@ if __name__ == "__main__":
         client.submit(int, pure=False).result(timeout=30)
         (second,) = client.run(there).values()
         assert second[0] != first[0]
-        print(first[1], second[1], "wave" in sys.modules)
+        print(first[1], second[1], "wave" in sys.modules, client.submit(faults).result())
 """
 
 
-def test_workers_find_imported_what_they_need(tmp_path: Path) -> None:
-    """Also one that takes the place of a dead one; this process has not imported it."""
-    (script := tmp_path / "script.py").write_text(PREPARED)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a program tells of its worker: a real program, for a forked one was prepared before."""
+    (script := tmp_path_factory.mktemp("told") / "script.py").write_text(PREPARED)
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.stdout.split() == ["True", "True", "False"], done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_workers_find_imported_what_they_need(told: list[str]) -> None:
+    """Also one that takes the place of a dead one; this process has not imported it."""
+    assert told[:3] == ["True", "True", "False"]
+
+
+def test_a_worker_uses_the_memory_again_that_it_has_freed(told: list[str]) -> None:
+    """The system has not got to clear each page for each of a hundred arrays."""
+    pages = 100 * 2**20 // resource.getpagesize()
+    assert int(told[3]) < pages / 5
 
 
 @pytest.mark.parametrize("dashboard", [False, True])

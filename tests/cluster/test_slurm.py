@@ -21,6 +21,7 @@ from tests.slurm import Slurm, running_slurm, slurm, until
 
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
 from forebay.cluster import ClusterError, SlurmClusterSpecification, connect
+from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.keeping.talk import scale, standing
 from forebay.cluster.slurm.check import Nodes, unfit
 from forebay.engine import Algorithm, process
@@ -143,6 +144,8 @@ def test_without_slurm_a_sentence_says_so(
         "the cluster gpus cannot be started: there is no sbatch here: install Slurm's commands"
     )
     assert "#SBATCH --mem=500M" in outcome.out
+    for name, value in ENVIRONMENT.items():
+        assert f"export {name}={value}" in outcome.out
 
 
 def test_an_unknown_kind_is_refused(forebay: Forebay, tmp_path: Path) -> None:

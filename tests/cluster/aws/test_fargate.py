@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from tests.cluster.aws.cloud import REGION, Cloud
 
+from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import FargateClusterSpecification
@@ -109,7 +110,8 @@ def test_tasks_are_as_they_were_asked_for_and_stop(
         found = definition["taskDefinition"]
         assert (found["cpu"], found["memory"]) == ("4096", "16384")
         (container,) = found["containerDefinitions"]
-        assert container["environment"] == [{"name": "SITE", "value": "north sea"}]
+        given = {each["name"]: each["value"] for each in container["environment"]}
+        assert given == {**ENVIRONMENT, "SITE": "north sea"}
         assert container["stopTimeout"] == 120
         assert spent.promised() == pytest.approx(0.2)
         await pool.give_up([worker.task_arn])
