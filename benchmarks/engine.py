@@ -419,9 +419,10 @@ def allocator(
 @contextmanager
 def daskwise() -> Iterator[Any]:
     """Start a worker as Dask does by itself."""
+    library: Any = distributed
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as own,
-        distributed.Client(own) as connected,
+        library.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as own,
+        library.Client(own) as connected,
     ):
         yield connected
 

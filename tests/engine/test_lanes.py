@@ -18,7 +18,6 @@ from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.executor import Done, Lost
 from forebay.engine.execution.work import Order
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Service
 
 
@@ -67,7 +66,7 @@ def ledger(write_run: WriteRun, tmp_path: Path) -> Path:
 
 
 def lanes_of(dispatcher: Dispatcher) -> Counter[str]:
-    return Counter(Lane(each.claim.lane).label for each in dispatcher._flying.values())
+    return dispatcher._flights.lanes()
 
 
 def test_each_lane_gets_its_share_and_a_change_counts_at_once(ledger: Path) -> None:

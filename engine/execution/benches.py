@@ -1,0 +1,129 @@
+"""The workbenches of the results that are worked on, and the storage that each lies on."""
+
+import logging
+
+from forebay.acquisition import Run
+from forebay.engine.execution.storage import Storage
+from forebay.engine.execution.workbench import FindAlgorithm, Workbench
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import Jobs
+from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.submission import Target
+
+_log = logging.getLogger("forebay.engine")
+
+
+class Benches:
+    """Opens what a result needs when its first unit comes, and closes it when none is left.
+
+    Parameters
+    ----------
+    database
+        The queue and the ledger.
+    service
+        In whose name units are held.
+    find
+        Where algorithms come from.
+    patience
+        Seconds that a result waits for storage that is out of order.
+    run
+        The only run, where it is open already.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        service: Service,
+        find: FindAlgorithm,
+        *,
+        patience: float,
+        run: Run | None,
+    ) -> None:
+        self._database = database
+        self._service = service
+        self._jobs = Jobs(database)
+        self._find = find
+        self._patience = patience
+        self._run = run
+        self._benches: dict[str, Workbench] = {}
+        self._storages: dict[str, Storage] = {}
+
+    def of(self, claim: Claim) -> Workbench:
+        """Return the workbench of a unit.
+
+        Raises
+        ------
+        ForebayError
+            If the run cannot be read, the folder not written, or the algorithm is unknown.
+        """
+        bench = self._benches.get(claim.result)
+        if bench is None:
+            target = self._target(claim)
+            storage = self._storage(claim, target)
+            bench = Workbench(target, self._database, self._find, storage=storage, run=self._run)
+            self._benches[claim.result] = bench
+        return bench
+
+    def grown(self, result: str, run: Run) -> None:
+        """Take in how far a run has come."""
+        bench = self._benches.get(result)
+        if bench is not None:
+            bench.run = run
+
+    def seconds(self) -> float | None:
+        """Return how long the slowest units take; None if that is not known."""
+        known = [x.seconds for x in self._benches.values() if x.seconds is not None]
+        return max(known, default=None)
+
+    def sweep(self) -> None:
+        """Remove what those that have died have left behind."""
+        for bench in self._benches.values():
+            bench.sweep()
+
+    def close_idle(self) -> None:
+        """Close those of which no unit is in flight."""
+        for name, bench in [*self._benches.items()]:
+            if not bench.in_flight:
+                del self._benches[name]
+                bench.close()
+                if bench.storage.works:
+                    self._storages.pop(name, None)
+
+    def close(self) -> None:
+        """Close all of them."""
+        for bench in self._benches.values():
+            bench.close()
+
+    def waits(self, claim: Claim) -> bool:
+        """Tell whether the result's storage was out of order, and is so still."""
+        known = self._storages.get(claim.result)
+        return known is not None and not known.works and self.hold(claim.result, known)
+
+    def waits_from_now(self, claim: Claim) -> bool:
+        """Tell whether the result's storage is out of order, now that something has failed."""
+        return self.hold(claim.result, self._storage(claim, self._target(claim)))
+
+    def hold(self, result: str, storage: Storage) -> bool:
+        """Look at the storage of a result, and begin nothing of it while that is out of order."""
+        if storage.pausing:
+            return True
+        problem = storage.to_wait_for()
+        if problem is None:
+            return False
+        pause = storage.next_pause()
+        _log.warning("%s; what needs it waits, and is tried again in %g s", problem, pause)
+        self._service.hold_back(result, pause, because=problem)
+        return True
+
+    def _storage(self, claim: Claim, target: Target) -> Storage:
+        storage = self._storages.get(claim.result)
+        if storage is None:
+            storage = Storage.of(target, patience=self._patience)
+            self._storages[claim.result] = storage
+        return storage
+
+    def _target(self, claim: Claim) -> Target:
+        for target in self._jobs.results(claim.job):
+            if target.job.identity == claim.result:
+                return target
+        raise AssertionError(f"job {claim.job} does not ask for {claim.result}")

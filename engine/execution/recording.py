@@ -1,0 +1,190 @@
+"""Writing down what became of units that came back, and telling of it."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from forebay.engine.execution.benches import Benches
+from forebay.engine.execution.events import (
+    JobEvent,
+    Observer,
+    UnitFailed,
+    UnitPublished,
+    UnitRetried,
+)
+from forebay.engine.execution.flights import InFlight
+from forebay.engine.execution.work import Computed
+from forebay.engine.execution.workbench import Workbench
+from forebay.engine.queue.leases import Service
+from forebay.engine.queue.retry import Failure, FailureClass
+from forebay.engine.queue.states import UnitState
+from forebay.errors import ForebayError
+
+_log = logging.getLogger("forebay.engine")
+
+
+class Recording:
+    """Records outcomes in the ledger.
+
+    Parameters
+    ----------
+    service
+        In whose name units are held.
+    benches
+        What the units belong to.
+    observer
+        Told of everything that happens.
+    waits_for_storage
+        Whether units wait for storage that is out of order; else they have failed.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        benches: Benches,
+        observer: Observer | None,
+        *,
+        waits_for_storage: bool,
+    ) -> None:
+        self._service = service
+        self._benches = benches
+        self._observer = observer
+        self._waits_for_storage = waits_for_storage
+        self.published = 0
+        """Units that were published."""
+        self.dead = 0
+        """Units that became dead letters."""
+        self.refused = 0
+        """Units that came back when they were no longer held."""
+
+    def tell(self, event: JobEvent) -> None:
+        """Tell the observer."""
+        if self._observer is not None:
+            self._observer(event)
+
+    def lost(self, each: InFlight) -> None:
+        """Note that a unit is not held any more."""
+        self.refused += 1
+        _log.info("unit given up: it is not held any more", extra=_fields(each))
+
+    def record(
+        self,
+        computed: Sequence[tuple[InFlight, Computed]],
+        failed: Sequence[tuple[InFlight, Failure]],
+    ) -> None:
+        """Publish what was computed, and record what has failed."""
+        self.fail(self._without_storage([*failed, *self._publish(computed)]))
+
+    def fail(self, failures: Sequence[tuple[InFlight, Failure]]) -> None:
+        """Record failures."""
+        if not failures:
+            return
+        states = self._service.outcomes.fail([(each.claim, why) for each, why in failures])
+        for each, why in failures:
+            state = states.get(each.claim.unit)
+            _log.info(
+                "unit failed",
+                extra=_fields(each, error=why.error, failure=str(why.kind), now=str(state)),
+            )
+            _log.debug("%s", why.traceback)
+            if state is None:
+                self.refused += 1
+            elif state == UnitState.DEAD:
+                self.dead += 1
+                self.tell(UnitFailed(each.order.unit, why.error, why.traceback))
+            else:
+                self.tell(UnitRetried(each.order.unit, why.error))
+
+    def _publish(
+        self, computed: Sequence[tuple[InFlight, Computed]]
+    ) -> list[tuple[InFlight, Failure]]:
+        """Put parts in their place, and publish them in one transaction; return what failed."""
+        failed: list[tuple[InFlight, Failure]] = []
+        here: list[tuple[InFlight, Computed]] = []
+        for bench, group in _by_bench(computed):
+            staged = [bench.staging / each.part.name for _, each in group]
+            try:
+                taken = bench.folder.take_in(staged)
+            except ForebayError as error:
+                why = Failure(FailureClass.INPUT_OUTPUT, f"{type(error).__name__}: {error}")
+                failed += [(each, why) for each, _ in group]
+                continue
+            for each, one in group:
+                if one.part.name in taken:
+                    here.append((each, one))
+                else:
+                    gone = (
+                        f"FileNotFoundError: the worker's part is not in {bench.staging}; workers "
+                        "and this process must see the same folder"
+                    )
+                    failed.append((each, Failure(FailureClass.INPUT_OUTPUT, gone)))
+        if not here:
+            return failed
+        parts = [(each.claim, one.part, one.seconds) for each, one in here]
+        published = self._service.outcomes.publish(parts)
+        for each, one in here:
+            done = published.get(each.claim.unit)
+            if done is None:
+                # Another service has begun it anew: what this one made counts nothing.
+                each.bench.folder.discard(one.part.name)
+                self.refused += 1
+                _log.info("part refused: a later attempt has begun", extra=_fields(each))
+                continue
+            for name in done.replaced:
+                each.bench.folder.discard(name)
+            each.bench.took(one.seconds)
+            each.bench.storage.worked(one.part.bytes)
+            self.published += 1
+            latency = time.time() - each.order.unit.taken_at / 1e9
+            _log.info("unit published", extra=_fields(each, seconds=one.seconds))
+            self.tell(UnitPublished(each.order.unit, one.part.rows, one.seconds, latency))
+        return failed
+
+    def _without_storage(
+        self, failures: Sequence[tuple[InFlight, Failure]]
+    ) -> list[tuple[InFlight, Failure]]:
+        """Give back what failed because storage is out of order, and return the other failures.
+
+        Such a failure is none of the unit's: it uses up no retry, and nothing more of the result
+        is begun before the storage has been looked at again.
+        """
+        if not self._waits_for_storage:
+            return list(failures)
+        doubtful = {
+            id(each.bench): each.bench
+            for each, why in failures
+            if why.kind is FailureClass.INPUT_OUTPUT
+        }
+        out = {
+            name: bench
+            for name, bench in doubtful.items()
+            if self._benches.hold(bench.job.identity, bench.storage)
+        }
+        back = [
+            each.claim
+            for each, why in failures
+            if why.kind is FailureClass.INPUT_OUTPUT and id(each.bench) in out
+        ]
+        if back:
+            self._service.hand_back(back)
+        return [
+            (each, why)
+            for each, why in failures
+            if why.kind is not FailureClass.INPUT_OUTPUT or id(each.bench) not in out
+        ]
+
+
+def _fields(each: InFlight, **more: object) -> dict[str, object]:
+    job = each.bench.job
+    name = f"{job.algorithm}-{job.version}-{job.identity[:8]}"
+    return {"run": job.run_name, "job": name, "unit": each.order.unit.label, **more}
+
+
+def _by_bench(
+    computed: Sequence[tuple[InFlight, Computed]],
+) -> list[tuple[Workbench, list[tuple[InFlight, Computed]]]]:
+    groups: dict[int, list[tuple[InFlight, Computed]]] = defaultdict(list)
+    for each, one in computed:
+        groups[id(each.bench)].append((each, one))
+    return [(group[0][0].bench, group) for group in groups.values()]
