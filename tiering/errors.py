@@ -91,6 +91,12 @@ class HandoffBusyError(TieringError, BlockingIOError):
     exit_code = ExitCode.CONFLICT
 
 
+class TransferStoppedError(TieringError):
+    """A transfer was told to stop; another one goes on from there."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class CatalogueError(TieringError):
     """The catalogue of tiers cannot be used."""
 

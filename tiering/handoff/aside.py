@@ -39,9 +39,10 @@ def held_aside(target: Path, identity: str) -> Iterator[Path]:
         raise PlaceUnavailableError(
             f"{folder} cannot be used: there is no such folder; make it, or mount what it is on"
         )
-    aside = target.with_name(f".{target.name}.{identity}")
-    with _locked(aside.with_name(f"{aside.name}.lock"), target):
+    aside = _beside(target, identity)
+    with _locked(aside, target):
         if os.path.lexists(target):
+            shutil.rmtree(aside, ignore_errors=True)
             raise TargetTakenError(
                 f"{target} exists already: choose another name, or move it away first"
             )
@@ -68,8 +69,26 @@ def fresh_aside(target: Path, identity: str) -> Iterator[Path]:
             raise
 
 
+def clear_aside(target: Path, identity: str) -> None:
+    """Remove what a process has left that was killed when the target had its name already.
+
+    Raises
+    ------
+    HandoffBusyError
+        If it is not gone yet.
+    """
+    aside = _beside(target, identity)
+    with _locked(aside, target):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _beside(target: Path, identity: str) -> Path:
+    return target.with_name(f".{target.name}.{identity}")
+
+
 @contextlib.contextmanager
-def _locked(path: Path, target: Path) -> Iterator[None]:
+def _locked(aside: Path, target: Path) -> Iterator[None]:
+    path = aside.with_name(f"{aside.name}.lock")
     with durable.storage_errors(str(path)):
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o644)

@@ -36,24 +36,24 @@ def declaration() -> bytes:
 
 
 def manifest(digests: Mapping[str, str]) -> bytes:
-    """Return a manifest.
+    r"""Return a manifest.
 
     Examples
     --------
     >>> manifest({"data/50 %": "ab12"})
-    b'ab12  data/50 %25\\n'
+    b'ab12  data/50 %25\n'
     """
     lines = [f"{digests[path]}  {_escaped(path)}\n" for path in sorted(digests)]
     return "".join(lines).encode()
 
 
 def tags(values: Mapping[str, str]) -> bytes:
-    """Return a file of tags.
+    r"""Return a file of tags.
 
     Examples
     --------
     >>> tags({"Bag-Size": "3 MiB"})
-    b'Bag-Size: 3 MiB\\n'
+    b'Bag-Size: 3 MiB\n'
     """
     return "".join(
         f"{name}: {' '.join(value.split())}\n" for name, value in values.items()

@@ -13,10 +13,12 @@ from forebay.acquisition import Run
 from forebay.acquisition import open_run as open_in_store
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format import layout
+from forebay.tiering.connect import connect
 from forebay.tiering.errors import RunNotTieredError
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import STAYING, of_this_place
+from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.store import open_store
 
 
@@ -32,9 +34,18 @@ class Contents:
     """What each object is, by its key: blocks first, then logs, then documents, the group last."""
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Length of all of them."""
         return sum(each.bytes for each in self.objects.values())
+
+    @property
+    def own_shelf(self) -> Shelf:
+        """The place that the run is found in, whichever tiers its objects lie in."""
+        path = self.run.path
+        if path is not None:
+            return Shelf(connect(path.parent), path.name, where=str(path), folder=path)
+        above, _, name = self.run.location.rstrip("/").rpartition("/")
+        return Shelf(connect(above), name, where=self.run.location)
 
     def read(self, key: str) -> bytes:
         """Return an object, from whichever tier has it, compared with what it is known as.

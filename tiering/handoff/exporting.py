@@ -89,7 +89,7 @@ def export_run(
         on_object(bagit.manifest_name(bagit.ALGORITHM))
         name_whole(made, path)
     run = contents.run
-    return Bundled(str(path), contents.name, run.run_id, len(digests), contents.bytes)
+    return Bundled(str(path), contents.name, run.run_id, len(digests), contents.size)
 
 
 def _put_tags(packing: Packing, contents: Contents, digests: dict[str, str]) -> None:
@@ -100,7 +100,7 @@ def _put_tags(packing: Packing, contents: Contents, digests: dict[str, str]) -> 
         "Bagging-Date": datetime.now(UTC).date().isoformat(),
         "External-Identifier": run.run_id,
         "External-Description": f"run {run.name}, {run.history.frames} frames",
-        "Payload-Oxum": f"{contents.bytes}.{len(digests)}",
+        "Payload-Oxum": f"{contents.size}.{len(digests)}",
     }
     files = {
         bagit.DECLARATION: bagit.declaration(),

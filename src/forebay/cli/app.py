@@ -28,6 +28,7 @@ from forebay.cli.commands import (
     scrub,
     serve,
     tier,
+    transfer,
     tune,
 )
 from forebay.cli.logs import log_to_stderr
@@ -80,6 +81,7 @@ runs.app.command("check-bundle")(bundles.check_bundle)
 app.add_typer(runs.app, name="runs")
 app.add_typer(tier.app, name="tier")
 app.command()(scrub.scrub)
+app.command()(transfer.transfer)
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
 cluster.app.command()(burst.reap)
