@@ -229,7 +229,7 @@ def test_two_at_once(bundle: Path, away: Path) -> None:
     identity = bagit.Bag(str(bundle)).info["External-Identifier"]
     with held_aside(away / "water", identity) as aside:
         (aside / "half").touch()
-        with pytest.raises(HandoffBusyError, match="being made by another process"):
+        with pytest.raises(HandoffBusyError, match="in the hands of another process"):
             import_run(bundle, away)
         assert (aside / "half").exists()
     import_run(bundle, away)

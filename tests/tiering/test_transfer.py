@@ -8,6 +8,7 @@ import pytest
 from tests.tiering.site import Site
 
 from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.run.recompress import pixels_digest
 from forebay.opening import open_run
 from forebay.tiering.errors import (
     CopyDamagedError,
@@ -17,9 +18,10 @@ from forebay.tiering.errors import (
     UnknownPlaceError,
 )
 from forebay.tiering.handoff.budget import ByteBudget
-from forebay.tiering.handoff.contents import contents_of
+from forebay.tiering.handoff.contents import Contents, contents_of
 from forebay.tiering.handoff.destination import FolderDestination, destination_at
 from forebay.tiering.handoff.receipt import MANIFEST, RECEIPT, digest_of
+from forebay.tiering.handoff.repacking import send_repacked
 from forebay.tiering.handoff.sending import Sent, Transfer
 from forebay.tiering.storage.shelf import Shelf
 
@@ -39,9 +41,10 @@ def send(
     reached: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
     rate: float | None = None,
+    name: str | None = None,
 ) -> Sent:
     """Send a run."""
-    contents = contents_of(run)
+    contents = contents_of(run, name=name)
     destination = destination_at(away, contents.name)
     return Transfer(
         contents,
@@ -136,6 +139,10 @@ def test_other_content_at_the_target_is_left_alone(site: Site, away: Path) -> No
         send(site.runs / "water", beside)
     with pytest.raises(TargetTakenError, match="was not sent there"):
         send(site.runs / "water", site.runs)
+    manifest = away / "water" / MANIFEST
+    manifest.write_bytes(manifest.read_bytes().replace(b"[", b"[1", 1))
+    with pytest.raises(TargetTakenError, match="other content of that run"):
+        send(site.runs / "other", away, name="water")
     assert is_whole(site.runs / "water")
 
 
@@ -188,7 +195,7 @@ def test_a_rate_is_kept_to(site: Site, away: Path) -> None:
     """The last object waits until all before it may have gone through."""
     stop = Waited()
     sent = send(site.runs / "water", away, rate=1000.0, stop=stop)
-    assert max(stop.seconds) == pytest.approx(sent.receipt.bytes / 1000, rel=0.2)
+    assert max(stop.seconds) == pytest.approx(sent.receipt.total_bytes / 1000, rel=0.2)
 
 
 def test_no_more_bytes_are_held_than_allowed() -> None:
@@ -208,3 +215,36 @@ def test_no_more_bytes_are_held_than_allowed() -> None:
         each.join(10)
     assert budget.used == 0
     assert most[0] <= 150
+
+
+def test_frames_are_packed_otherwise_on_the_way(site: Site, away: Path) -> None:
+    """It is another run with the same pixels; a second transfer knows it again, and packs nothing."""
+    contents = contents_of(site.runs / "water")
+    destination = FolderDestination(away, "water")
+    packed = []
+
+    def go(stop: threading.Event | None = None) -> Sent:
+        def send(what: Contents) -> Sent:
+            return Transfer(what, destination, contents.own_shelf, stop=stop).run()
+
+        return send_repacked(
+            contents, destination, "zstd", site.runs, send=send, on_block=lambda: packed.append(1)
+        )
+
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(TransferStoppedError):
+        go(stopped)
+    assert len(packed) == 3
+    sent = go()
+    assert len(packed) == 3, "what was packed is there still"
+    assert sent.receipt.source == str(site.runs / "water")
+    assert go().state == "there already"
+    there = open_run(away / "water")
+    assert there.verify().ok
+    assert there.layout.compression.name == "zstd"
+    assert there.run_id != contents.run.run_id
+    assert pixels_digest(there) == pixels_digest(contents.run)
+    assert sorted(each.name for each in site.runs.iterdir()) == ["water"]
+    with pytest.raises(TargetTakenError, match="holds another run"):
+        send(site.runs / "water", away)

@@ -39,17 +39,29 @@ def held_aside(target: Path, identity: str) -> Iterator[Path]:
         raise PlaceUnavailableError(
             f"{folder} cannot be used: there is no such folder; make it, or mount what it is on"
         )
-    aside = _beside(target, identity)
-    with _locked(aside, target):
-        if os.path.lexists(target):
-            shutil.rmtree(aside, ignore_errors=True)
-            raise TargetTakenError(
-                f"{target} exists already: choose another name, or move it away first"
-            )
-        with durable.storage_errors(str(aside)):
-            aside.mkdir(exist_ok=True)
+    if os.path.lexists(target):
+        clear_aside(target, identity)
+        raise TargetTakenError(
+            f"{target} exists already: choose another name, or move it away first"
+        )
+    with held_folder(_beside(target, identity)) as aside:
         yield aside
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path) -> Iterator[Path]:
+    """Hold a folder, made where it is missing; it goes with the block, and stays if that fails.
+
+    Raises
+    ------
+    HandoffBusyError
+        If another process holds it.
+    """
+    with _locked(folder):
+        with durable.storage_errors(str(folder)):
+            folder.mkdir(exist_ok=True)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -78,7 +90,7 @@ def clear_aside(target: Path, identity: str) -> None:
         If it is not gone yet.
     """
     aside = _beside(target, identity)
-    with _locked(aside, target):
+    with _locked(aside):
         shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -87,8 +99,8 @@ def _beside(target: Path, identity: str) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(aside: Path, target: Path) -> Iterator[None]:
-    path = aside.with_name(f"{aside.name}.lock")
+def _locked(folder: Path) -> Iterator[None]:
+    path = folder.with_name(f"{folder.name}.lock")
     with durable.storage_errors(str(path)):
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o644)
@@ -100,7 +112,8 @@ def _locked(aside: Path, target: Path) -> Iterator[None]:
                 raise BlockingIOError
         except BlockingIOError as error:
             raise HandoffBusyError(
-                f"{target} is being made by another process: wait for it to end, and try again"
+                f"{folder} is in the hands of another process, which makes the same: wait for it "
+                "to end, and try again"
             ) from error
         try:
             yield

@@ -35,6 +35,29 @@ def manifest(run_id: str, objects: Mapping[str, KnownObject]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
+def manifest_objects(content: bytes, *, where: str) -> tuple[str, dict[str, KnownObject]]:
+    """Return which run a manifest is of, and its objects.
+
+    Raises
+    ------
+    CopyDamagedError
+        If it is no manifest, or one of a newer format.
+    """
+    try:
+        document: dict[str, Any] = json.loads(content)
+        if document["format"] != _FORMAT:
+            raise CopyDamagedError(
+                f"{where} has the format {document['format']!r}; this forebay reads {_FORMAT}"
+            )
+        objects = {
+            str(key): KnownObject(int(size), str(digest))
+            for key, (size, digest) in document["objects"].items()
+        }
+        return str(document["run_id"]), objects
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CopyDamagedError(f"{where} is no manifest of a run ({error!r})") from error
+
+
 def digest_of(content: bytes) -> str:
     """Return the BLAKE3 digest of a manifest, in hexadecimal."""
     return str(blake3(content).hexdigest())
@@ -50,7 +73,7 @@ class Receipt:
     """BLAKE3 digest of its manifest."""
     objects: int
     """Number of its objects."""
-    bytes: int
+    total_bytes: int
     """Their length."""
     source: str
     """Where it came from."""

@@ -25,6 +25,7 @@ from forebay.tiering.handoff.receipt import (
     Receipt,
     digest_of,
     manifest,
+    manifest_objects,
     sent_key,
 )
 from forebay.tiering.moving.throttle import Throttle
@@ -134,16 +135,14 @@ class Transfer:
         run_id = self._contents.run.run_id
         content = manifest(run_id, self._contents.objects)
         place = self._destination.shelf
-        found = place.read(MANIFEST)
-        if found != content and (found is not None or place.sizes()):
-            what = "another run, or other content" if found else "something that was not sent there"
+        check_target(place, run_id)
+        if place.read(MANIFEST) not in {None, content}:
             raise TargetTakenError(
-                f"{place.where} holds {what}: nothing is sent there; choose another place, or "
-                "another name with --name"
+                f"{place.where} holds other content of that run: nothing is sent there; find out "
+                "which of the two is right, and choose another place or name for this one"
             )
-        if (receipt := self._acknowledged(place, content)) is not None:
-            self._acknowledge(self._source, sent_key(place.where), receipt)
-            return Sent("there already", receipt, 0, 0)
+        if (done := sent_already(run_id, self._destination, self._source)) is not None:
+            return done
         with self._destination.making(run_id, content) as shelf:
             self._reached("manifest put")
             self._send(shelf)
@@ -153,29 +152,18 @@ class Transfer:
             run_id=run_id,
             manifest=digest_of(content),
             objects=len(self._contents.objects),
-            bytes=self._contents.size,
-            source=self._contents.run.location,
+            total_bytes=self._contents.size,
+            source=self._source.where,
             target=place.where,
             by=writer_name(),
             begun=begun,
             done=self._now(),
         )
-        self._acknowledge(place, RECEIPT, receipt)
+        _acknowledge(place, RECEIPT, receipt)
         self._reached("receipt at the target")
-        self._acknowledge(self._source, sent_key(place.where), receipt)
+        _acknowledge(self._source, sent_key(place.where), receipt)
         self._reached("receipt at the source")
         return Sent("sent", receipt, self._sent_objects, self._sent_bytes)
-
-    def _acknowledged(self, place: Shelf, content: bytes) -> Receipt | None:
-        """Return the receipt at the target, if it is of this run and all of it is there."""
-        found = place.read(RECEIPT)
-        if found is None:
-            return None
-        receipt = Receipt.from_json(found, where=f"{place.where}/{RECEIPT}")
-        sizes = place.sizes()
-        objects = self._contents.objects
-        whole = all(sizes.get(key) == known.bytes for key, known in objects.items())
-        return receipt if whole and receipt.manifest == digest_of(content) else None
 
     def _send(self, shelf: Shelf) -> None:
         """Send everything; documents last, and the group, by which a run is seen, last of all."""
@@ -239,18 +227,73 @@ class Transfer:
             self._on_object(known.bytes)
         self._reached("object there")
 
-    def _acknowledge(self, shelf: Shelf, key: str, receipt: Receipt) -> None:
-        """Put the receipt, unless it is there."""
-        content = receipt.to_json()
-        try:
-            if shelf.read(key) != content:
-                shelf.put(key, content)
-        except PlaceUnavailableError as error:
-            raise PlaceUnavailableError(
-                f"the run is whole at {receipt.target}, and only its receipt cannot be written "
-                f"down: {error}"
-            ) from error
-
     def _now(self) -> str:
         seconds = self._clock.time_ns() / 1e9
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def check_target(place: Shelf, run_id: str) -> None:
+    """Refuse a place that holds anything but what was sent there of a run.
+
+    Parameters
+    ----------
+    place
+        The place.
+    run_id
+        The run that is to be sent there.
+
+    Raises
+    ------
+    TargetTakenError
+        If it holds something else.
+    """
+    found = place.read(MANIFEST)
+    if found is not None:
+        other, _ = manifest_objects(found, where=f"{place.where}/{MANIFEST}")
+        what = "" if other == run_id else "another run"
+    else:
+        what = "something that was not sent there" if place.sizes() else ""
+    if what:
+        raise TargetTakenError(
+            f"{place.where} holds {what}: nothing is sent there; choose another place, or another "
+            "name with --name"
+        )
+
+
+def sent_already(run_id: str, destination: Destination, source: Shelf) -> Sent | None:
+    """Return what was done by an earlier transfer of a run, if all of it is at the target.
+
+    Parameters
+    ----------
+    run_id
+        The run.
+    destination
+        Where it was sent to.
+    source
+        The shelf of the run's own place, which gets the receipt if it has none.
+    """
+    place = destination.shelf
+    said, content = place.read(RECEIPT), place.read(MANIFEST)
+    if said is None or content is None:
+        return None
+    receipt = Receipt.from_json(said, where=f"{place.where}/{RECEIPT}")
+    known, objects = manifest_objects(content, where=f"{place.where}/{MANIFEST}")
+    sizes = place.sizes()
+    whole = all(sizes.get(key) == each.bytes for key, each in objects.items())
+    if not whole or known != run_id or receipt.manifest != digest_of(content):
+        return None
+    _acknowledge(source, sent_key(place.where), receipt)
+    return Sent("there already", receipt, 0, 0)
+
+
+def _acknowledge(shelf: Shelf, key: str, receipt: Receipt) -> None:
+    """Put the receipt, unless it is there."""
+    content = receipt.to_json()
+    try:
+        if shelf.read(key) != content:
+            shelf.put(key, content)
+    except PlaceUnavailableError as error:
+        raise PlaceUnavailableError(
+            f"the run is whole at {receipt.target}, and only its receipt cannot be written down: "
+            f"{error}"
+        ) from error
