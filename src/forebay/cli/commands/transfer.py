@@ -92,7 +92,7 @@ def transfer(
         typer.echo(f"{receipt.target}: there already, whole, since {receipt.done}")
         return
     typer.echo(
-        f"{receipt.target}: {receipt.objects} objects, {size(receipt.bytes)}, all read back; "
+        f"{receipt.target}: {receipt.objects} objects, {size(receipt.total_bytes)}, all read back; "
         f"{sent.sent_objects} of them ({size(sent.sent_bytes)}) sent now"
     )
 
