@@ -8,11 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PASSED = {
-    "export: frames/c.0.0.0",
+    "export: object",
     "export: before the name",
     "export: behind the name",
     "export_tar: before the name",
-    "take_in: frames/c.0.0.0",
+    "take_in: object",
     "take_in: before the name",
     "take_in: behind the name",
     "transfer: manifest put",

@@ -1,6 +1,7 @@
 """A bag as it was found: whether it is complete, and whether every byte is as it was bagged."""
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -110,10 +111,9 @@ def read_bag(files: Files) -> Bag:
         usual = name in {bagit.DECLARATION, bagit.INFO} or bagit.MANIFEST.fullmatch(name)
         if not (usual or name in tagged or name.startswith(bagit.PAYLOAD)):
             raise BundleDamagedError(f"{where}: {name!r} is in no manifest")
-    for digests in payload.values():
-        for path in digests:
-            if not path.startswith(bagit.PAYLOAD):
-                raise BundleDamagedError(f"{where}: {path!r} is in a manifest, and no payload")
+    for path in itertools.chain.from_iterable(payload.values()):
+        if not path.startswith(bagit.PAYLOAD):
+            raise BundleDamagedError(f"{where}: {path!r} is in a manifest, and no payload")
     told = _content(files, bagit.INFO) if bagit.INFO in files.sizes else b""
     return Bag(files, bagit.read_tags(told, where=f"{where}/{bagit.INFO}"), payload)
 
