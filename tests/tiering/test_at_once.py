@@ -39,9 +39,11 @@ def test_what_was_done_beside_a_failure_is_told_before_it() -> None:
         if key == "1":
             raise OSError("the line was cut")
 
+    def take() -> None:
+        told.extend(key for key, _ in several_at_once(objects, work, streams=2))
+
     with pytest.raises(OSError, match="cut"):
-        for key, _ in several_at_once(objects, work, streams=2):
-            told.append(key)
+        take()
     assert "0" in told
     assert "1" not in told
     seen: list[str] = []

@@ -11,7 +11,7 @@ from zarr.core.sync import sync
 
 from forebay.acquisition import Run
 from forebay.acquisition import open_run as open_in_store
-from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.errors import RunDamagedError, RunNameError
 from forebay.acquisition.format import layout
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import RunNotTieredError
@@ -99,7 +99,9 @@ def contents_of(location: str | os.PathLike[str], *, name: str | None = None) ->
         )
     called = layout.check_run_name(_last_part(location) if name is None else name)
     if "/" in called:
-        called = layout.check_run_name(called.replace("/", "-"))
+        raise RunNameError(
+            f"{called!r} names a folder and a run in it: give the name of the run alone"
+        )
     blocks = {
         stored.key: KnownObject(stored.bytes, stored.blake3)
         for block in run.blocks
