@@ -67,6 +67,36 @@ class CopyDamagedError(TieringError, OSError):
     exit_code = ExitCode.DAMAGE
 
 
+class BundleError(TieringError, ValueError):
+    """Something is no bundle of a run, or of a kind that is not read here."""
+
+    exit_code = ExitCode.INPUT
+
+
+class BundleDamagedError(TieringError, ValueError):
+    """A bundle lacks something, holds too much, or has changed since it was made."""
+
+    exit_code = ExitCode.DAMAGE
+
+
+class TargetTakenError(TieringError, FileExistsError):
+    """Where a run was to be put, there is something else."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class HandoffBusyError(TieringError, BlockingIOError):
+    """Another process puts the same run to the same place."""
+
+    exit_code = ExitCode.CONFLICT
+
+
+class TransferStoppedError(TieringError):
+    """A transfer was told to stop; another one goes on from there."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class CatalogueError(TieringError):
     """The catalogue of tiers cannot be used."""
 

@@ -29,6 +29,7 @@ from forebay.tiering.errors import (
     PlaceUnavailableError,
     TieringError,
 )
+from forebay.tiering.moving.at_once import STREAMS, several_at_once
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import manifest
 from forebay.tiering.moving.signposting import put_signpost
@@ -163,25 +164,30 @@ class Mover:
         done = self._catalogue.progress(target.shelf)
         objects = self._objects(claim, target)
         passing = self._passing(claim, source, target)
+        left = [each for each in objects.items() if done.get(each[0], _AGAIN) == _AGAIN]
+
+        def copy(key: str, known: KnownObject) -> None:
+            with self._at(target):
+                if target.home:
+                    self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
+                to_shelf.copy(key, known, from_shelf, passing=passing)
+
         copied: list[str] = []
+        # The folder of a run is held by one at a time.
+        streams = 1 if target.home else STREAMS
         try:
-            for key, known in objects.items():
-                if done.get(key, _AGAIN) != _AGAIN:
-                    continue
-                with self._at(target):
-                    if target.home:
-                        self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
-                    to_shelf.copy(key, known, from_shelf, passing=passing)
-                if key in done:
-                    self._held.note(claim, [key], _COPIED_AGAIN)
-                else:
-                    copied.append(key)
-                self._reached("object copied")
-                if len(copied) == _NOTED_AT_ONCE:
-                    self._held.note(claim, copied, "copied")
-                    copied = []
-                if self._stop.is_set():
-                    break
+            with contextlib.closing(several_at_once(left, copy, streams=streams)) as came:
+                for key, _ in came:
+                    if key in done:
+                        self._held.note(claim, [key], _COPIED_AGAIN)
+                    else:
+                        copied.append(key)
+                    self._reached("object copied")
+                    if len(copied) == _NOTED_AT_ONCE:
+                        self._held.note(claim, copied, "copied")
+                        copied = []
+                    if self._stop.is_set():
+                        break
         except (TieringError, OSError):
             # What is there need not be copied by the next attempt.
             if copied:
@@ -201,19 +207,25 @@ class Mover:
         shelf = self._shelf(target)
         done = self._catalogue.progress(target.shelf)
         passing = self._passing(claim, target)
+        objects = self._objects(claim, target)
+        left = [each for each in objects.items() if done.get(each[0]) != "verified"]
+
+        def look(key: str, _: KnownObject) -> KnownObject | None:
+            return shelf.look(key, passing=passing)
+
         verified: list[str] = []
-        for key, known in self._objects(claim, target).items():
-            if done.get(key) == "verified":
-                continue
-            if shelf.look(key, passing=passing) != known:
-                return self._copy_again(claim, target, key, twice=done.get(key) == _COPIED_AGAIN)
-            verified.append(key)
-            self._reached("object verified")
-            if len(verified) == _NOTED_AT_ONCE:
-                self._held.note(claim, verified, "verified")
-                verified = []
-            if self._stop.is_set():
-                return claim.move
+        with contextlib.closing(several_at_once(left, look)) as looked:
+            for key, found in looked:
+                if found != objects[key]:
+                    again = done.get(key) == _COPIED_AGAIN
+                    return self._copy_again(claim, target, key, twice=again)
+                verified.append(key)
+                self._reached("object verified")
+                if len(verified) == _NOTED_AT_ONCE:
+                    self._held.note(claim, verified, "verified")
+                    verified = []
+                if self._stop.is_set():
+                    return claim.move
         if not target.home:
             # A copy that has this is whole: the catalogue can be built from it.
             content = manifest(self._catalogue, target)
@@ -363,12 +375,15 @@ class Mover:
         lease = self._settings.lease_seconds
         renewed = time.monotonic()
 
+        one_at_a_time = threading.Lock()
+
         def passing(count: int) -> None:
             nonlocal renewed
-            throttle(count)
-            if time.monotonic() - renewed > lease / 4:
-                self._held.renew(claim, lease_seconds=lease)
-                renewed = time.monotonic()
+            with one_at_a_time:
+                throttle(count)
+                if time.monotonic() - renewed > lease / 4:
+                    self._held.renew(claim, lease_seconds=lease)
+                    renewed = time.monotonic()
 
         return passing
 

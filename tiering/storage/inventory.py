@@ -22,8 +22,11 @@ HOME_LOCK = f"{layout.CONTROL}/tiers.lock"
 MANIFEST = f"{layout.CONTROL}/copy.json"
 """What says of a copy in a tier that it is whole, and of what."""
 
+HANDOFF = f"{layout.CONTROL}/handoff/"
+"""What lies below it says where a run was sent to, or came from."""
+
 _OF_THIS_PLACE = (SIGNPOST, HOME_LOCK, MANIFEST, layout.LOCK)
-_ASIDE = (f"{layout.ASIDE}/", f"{layout.JOURNAL}/")
+_ASIDE = (f"{layout.ASIDE}/", f"{layout.JOURNAL}/", HANDOFF)
 _BESIDE = re.compile(r".*(\.mending|\.partial|#\d+)$")
 
 
@@ -96,7 +99,7 @@ def _stock_of(run: Run, folder: Path) -> Inventory:
             continue
         key = path.relative_to(folder).as_posix()
         there.add(key)
-        if key in blocks or key in _OF_THIS_PLACE or key.startswith(_ASIDE) or _BESIDE.match(key):
+        if key in blocks or of_this_place(key):
             continue
         if key not in documents and not key.startswith(STAYING):
             raise RunNotTieredError(
@@ -109,6 +112,11 @@ def _stock_of(run: Run, folder: Path) -> Inventory:
     known = {**blocks, **others}
     missing = tuple(key for key in (*blocks, *documents) if key not in there)
     return Inventory(run, known, contents, missing)
+
+
+def of_this_place(key: str) -> bool:
+    """Tell whether something in a run's folder concerns that folder only, and is never copied."""
+    return key in _OF_THIS_PLACE or key.startswith(_ASIDE) or _BESIDE.match(key) is not None
 
 
 def read_at(folder: Path) -> int:

@@ -23,7 +23,7 @@ from forebay.tiering.url_store import translated
 _PART_BYTES = 8 * 2**20
 """Bytes that are read at a time, and put by one request of a large object."""
 _PARTS_AT_ONCE = 4
-_LARGE_BYTES = 2 * _PART_BYTES
+_LARGE_BYTES = 64 * 2**20
 _UNFINISHED = re.compile(r"#\d+$")
 """How obstore calls a file that has not got its name yet."""
 _FULL = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")

@@ -33,6 +33,7 @@ def create_run(
     frames_per_block: int,
     compression: CompressionName,
     clock: Clock,
+    run_id: str | None = None,
     direct: bool = False,
     show_every: float = 0.0,
     gap: str = NOT_DELIVERED,
@@ -55,6 +56,8 @@ def create_run(
         How frames are packed.
     clock
         Source of the times in the log.
+    run_id
+        Identity of the run, a UUID; a new one if not given.
     direct
         Whether frames are written past the page cache where that can be done.
     show_every
@@ -80,6 +83,7 @@ def create_run(
         frames_per_block=frames_per_block,
         compression=compression,
         clock=clock,
+        run_id=run_id,
     )
     at = Position()
     lines = first_lines(run, at, clock)
@@ -112,6 +116,7 @@ def new_layout(
     frames_per_block: int,
     compression: CompressionName,
     clock: Clock,
+    run_id: str | None = None,
 ) -> RunLayout:
     """Return what never changes about a new run.
 
@@ -125,7 +130,7 @@ def new_layout(
     if frames_per_block < 1:
         raise FrameError(f"a block of {frames_per_block} frames cannot be; use 1 or more")
     return RunLayout(
-        run_id=str(uuid.uuid4()),
+        run_id=str(uuid.uuid4()) if run_id is None else run_id,
         name=name,
         created=datetime.fromtimestamp(clock.time_ns() / 1e9, UTC).isoformat(),
         geometry=geometry,

@@ -71,6 +71,7 @@ class RunWriter:
         frames_per_block: int = 64,
         compression: CompressionName = "none",
         clock: Clock = SYSTEM_CLOCK,
+        run_id: str | None = None,
     ) -> Self:
         """Make a new run and become its writer.
 
@@ -90,6 +91,8 @@ class RunWriter:
             How frames are packed.
         clock
             Source of the times in the log.
+        run_id
+            Identity of the run, a UUID; a new one if not given.
 
         Raises
         ------
@@ -109,6 +112,7 @@ class RunWriter:
             frames_per_block=frames_per_block,
             compression=compression,
             clock=clock,
+            run_id=run_id,
         )
         return cls(Path(path).absolute(), run, memory)
 

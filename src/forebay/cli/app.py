@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from forebay.cli.commands import (
     acquire,
     algorithms,
+    bundles,
     burst,
     cameras,
     cluster,
@@ -27,6 +28,7 @@ from forebay.cli.commands import (
     scrub,
     serve,
     tier,
+    transfer,
     tune,
 )
 from forebay.cli.logs import log_to_stderr
@@ -73,9 +75,13 @@ app.add_typer(dead.app, name="dead")
 app.command()(profile.profile)
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
+runs.app.command("export")(bundles.export)
+runs.app.command("import")(bundles.import_)
+runs.app.command("check-bundle")(bundles.check_bundle)
 app.add_typer(runs.app, name="runs")
 app.add_typer(tier.app, name="tier")
 app.command()(scrub.scrub)
+app.command()(transfer.transfer)
 app.add_typer(algorithms.app, name="algorithms")
 app.add_typer(ops.app, name="ops")
 cluster.app.command()(burst.reap)

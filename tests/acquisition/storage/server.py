@@ -22,7 +22,7 @@ _STOP_SECONDS = 10.0
 _SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
 BUCKET = "instrument-7"
 
-type Fate = Literal["pass", "lose request", "lose reply", "forbid", "ignore conditions"]
+type Fate = Literal["pass", "lose request", "lose reply", "forbid", "ignore conditions", "busy"]
 
 
 def bucket_at(port: int, prefix: str, *, bucket: str = BUCKET) -> S3Store:
@@ -140,6 +140,9 @@ class _Relay(BaseHTTPRequestHandler):
             return
         if fate == "forbid":
             self._answer(403, {}, b"<Error><Code>AccessDenied</Code></Error>")
+            return
+        if fate == "busy":
+            self._answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
             return
         headers = dict(self.headers.items())
         if fate == "ignore conditions":

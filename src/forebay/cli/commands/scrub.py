@@ -43,7 +43,7 @@ def scrub(
 
     call = session(context)
     tiers = configured_tiers(call)
-    limit = None if rate is None else _bytes(rate)
+    limit = None if rate is None else rate_of(rate)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         chosen = [known_run(call, catalogue, each, runs) for each in run or ()]
         found = read_through(catalogue, tiers, chosen or catalogue.runs(), bytes_per_second=limit)
@@ -66,7 +66,8 @@ def scrub(
         raise TierProblemError(f"{len(found.unreachable)} copies could not be read: see above")
 
 
-def _bytes(given: str) -> int:
+def rate_of(given: str) -> int:
+    """Return the bytes in a second that are given with --rate."""
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:

@@ -1,0 +1,163 @@
+"""Where a run is sent to: a folder of runs, or a prefix of an object store."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from forebay.acquisition import durable
+from forebay.tiering.connect import connect
+from forebay.tiering.errors import TargetTakenError, UnknownPlaceError
+from forebay.tiering.handoff.aside import clear_aside, emptied, flush_below, held_aside, name_whole
+from forebay.tiering.handoff.receipt import MANIFEST
+from forebay.tiering.storage.shelf import Shelf
+from forebay.tiering.store import SCHEMES
+from forebay.tiering.url_store import translated
+
+
+class Destination(Protocol):
+    """A place for one run, which is seen there when it is whole."""
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where the run lies in the end."""
+
+    def making(self, identity: str, manifest: bytes) -> AbstractContextManager[Shelf]:
+        """Give where the objects are put; when the block has ended, the run is at its place.
+
+        Parameters
+        ----------
+        identity
+            The run.
+        manifest
+            What is to come: it is put first, and what an earlier attempt with the same one has
+            left is there still.
+        """
+
+
+class FolderDestination:
+    """A folder of runs: objects come into a folder beside, which is renamed when it is whole.
+
+    Parameters
+    ----------
+    root
+        The folder of runs, which must be there.
+    name
+        What the run is called there.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._path = root.absolute() / name
+        self._bucket = connect(root.absolute())
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where the run lies in the end."""
+        return self._shelf(self._path)
+
+    @contextmanager
+    def making(self, identity: str, manifest: bytes) -> Iterator[Shelf]:
+        """Give where the objects are put; when the block has ended, the run is at its place."""
+        if self.shelf.read(MANIFEST) == manifest:
+            # It has its name, and was not acknowledged yet.
+            clear_aside(self._path, identity)
+            yield self.shelf
+            return
+        with held_aside(self._path, identity) as aside:
+            made = aside / self._path.name
+            shelf = self._shelf(made)
+            if shelf.read(MANIFEST) != manifest:
+                emptied(aside)
+                shelf.put(MANIFEST, manifest)
+            yield shelf
+            with durable.storage_errors(str(made)):
+                shelf.remove_leftovers()
+                flush_below(made)
+            name_whole(made, self._path)
+
+    def _shelf(self, folder: Path) -> Shelf:
+        path = folder.relative_to(self._path.parent).as_posix()
+        return Shelf(self._bucket, path, where=str(folder), folder=folder)
+
+
+class BucketDestination:
+    """A prefix of an object store: the run is seen when its last object, the group's, is put.
+
+    Parameters
+    ----------
+    url
+        The prefix of the runs.
+    name
+        What the run is called there.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._shelf = Shelf(connect(url), name, where=f"{url.rstrip('/')}/{name}")
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where the run lies in the end."""
+        return self._shelf
+
+    @contextmanager
+    def making(self, identity: str, manifest: bytes) -> Iterator[Shelf]:  # noqa: ARG002
+        """Give where the objects are put; when the block has ended, the run is at its place."""
+        self._claim(manifest)
+        if self._shelf.read(MANIFEST) != manifest:
+            raise TargetTakenError(
+                f"{self._shelf.where} was taken by another transfer just now: choose another name"
+            )
+        yield self._shelf
+
+    def _claim(self, manifest: bytes) -> None:
+        """Put the manifest where none is."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        with translated(self._shelf.where, done="written"):
+            try:
+                path = f"{self._shelf.path}/{MANIFEST}"
+                obstore.put(self._shelf.bucket, path, manifest, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                # An earlier attempt, or somebody else's: what it says is compared.
+                return
+
+
+def destination_at(place: str | os.PathLike[str], name: str) -> Destination:
+    """Return the place of a run of that name in a folder or below a URL.
+
+    Parameters
+    ----------
+    place
+        A folder of runs, or ``s3://bucket/prefix``, ``gs://bucket/prefix`` or
+        ``az://container/prefix``, with credentials from the environment.
+    name
+        What the run is called there.
+
+    Raises
+    ------
+    UnknownPlaceError
+        If runs cannot be sent to such a URL.
+    PlaceUnavailableError
+        If there is no such folder, or the object store cannot be used as the environment says.
+    """
+    if not isinstance(place, str) or "://" not in place:
+        return FolderDestination(Path(place), name)
+    parts = urlsplit(place)
+    if parts.scheme == "file" and not parts.netloc:
+        return FolderDestination(Path(unquote(parts.path)), name)
+    if parts.scheme not in SCHEMES or not parts.netloc or parts.query or parts.fragment:
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise UnknownPlaceError(
+            f"{parts.scheme}://{parts.hostname or ''}… is not a place that a run can be sent to: "
+            f"give a folder, or a URL that begins with {known} and goes on with a bucket and a "
+            "prefix"
+        )
+    if "@" in parts.netloc:
+        raise UnknownPlaceError(
+            f"a URL of {parts.hostname} with credentials in it is not used: they come from the "
+            "environment"
+        )
+    return BucketDestination(place, name)

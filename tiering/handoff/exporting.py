@@ -1,0 +1,113 @@
+"""Writing a closed run into a bundle: one BagIt bag that needs nothing beside it."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from forebay.tiering.errors import BundleError
+from forebay.tiering.handoff import bagit
+from forebay.tiering.handoff.aside import fresh_aside, name_whole
+from forebay.tiering.handoff.contents import Contents
+from forebay.tiering.handoff.packing import Packing, packing_for
+
+RUNS = f"{bagit.PAYLOAD}runs/"
+"""Where the run lies in the payload, in a folder of its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """A bundle that was made, or the run that came out of one."""
+
+    path: str
+    """Where the bundle lies, or the run that came out of one."""
+    run: str
+    """The run's name."""
+    run_id: str
+    """The run."""
+    objects: int
+    """Files of the payload."""
+    bytes: int
+    """Their length."""
+
+
+def export_run(
+    contents: Contents,
+    bundle: str | os.PathLike[str],
+    *,
+    on_object: Callable[[str], None] = lambda _key: None,
+) -> Bundled:
+    """Write a run into a bundle, which has its name when all of it is durable.
+
+    Parameters
+    ----------
+    contents
+        The run.
+    bundle
+        The bag's folder, or a tar file if the name ends in ``.tar``; there must be nothing yet.
+    on_object
+        Called after each object, to show progress: tests end it there.
+
+    Returns
+    -------
+    Bundled
+        What was made.
+
+    Raises
+    ------
+    TargetTakenError
+        If there is something of that name.
+    HandoffBusyError
+        If another process is making it.
+    RunDamagedError
+        If an object of the run is missing or has changed.
+    StorageError
+        If the bundle cannot be written.
+
+    Notes
+    -----
+    The format is that of RFC 8493, *The BagIt File Packaging Format (V1.0)*, 2018.
+    """
+    path = Path(bundle).absolute()
+    if not path.name:
+        raise BundleError(f"{bundle} cannot be a bundle: give the name of a folder to be made")
+    with fresh_aside(path, contents.run.run_id) as aside:
+        packing = packing_for(path, aside)
+        digests: dict[str, str] = {}
+        for key in contents.objects:
+            content = contents.read(key)
+            name = f"{RUNS}{contents.name}/{key}"
+            digests[name] = hashlib.sha512(content).hexdigest()
+            packing.put(name, content)
+            on_object(key)
+        bagit.check_paths(digests, where=str(path))
+        _put_tags(packing, contents, digests)
+        made = packing.finish()
+        on_object(bagit.manifest_name(bagit.ALGORITHM))
+        name_whole(made, path)
+    run = contents.run
+    return Bundled(str(path), contents.name, run.run_id, len(digests), contents.size)
+
+
+def _put_tags(packing: Packing, contents: Contents, digests: dict[str, str]) -> None:
+    """Put the files that make a bag of the payload."""
+    run = contents.run
+    info = {
+        "Bag-Software-Agent": f"forebay {version('forebay')}",
+        "Bagging-Date": datetime.now(UTC).date().isoformat(),
+        "External-Identifier": run.run_id,
+        "External-Description": f"run {run.name}, {run.history.frames} frames",
+        "Payload-Oxum": f"{contents.size}.{len(digests)}",
+    }
+    files = {
+        bagit.DECLARATION: bagit.declaration(),
+        bagit.INFO: bagit.tags(info),
+        bagit.manifest_name(bagit.ALGORITHM): bagit.manifest(digests),
+    }
+    tagged = {name: hashlib.sha512(content).hexdigest() for name, content in files.items()}
+    files[bagit.manifest_name(bagit.ALGORITHM, tags=True)] = bagit.manifest(tagged)
+    for name, content in files.items():
+        packing.put(name, content)
