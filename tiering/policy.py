@@ -112,6 +112,7 @@ def _suggested(
 ) -> Suggestion:
     gigabytes = run.bytes / 1e9
     more = tiers[policy.target].cost_per_gb_month
+    recall = tiers[policy.source].recall
     less = 0.0 if policy.keep else tiers[policy.source].cost_per_gb_month
     return Suggestion(
         run=run,
@@ -119,6 +120,7 @@ def _suggested(
         target=policy.target,
         keep=policy.keep,
         policy=policy.name,
-        cost=gigabytes * tiers[policy.source].cost_per_gb_read,
+        cost=gigabytes * tiers[policy.source].cost_per_gb_read
+        + (0.0 if recall is None else recall.cost(run.bytes, run.objects)),
         cost_per_month=gigabytes * (more - less),
     )

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from forebay.tiering.archive.terms import CLASSES, HOURS, RecallTerms
+
 _SCHEMES = ("s3", "gs", "az")
 _SECRET = re.compile(r"[^/]*@")
 
@@ -65,7 +67,8 @@ class TierSpecification(BaseModel):
     storage_class: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="Storage class of what is put there, such as STANDARD_IA.",
+        description="Storage class of what is put there, such as STANDARD_IA; of s3://, GLACIER and "
+        "DEEP_ARCHIVE are archives, which are recalled before they are read.",
     )
     cost_per_gb_month: float = Field(
         default=0.0, ge=0.0, description="What a gigabyte (10^9 bytes) costs there in a month."
@@ -73,6 +76,63 @@ class TierSpecification(BaseModel):
     cost_per_gb_read: float = Field(
         default=0.0, ge=0.0, description="What it costs to read a gigabyte from there."
     )
+
+    recall_speed: Literal["expedited", "standard", "bulk"] = Field(
+        default="standard",
+        description="Of an archive class: how fast its objects are asked for; the faster, the "
+        "dearer.",
+    )
+    recall_hours: float | None = Field(
+        default=None,
+        ge=0.0,
+        description="Of an archive class: hours until its objects can be read; what AWS says of "
+        "the class if not given.",
+    )
+    recall_days: PositiveInt = Field(
+        default=3, description="Of an archive class: days for which objects stay readable."
+    )
+    recall_cost_per_gb: float = Field(
+        default=0.0, ge=0.0, description="Of an archive class: what it costs to recall a gigabyte."
+    )
+    recall_cost_per_1000: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Of an archive class: what it costs to recall a thousand objects, beside that.",
+    )
+
+    @model_validator(mode="after")
+    def _recalled(self) -> Self:
+        given = sorted(name for name in self.model_fields_set if name.startswith("recall_"))
+        if given and not self._is_archive:
+            raise ValueError(
+                f"{given[0]} is for a tier in s3:// whose storage_class is one of "
+                f"{', '.join(CLASSES)}: others are read at once"
+            )
+        if self._is_archive and (self.storage_class, self.recall_speed) not in HOURS:
+            raise ValueError(f"{self.storage_class} has no recall_speed {self.recall_speed!r}")
+        return self
+
+    @property
+    def _is_archive(self) -> bool:
+        return (
+            isinstance(self.url, str)
+            and self.url.startswith("s3://")
+            and self.storage_class in CLASSES
+        )
+
+    @property
+    def recall(self) -> RecallTerms | None:
+        """On which terms its objects are read; None where that is at once."""
+        if not self._is_archive or self.storage_class is None:
+            return None
+        hours = HOURS[self.storage_class, self.recall_speed]
+        return RecallTerms(
+            self.storage_class,
+            self.recall_speed,
+            hours if self.recall_hours is None else self.recall_hours,
+            self.recall_cost_per_gb,
+            self.recall_cost_per_1000,
+        )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

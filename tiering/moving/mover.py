@@ -6,11 +6,13 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from forebay.acquisition.run.lock import writer_name
+from forebay.tiering.archive.copies import recall_of
+from forebay.tiering.archive.recall import Recall
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import Claim, HeldMoves
 from forebay.tiering.catalogue.migrating import Database
@@ -36,7 +38,7 @@ from forebay.tiering.moving.throttle import Throttle
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
 from forebay.tiering.storage.inventory import MANIFEST, STAYING
-from forebay.tiering.storage.shelf import Shelf
+from forebay.tiering.storage.shelf import Passing, Shelf
 from forebay.tiering.storage.tiers import Tiers
 
 _LONGEST_PAUSE = 3600.0
@@ -162,12 +164,14 @@ class Mover:
         from_shelf, to_shelf = self._shelf(source), self._shelf(target)
         done = self._catalogue.progress(target.shelf)
         objects = self._objects(claim, target)
+        left = [key for key in objects if done.get(key, _AGAIN) == _AGAIN]
+        if (waiting := self._recall(claim, source, left)) is not None:
+            return waiting
         passing = self._passing(claim, source, target)
         copied: list[str] = []
         try:
-            for key, known in objects.items():
-                if done.get(key, _AGAIN) != _AGAIN:
-                    continue
+            for key in left:
+                known = objects[key]
                 with self._at(target):
                     if target.home:
                         self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
@@ -200,9 +204,19 @@ class Mover:
         target = self._target(claim)
         shelf = self._shelf(target)
         done = self._catalogue.progress(target.shelf)
+        objects = self._objects(claim, target)
+        if self._was_put_away(target):
+            sizes = shelf.sizes()
+            lacking = [key for key, each in objects.items() if sizes.get(key) != each.bytes]
+            if lacking:
+                return self._copy_again(claim, target, lacking[0], twice=False)
+            if target.verified_at is not None:
+                return self._held.advance(claim, MoveState.VERIFIED)
+            if (waiting := self._recall(claim, target, list(objects))) is not None:
+                return waiting
         passing = self._passing(claim, target)
         verified: list[str] = []
-        for key, known in self._objects(claim, target).items():
+        for key, known in objects.items():
             if done.get(key) == "verified":
                 continue
             if shelf.look(key, passing=passing) != known:
@@ -243,7 +257,51 @@ class Mover:
         again = Claim(self._held.again(claim, key, _AGAIN), claim.holder)
         raise CopyAgainError(again, f"{where} was not read back as put")
 
+    def _was_put_away(self, shelf: ShelfRecord) -> bool:
+        """Tell whether a copy lies in an archive, so that it is read only when recalled."""
+        archived = self._tiers[shelf.tier].specification.recall is not None
+        return archived and shelf.state is not ShelfState.STAGING
+
+    def _recall(self, claim: Claim, shelf: ShelfRecord, keys: Sequence[str]) -> MoveRecord | None:
+        """Have objects recalled that are to be read; None if they can be read now."""
+        tier = self._tiers[shelf.tier]
+        objects = self._catalogue.objects(shelf.run_id)
+        recall = recall_of(self._tiers, shelf, self._shelf(shelf), objects, keys)
+        if recall is None or not self._was_put_away(shelf):
+            return None
+        progress = recall.look()
+        if progress.over:
+            return None
+        if progress.away:
+            asked = {name: recall.objects[name] for name in progress.away}
+            Recall(recall.archive, asked).request(days=tier.specification.recall_days)
+            told = {"move": claim.move.move, "tier": tier.name, "objects": len(progress.away)}
+            _log.info("objects recalled", extra={**told, "cost": recall.cost(progress.away)})
+        self._reached("recalled")
+        archive = recall.archive
+        waiting = len(progress.away) + len(progress.coming)
+        return self._held.pause(
+            claim,
+            seconds=min(_LONGEST_PAUSE, max(_SHORT_PAUSE, archive.terms.hours * 3600 / 24)),
+            error=f"{waiting} objects of {archive.url} are recalled and can be read in about "
+            f"{archive.terms.hours:.3g} hours",
+            counts=False,
+        )
+
+    def _put_away(self, shelf: ShelfRecord, keys: Iterable[str], passing: Passing) -> None:
+        """Give objects that were read back the class of their archive, where they lie in one."""
+        archive = self._tiers[shelf.tier].archive(shelf.path)
+        if archive is None:
+            return
+        there = self._shelf(shelf)
+        for name in dict.fromkeys(there.stored_as(key) for key in keys):
+            archive.put_away(name)
+            passing(0)
+            self._reached("object put away")
+
     def _publish(self, claim: Claim) -> MoveRecord:
+        target = self._target(claim)
+        self._put_away(target, self._objects(claim, target), self._passing(claim, target))
         return self._held.publish(claim, grace_seconds=self._settings.grace_seconds)
 
     def _send_readers(self, claim: Claim) -> MoveRecord:
@@ -276,7 +334,9 @@ class Mover:
             told = {"place": there.where, "object": key}
             _log.warning("object was lost there and is put back", extra=told)
             there.copy(key, known, self._shelf(self._source(claim)))
-            if there.look(key) != known:
+            found = there.look(key)
+            self._put_away(shelf, [key], _unhindered)
+            if found != known:
                 self._catalogue.doubted(shelf.shelf)
                 raise CopyDamagedError(
                     f"{there.where}/{key} was put there twice and is not there: nothing is deleted "
@@ -409,6 +469,10 @@ class Mover:
             return False
         self._held.from_other(claim, others[0].shelf)
         return True
+
+
+def _unhindered(_: int) -> None:
+    """Let bytes through."""
 
 
 class CopyAgainError(PlaceUnavailableError):

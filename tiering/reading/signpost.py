@@ -12,6 +12,7 @@ from typing import Any
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format import layout
+from forebay.tiering.archive.terms import RecallTerms
 
 SIGNPOST = f"{layout.CONTROL}/tiers.json"
 """Its key in the run's folder."""
@@ -37,6 +38,20 @@ class Place:
     """Name of the tier."""
     url: str
     """Path or URL of the copy: the objects have the same keys below it."""
+    recall: RecallTerms | None = None
+    """Of an archive: on which terms its objects are read."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a document."""
+        told: dict[str, Any] = {"tier": self.tier, "url": self.url}
+        return told if self.recall is None else {**told, "recall": self.recall.to_json()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Place":
+        """Read it back."""
+        terms = document.get("recall")
+        recall = None if terms is None else RecallTerms.from_json(terms)
+        return cls(document["tier"], document["url"], recall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,7 @@ class Signpost:
         document = {
             "format": _FORMAT,
             "run_id": self.run_id,
-            "places": [{"tier": each.tier, "url": each.url} for each in self.places],
+            "places": [each.to_json() for each in self.places],
             "objects": {key: [each.bytes, each.blake3] for key, each in self.objects.items()},
             "documents": {key: content.decode() for key, content in self.documents.items()},
         }
@@ -81,7 +96,7 @@ class Signpost:
                 )
             return cls(
                 run_id=document["run_id"],
-                places=tuple(Place(each["tier"], each["url"]) for each in document["places"]),
+                places=tuple(Place.from_json(each) for each in document["places"]),
                 objects={
                     key: KnownObject(int(size), str(digest))
                     for key, (size, digest) in document["objects"].items()

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import FRAMES
 from forebay.tiering.connect import connect
-from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.mending import mend
 from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Signpost
@@ -122,7 +122,7 @@ class TieredStore(Store):
             seen, failure, elsewhere = self._signpost, None, None
             try:
                 elsewhere = await self._elsewhere(key, prototype, byte_range, home=found)
-            except (PlaceUnavailableError, RunDamagedError) as error:
+            except (ArchivedError, PlaceUnavailableError, RunDamagedError) as error:
                 failure = error
             if elsewhere is not None:
                 return elsewhere
@@ -165,6 +165,7 @@ class TieredStore(Store):
             return None
         damaged: list[Store] = []
         refused: list[PlaceUnavailableError] = []
+        archived: list[ArchivedError] = []
         if home is not None and known is not None:
             whole = await self._home.get(key, prototype)
             if whole is not None and _is(whole, known):
@@ -185,6 +186,8 @@ class TieredStore(Store):
                     await self._mend(key, known, damaged, place)
                     return found
                 damaged.append(place)
+            except ArchivedError as error:
+                archived.append(self._to_recall(key, where, error))
             except PlaceUnavailableError as error:
                 _log.warning("place cannot be reached", extra={"place": str(where), "object": key})
                 refused.append(error)
@@ -196,7 +199,24 @@ class TieredStore(Store):
             )
         if refused:
             raise refused[0]
+        if archived:
+            raise archived[0]
         return None
+
+    def _to_recall(self, key: str, where: Store | str, error: ArchivedError) -> ArchivedError:
+        """Return what to tell of an object that has to be recalled, and what that means."""
+        post = self._signpost
+        terms = {each.url: each.recall for each in post.places} if post is not None else {}
+        found = terms.get(str(where))
+        if post is None or found is None:
+            return error
+        home = str(self._home).removeprefix("file://")
+        size = sum(each.bytes for each in post.objects.values())
+        return ArchivedError(
+            f"{key} of {home} lies in an archive ({found.storage_class}) and must be recalled: "
+            f"'forebay tier recall {Path(home).name}' does that for the run, "
+            f"{found.told(size, len(post.objects))}"
+        )
 
     def _right(
         self, key: str, found: Buffer, known: KnownObject, byte_range: ByteRequest | None

@@ -55,6 +55,10 @@ class Shelf:
     attributes: dict[str, str] = field(default_factory=dict)
     """What is said of each object that is put, such as its storage class."""
 
+    def stored_as(self, key: str) -> str:
+        """Return the name of what holds an object here, below the shelf's path."""
+        return key
+
     def read(self, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
         check_key(key)

@@ -22,6 +22,7 @@ from forebay.cli.commands import (
     ops,
     process,
     profile,
+    recall,
     reprocess,
     runs,
     scrub,
@@ -74,6 +75,7 @@ app.command()(profile.profile)
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
+tier.app.command()(recall.recall)
 app.add_typer(tier.app, name="tier")
 app.command()(scrub.scrub)
 app.add_typer(algorithms.app, name="algorithms")

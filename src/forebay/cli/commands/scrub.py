@@ -54,6 +54,8 @@ def scrub(
             typer.echo(f"put right: {line}")
         for line in found.unreachable:
             typer.echo(f"not read: {line}")
+        for line in found.put_away:
+            typer.echo(f"in an archive, only lengths compared: {line}")
         for line in found.lost:
             typer.echo(f"lost: {line}")
         typer.echo(f"{found.copies} copies, {size(found.bytes)} read")
