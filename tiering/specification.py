@@ -70,6 +70,13 @@ class TierSpecification(BaseModel):
         description="Storage class of what is put there, such as STANDARD_IA; of s3://, GLACIER and "
         "DEEP_ARCHIVE are archives, which are recalled before they are read.",
     )
+    pack_bytes: ByteSize | None = Field(
+        default=None,
+        gt=0,
+        le=2**31,
+        description="Objects that are shorter are put together into packs of about that length; "
+        "none are if not given.",
+    )
     cost_per_gb_month: float = Field(
         default=0.0, ge=0.0, description="What a gigabyte (10^9 bytes) costs there in a month."
     )

@@ -76,7 +76,7 @@ def check_and_go_on(folder: Path, target: str) -> None:
             site.move(target)
         assert site.lies_in() == {target}
         site.check_readable(frames=2)
-        others = {"warm", "cold"} - {target}
+        others = {"warm", "cold", "packed"} - {target}
         assert all(site.files(name) == set() for name in others), "something was left behind"
 
 

@@ -11,43 +11,40 @@ from forebay.tiering.archive.recall import Recall
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import READABLE, RunRecord, ShelfRecord
 from forebay.tiering.errors import MoveRefusedError, TierError
+from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.reading.tiered_store import TieredStore
 from forebay.tiering.storage.inventory import STAYING
-from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.storage.tiers import Tiers
 
 
 def recall_of(
-    tiers: Tiers,
-    shelf: ShelfRecord,
-    there: Shelf,
-    objects: Mapping[str, KnownObject],
-    keys: Iterable[str],
+    catalogue: Catalogue, tiers: Tiers, shelf: ShelfRecord, keys: Iterable[str]
 ) -> Recall | None:
     """Return the recall of some objects of a copy; None where the copy is read at once.
 
     Parameters
     ----------
+    catalogue
+        The catalogue.
     tiers
         The tiers.
     shelf
         The copy.
-    there
-        The same, to read from.
-    objects
-        What the objects of the run are.
     keys
         Keys of those that are to be read.
     """
     archive = tiers[shelf.tier].archive(shelf.path)
     if archive is None:
         return None
-    lengths: dict[str, int] = {}
-    for key in keys:
-        name = there.stored_as(key)
-        lengths[name] = lengths.get(name, 0) + objects[key].bytes
-    return Recall(archive, lengths)
+    there, stored = shelf_of_copy(catalogue, tiers, shelf), {}
+    for name in dict.fromkeys(there.stored_as(key) for key in keys):
+        stored[name] = 0
+    # A pack comes as a whole, whichever of its objects are wanted.
+    for key, known in catalogue.objects(shelf.run_id).items():
+        if (name := there.stored_as(key)) in stored:
+            stored[name] += known.bytes
+    return Recall(archive, stored)
 
 
 def archived_copy(

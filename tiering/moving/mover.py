@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from itertools import batched
 from pathlib import Path
 
 from forebay.acquisition.run.lock import writer_name
@@ -35,6 +36,8 @@ from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import manifest
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.throttle import Throttle
+from forebay.tiering.packing.copies import shelf_of_copy
+from forebay.tiering.packing.pack import Pack, pack_up
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
 from forebay.tiering.storage.inventory import MANIFEST, STAYING
@@ -44,6 +47,7 @@ from forebay.tiering.storage.tiers import Tiers
 _LONGEST_PAUSE = 3600.0
 _NOTED_AT_ONCE = 32
 """Objects after which it is written down that they are there."""
+_KEYS_AT_ONCE = 1000
 _AGAIN, _COPIED_AGAIN = "again", "copied again"
 """How it is with an object that was not read back as it was put."""
 _SHORT_PAUSE = 60.0
@@ -157,7 +161,13 @@ class Mover:
         home = any(each.home and each.tier == tier.name for each in shelves)
         path = next((each.path for each in shelves if each.home), "")
         capacity = tier.specification.capacity
-        return self._held.begin(claim, size=run.bytes, capacity=capacity, home=home, path=path)
+        pack_bytes = tier.specification.pack_bytes
+        packs: Sequence[Pack] = ()
+        if pack_bytes is not None and not home:
+            packs = pack_up(self._catalogue.objects(run.run_id), pack_bytes)
+        return self._held.begin(
+            claim, size=run.bytes, capacity=capacity, home=home, path=path, packs=packs
+        )
 
     def _copy(self, claim: Claim) -> MoveRecord:
         source, target = self._source(claim), self._target(claim)
@@ -169,14 +179,21 @@ class Mover:
             return waiting
         passing = self._passing(claim, source, target)
         copied: list[str] = []
+        packed: set[str] = set()
         try:
             for key in left:
-                known = objects[key]
+                if key in packed:
+                    continue
                 with self._at(target):
                     if target.home:
                         self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
-                    to_shelf.copy(key, known, from_shelf, passing=passing)
-                if key in done:
+                    came = to_shelf.copy(key, objects[key], from_shelf, passing=passing)
+                if came.pack is not None:
+                    packed.update(came.keys)
+                    self._reached("pack copied")
+                    state = _COPIED_AGAIN if key in done else "copied"
+                    self._note_all(claim, came.keys, state, pack=came.pack)
+                elif key in done:
                     self._held.note(claim, [key], _COPIED_AGAIN)
                 else:
                     copied.append(key)
@@ -216,10 +233,13 @@ class Mover:
                 return waiting
         passing = self._passing(claim, target)
         verified: list[str] = []
+        looked: dict[str, KnownObject | None] = {}
         for key, known in objects.items():
             if done.get(key) == "verified":
                 continue
-            if shelf.look(key, passing=passing) != known:
+            if key not in looked:
+                looked |= shelf.look_along(key, passing=passing)
+            if looked.pop(key) != known:
                 return self._copy_again(claim, target, key, twice=done.get(key) == _COPIED_AGAIN)
             verified.append(key)
             self._reached("object verified")
@@ -236,6 +256,12 @@ class Mover:
                 raise CopyDamagedError(f"{shelf.where}/{MANIFEST} is not what was put there")
             self._reached("manifest put")
         return self._held.advance(claim, MoveState.VERIFIED)
+
+    def _note_all(self, claim: Claim, keys: Sequence[str], state: str, *, pack: Pack) -> None:
+        """Write down that all objects of a pack are copied."""
+        for several in batched(keys, _KEYS_AT_ONCE):
+            self._held.note(claim, several, state, pack=pack)
+        self._reached("pack noted")
 
     def _copy_again(
         self, claim: Claim, target: ShelfRecord, key: str, *, twice: bool
@@ -265,8 +291,7 @@ class Mover:
     def _recall(self, claim: Claim, shelf: ShelfRecord, keys: Sequence[str]) -> MoveRecord | None:
         """Have objects recalled that are to be read; None if they can be read now."""
         tier = self._tiers[shelf.tier]
-        objects = self._catalogue.objects(shelf.run_id)
-        recall = recall_of(self._tiers, shelf, self._shelf(shelf), objects, keys)
+        recall = recall_of(self._catalogue, self._tiers, shelf, keys)
         if recall is None or not self._was_put_away(shelf):
             return None
         progress = recall.look()
@@ -328,13 +353,18 @@ class Mover:
         """Look whether a copy that is relied on has all its objects, and put back what it lost."""
         there = self._shelf(shelf)
         sizes = there.sizes()
+        back: set[str] = set()
         for key, known in self._catalogue.objects(shelf.run_id).items():
-            if sizes.get(key) == known.bytes:
+            if sizes.get(key) == known.bytes or key in back:
                 continue
             told = {"place": there.where, "object": key}
             _log.warning("object was lost there and is put back", extra=told)
-            there.copy(key, known, self._shelf(self._source(claim)))
-            found = there.look(key)
+            came = there.copy(key, known, self._shelf(self._source(claim)))
+            back.update(came.keys)
+            if came.pack is not None:
+                self._catalogue.packed(shelf.shelf, came.pack)
+                there = self._shelf(shelf)
+            found = there.look_along(key)[key]
             self._put_away(shelf, [key], _unhindered)
             if found != known:
                 self._catalogue.doubted(shelf.shelf)
@@ -365,8 +395,8 @@ class Mover:
         gone = [key for key in keys if not (source.home and key.startswith(STAYING))]
         if not source.home:
             gone = [MANIFEST, *gone]
-        for key in gone:
-            shelf.delete([key])
+        for name in dict.fromkeys(shelf.stored_as(key) for key in gone):
+            shelf.delete([name])
             self._reached("object deleted")
         shelf.remove_leftovers()
         if not source.home:
@@ -407,7 +437,7 @@ class Mover:
         return next(each for each in shelves if each.shelf == claim.move.target)
 
     def _shelf(self, record: ShelfRecord) -> Shelf:
-        return self._tiers[record.tier].shelf(record.path)
+        return shelf_of_copy(self._catalogue, self._tiers, record)
 
     def _at(self, record: ShelfRecord) -> AbstractContextManager[None]:
         """Hold the folder of the run, where it is that which is changed."""

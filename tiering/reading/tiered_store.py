@@ -18,6 +18,7 @@ from forebay.tiering.connect import connect
 from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.mending import mend
+from forebay.tiering.reading.packed_store import PackedStore
 from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Signpost
 
 _CRC_BYTES = 4
@@ -263,8 +264,14 @@ class TieredStore(Store):
         if isinstance(where, Store):
             return where
         if where not in self._opened:
-            self._opened[where] = _store_at(where)
+            self._opened[where] = self._with_packs(where, _store_at(where))
         return self._opened[where]
+
+    def _with_packs(self, where: str, store: Store) -> Store:
+        """Return the store of a place, from whose packs objects are read by their keys."""
+        post = self._signpost
+        packs = next((each.packs for each in post.places if each.url == where), {}) if post else {}
+        return PackedStore(store, packs, post.objects) if post is not None and packs else store
 
     async def get_partial_values(  # noqa: D102 (Zarr's own)
         self,

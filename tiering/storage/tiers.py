@@ -1,6 +1,6 @@
 """The tiers that are configured, from the best to read from to the last."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from forebay.tiering.archive.archive import Archive
 from forebay.tiering.catalogue.records import ShelfRecord
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import RunNotTieredError, TierError
+from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import Place
 from forebay.tiering.specification import TierSpecification
 from forebay.tiering.storage.shelf import Shelf
@@ -115,7 +116,8 @@ class Tiers:
             "of the runs"
         )
 
-    def place(self, shelf: ShelfRecord) -> Place:
+    def place(self, shelf: ShelfRecord, packs: Sequence[Pack]) -> Place:
         """Return where a copy lies, for readers."""
         tier = self[shelf.tier]
-        return Place(shelf.tier, tier.where(shelf.path), tier.specification.recall)
+        starts = {pack.name: pack.starts for pack in packs}
+        return Place(shelf.tier, tier.where(shelf.path), tier.specification.recall, starts)

@@ -67,8 +67,7 @@ def recall(
         found = known_run(call, catalogue, run, runs)
         shelf = archived_copy(catalogue, tiers, found, tier=tier)
         objects = catalogue.objects(found.run_id)
-        there = tiers[shelf.tier].shelf(shelf.path)
-        work = recall_of(tiers, shelf, there, objects, keys_of(found, objects, wanted))
+        work = recall_of(catalogue, tiers, shelf, keys_of(found, objects, wanted))
     if work is None:
         raise OptionError(f"the tier {shelf.tier!r} is no archive any more")
     progress = work.look()
