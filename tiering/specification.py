@@ -181,6 +181,15 @@ class PolicySpecification(BaseModel):
         return self
 
 
+class CacheSpecification(BaseModel):
+    """A folder in which what was read from other tiers is kept near."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path = Field(description="Where it lies; on a fast disk of this machine.")
+    capacity: ByteSize = Field(gt=0, description="Bytes that are kept there at the most.")
+
+
 class TieringSettings(BaseModel):
     """How runs are moved between tiers."""
 
@@ -204,6 +213,9 @@ class TieringSettings(BaseModel):
     )
     first_pause_seconds: float = Field(
         default=5.0, gt=0.0, description="Pause after the first attempt that failed; then doubled."
+    )
+    cache: CacheSpecification | None = Field(
+        default=None, description="Keeps near what was read from other tiers; none if not given."
     )
     policies: tuple[PolicySpecification, ...] = Field(
         default=(), description="Which runs move where; the first one that fits a run decides."
@@ -237,6 +249,29 @@ def check_places(tiers: Mapping[str, TierSpecification]) -> None:
                     f"tiers {name!r} ({tier.shown}) and {other!r} ({beside.shown}) share a place: "
                     "deleting in one would delete in the other; give each its own"
                 )
+
+
+def check_cache(cache: CacheSpecification | None, tiers: Mapping[str, TierSpecification]) -> None:
+    """Refuse a cache that shares a place with a tier.
+
+    Parameters
+    ----------
+    cache
+        The cache, if there is one.
+    tiers
+        The tiers by name.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    for name, tier in tiers.items():
+        if cache is not None and _share(cache.folder, tier.url):
+            raise ValueError(
+                f"the cache ({cache.folder}) and the tier {name!r} ({tier.shown}) share a place: "
+                "what is evicted must not be what is kept; give the cache its own folder"
+            )
 
 
 def check_policies(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Self
@@ -14,6 +15,8 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import FRAMES
+from forebay.tiering.archive.terms import RecallTerms
+from forebay.tiering.caching.read_cache import ReadCache
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 from forebay.tiering.keys import check_key
@@ -47,6 +50,8 @@ class TieredStore(Store):
         The store of the run's own place.
     places
         The stores of other places; those that the signpost names if not given.
+    cache
+        What was read from other places is kept there, as far as it could be checked.
     read_only
         Whether it refuses to write.  What is written goes home, and any copy of what was there
         before is removed.
@@ -67,13 +72,19 @@ class TieredStore(Store):
     supports_listing = True
 
     def __init__(
-        self, home: Store, *, places: Sequence[Store] | None = None, read_only: bool = False
+        self,
+        home: Store,
+        *,
+        places: Sequence[Store] | None = None,
+        cache: ReadCache | None = None,
+        read_only: bool = False,
     ) -> None:
         super().__init__(read_only=read_only)
         self._home = home.with_read_only(read_only) if home.read_only != read_only else home
         self._given = None if places is None else tuple(places)
         self._signpost: Signpost | None = None
         self._looked = places is not None
+        self._cache = cache
         self._opened: dict[str, Store] = {}
 
     @property
@@ -82,7 +93,7 @@ class TieredStore(Store):
         return self._home.root if isinstance(self._home, LocalStore) else None
 
     def with_read_only(self, read_only: bool = False) -> Self:  # noqa: D102 (Zarr's own)
-        return type(self)(self._home, places=self._given, read_only=read_only)
+        return type(self)(self._home, places=self._given, cache=self._cache, read_only=read_only)
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same run, opened in the same way."""
@@ -173,13 +184,19 @@ class TieredStore(Store):
                 # The range was none of a frame's; the object is as it was.
                 return home
             damaged.append(self._home)
+        kept = await self._kept(known, byte_range)
+        if kept is not None and not damaged:
+            return prototype.buffer.from_bytes(kept)
         for where in self._places():
             try:
                 place = self._opened_at(where)
+                begun = time.monotonic()
                 found = await place.get(key, prototype, byte_range)
                 if found is None:
                     continue
                 if known is None or self._right(key, found, known, byte_range):
+                    if known is not None and _can_be_checked(key, byte_range):
+                        await self._keep(known, byte_range, found, where, begun)
                     await self._mend(key, known, damaged, place)
                     return found
                 whole = await place.get(key, prototype)
@@ -204,11 +221,40 @@ class TieredStore(Store):
             raise archived[0]
         return None
 
+    async def _kept(
+        self, known: KnownObject | None, byte_range: ByteRequest | None
+    ) -> bytes | None:
+        """Return what the cache has of an object."""
+        if self._cache is None or known is None:
+            return None
+        return await asyncio.to_thread(self._cache.get, _name_of(known, byte_range))
+
+    async def _keep(
+        self,
+        known: KnownObject,
+        byte_range: ByteRequest | None,
+        found: Buffer,
+        where: Store | str,
+        begun: float,
+    ) -> None:
+        """Keep what was read, at the cost of the time that it has taken."""
+        if self._cache is None:
+            return
+        seconds = time.monotonic() - begun
+        if (terms := self._terms(where)) is not None:
+            seconds += terms.hours * 3600
+        name, content = _name_of(known, byte_range), found.to_bytes()
+        await asyncio.to_thread(self._cache.put, name, content, cost=seconds)
+
+    def _terms(self, where: Store | str) -> RecallTerms | None:
+        post = self._signpost
+        places = () if post is None else post.places
+        return next((each.recall for each in places if each.url == str(where)), None)
+
     def _to_recall(self, key: str, where: Store | str, error: ArchivedError) -> ArchivedError:
         """Return what to tell of an object that has to be recalled, and what that means."""
         post = self._signpost
-        terms = {each.url: each.recall for each in post.places} if post is not None else {}
-        found = terms.get(str(where))
+        found = self._terms(where)
         if post is None or found is None:
             return error
         home = str(self._home).removeprefix("file://")
@@ -225,7 +271,7 @@ class TieredStore(Store):
         """Tell whether what was read is as it was put there, as far as that can be seen."""
         if byte_range is None:
             return _is(found, known)
-        if key.startswith(_SHARD) and isinstance(byte_range, RangeByteRequest | SuffixByteRequest):
+        if _can_be_checked(key, byte_range):
             # A frame's bytes, and the shard's index, end in their checksum.
             content = memoryview(found.as_numpy_array()).cast("B")
             stored = int.from_bytes(content[-_CRC_BYTES:], "little")
@@ -376,6 +422,27 @@ def _is(found: Buffer, known: KnownObject) -> bool:
     if len(found) != known.bytes:
         return False
     return str(blake3(memoryview(found.as_numpy_array()).cast("B")).hexdigest()) == known.blake3
+
+
+def _can_be_checked(key: str, byte_range: ByteRequest | None) -> bool:
+    """Tell whether what is read says by itself whether it is right."""
+    return byte_range is None or (
+        key.startswith(_SHARD) and isinstance(byte_range, RangeByteRequest | SuffixByteRequest)
+    )
+
+
+def _name_of(known: KnownObject, byte_range: ByteRequest | None) -> str:
+    """Return what a cache calls a part of an object, the same wherever it was read."""
+    match byte_range:
+        case None:
+            start, stop = 0, known.bytes
+        case RangeByteRequest(start=start, end=end):
+            stop = min(end, known.bytes)
+        case SuffixByteRequest(suffix=suffix):
+            start, stop = max(0, known.bytes - suffix), known.bytes
+        case _:
+            start, stop = byte_range.offset, known.bytes
+    return f"{known.blake3}:{start}-{stop}"
 
 
 def _part(content: bytes, byte_range: ByteRequest | None) -> bytes:

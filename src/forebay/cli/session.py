@@ -53,7 +53,13 @@ class Session:
         """The settings and where each comes from."""
         from forebay.config import load_settings
 
-        return load_settings(self._config)
+        loaded = load_settings(self._config)
+        if (cache := loaded.settings.tiering.cache) is not None:
+            from forebay.tiering.caching.in_force import read_through
+            from forebay.tiering.caching.read_cache import ReadCache
+
+            read_through(ReadCache(cache.folder.absolute(), int(cache.capacity)))
+        return loaded
 
     @property
     def settings(self) -> "Settings":
