@@ -1,5 +1,6 @@
 """Small objects lie together in packs, which any program that reads ZIP files opens."""
 
+import asyncio
 import zipfile
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import pytest
 from pydantic import ByteSize
 from tests.tiering.site import GRACE, Killed, Site, is_there, killed_at
 from tests.tiering.test_scan import forget_everything
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.packing.pack import pack_up
+from forebay.tiering.reading.packed_store import PackedStore
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
@@ -34,7 +39,7 @@ def test_a_run_is_packed_read_and_unpacked(site: Site) -> None:
     assert there == plain | {MANIFEST} | {f"packs/{each.name}" for each in packs}
     assert len(packs) > 1
     site.check_readable()
-    found = {}
+    found: dict[str, bytes] = {}
     for path in packs:
         assert path == packs[-1] or path.stat().st_size < 3 * limit
         with zipfile.ZipFile(path) as pack:
@@ -134,6 +139,31 @@ def _point(site: Site, passed: list[str]) -> list[str]:
     site.settle()
     site.move("hot")
     return passed
+
+
+def test_any_range_of_a_packed_object_is_that_of_the_object() -> None:
+    """As from a store in which it lies by itself, also beyond its end."""
+    content = bytes(range(20))
+    inner, beside = MemoryStore(), MemoryStore()
+    prototype = default_buffer_prototype()
+    known = {"a": KnownObject(20, ""), "b": KnownObject(3, "")}
+    packed = PackedStore(inner, {"packs/0.zip": {"a": 7, "b": 40}}, known)
+
+    async def compare() -> None:
+        pack = b"<head>." + content + b"<more head>.." + b"xyz<index>"
+        await inner.set("packs/0.zip", prototype.buffer.from_bytes(pack))
+        await beside.set("a", prototype.buffer.from_bytes(content))
+        wanted: list[ByteRequest | None] = [None]
+        wanted += [RangeByteRequest(first, last) for first in (0, 3, 19) for last in (4, 20, 90)]
+        wanted += [SuffixByteRequest(4), SuffixByteRequest(90), OffsetByteRequest(18)]
+        for each in wanted:
+            found, right = [await store.get("a", prototype, each) for store in (packed, beside)]
+            assert found is not None
+            assert right is not None
+            assert found.to_bytes() == right.to_bytes(), each
+        assert await packed.get("c", prototype) is None
+
+    asyncio.run(compare())
 
 
 def test_objects_are_packed_in_order_and_large_ones_left_alone() -> None:

@@ -15,14 +15,13 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import FRAMES
-from forebay.tiering.archive.terms import RecallTerms
 from forebay.tiering.caching.read_cache import ReadCache
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.mending import mend
 from forebay.tiering.reading.packed_store import PackedStore
-from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Signpost
+from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Place, Signpost
 
 _CRC_BYTES = 4
 _SHARD = f"{FRAMES}/c."
@@ -241,28 +240,31 @@ class TieredStore(Store):
         if self._cache is None:
             return
         seconds = time.monotonic() - begun
-        if (terms := self._terms(where)) is not None:
-            seconds += terms.hours * 3600
+        place = self._place(where)
+        if place is not None and place.recall is not None:
+            seconds += place.recall.hours * 3600
         name, content = _name_of(known, byte_range), found.to_bytes()
         await asyncio.to_thread(self._cache.put, name, content, cost=seconds)
 
-    def _terms(self, where: Store | str) -> RecallTerms | None:
-        post = self._signpost
-        places = () if post is None else post.places
-        return next((each.recall for each in places if each.url == str(where)), None)
+    def _place(self, where: Store | str) -> Place | None:
+        """Return what the signpost says of a place."""
+        places = () if self._signpost is None else self._signpost.places
+        return next((each for each in places if each.url == str(where)), None)
 
     def _to_recall(self, key: str, where: Store | str, error: ArchivedError) -> ArchivedError:
         """Return what to tell of an object that has to be recalled, and what that means."""
         post = self._signpost
-        found = self._terms(where)
-        if post is None or found is None:
+        place = self._place(where)
+        if post is None or place is None or place.recall is None:
             return error
-        home = str(self._home).removeprefix("file://")
+        home, found = str(self._home).removeprefix("file://"), place.recall
         size = sum(each.bytes for each in post.objects.values())
+        packed = sum(len(starts) for starts in place.packs.values())
+        count = len(post.objects) - packed + len(place.packs)
         return ArchivedError(
             f"{key} of {home} lies in an archive ({found.storage_class}) and must be recalled: "
             f"'forebay tier recall {Path(home).name}' does that for the run, "
-            f"{found.told(size, len(post.objects))}"
+            f"{found.told(size, count)}"
         )
 
     def _right(
@@ -315,9 +317,10 @@ class TieredStore(Store):
 
     def _with_packs(self, where: str, store: Store) -> Store:
         """Return the store of a place, from whose packs objects are read by their keys."""
-        post = self._signpost
-        packs = next((each.packs for each in post.places if each.url == where), {}) if post else {}
-        return PackedStore(store, packs, post.objects) if post is not None and packs else store
+        post, place = self._signpost, self._place(where)
+        if post is None or place is None or not place.packs:
+            return store
+        return PackedStore(store, place.packs, post.objects)
 
     async def get_partial_values(  # noqa: D102 (Zarr's own)
         self,

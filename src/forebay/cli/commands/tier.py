@@ -396,15 +396,15 @@ def _agree_to_recall(
     catalogue: "Catalogue", tiers: "Tiers", move: "MoveRecord", run: "RunRecord", *, yes: bool
 ) -> None:
     """Show what it costs to recall what a move reads from an archive; call it off if refused."""
+    from forebay.tiering.archive.copies import recall_of
     from forebay.tiering.catalogue.moves import Moves
 
     (source,) = [each for each in catalogue.shelves(run.run_id) if each.shelf == move.source]
-    terms = tiers[source.tier].specification.recall
-    if terms is None or move.state != "planned":
+    recall = recall_of(catalogue, tiers, source, catalogue.objects(run.run_id))
+    if recall is None or move.state != "planned" or not (away := recall.look().away):
         return
     try:
-        told = terms.told(run.bytes, run.objects)
-        agree(f"{run.name} is recalled from {source.tier!r}, {told}", yes=yes)
+        agree(f"{run.name} is recalled from {source.tier!r}, {recall.told(away)}", yes=yes)
     except OptionError:
         Moves(catalogue.database).cancel(move.move)
         raise
