@@ -1,6 +1,7 @@
 """A tier in an archive class of S3: what lies there is recalled before it is read."""
 
 import json
+import sys
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 from blake3 import blake3
 from pydantic import ByteSize, ValidationError
 from tests.acquisition.storage.server import BUCKET
-from tests.tiering.site import GRACE, Site
+from tests.tiering.site import GRACE, Killed, Site
 from typer.testing import CliRunner
 
 from forebay.acquisition.format.record import Extent
@@ -164,10 +165,9 @@ def test_the_commands_show_the_cost_first(
     assert refused.exit_code == 2
     assert lab.moves.find() == []
     assert recall_in(lab).look().near == ()
-    for _ in range(2):
-        done = CliRunner().invoke(app, ["tier", "recall", "water", "--wait", "--yes"])
-        assert done.exit_code == 0, done.output
-        assert "water can be read" in done.stdout
+    done = CliRunner().invoke(app, ["tier", "recall", "water", "--wait", "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "water can be read" in done.stdout
     lab.check_readable(frames=3)
     wrong = CliRunner().invoke(app, ["tier", "recall", "water", "--frames", "2:900", "--yes"])
     assert wrong.exit_code == 4
@@ -203,6 +203,42 @@ def test_an_object_that_was_lost_in_an_archive_is_put_back_there(lab: Site) -> N
     content = there.read(lost)
     assert content is not None
     assert blake3(content).hexdigest() == known.blake3
+
+
+@pytest.mark.s3
+def test_a_mover_that_dies_while_it_puts_away_is_followed_by_one_that_goes_on(lab: Site) -> None:
+    """Readers are not sent there before all of it is away, nor is anything deleted."""
+    lab.record("ice", frames=1)
+    lab.plan("cold", name="ice")
+    passed: list[str] = []
+
+    def reached(point: str) -> None:
+        passed.append(point)
+        if passed.count("object put away") == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        lab.mover(reached).work()
+    assert passed[-1] == "object put away"
+    lab.check_readable("ice", frames=1)
+    assert "ice" not in {path.parent.name for path in lab.runs.glob("*/_forebay/tiers.json")}
+    lab.settle()
+    run = lab.take_in("ice")
+    shelf = archived_copy(lab.catalogue, lab.tiers, run, tier="cold")
+    every = recall_of(lab.catalogue, lab.tiers, shelf, lab.catalogue.objects(run.run_id))
+    assert every is not None
+    assert set(every.look().away) == set(every.objects)
+    with pytest.raises(ArchivedError):
+        lab.check_readable("ice", frames=1)
+
+
+def test_an_archive_without_botocore_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And trying the tier out does, too."""
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    tier = TierSpecification(url="s3://b/p", storage_class="DEEP_ARCHIVE")
+    assert "pip install 'forebay[aws]'" in (probe(Tier("deep", tier)).problem or "")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ EVERY_MOVE = {
     "done",
 }
 
-PACKING = ("pack copied", "pack noted", "object verified", "object deleted")
+PACKING = ("pack copied", "pack noted")
 """What is different where objects are packed."""
 
 HOME_CHANGES = ("object copied", "object verified", "signpost put", "object deleted")
