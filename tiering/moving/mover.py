@@ -6,14 +6,12 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import batched
 from pathlib import Path
 
 from forebay.acquisition.run.lock import writer_name
-from forebay.tiering.archive.copies import recall_of
-from forebay.tiering.archive.recall import Recall
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import Claim, HeldMoves
 from forebay.tiering.catalogue.migrating import Database
@@ -32,6 +30,7 @@ from forebay.tiering.errors import (
     PlaceUnavailableError,
     TieringError,
 )
+from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import manifest
 from forebay.tiering.moving.signposting import put_signpost
@@ -41,7 +40,7 @@ from forebay.tiering.packing.pack import Pack, pack_up
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
 from forebay.tiering.storage.inventory import MANIFEST, STAYING
-from forebay.tiering.storage.shelf import Passing, Shelf
+from forebay.tiering.storage.shelf import Shelf, unhindered
 from forebay.tiering.storage.tiers import Tiers
 
 _LONGEST_PAUSE = 3600.0
@@ -98,6 +97,7 @@ class Mover:
         self._tiers = tiers
         self._settings = settings
         self._reached = reached
+        self._archives = Archives(self._catalogue, tiers, reached)
         self._stop = stop or threading.Event()
         self._holder = f"{writer_name()} {uuid.uuid4().hex[:8]}"
 
@@ -222,7 +222,7 @@ class Mover:
         shelf = self._shelf(target)
         done = self._catalogue.progress(target.shelf)
         objects = self._objects(claim, target)
-        if self._was_put_away(target):
+        if self._archives.put_away_already(target):
             sizes = shelf.sizes()
             lacking = [key for key, each in objects.items() if sizes.get(key) != each.bytes]
             if lacking:
@@ -283,50 +283,16 @@ class Mover:
         again = Claim(self._held.again(claim, key, _AGAIN), claim.holder)
         raise CopyAgainError(again, f"{where} was not read back as put")
 
-    def _was_put_away(self, shelf: ShelfRecord) -> bool:
-        """Tell whether a copy lies in an archive, so that it is read only when recalled."""
-        archived = self._tiers[shelf.tier].specification.recall is not None
-        return archived and shelf.state is not ShelfState.STAGING
-
     def _recall(self, claim: Claim, shelf: ShelfRecord, keys: Sequence[str]) -> MoveRecord | None:
-        """Have objects recalled that are to be read; None if they can be read now."""
-        tier = self._tiers[shelf.tier]
-        recall = recall_of(self._catalogue, self._tiers, shelf, keys)
-        if recall is None or not self._was_put_away(shelf):
+        """Wait for objects that are to be read and have to be recalled; None if none have."""
+        awaited = self._archives.ask_for(shelf, keys)
+        if awaited is None:
             return None
-        progress = recall.look()
-        if progress.over:
-            return None
-        if progress.away:
-            asked = {name: recall.objects[name] for name in progress.away}
-            Recall(recall.archive, asked).request(days=tier.specification.recall_days)
-            told = {"move": claim.move.move, "tier": tier.name, "objects": len(progress.away)}
-            _log.info("objects recalled", extra={**told, "cost": recall.cost(progress.away)})
-        self._reached("recalled")
-        archive = recall.archive
-        waiting = len(progress.away) + len(progress.coming)
-        return self._held.pause(
-            claim,
-            seconds=min(_LONGEST_PAUSE, max(_SHORT_PAUSE, archive.terms.hours * 3600 / 24)),
-            error=f"{waiting} objects of {archive.url} are recalled and can be read in about "
-            f"{archive.terms.hours:.3g} hours",
-            counts=False,
-        )
-
-    def _put_away(self, shelf: ShelfRecord, keys: Iterable[str], passing: Passing) -> None:
-        """Give objects that were read back the class of their archive, where they lie in one."""
-        archive = self._tiers[shelf.tier].archive(shelf.path)
-        if archive is None:
-            return
-        there = self._shelf(shelf)
-        for name in dict.fromkeys(there.stored_as(key) for key in keys):
-            archive.put_away(name)
-            passing(0)
-            self._reached("object put away")
+        return self._held.pause(claim, seconds=awaited.pause, error=awaited.why, counts=False)
 
     def _publish(self, claim: Claim) -> MoveRecord:
         target = self._target(claim)
-        self._put_away(target, self._objects(claim, target), self._passing(claim, target))
+        self._archives.put_away(target, self._objects(claim, target), self._passing(claim, target))
         return self._held.publish(claim, grace_seconds=self._settings.grace_seconds)
 
     def _send_readers(self, claim: Claim) -> MoveRecord:
@@ -365,7 +331,7 @@ class Mover:
                 self._catalogue.packed(shelf.shelf, came.pack)
                 there = self._shelf(shelf)
             found = there.look_along(key)[key]
-            self._put_away(shelf, [key], _unhindered)
+            self._archives.put_away(shelf, [key], unhindered)
             if found != known:
                 self._catalogue.doubted(shelf.shelf)
                 raise CopyDamagedError(
@@ -499,10 +465,6 @@ class Mover:
             return False
         self._held.from_other(claim, others[0].shelf)
         return True
-
-
-def _unhindered(_: int) -> None:
-    """Let bytes through."""
 
 
 class CopyAgainError(PlaceUnavailableError):
