@@ -9,9 +9,10 @@ import pytest
 from pydantic import ByteSize
 from tests.tiering.site import Site
 
+from forebay.cli.session import Session
 from forebay.config import load_settings
 from forebay.opening import open_run
-from forebay.tiering.caching.in_force import read_through
+from forebay.tiering.caching.in_force import cache_in_force, read_through
 from forebay.tiering.caching.read_cache import ReadCache
 from forebay.tiering.specification import CacheSpecification, TierSpecification, check_cache
 
@@ -98,6 +99,11 @@ def test_a_cache_has_a_folder_of_its_own(tmp_path: Path) -> None:
     found = load_settings(file).settings.tiering.cache
     assert found is not None
     assert (found.folder, found.capacity) == (tmp_path / "near", 10**9)
+    assert Session(file).settings.tiering.cache == found
+    assert cache_in_force() == ReadCache(tmp_path / "near", 10**9)
+    file.write_text("")
+    assert Session(file).settings.tiering.cache is None
+    assert cache_in_force() is None
     file.write_text('[tiering.cache]\nfolder = "near"\ncapacity = 9\nsize = 9\n')
     with pytest.raises(Exception, match=r"tiering.cache.size; known here are folder, capacity"):
         load_settings(file)

@@ -52,13 +52,13 @@ class Session:
     def loaded(self) -> "Loaded":
         """The settings and where each comes from."""
         from forebay.config import load_settings
+        from forebay.tiering import ReadCache, read_through
 
         loaded = load_settings(self._config)
-        if (cache := loaded.settings.tiering.cache) is not None:
-            from forebay.tiering.caching.in_force import read_through
-            from forebay.tiering.caching.read_cache import ReadCache
-
-            read_through(ReadCache(cache.folder.absolute(), int(cache.capacity)))
+        cache = loaded.settings.tiering.cache
+        read_through(
+            None if cache is None else ReadCache(cache.folder.absolute(), int(cache.capacity))
+        )
         return loaded
 
     @property
