@@ -19,6 +19,18 @@ class PlaceUnavailableError(TieringError, OSError):
     exit_code = ExitCode.INPUT
 
 
+class ArchivedError(TieringError):
+    """An object lies in an archive, and cannot be read until it is recalled."""
+
+    exit_code = ExitCode.INPUT
+
+
+class RecallTimeoutError(TieringError, TimeoutError):
+    """Objects that were asked for have not come in time."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 class TierFullError(PlaceUnavailableError):
     """A tier has no room for what was to be put there."""
 

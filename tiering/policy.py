@@ -1,5 +1,6 @@
 """Which runs should move, by the policies that are configured."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -107,11 +108,19 @@ def _above_low(tier: TierSpecification, used: int) -> bool:
     return tier.capacity is not None and used > tier.low * tier.capacity
 
 
+def _stored(run: RunRecord, tier: TierSpecification) -> int:
+    """Return in how many objects a run lies in a tier, about."""
+    if tier.pack_bytes is None:
+        return run.objects
+    return min(run.objects, math.ceil(run.bytes / tier.pack_bytes))
+
+
 def _suggested(
     policy: PolicySpecification, run: RunRecord, tiers: Mapping[str, TierSpecification]
 ) -> Suggestion:
     gigabytes = run.bytes / 1e9
     more = tiers[policy.target].cost_per_gb_month
+    recall = tiers[policy.source].recall
     less = 0.0 if policy.keep else tiers[policy.source].cost_per_gb_month
     return Suggestion(
         run=run,
@@ -119,6 +128,7 @@ def _suggested(
         target=policy.target,
         keep=policy.keep,
         policy=policy.name,
-        cost=gigabytes * tiers[policy.source].cost_per_gb_read,
+        cost=gigabytes * tiers[policy.source].cost_per_gb_read
+        + (0.0 if recall is None else recall.cost(run.bytes, _stored(run, tiers[policy.source]))),
         cost_per_month=gigabytes * (more - less),
     )

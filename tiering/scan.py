@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forebay.acquisition.format.layout import CONTROL
@@ -11,11 +11,17 @@ from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import SHELVES_FOLDER
 from forebay.tiering.catalogue.records import READABLE, ShelfRecord, ShelfState
-from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, UnknownRunError
+from forebay.tiering.errors import (
+    ArchivedError,
+    CopyDamagedError,
+    PlaceUnavailableError,
+    UnknownRunError,
+)
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import Manifest, read_manifest
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
+from forebay.tiering.packing.packed_shelf import lengths_in, manifest_in_pack
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST, STAYING, read_at
 from forebay.tiering.storage.tiers import Tier, Tiers
@@ -123,10 +129,10 @@ def _scan_copies(
         if name in known:
             continue
         shelf = tier.shelf(f"{SHELVES_FOLDER}/{run_id}/{name}")
-        content = shelf.read(MANIFEST) if MANIFEST in sizes else None
         try:
+            content = shelf.read(MANIFEST) if MANIFEST in sizes else manifest_in_pack(shelf, sizes)
             manifest = None if content is None else read_manifest(content, where=where)
-        except CopyDamagedError as error:
+        except (CopyDamagedError, ArchivedError) as error:
             found.not_whole.append(str(error))
             continue
         if manifest is None or (manifest.run.run_id, manifest.shelf) != (run_id, name):
@@ -140,7 +146,9 @@ def _scan_copies(
             continue
         found.taken_in.append(where)
         if repair:
-            _take_in_copy(catalogue, tiers, tier, manifest)
+            if MANIFEST not in sizes and content is not None:
+                shelf.put(MANIFEST, content)
+            _take_in_copy(catalogue, tiers, tier, manifest, sizes)
 
 
 def _was_a_copy(catalogue: Catalogue, run_id: str, name: str) -> bool:
@@ -153,11 +161,15 @@ def _was_a_copy(catalogue: Catalogue, run_id: str, name: str) -> bool:
 
 
 def _lacking(manifest: Manifest, sizes: dict[str, int]) -> list[str]:
-    return [key for key, each in manifest.objects.items() if sizes.get(key) != each.bytes]
+    there = lengths_in(manifest.packs, manifest.objects, sizes)
+    return [key for key, each in manifest.objects.items() if there.get(key) != each.bytes]
 
 
-def _take_in_copy(catalogue: Catalogue, tiers: Tiers, tier: Tier, manifest: Manifest) -> None:
+def _take_in_copy(
+    catalogue: Catalogue, tiers: Tiers, tier: Tier, manifest: Manifest, sizes: dict[str, int]
+) -> None:
     run = manifest.run
+    packs = [replace(pack, bytes=sizes[pack.name]) for pack in manifest.packs]
     shelves = [
         ShelfRecord(
             shelf=manifest.shelf,
@@ -182,7 +194,7 @@ def _take_in_copy(catalogue: Catalogue, tiers: Tiers, tier: Tier, manifest: Mani
         elif not there:
             state = ShelfState.DELETED
         shelves.append(home_shelf(run, home_tier.name, path, state))
-    catalogue.add(run, manifest.objects, manifest.documents, shelves)
+    catalogue.add(run, manifest.objects, manifest.documents, shelves, {manifest.shelf: packs})
     catalogue.saw(run.run_id, read_at=read_at(home))
 
 
@@ -260,7 +272,8 @@ def _check_known(
                 if (size := _length(Path(tier.where(shelf.path)) / key)) is not None
             }
         else:
-            sizes = contents[tier.name].get((shelf.run_id, shelf.shelf), {})
+            stored = contents[tier.name].get((shelf.run_id, shelf.shelf), {})
+            sizes = lengths_in(catalogue.packs(shelf.shelf), objects, stored)
         lacking = [key for key, each in objects.items() if sizes.get(key) != each.bytes]
         if lacking:
             catalogue.doubted(shelf.shelf)

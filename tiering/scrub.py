@@ -13,6 +13,7 @@ from forebay.tiering.catalogue.records import READABLE, RunRecord, ShelfRecord
 from forebay.tiering.errors import TieringError
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.throttle import Throttle
+from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.tiers import Tiers
 
@@ -31,6 +32,8 @@ class Scrubbed:
     """Objects that were damaged and are whole again."""
     lost: list[str] = field(default_factory=list)
     """Objects that no copy has whole, with the frames that they hold."""
+    put_away: list[str] = field(default_factory=list)
+    """Copies in archives, of which only the lengths of objects were compared."""
     unreachable: list[str] = field(default_factory=list)
     """Copies that could not be read, and why."""
 
@@ -73,6 +76,9 @@ def scrub(
                 continue
             on_copy(run, shelf)
             try:
+                if tiers[shelf.tier].specification.recall is not None:
+                    _compare_lengths(catalogue, tiers, run, shelf, found)
+                    continue
                 whole = _scrub_copy(catalogue, tiers, run, shelf, passing, found)
             except TieringError as error:
                 found.unreachable.append(" ".join(str(error).split()))
@@ -80,6 +86,28 @@ def scrub(
             found.copies += 1
             (catalogue.verified if whole else catalogue.doubted)(shelf.shelf)
     return found
+
+
+def _compare_lengths(
+    catalogue: Catalogue, tiers: Tiers, run: RunRecord, shelf: ShelfRecord, found: Scrubbed
+) -> None:
+    """Look whether a copy in an archive has all its objects, as far as can be told from outside."""
+    there = shelf_of_copy(catalogue, tiers, shelf)
+    sizes = there.sizes()
+    whole = True
+    for key, known in catalogue.objects(run.run_id).items():
+        if sizes.get(key) == known.bytes:
+            continue
+        if _put_right(catalogue, tiers, run, shelf, key, known):
+            sizes = shelf_of_copy(catalogue, tiers, shelf).sizes()
+            found.put_right.append(f"{there.where}/{key}")
+        else:
+            whole = False
+            found.lost.append(f"{there.where}/{key}{_frames(catalogue, run, key)}")
+    if whole:
+        found.put_away.append(there.where)
+    else:
+        catalogue.doubted(shelf.shelf)
 
 
 def _scrub_copy(
@@ -90,12 +118,17 @@ def _scrub_copy(
     passing: Callable[[int], None],
     found: Scrubbed,
 ) -> bool:
-    there = tiers[shelf.tier].shelf(shelf.path)
+    there = shelf_of_copy(catalogue, tiers, shelf)
     whole = True
+    looked: dict[str, KnownObject | None] = {}
     for key, known in catalogue.objects(run.run_id).items():
-        if there.look(key, passing=passing) == known:
+        if key not in looked:
+            looked |= there.look_along(key, passing=passing)
+        if looked.pop(key) == known:
             continue
         if _put_right(catalogue, tiers, run, shelf, key, known):
+            there = shelf_of_copy(catalogue, tiers, shelf)
+            looked |= there.look_along(key)
             found.put_right.append(f"{there.where}/{key}")
         else:
             whole = False
@@ -112,18 +145,25 @@ def _put_right(
     known: KnownObject,
 ) -> bool:
     """Put an object of a copy right from another copy; tell whether one had it whole."""
-    there = tiers[shelf.tier].shelf(shelf.path)
+    there = shelf_of_copy(catalogue, tiers, shelf)
     held = home_lock(Path(run.home)) if shelf.home else contextlib.nullcontext()
     for other in catalogue.shelves(run.run_id):
         if other.shelf == shelf.shelf or other.state not in READABLE:
             continue
-        source = tiers[other.tier].shelf(other.path)
+        source = shelf_of_copy(catalogue, tiers, other)
         # One that does not answer, or is damaged as well, is passed over for the next one.
         with contextlib.suppress(TieringError):
             if source.look(key) == known:
                 with held:
-                    there.copy(key, known, source)
-                return there.look(key) == known
+                    came = there.copy(key, known, source)
+                if came.pack is not None:
+                    catalogue.packed(shelf.shelf, came.pack)
+                    there = shelf_of_copy(catalogue, tiers, shelf)
+                right = there.look_along(key)[key] == known
+                archive = tiers[shelf.tier].archive(shelf.path)
+                if right and archive is not None:
+                    archive.put_away(there.stored_as(key))
+                return right
     return False
 
 

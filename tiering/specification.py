@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from forebay.tiering.archive.terms import CLASSES, HOURS, RecallTerms
+
 _SCHEMES = ("s3", "gs", "az")
 _SECRET = re.compile(r"[^/]*@")
 
@@ -65,7 +67,15 @@ class TierSpecification(BaseModel):
     storage_class: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="Storage class of what is put there, such as STANDARD_IA.",
+        description="Storage class of what is put there, such as STANDARD_IA; of s3://, GLACIER and "
+        "DEEP_ARCHIVE are archives, which are recalled before they are read.",
+    )
+    pack_bytes: ByteSize | None = Field(
+        default=None,
+        gt=0,
+        le=2**31,
+        description="Objects that are shorter are put together into packs of about that length; "
+        "none are if not given.",
     )
     cost_per_gb_month: float = Field(
         default=0.0, ge=0.0, description="What a gigabyte (10^9 bytes) costs there in a month."
@@ -73,6 +83,63 @@ class TierSpecification(BaseModel):
     cost_per_gb_read: float = Field(
         default=0.0, ge=0.0, description="What it costs to read a gigabyte from there."
     )
+
+    recall_speed: Literal["expedited", "standard", "bulk"] = Field(
+        default="standard",
+        description="Of an archive class: how fast its objects are asked for; the faster, the "
+        "dearer.",
+    )
+    recall_hours: float | None = Field(
+        default=None,
+        ge=0.0,
+        description="Of an archive class: hours until its objects can be read; what AWS says of "
+        "the class if not given.",
+    )
+    recall_days: PositiveInt = Field(
+        default=3, description="Of an archive class: days for which objects stay readable."
+    )
+    recall_cost_per_gb: float = Field(
+        default=0.0, ge=0.0, description="Of an archive class: what it costs to recall a gigabyte."
+    )
+    recall_cost_per_1000: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Of an archive class: what it costs to recall a thousand objects, beside that.",
+    )
+
+    @model_validator(mode="after")
+    def _recalled(self) -> Self:
+        given = sorted(name for name in self.model_fields_set if name.startswith("recall_"))
+        if given and not self._is_archive:
+            raise ValueError(
+                f"{given[0]} is for a tier in s3:// whose storage_class is one of "
+                f"{', '.join(CLASSES)}: others are read at once"
+            )
+        if self._is_archive and (self.storage_class, self.recall_speed) not in HOURS:
+            raise ValueError(f"{self.storage_class} has no recall_speed {self.recall_speed!r}")
+        return self
+
+    @property
+    def _is_archive(self) -> bool:
+        return (
+            isinstance(self.url, str)
+            and self.url.startswith("s3://")
+            and self.storage_class in CLASSES
+        )
+
+    @property
+    def recall(self) -> RecallTerms | None:
+        """On which terms its objects are read; None where that is at once."""
+        if not self._is_archive or self.storage_class is None:
+            return None
+        hours = HOURS[self.storage_class, self.recall_speed]
+        return RecallTerms(
+            self.storage_class,
+            self.recall_speed,
+            hours if self.recall_hours is None else self.recall_hours,
+            self.recall_cost_per_gb,
+            self.recall_cost_per_1000,
+        )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -114,6 +181,15 @@ class PolicySpecification(BaseModel):
         return self
 
 
+class CacheSpecification(BaseModel):
+    """A folder in which what was read from other tiers is kept near."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path = Field(description="Where it lies; on a fast disk of this machine.")
+    capacity: ByteSize = Field(gt=0, description="Bytes that are kept there at the most.")
+
+
 class TieringSettings(BaseModel):
     """How runs are moved between tiers."""
 
@@ -137,6 +213,9 @@ class TieringSettings(BaseModel):
     )
     first_pause_seconds: float = Field(
         default=5.0, gt=0.0, description="Pause after the first attempt that failed; then doubled."
+    )
+    cache: CacheSpecification | None = Field(
+        default=None, description="Keeps near what was read from other tiers; none if not given."
     )
     policies: tuple[PolicySpecification, ...] = Field(
         default=(), description="Which runs move where; the first one that fits a run decides."
@@ -170,6 +249,29 @@ def check_places(tiers: Mapping[str, TierSpecification]) -> None:
                     f"tiers {name!r} ({tier.shown}) and {other!r} ({beside.shown}) share a place: "
                     "deleting in one would delete in the other; give each its own"
                 )
+
+
+def check_cache(cache: CacheSpecification | None, tiers: Mapping[str, TierSpecification]) -> None:
+    """Refuse a cache that shares a place with a tier.
+
+    Parameters
+    ----------
+    cache
+        The cache, if there is one.
+    tiers
+        The tiers by name.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    for name, tier in tiers.items():
+        if cache is not None and _share(cache.folder, tier.url):
+            raise ValueError(
+                f"the cache ({cache.folder}) and the tier {name!r} ({tier.shown}) share a place: "
+                "what is evicted must not be what is kept; give the cache its own folder"
+            )
 
 
 def check_policies(

@@ -10,6 +10,7 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunNotFoundError
 from forebay.acquisition.format.layout import check_run_name
+from forebay.tiering.caching.in_force import cache_in_force
 from forebay.tiering.connect import RETRIES, connect
 from forebay.tiering.errors import UnknownPlaceError
 from forebay.tiering.reading.signpost import SIGNPOST
@@ -119,7 +120,7 @@ def open_bucket(url: str) -> "ObjectStore[Bucket]":
 
 
 def _tiered(folder: Path) -> TieredStore:
-    return TieredStore(LocalStore(folder, read_only=True), read_only=True)
+    return TieredStore(LocalStore(folder, read_only=True), cache=cache_in_force(), read_only=True)
 
 
 def _folder(path: Path) -> Path:

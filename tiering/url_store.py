@@ -10,7 +10,10 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
-from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
+
+_ARCHIVED = "InvalidObjectState"
+"""What S3 says of an object that has to be recalled first."""
 
 
 class UrlStore(ObjectStore[Upstream]):
@@ -84,6 +87,8 @@ def translated(url: str, *, done: str = "read") -> Iterator[None]:
 
     Raises
     ------
+    ArchivedError
+        If what was to be read lies in an archive, and has not been recalled.
     PlaceUnavailableError
         If the store does not answer, or not to us.
     """
@@ -91,7 +96,12 @@ def translated(url: str, *, done: str = "read") -> Iterator[None]:
         yield
     except BaseError as error:
         # Its own reason stands in the first line; the others are Rust structures.
-        said = str(error).partition("\n")[0]
+        whole = str(error)
+        if _ARCHIVED in whole:
+            raise ArchivedError(
+                f"{url} lies in an archive: recall it ('forebay tier recall') before it is read"
+            ) from error
+        said = whole.partition("\n")[0]
         verb = "read" if done == "read" else "write"
         remedy = (
             f"check the credentials in the environment, and whether they may {verb} this"

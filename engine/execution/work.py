@@ -28,6 +28,7 @@ from forebay.engine.results.output import Output
 from forebay.engine.results.part import Part, read_state, write_part
 from forebay.engine.results.provenance import provenance
 from forebay.engine.unit import Unit
+from forebay.tiering.errors import ArchivedError
 
 _LINE_CHARACTERS = 500
 """How much of an exception's message is kept: an algorithm may put a whole array into it."""
@@ -156,7 +157,8 @@ def failure_of(error: BaseException) -> FailureClass:
     """Return the class of what an algorithm, or what is done around it, has raised."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FailureClass.OUT_OF_MEMORY
-    if isinstance(error, OutputError):
+    if isinstance(error, OutputError | ArchivedError):
+        # The next attempt would find it the same: somebody has to do something first.
         return FailureClass.INVALID
     if isinstance(error, OSError) and not isinstance(error, RunDamagedError):
         return FailureClass.INPUT_OUTPUT

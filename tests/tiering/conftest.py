@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from tests.acquisition.storage.server import running_server
 from tests.tiering.site import Site
 
 
@@ -19,6 +20,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = pyfuncitem._fixtureinfo.argnames
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[int]:
+    """The port of an S3 server."""
+    with running_server() as port:
+        yield port
 
 
 @pytest.fixture

@@ -10,34 +10,19 @@ import os
 import shutil
 import signal
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 # What each child would import anew.
 import dask.array
 import obstore
 import xarray
+from tests.tiering.children import in_a_child
 from tests.tiering.site import GRACE, Site, points_of
 
 from forebay.tiering.reading import mending
 from forebay.tiering.url_store import UrlStore
 
 IMPORTED = (dask.array, obstore, xarray, mending, UrlStore)
-
-
-def in_a_child(work: Callable[[], None]) -> int:
-    """Run `work` in a process of its own; return what it ended with, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 (nothing of the child may go on in the parent's code)
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def prepare(folder: Path, source: str) -> None:
@@ -76,7 +61,7 @@ def check_and_go_on(folder: Path, target: str) -> None:
             site.move(target)
         assert site.lies_in() == {target}
         site.check_readable(frames=2)
-        others = {"warm", "cold"} - {target}
+        others = {"warm", "cold", "packed"} - {target}
         assert all(site.files(name) == set() for name in others), "something was left behind"
 
 

@@ -19,6 +19,7 @@ from forebay.tiering.catalogue.moves import Moves
 from forebay.tiering.catalogue.records import MoveRecord, MoveState, RunRecord
 from forebay.tiering.moving.mover import Mover
 from forebay.tiering.moving.taking_in import take_in
+from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings, TierSpecification
 from forebay.tiering.storage.tiers import Tiers
@@ -57,9 +58,11 @@ class Site:
             "hot": TierSpecification(url=self.runs, capacity=ByteSize(10**9)),
             "warm": TierSpecification(url=folder / "warm"),
             "cold": TierSpecification(url=cold or folder / "cold"),
+            "packed": TierSpecification(url=folder / "packed", pack_bytes=ByteSize(700)),
         }
         (folder / "warm").mkdir(exist_ok=True)
         (folder / "cold").mkdir(exist_ok=True)
+        (folder / "packed").mkdir(exist_ok=True)
         self.settings = TieringSettings(
             grace_seconds=GRACE, lease_seconds=30.0, first_pause_seconds=10.0, most_attempts=4
         ).model_copy(update=options)
@@ -136,7 +139,7 @@ class Site:
         objects = self.catalogue.objects(run.run_id)
         found = set()
         for shelf in self.catalogue.shelves(run.run_id):
-            place = self.tiers[shelf.tier].shelf(shelf.path)
+            place = shelf_of_copy(self.catalogue, self.tiers, shelf)
             if all(is_there(place.read(key), known) for key, known in objects.items()):
                 found.add(shelf.tier)
         return found

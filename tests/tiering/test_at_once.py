@@ -5,34 +5,33 @@ import threading
 import pytest
 
 from forebay.tiering.moving.at_once import several_at_once
-from forebay.tiering.reading.signpost import KnownObject
 
 
 def test_no_more_objects_and_bytes_are_on_their_way_than_allowed() -> None:
     """A larger object goes alone, and nothing is left out."""
-    objects = {f"k{size}": KnownObject(size, "") for size in (10, 60, 50, 40, 250, 30, 20, 70)}
+    objects = {f"k{size}": size for size in (10, 60, 50, 40, 250, 30, 20, 70)}
     lock, now, most = threading.Lock(), set[str](), []
 
-    def work(key: str, known: KnownObject) -> int:
+    def work(key: str, size: int) -> int:
         with lock:
             now.add(key)
-            most.append((len(now), sum(objects[each].bytes for each in now)))
+            most.append((len(now), sum(objects[each] for each in now)))
         with lock:
             now.remove(key)
-        return known.bytes
+        return size
 
     found = dict(several_at_once(objects.items(), work, streams=3, in_flight=100))
-    assert found == {key: each.bytes for key, each in objects.items()}
+    assert found == objects
     assert max(count for count, _ in most) <= 3
     assert all(size <= 100 or count == 1 for count, size in most)
 
 
 def test_what_was_done_beside_a_failure_is_told_before_it() -> None:
     """No object is begun after it, nor when nobody asks for more."""
-    objects = [(str(number), KnownObject(1, "")) for number in range(50)]
+    objects = [(str(number), 1) for number in range(50)]
     both, begun, told = threading.Barrier(2), list[str](), list[str]()
 
-    def work(key: str, _: KnownObject) -> None:
+    def work(key: str, _: int) -> None:
         begun.append(key)
         if key in {"0", "1"}:
             both.wait(10)

@@ -9,7 +9,7 @@ from pathlib import Path
 import obstore
 import pytest
 from blake3 import blake3
-from tests.acquisition.storage.server import BUCKET, Fate, Line, bucket_at, relayed, running_server
+from tests.acquisition.storage.server import BUCKET, Fate, Line, bucket_at, relayed
 from tests.tiering.site import GRACE, Site
 
 from forebay.tiering import connect
@@ -22,13 +22,6 @@ from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.storage.tiers import Tier
 
 pytestmark = pytest.mark.s3
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    """The port of an S3 server."""
-    with running_server() as port:
-        yield port
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ EVERY_MOVE = {
     "done",
 }
 
+PACKING = ("pack copied", "pack noted")
+"""What is different where objects are packed."""
+
 HOME_CHANGES = ("object copied", "object verified", "signpost put", "object deleted")
 """What is different where a run goes back into its folder."""
 
@@ -33,7 +36,12 @@ HOME_CHANGES = ("object copied", "object verified", "signpost put", "object dele
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("source", "target", "points"), [("hot", "cold", ()), ("cold", "hot", HOME_CHANGES)]
+    ("source", "target", "points"),
+    [
+        ("hot", "cold", ()),
+        ("cold", "hot", HOME_CHANGES),
+        ("hot", "packed", PACKING),
+    ],
 )
 def test_killed_anywhere_no_object_is_lost(
     quick: Path, source: str, target: str, points: tuple[str, ...]

@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import batched
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,8 +17,17 @@ from forebay.tiering.catalogue.records import (
     ShelfRecord,
     ShelfState,
 )
-from forebay.tiering.catalogue.schema import OBJECTS, PROGRESS, PROTECTION, RUNS, SHELVES
+from forebay.tiering.catalogue.schema import (
+    OBJECTS,
+    PACKED,
+    PACKS,
+    PROGRESS,
+    PROTECTION,
+    RUNS,
+    SHELVES,
+)
 from forebay.tiering.errors import MoveRefusedError, UnknownRunError
+from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 
 _ROWS_AT_ONCE = 1000
@@ -46,8 +57,23 @@ class Catalogue:
         objects: Mapping[str, KnownObject],
         documents: Mapping[str, bytes],
         shelves: Iterable[ShelfRecord],
+        packs: Mapping[str, Sequence[Pack]] = MappingProxyType({}),
     ) -> None:
-        """Take in a run that is not known yet, or more copies of one that is."""
+        """Take in a run that is not known yet, or more copies of one that is.
+
+        Parameters
+        ----------
+        run
+            The run.
+        objects
+            What its objects are.
+        documents
+            Those of them that are documents.
+        shelves
+            Its copies.
+        packs
+            The packs of those that have some, by the identity of the copy.
+        """
         rows = [
             {
                 "run_id": run.run_id,
@@ -69,6 +95,7 @@ class Catalogue:
                 known_shelf = sa.select(SHELVES.c.shelf).where(SHELVES.c.shelf == shelf.shelf)
                 if connection.execute(known_shelf).scalar() is None:
                     connection.execute(sa.insert(SHELVES), _values(shelf))
+                    add_packs(connection, shelf.shelf, packs.get(shelf.shelf, ()))
 
     def runs(self) -> list[RunRecord]:
         """Return every run, by name."""
@@ -112,6 +139,29 @@ class Catalogue:
                 )
             )
             return {key: bytes(content) for key, content in rows}
+
+    def packs(self, shelf: str) -> tuple[Pack, ...]:
+        """Return the packs of a copy, in order; none where each object lies by itself."""
+        with self.database.read() as connection:
+            packs = connection.execute(
+                sa.select(PACKS.c.pack, PACKS.c.bytes, PACKS.c.blake3)
+                .where(PACKS.c.shelf == shelf)
+                .order_by(PACKS.c.pack)
+            ).all()
+            starts: dict[str, dict[str, int]] = {pack: {} for pack, _, _ in packs}
+            if packs:
+                for pack, key, start in connection.execute(
+                    sa.select(PACKED.c.pack, PACKED.c.key, PACKED.c.start)
+                    .where(PACKED.c.shelf == shelf)
+                    .order_by(PACKED.c.pack, PACKED.c.start)
+                ):
+                    starts[pack][key] = start
+        return tuple(Pack(pack, starts[pack], size, digest) for pack, size, digest in packs)
+
+    def packed(self, shelf: str, pack: Pack) -> None:
+        """Write down what a pack is, now that it was put there."""
+        with self.database.write() as connection:
+            note_pack(connection, shelf, pack)
 
     def shelves(self, run_id: str | None = None) -> list[ShelfRecord]:
         """Return the copies of a run, or of all runs, that are not deleted, and every home."""
@@ -225,6 +275,34 @@ class Catalogue:
 def new_shelf_name() -> str:
     """Return a name for a copy that no other one has or will have."""
     return uuid.uuid4().hex
+
+
+def add_packs(connection: sa.Connection, shelf: str, packs: Sequence[Pack]) -> None:
+    """Write down which objects of a copy lie, or will lie, in packs."""
+    for pack in packs:
+        values = {"shelf": shelf, "pack": pack.name, "bytes": pack.bytes, "blake3": pack.blake3}
+        connection.execute(sa.insert(PACKS), values)
+        rows = [
+            {"shelf": shelf, "key": key, "pack": pack.name, "start": start}
+            for key, start in pack.starts.items()
+        ]
+        for several in batched(rows, _ROWS_AT_ONCE):
+            connection.execute(sa.insert(PACKED), several)
+
+
+def note_pack(connection: sa.Connection, shelf: str, pack: Pack) -> None:
+    """Write down what a pack is, now that it was put there."""
+    connection.execute(
+        sa.update(PACKS)
+        .where(PACKS.c.shelf == shelf, PACKS.c.pack == pack.name)
+        .values(bytes=pack.bytes, blake3=pack.blake3)
+    )
+
+
+def forget_packs(connection: sa.Connection, shelf: str) -> None:
+    """Drop what is known of the packs of a copy that is gone."""
+    for table in (PACKED, PACKS):
+        connection.execute(sa.delete(table).where(table.c.shelf == shelf))
 
 
 def used_bytes(connection: sa.Connection) -> dict[str, int]:

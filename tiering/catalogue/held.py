@@ -7,7 +7,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from forebay.tiering.catalogue.catalogue import in_force, new_shelf_name, protecting, used_bytes
+from forebay.tiering.catalogue.catalogue import (
+    add_packs,
+    forget_packs,
+    in_force,
+    new_shelf_name,
+    note_pack,
+    protecting,
+    used_bytes,
+)
 from forebay.tiering.catalogue.migrating import Database
 from forebay.tiering.catalogue.moves import (
     BEFORE_PUBLICATION,
@@ -18,6 +26,7 @@ from forebay.tiering.catalogue.moves import (
 from forebay.tiering.catalogue.records import MoveRecord, MoveState, ShelfRecord, ShelfState
 from forebay.tiering.catalogue.schema import MOVES, PROGRESS, SHELVES
 from forebay.tiering.errors import MoveRefusedError, MoveTakenOverError, TierFullError
+from forebay.tiering.packing.pack import Pack
 
 SHELVES_FOLDER = ".forebay"
 """Where copies lie in a tier, beside the folders in which runs are recorded."""
@@ -98,7 +107,14 @@ class HeldMoves:
             self._set(connection, claim, lease_until=until)
 
     def begin(
-        self, claim: Claim, *, size: int, capacity: int | None, home: bool, path: str
+        self,
+        claim: Claim,
+        *,
+        size: int,
+        capacity: int | None,
+        home: bool,
+        path: str,
+        packs: Sequence[Pack] = (),
     ) -> MoveRecord:
         """Reserve room, and a shelf for the new copy.
 
@@ -114,6 +130,8 @@ class HeldMoves:
             Whether the run goes back into the folder that it was recorded in.
         path
             That folder, within its tier.
+        packs
+            The packs that objects are to lie in.
 
         Raises
         ------
@@ -152,12 +170,17 @@ class HeldMoves:
                 )
                 values = {each: getattr(made, each) for each in SHELVES.c.keys()}  # noqa: SIM118
                 connection.execute(sa.insert(SHELVES), values)
+                add_packs(connection, name, packs)
             return self._set(connection, claim, state=MoveState.COPYING, target=name, error=None)
 
-    def note(self, claim: Claim, keys: Sequence[str], state: str) -> None:
-        """Write down that objects are copied, or verified."""
+    def note(
+        self, claim: Claim, keys: Sequence[str], state: str, *, pack: Pack | None = None
+    ) -> None:
+        """Write down that objects are copied, or verified, and what the pack of them is."""
         with self._fenced(claim) as connection:
             shelf = claim.move.target
+            if pack is not None and shelf is not None:
+                note_pack(connection, shelf, pack)
             connection.execute(
                 sa.delete(PROGRESS).where(PROGRESS.c.shelf == shelf, PROGRESS.c.key.in_(keys))
             )
@@ -254,6 +277,7 @@ class HeldMoves:
                 .where(SHELVES.c.shelf == claim.move.source)
                 .values(state=ShelfState.DELETED, verified_at=None, drain_until=None)
             )
+            forget_packs(connection, claim.move.source)
             return self._end(connection, claim, MoveState.DONE)
 
     def pause(

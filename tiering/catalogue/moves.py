@@ -5,6 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from forebay.tiering.catalogue.catalogue import (
+    forget_packs,
     in_force,
     protecting,
     shelf_of,
@@ -192,11 +193,13 @@ class Moves:
     def gave_up(self, shelf: str) -> None:
         """Write down that nothing is left of a copy that was given up."""
         with self._database.write() as connection:
-            connection.execute(
+            gone = connection.execute(
                 sa.update(SHELVES)
                 .where(SHELVES.c.shelf == shelf, SHELVES.c.state == ShelfState.DELETING)
                 .values(state=ShelfState.DELETED, verified_at=None)
-            )
+            ).rowcount
+            if gone:
+                forget_packs(connection, shelf)
 
 
 def shelves_in(connection: sa.Connection, run_id: str) -> list[ShelfRecord]:

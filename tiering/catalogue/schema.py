@@ -8,7 +8,7 @@ number of its epoch, and nothing is written about it but by who holds that epoch
 
 import sqlalchemy as sa
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that makes these tables."""
 VERSION_TABLE = "alembic_version_tiering"
 """Where it is kept which migration was made last; the queue has another one, for its own tables."""
@@ -92,6 +92,25 @@ PROGRESS = sa.Table(
     sa.Column("key", sa.String, primary_key=True),
     sa.Column("state", sa.String, nullable=False, comment="copied, then verified; or again"),
     comment="objects on shelves that are being filled",
+)
+
+PACKS = sa.Table(
+    "tier_packs",
+    METADATA,
+    sa.Column("shelf", sa.String, sa.ForeignKey(_SHELF), primary_key=True),
+    sa.Column("pack", sa.String, primary_key=True, comment="its name on the shelf"),
+    sa.Column("bytes", sa.BigInteger, comment="once it is there"),
+    sa.Column("blake3", sa.String, comment="of all of it, once it is there"),
+)
+
+PACKED = sa.Table(
+    "tier_packed",
+    METADATA,
+    sa.Column("shelf", sa.String, sa.ForeignKey(_SHELF), primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("pack", sa.String, nullable=False),
+    sa.Column("start", sa.BigInteger, nullable=False, comment="where the object's bytes begin"),
+    comment="objects that lie in packs",
 )
 
 PROTECTION = sa.Table(

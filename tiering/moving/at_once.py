@@ -3,16 +3,14 @@
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from forebay.tiering.reading.signpost import KnownObject
-
 STREAMS = 4
 """Objects at a time."""
 _IN_FLIGHT_BYTES = 256 * 2**20
 
 
 def several_at_once[T](
-    objects: Iterable[tuple[str, KnownObject]],
-    work: Callable[[str, KnownObject], T],
+    objects: Iterable[tuple[str, int]],
+    work: Callable[[str, int], T],
     *,
     streams: int = STREAMS,
     in_flight: int = _IN_FLIGHT_BYTES,
@@ -25,7 +23,7 @@ def several_at_once[T](
     Parameters
     ----------
     objects
-        Keys, and what the objects are.
+        Keys, and how many bytes each has.
     work
         What is done with one.
     streams
@@ -40,9 +38,8 @@ def several_at_once[T](
 
     Examples
     --------
-    >>> found = several_at_once([("a", KnownObject(3, ""))], lambda key, known: known.bytes)
-    >>> list(found)
-    [('a', 3)]
+    >>> list(several_at_once([("a", 3)], lambda key, size: key * size))
+    [('a', 'aaa')]
     """
     remaining = iter(objects)
     following = next(remaining, None)
@@ -51,10 +48,10 @@ def several_at_once[T](
     with ThreadPoolExecutor(streams, "objects") as pool:
         while running or (following is not None and failure is None):
             while following is not None and failure is None and len(running) < streams:
-                key, known = following
-                if running and sum(size for _, size in running.values()) + known.bytes > in_flight:
+                key, size = following
+                if running and sum(each for _, each in running.values()) + size > in_flight:
                     break
-                running[pool.submit(work, key, known)] = key, known.bytes
+                running[pool.submit(work, key, size)] = key, size
                 following = next(remaining, None)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for each in done:

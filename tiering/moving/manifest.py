@@ -7,9 +7,10 @@ from typing import Any
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import RunRecord, ShelfRecord
 from forebay.tiering.errors import CopyDamagedError
+from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,18 @@ class Manifest:
     """What each of its objects is."""
     documents: dict[str, bytes]
     """The run's documents."""
+    packs: tuple[Pack, ...] = ()
+    """The packs that its objects lie in."""
 
 
 def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
     """Return the manifest of a copy."""
     run = catalogue.run(shelf.run_id)
     documents = catalogue.documents(run.run_id)
+    packs = {pack.name: dict(pack.starts) for pack in catalogue.packs(shelf.shelf)}
     content = {
-        "format": _FORMAT,
+        # Who knows no packs would take the copy for one that lacks all objects.
+        "format": _FORMAT if packs else 1,
         "run_id": run.run_id,
         "name": run.name,
         "home": run.home,
@@ -41,6 +46,7 @@ def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
             key: [each.bytes, each.blake3] for key, each in catalogue.objects(run.run_id).items()
         },
         "documents": {key: text.decode() for key, text in documents.items()},
+        **({"packs": packs} if packs else {}),
     }
     return json.dumps(content, separators=(",", ":")).encode()
 
@@ -55,7 +61,7 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
     """
     try:
         document: dict[str, Any] = json.loads(content)
-        if document["format"] != _FORMAT:
+        if document["format"] not in range(1, _FORMAT + 1):
             raise CopyDamagedError(
                 f"{where} has the format {document['format']!r}; this forebay reads {_FORMAT}"
             )
@@ -73,6 +79,10 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
             read_at=0,
         )
         documents = {str(key): str(text).encode() for key, text in document["documents"].items()}
-        return Manifest(run, str(document["shelf"]), objects, documents)
+        packs = tuple(
+            Pack(str(name), {str(key): int(start) for key, start in starts.items()})
+            for name, starts in sorted(document.get("packs", {}).items())
+        )
+        return Manifest(run, str(document["shelf"]), objects, documents, packs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CopyDamagedError(f"{where} is no manifest of a copy ({error!r})") from error

@@ -6,8 +6,10 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import batched
 from pathlib import Path
 
 from forebay.acquisition.run.lock import writer_name
@@ -29,20 +31,24 @@ from forebay.tiering.errors import (
     PlaceUnavailableError,
     TieringError,
 )
+from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.at_once import STREAMS, several_at_once
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import manifest
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.throttle import Throttle
+from forebay.tiering.packing.copies import shelf_of_copy
+from forebay.tiering.packing.pack import Pack, pack_up
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
 from forebay.tiering.storage.inventory import MANIFEST, STAYING
-from forebay.tiering.storage.shelf import Shelf
+from forebay.tiering.storage.shelf import Came, Shelf, unhindered
 from forebay.tiering.storage.tiers import Tiers
 
 _LONGEST_PAUSE = 3600.0
 _NOTED_AT_ONCE = 32
 """Objects after which it is written down that they are there."""
+_KEYS_AT_ONCE = 1000
 _AGAIN, _COPIED_AGAIN = "again", "copied again"
 """How it is with an object that was not read back as it was put."""
 _SHORT_PAUSE = 60.0
@@ -93,6 +99,7 @@ class Mover:
         self._tiers = tiers
         self._settings = settings
         self._reached = reached
+        self._archives = Archives(self._catalogue, tiers, reached)
         self._stop = stop or threading.Event()
         self._holder = f"{writer_name()} {uuid.uuid4().hex[:8]}"
 
@@ -156,29 +163,43 @@ class Mover:
         home = any(each.home and each.tier == tier.name for each in shelves)
         path = next((each.path for each in shelves if each.home), "")
         capacity = tier.specification.capacity
-        return self._held.begin(claim, size=run.bytes, capacity=capacity, home=home, path=path)
+        pack_bytes = tier.specification.pack_bytes
+        packs: Sequence[Pack] = ()
+        if pack_bytes is not None and not home:
+            packs = pack_up(self._catalogue.objects(run.run_id), pack_bytes)
+        return self._held.begin(
+            claim, size=run.bytes, capacity=capacity, home=home, path=path, packs=packs
+        )
 
     def _copy(self, claim: Claim) -> MoveRecord:
         source, target = self._source(claim), self._target(claim)
         from_shelf, to_shelf = self._shelf(source), self._shelf(target)
         done = self._catalogue.progress(target.shelf)
         objects = self._objects(claim, target)
+        left = [key for key in objects if done.get(key, _AGAIN) == _AGAIN]
+        if (waiting := self._recall(claim, source, left)) is not None:
+            return waiting
         passing = self._passing(claim, source, target)
-        left = [each for each in objects.items() if done.get(each[0], _AGAIN) == _AGAIN]
 
-        def copy(key: str, known: KnownObject) -> None:
+        def copy(key: str, _: int) -> Came:
             with self._at(target):
                 if target.home:
                     self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
-                to_shelf.copy(key, known, from_shelf, passing=passing)
+                return to_shelf.copy(key, objects[key], from_shelf, passing=passing)
 
         copied: list[str] = []
         # The folder of a run is held by one at a time.
         streams = 1 if target.home else STREAMS
         try:
-            with contextlib.closing(several_at_once(left, copy, streams=streams)) as came:
-                for key, _ in came:
-                    if key in done:
+            with contextlib.closing(
+                several_at_once(_pieces(to_shelf, left, objects), copy, streams=streams)
+            ) as coming:
+                for key, came in coming:
+                    if came.pack is not None:
+                        self._reached("pack copied")
+                        state = _COPIED_AGAIN if key in done else "copied"
+                        self._note_all(claim, came.keys, state, pack=came.pack)
+                    elif key in done:
                         self._held.note(claim, [key], _COPIED_AGAIN)
                     else:
                         copied.append(key)
@@ -206,24 +227,36 @@ class Mover:
         target = self._target(claim)
         shelf = self._shelf(target)
         done = self._catalogue.progress(target.shelf)
-        passing = self._passing(claim, target)
         objects = self._objects(claim, target)
-        left = [each for each in objects.items() if done.get(each[0]) != "verified"]
+        if self._archives.put_away_already(target):
+            sizes = shelf.sizes()
+            lacking = [key for key, each in objects.items() if sizes.get(key) != each.bytes]
+            if lacking:
+                return self._copy_again(claim, target, lacking[0], twice=False)
+            if target.verified_at is not None:
+                return self._held.advance(claim, MoveState.VERIFIED)
+            if (waiting := self._recall(claim, target, list(objects))) is not None:
+                return waiting
+        passing = self._passing(claim, target)
+        left = [key for key in objects if done.get(key) != "verified"]
 
-        def look(key: str, _: KnownObject) -> KnownObject | None:
-            return shelf.look(key, passing=passing)
+        def look(key: str, _: int) -> dict[str, KnownObject | None]:
+            return shelf.look_along(key, passing=passing)
 
         verified: list[str] = []
-        with contextlib.closing(several_at_once(left, look)) as looked:
-            for key, found in looked:
-                if found != objects[key]:
-                    again = done.get(key) == _COPIED_AGAIN
-                    return self._copy_again(claim, target, key, twice=again)
-                verified.append(key)
-                self._reached("object verified")
-                if len(verified) == _NOTED_AT_ONCE:
-                    self._held.note(claim, verified, "verified")
-                    verified = []
+        with contextlib.closing(several_at_once(_pieces(shelf, left, objects), look)) as looking:
+            for _, looked in looking:
+                for key, found in looked.items():
+                    if done.get(key) == "verified":
+                        continue
+                    if found != objects[key]:
+                        again = done.get(key) == _COPIED_AGAIN
+                        return self._copy_again(claim, target, key, twice=again)
+                    verified.append(key)
+                    self._reached("object verified")
+                    if len(verified) == _NOTED_AT_ONCE:
+                        self._held.note(claim, verified, "verified")
+                        verified = []
                 if self._stop.is_set():
                     return claim.move
         if not target.home:
@@ -234,6 +267,12 @@ class Mover:
                 raise CopyDamagedError(f"{shelf.where}/{MANIFEST} is not what was put there")
             self._reached("manifest put")
         return self._held.advance(claim, MoveState.VERIFIED)
+
+    def _note_all(self, claim: Claim, keys: Sequence[str], state: str, *, pack: Pack) -> None:
+        """Write down that all objects of a pack are copied."""
+        for several in batched(keys, _KEYS_AT_ONCE):
+            self._held.note(claim, several, state, pack=pack)
+        self._reached("pack noted")
 
     def _copy_again(
         self, claim: Claim, target: ShelfRecord, key: str, *, twice: bool
@@ -255,7 +294,16 @@ class Mover:
         again = Claim(self._held.again(claim, key, _AGAIN), claim.holder)
         raise CopyAgainError(again, f"{where} was not read back as put")
 
+    def _recall(self, claim: Claim, shelf: ShelfRecord, keys: Sequence[str]) -> MoveRecord | None:
+        """Wait for objects that are to be read and have to be recalled; None if none have."""
+        awaited = self._archives.ask_for(shelf, keys)
+        if awaited is None:
+            return None
+        return self._held.pause(claim, seconds=awaited.pause, error=awaited.why, counts=False)
+
     def _publish(self, claim: Claim) -> MoveRecord:
+        target = self._target(claim)
+        self._archives.put_away(target, self._objects(claim, target), self._passing(claim, target))
         return self._held.publish(claim, grace_seconds=self._settings.grace_seconds)
 
     def _send_readers(self, claim: Claim) -> MoveRecord:
@@ -282,13 +330,20 @@ class Mover:
         """Look whether a copy that is relied on has all its objects, and put back what it lost."""
         there = self._shelf(shelf)
         sizes = there.sizes()
+        back: set[str] = set()
         for key, known in self._catalogue.objects(shelf.run_id).items():
-            if sizes.get(key) == known.bytes:
+            if sizes.get(key) == known.bytes or key in back:
                 continue
             told = {"place": there.where, "object": key}
             _log.warning("object was lost there and is put back", extra=told)
-            there.copy(key, known, self._shelf(self._source(claim)))
-            if there.look(key) != known:
+            came = there.copy(key, known, self._shelf(self._source(claim)))
+            back.update(came.keys)
+            if came.pack is not None:
+                self._catalogue.packed(shelf.shelf, came.pack)
+                there = self._shelf(shelf)
+            found = there.look_along(key)[key]
+            self._archives.put_away(shelf, [key], unhindered)
+            if found != known:
                 self._catalogue.doubted(shelf.shelf)
                 raise CopyDamagedError(
                     f"{there.where}/{key} was put there twice and is not there: nothing is deleted "
@@ -317,8 +372,8 @@ class Mover:
         gone = [key for key in keys if not (source.home and key.startswith(STAYING))]
         if not source.home:
             gone = [MANIFEST, *gone]
-        for key in gone:
-            shelf.delete([key])
+        for name in dict.fromkeys(shelf.stored_as(key) for key in gone):
+            shelf.delete([name])
             self._reached("object deleted")
         shelf.remove_leftovers()
         if not source.home:
@@ -359,7 +414,7 @@ class Mover:
         return next(each for each in shelves if each.shelf == claim.move.target)
 
     def _shelf(self, record: ShelfRecord) -> Shelf:
-        return self._tiers[record.tier].shelf(record.path)
+        return shelf_of_copy(self._catalogue, self._tiers, record)
 
     def _at(self, record: ShelfRecord) -> AbstractContextManager[None]:
         """Hold the folder of the run, where it is that which is changed."""
@@ -424,6 +479,18 @@ class Mover:
             return False
         self._held.from_other(claim, others[0].shelf)
         return True
+
+
+def _pieces(
+    shelf: Shelf, keys: Iterable[str], objects: Mapping[str, KnownObject]
+) -> list[tuple[str, int]]:
+    """Return one key of each piece that objects lie in on a shelf, and how large that is."""
+    firsts: dict[str, str] = {}
+    sizes: Counter[str] = Counter()
+    for key in keys:
+        first = firsts.setdefault(shelf.stored_as(key), key)
+        sizes[first] += objects[key].bytes
+    return [*sizes.items()]
 
 
 class CopyAgainError(PlaceUnavailableError):

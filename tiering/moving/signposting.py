@@ -27,7 +27,7 @@ def put_signpost(catalogue: Catalogue, tiers: Tiers, run_id: str) -> None:
         return
     signpost = Signpost(
         run_id=run_id,
-        places=tuple(tiers.place(each) for each in away),
+        places=tuple(tiers.place(each, catalogue.packs(each.shelf)) for each in away),
         objects=catalogue.objects(run_id),
         documents=catalogue.documents(run_id),
     )

@@ -10,6 +10,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
 from forebay.acquisition import durable
+from forebay.tiering.reading.packed_store import PackedStore
 
 _log = logging.getLogger("forebay.tiering")
 
@@ -32,6 +33,9 @@ def mend(place: Store, key: str, content: bytes) -> None:
     from obstore.exceptions import BaseError
 
     told = {"place": str(place), "object": key}
+    if isinstance(place, PackedStore):
+        _log.warning("damaged pack is left to a scrub", extra=told)
+        return
     try:
         if isinstance(place, LocalStore):
             path = Path(place.root) / key

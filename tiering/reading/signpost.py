@@ -12,11 +12,12 @@ from typing import Any
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format import layout
+from forebay.tiering.archive.terms import RecallTerms
 
 SIGNPOST = f"{layout.CONTROL}/tiers.json"
 """Its key in the run's folder."""
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,26 @@ class Place:
     """Name of the tier."""
     url: str
     """Path or URL of the copy: the objects have the same keys below it."""
+    recall: RecallTerms | None = None
+    """Of an archive: on which terms its objects are read."""
+    packs: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False)
+    """Where the bytes of objects begin that lie in packs, by their keys, for each pack."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a document."""
+        told: dict[str, Any] = {"tier": self.tier, "url": self.url}
+        if self.recall is not None:
+            told["recall"] = self.recall.to_json()
+        if self.packs:
+            told["packs"] = {name: dict(starts) for name, starts in self.packs.items()}
+        return told
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Place":
+        """Read it back."""
+        terms = document.get("recall")
+        recall = None if terms is None else RecallTerms.from_json(terms)
+        return cls(document["tier"], document["url"], recall, document.get("packs", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +76,10 @@ class Signpost:
     def to_json(self) -> bytes:
         """Return the content of the file."""
         document = {
-            "format": _FORMAT,
+            # Who knows no packs would find nothing in such a place.
+            "format": _FORMAT if any(each.packs for each in self.places) else 1,
             "run_id": self.run_id,
-            "places": [{"tier": each.tier, "url": each.url} for each in self.places],
+            "places": [each.to_json() for each in self.places],
             "objects": {key: [each.bytes, each.blake3] for key, each in self.objects.items()},
             "documents": {key: content.decode() for key, content in self.documents.items()},
         }
@@ -74,14 +96,14 @@ class Signpost:
         """
         try:
             document: dict[str, Any] = json.loads(content)
-            if document["format"] != _FORMAT:
+            if document["format"] not in range(1, _FORMAT + 1):
                 raise RunDamagedError(
                     f"{where} has the format {document['format']!r}; this forebay reads {_FORMAT}: "
                     "install a newer one"
                 )
             return cls(
                 run_id=document["run_id"],
-                places=tuple(Place(each["tier"], each["url"]) for each in document["places"]),
+                places=tuple(Place.from_json(each) for each in document["places"]),
                 objects={
                     key: KnownObject(int(size), str(digest))
                     for key, (size, digest) in document["objects"].items()

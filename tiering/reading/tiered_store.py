@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Self
@@ -14,11 +15,13 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import FRAMES
+from forebay.tiering.caching.read_cache import ReadCache
 from forebay.tiering.connect import connect
-from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.mending import mend
-from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Signpost
+from forebay.tiering.reading.packed_store import PackedStore
+from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Place, Signpost
 
 _CRC_BYTES = 4
 _SHARD = f"{FRAMES}/c."
@@ -46,6 +49,8 @@ class TieredStore(Store):
         The store of the run's own place.
     places
         The stores of other places; those that the signpost names if not given.
+    cache
+        What was read from other places is kept there, as far as it could be checked.
     read_only
         Whether it refuses to write.  What is written goes home, and any copy of what was there
         before is removed.
@@ -66,13 +71,19 @@ class TieredStore(Store):
     supports_listing = True
 
     def __init__(
-        self, home: Store, *, places: Sequence[Store] | None = None, read_only: bool = False
+        self,
+        home: Store,
+        *,
+        places: Sequence[Store] | None = None,
+        cache: ReadCache | None = None,
+        read_only: bool = False,
     ) -> None:
         super().__init__(read_only=read_only)
         self._home = home.with_read_only(read_only) if home.read_only != read_only else home
         self._given = None if places is None else tuple(places)
         self._signpost: Signpost | None = None
         self._looked = places is not None
+        self._cache = cache
         self._opened: dict[str, Store] = {}
 
     @property
@@ -81,7 +92,7 @@ class TieredStore(Store):
         return self._home.root if isinstance(self._home, LocalStore) else None
 
     def with_read_only(self, read_only: bool = False) -> Self:  # noqa: D102 (Zarr's own)
-        return type(self)(self._home, places=self._given, read_only=read_only)
+        return type(self)(self._home, places=self._given, cache=self._cache, read_only=read_only)
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same run, opened in the same way."""
@@ -122,7 +133,7 @@ class TieredStore(Store):
             seen, failure, elsewhere = self._signpost, None, None
             try:
                 elsewhere = await self._elsewhere(key, prototype, byte_range, home=found)
-            except (PlaceUnavailableError, RunDamagedError) as error:
+            except (ArchivedError, PlaceUnavailableError, RunDamagedError) as error:
                 failure = error
             if elsewhere is not None:
                 return elsewhere
@@ -165,19 +176,26 @@ class TieredStore(Store):
             return None
         damaged: list[Store] = []
         refused: list[PlaceUnavailableError] = []
+        archived: list[ArchivedError] = []
         if home is not None and known is not None:
             whole = await self._home.get(key, prototype)
             if whole is not None and _is(whole, known):
                 # The range was none of a frame's; the object is as it was.
                 return home
             damaged.append(self._home)
+        kept = await self._kept(known, byte_range)
+        if kept is not None and not damaged:
+            return prototype.buffer.from_bytes(kept)
         for where in self._places():
             try:
                 place = self._opened_at(where)
+                begun = time.monotonic()
                 found = await place.get(key, prototype, byte_range)
                 if found is None:
                     continue
                 if known is None or self._right(key, found, known, byte_range):
+                    if known is not None and _can_be_checked(key, byte_range):
+                        await self._keep(known, byte_range, found, where, begun)
                     await self._mend(key, known, damaged, place)
                     return found
                 whole = await place.get(key, prototype)
@@ -185,6 +203,8 @@ class TieredStore(Store):
                     await self._mend(key, known, damaged, place)
                     return found
                 damaged.append(place)
+            except ArchivedError as error:
+                archived.append(self._to_recall(key, where, error))
             except PlaceUnavailableError as error:
                 _log.warning("place cannot be reached", extra={"place": str(where), "object": key})
                 refused.append(error)
@@ -196,7 +216,56 @@ class TieredStore(Store):
             )
         if refused:
             raise refused[0]
+        if archived:
+            raise archived[0]
         return None
+
+    async def _kept(
+        self, known: KnownObject | None, byte_range: ByteRequest | None
+    ) -> bytes | None:
+        """Return what the cache has of an object."""
+        if self._cache is None or known is None:
+            return None
+        return await asyncio.to_thread(self._cache.get, _name_of(known, byte_range))
+
+    async def _keep(
+        self,
+        known: KnownObject,
+        byte_range: ByteRequest | None,
+        found: Buffer,
+        where: Store | str,
+        begun: float,
+    ) -> None:
+        """Keep what was read, at the cost of the time that it has taken."""
+        if self._cache is None:
+            return
+        seconds = time.monotonic() - begun
+        place = self._place(where)
+        if place is not None and place.recall is not None:
+            seconds += place.recall.hours * 3600
+        name, content = _name_of(known, byte_range), found.to_bytes()
+        await asyncio.to_thread(self._cache.put, name, content, cost=seconds)
+
+    def _place(self, where: Store | str) -> Place | None:
+        """Return what the signpost says of a place."""
+        places = () if self._signpost is None else self._signpost.places
+        return next((each for each in places if each.url == str(where)), None)
+
+    def _to_recall(self, key: str, where: Store | str, error: ArchivedError) -> ArchivedError:
+        """Return what to tell of an object that has to be recalled, and what that means."""
+        post = self._signpost
+        place = self._place(where)
+        if post is None or place is None or place.recall is None:
+            return error
+        home, found = str(self._home).removeprefix("file://"), place.recall
+        size = sum(each.bytes for each in post.objects.values())
+        packed = sum(len(starts) for starts in place.packs.values())
+        count = len(post.objects) - packed + len(place.packs)
+        return ArchivedError(
+            f"{key} of {home} lies in an archive ({found.storage_class}) and must be recalled: "
+            f"'forebay tier recall {Path(home).name}' does that for the run, "
+            f"{found.told(size, count)}"
+        )
 
     def _right(
         self, key: str, found: Buffer, known: KnownObject, byte_range: ByteRequest | None
@@ -204,7 +273,7 @@ class TieredStore(Store):
         """Tell whether what was read is as it was put there, as far as that can be seen."""
         if byte_range is None:
             return _is(found, known)
-        if key.startswith(_SHARD) and isinstance(byte_range, RangeByteRequest | SuffixByteRequest):
+        if _can_be_checked(key, byte_range):
             # A frame's bytes, and the shard's index, end in their checksum.
             content = memoryview(found.as_numpy_array()).cast("B")
             stored = int.from_bytes(content[-_CRC_BYTES:], "little")
@@ -243,8 +312,15 @@ class TieredStore(Store):
         if isinstance(where, Store):
             return where
         if where not in self._opened:
-            self._opened[where] = _store_at(where)
+            self._opened[where] = self._with_packs(where, _store_at(where))
         return self._opened[where]
+
+    def _with_packs(self, where: str, store: Store) -> Store:
+        """Return the store of a place, from whose packs objects are read by their keys."""
+        post, place = self._signpost, self._place(where)
+        if post is None or place is None or not place.packs:
+            return store
+        return PackedStore(store, place.packs, post.objects)
 
     async def get_partial_values(  # noqa: D102 (Zarr's own)
         self,
@@ -349,6 +425,27 @@ def _is(found: Buffer, known: KnownObject) -> bool:
     if len(found) != known.bytes:
         return False
     return str(blake3(memoryview(found.as_numpy_array()).cast("B")).hexdigest()) == known.blake3
+
+
+def _can_be_checked(key: str, byte_range: ByteRequest | None) -> bool:
+    """Tell whether what is read says by itself whether it is right."""
+    return byte_range is None or (
+        key.startswith(_SHARD) and isinstance(byte_range, RangeByteRequest | SuffixByteRequest)
+    )
+
+
+def _name_of(known: KnownObject, byte_range: ByteRequest | None) -> str:
+    """Return what a cache calls a part of an object, the same wherever it was read."""
+    match byte_range:
+        case None:
+            start, stop = 0, known.bytes
+        case RangeByteRequest(start=start, end=end):
+            stop = min(end, known.bytes)
+        case SuffixByteRequest(suffix=suffix):
+            start, stop = max(0, known.bytes - suffix), known.bytes
+        case _:
+            start, stop = byte_range.offset, known.bytes
+    return f"{known.blake3}:{start}-{stop}"
 
 
 def _part(content: bytes, byte_range: ByteRequest | None) -> bytes:

@@ -33,6 +33,8 @@ def probe(tier: Tier) -> Probe:
             if not tier.folder.is_dir():
                 return Probe(tier.name, f"there is no folder {tier.folder}: make it", None)
             free = shutil.disk_usage(tier.folder).free
+        if (archive := tier.archive(_PROBES)) is not None:
+            archive.check()
         shelf = tier.shelf(_PROBES)
         content = uuid.uuid4().bytes * 64
         key = uuid.uuid4().hex

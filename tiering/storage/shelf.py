@@ -5,10 +5,10 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from blake3 import blake3
@@ -17,10 +17,14 @@ from obstore.store import ObjectStore
 from forebay.acquisition import durable
 from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TierFullError
 from forebay.tiering.keys import check_key
+from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.url_store import translated
 
-_PART_BYTES = 8 * 2**20
+if TYPE_CHECKING:
+    from obstore import GetOptions
+
+PART_BYTES = 8 * 2**20
 """Bytes that are read at a time, and put by one request of a large object."""
 _PARTS_AT_ONCE = 4
 _LARGE_BYTES = 64 * 2**20
@@ -32,11 +36,21 @@ type Passing = Callable[[int], None]
 """Told of so many bytes that go through; it may wait."""
 
 
-def _unhindered(_: int) -> None:
+def unhindered(_: int) -> None:
     """Let bytes through."""
 
 
 @dataclass(frozen=True, slots=True)
+class Came:
+    """What has come onto a shelf by one copy."""
+
+    keys: tuple[str, ...]
+    """The objects."""
+    pack: Pack | None
+    """The pack that they lie in, if they do."""
+
+
+@dataclass(frozen=True)
 class Shelf:
     """One copy of a run, by its objects.
 
@@ -55,19 +69,48 @@ class Shelf:
     attributes: dict[str, str] = field(default_factory=dict)
     """What is said of each object that is put, such as its storage class."""
 
+    def stored_as(self, key: str) -> str:
+        """Return the name of what holds an object here, below the shelf's path."""
+        return key
+
+    def span(self, key: str) -> tuple[int, int] | None:  # noqa: ARG002 (of packs)
+        """Return where an object begins and ends in what holds it; None if it is all of that."""
+        return None
+
     def read(self, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
         check_key(key)
+        span = self.span(key)
+        if span is not None and span[0] == span[1]:
+            return b""
+        path, options = self.wanted(key)
         with translated(self.where):
             try:
-                return bytes(obstore.get(self.bucket, f"{self.path}/{key}").bytes())
+                return bytes(obstore.get(self.bucket, path, options=options).bytes())
             except FileNotFoundError:
                 return None
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Return bytes of what lies here under a name."""
+        with translated(self.where):
+            found = obstore.get_range(self.bucket, f"{self.path}/{name}", start=start, end=end)
+            return bytes(found)
+
+    def wanted(self, key: str) -> "tuple[str, GetOptions | None]":
+        """Return what is asked of the tier to read an object."""
+        span = self.span(key)
+        path = f"{self.path}/{self.stored_as(key)}"
+        return path, None if span is None else {"range": span}
+
     def copy(
-        self, key: str, known: KnownObject, source: "Shelf", *, passing: Passing = _unhindered
-    ) -> None:
+        self, key: str, known: KnownObject, source: "Shelf", *, passing: Passing = unhindered
+    ) -> Came:
         """Put an object here that lies on another shelf, and make it durable.
+
+        Returns
+        -------
+        Came
+            What is here now: the object, and those that lie in one piece with it.
 
         Raises
         ------
@@ -81,16 +124,22 @@ class Shelf:
         check_key(key)
         if known.bytes <= _LARGE_BYTES:
             content = source.read(key)
-            _compare(source, key, known, content)
+            compare(source, key, known, content)
             passing(known.bytes)
             self._put(key, content or b"")
         else:
             self._put(key, _checked(source, key, known, passing))
+        return Came((key,), None)
 
     def put(self, key: str, content: bytes) -> None:
         """Put an object, and make it durable."""
         check_key(key)
         self._put(key, content)
+
+    def put_parts(self, key: str, parts: AsyncIterator[bytes]) -> None:
+        """Put an object that is made part by part, and make it durable."""
+        check_key(key)
+        self._put(key, parts)
 
     def _put(self, key: str, content: bytes | AsyncIterator[bytes]) -> None:
         with _room(self.where), translated(self.where, done="written"):
@@ -123,24 +172,27 @@ class Shelf:
             parts,
             attributes=attributes,
             use_multipart=True,
-            chunk_size=_PART_BYTES,
+            chunk_size=PART_BYTES,
             max_concurrency=_PARTS_AT_ONCE,
         )
 
-    def look(self, key: str, *, passing: Passing = _unhindered) -> KnownObject | None:
+    def look(self, key: str, *, passing: Passing = unhindered) -> KnownObject | None:
         """Read an object back from where it is stored, and return what it is; None if nothing is.
 
         A file is read from its disk as far as the system lets one: what it still holds in memory
         says nothing of what was stored.
         """
         check_key(key)
-        if self.folder is not None:
-            _forget(self.folder / key)
+        self.forget(self.stored_as(key))
         digest, size = blake3(), 0
+        span = self.span(key)
+        if span is not None and span[0] == span[1]:
+            return KnownObject(0, str(digest.hexdigest()))
+        path, options = self.wanted(key)
         with translated(self.where):
             try:
-                for part in obstore.get(self.bucket, f"{self.path}/{key}").stream(
-                    min_chunk_size=_PART_BYTES
+                for part in obstore.get(self.bucket, path, options=options).stream(
+                    min_chunk_size=PART_BYTES
                 ):
                     digest.update(memoryview(part))
                     size += len(part)
@@ -149,8 +201,27 @@ class Shelf:
                 return None
         return KnownObject(size, str(digest.hexdigest()))
 
+    def look_along(
+        self, key: str, *, passing: Passing = unhindered
+    ) -> dict[str, KnownObject | None]:
+        """Read an object back, with those that lie in one piece with it."""
+        return {key: self.look(key, passing=passing)}
+
+    def forget(self, name: str) -> None:
+        """Have the system drop what it holds in memory of what lies here under a name."""
+        if self.folder is not None:
+            _forget(self.folder / name)
+
+    def seen(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Return the lengths of the run's objects, by the lengths of what lies here."""
+        return dict(sizes)
+
     def sizes(self) -> dict[str, int]:
         """Return the length of every object that is here, by its key."""
+        return self.seen(self.stored())
+
+    def stored(self) -> dict[str, int]:
+        """Return the length of everything that lies here, by its name."""
         found: dict[str, int] = {}
         with translated(self.where):
             below = len(self.path) + 1
@@ -196,10 +267,11 @@ async def _checked(
 ) -> AsyncIterator[bytes]:
     """Yield the parts of an object; fail behind the last one if they are not what is known."""
     digest, size = blake3(), 0
+    path, options = source.wanted(key)
     with translated(source.where):
         try:
-            found = await obstore.get_async(source.bucket, f"{source.path}/{key}")
-            async for part in found.stream(min_chunk_size=_PART_BYTES):
+            found = await obstore.get_async(source.bucket, path, options=options)
+            async for part in found.stream(min_chunk_size=PART_BYTES):
                 content = bytes(part)
                 digest.update(content)
                 size += len(content)
@@ -210,7 +282,14 @@ async def _checked(
     _check(source, key, known, size, digest.hexdigest())
 
 
-def _compare(source: Shelf, key: str, known: KnownObject, content: bytes | None) -> None:
+def compare(source: Shelf, key: str, known: KnownObject, content: bytes | None) -> None:
+    """Refuse an object's bytes that are not what it is known as.
+
+    Raises
+    ------
+    CopyDamagedError
+        If they are not.
+    """
     if content is None:
         raise CopyDamagedError(f"{source.where}/{key} is missing")
     _check(source, key, known, len(content), blake3(content).hexdigest())

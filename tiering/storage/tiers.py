@@ -1,12 +1,14 @@
 """The tiers that are configured, from the best to read from to the last."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forebay.tiering.archive.archive import Archive
 from forebay.tiering.catalogue.records import ShelfRecord
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import RunNotTieredError, TierError
+from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import Place
 from forebay.tiering.specification import TierSpecification
 from forebay.tiering.storage.shelf import Shelf
@@ -41,7 +43,9 @@ class Tier:
             If its folder is not there, or it cannot be used as the environment says.
         """
         stored = self.specification.storage_class
-        attributes = {} if stored is None or self.folder is not None else {"Storage-Class": stored}
+        # What is put into an archive is read back first, and put away then.
+        plain = stored is None or self.folder is not None or self.specification.recall is not None
+        attributes = {} if plain else {"Storage-Class": str(stored)}
         root = self.where("") if self.folder is None else self.folder
         return Shelf(
             connect(root),
@@ -50,6 +54,11 @@ class Tier:
             folder=None if self.folder is None else self.folder / path,
             attributes=attributes,
         )
+
+    def archive(self, path: str) -> Archive | None:
+        """Return the archive in which copies within it lie; None where they are read at once."""
+        terms = self.specification.recall
+        return None if terms is None else Archive(self.where(path), terms)
 
 
 class Tiers:
@@ -107,6 +116,8 @@ class Tiers:
             "of the runs"
         )
 
-    def place(self, shelf: ShelfRecord) -> Place:
+    def place(self, shelf: ShelfRecord, packs: Sequence[Pack]) -> Place:
         """Return where a copy lies, for readers."""
-        return Place(shelf.tier, self[shelf.tier].where(shelf.path))
+        tier = self[shelf.tier]
+        starts = {pack.name: pack.starts for pack in packs}
+        return Place(shelf.tier, tier.where(shelf.path), tier.specification.recall, starts)

@@ -23,6 +23,7 @@ from forebay.cli.commands import (
     ops,
     process,
     profile,
+    recall,
     reprocess,
     runs,
     scrub,
@@ -79,6 +80,7 @@ runs.app.command("export")(bundles.export)
 runs.app.command("import")(bundles.import_)
 runs.app.command("check-bundle")(bundles.check_bundle)
 app.add_typer(runs.app, name="runs")
+tier.app.command()(recall.recall)
 app.add_typer(tier.app, name="tier")
 app.command()(scrub.scrub)
 app.command()(transfer.transfer)

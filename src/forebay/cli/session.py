@@ -52,8 +52,14 @@ class Session:
     def loaded(self) -> "Loaded":
         """The settings and where each comes from."""
         from forebay.config import load_settings
+        from forebay.tiering import ReadCache, read_through
 
-        return load_settings(self._config)
+        loaded = load_settings(self._config)
+        cache = loaded.settings.tiering.cache
+        read_through(
+            None if cache is None else ReadCache(cache.folder.absolute(), int(cache.capacity))
+        )
+        return loaded
 
     @property
     def settings(self) -> "Settings":

@@ -12,7 +12,7 @@ from forebay.config.errors import ConfigError
 from forebay.config.given import Entry
 from forebay.config.settings import Key, Settings
 from forebay.engine.suggestion import nearest
-from forebay.tiering.specification import PolicySpecification, TierSpecification
+from forebay.tiering.specification import CacheSpecification, PolicySpecification, TierSpecification
 
 _KINDS: dict[str, type[BaseModel]] = {
     model.model_fields["kind"].default: model
@@ -84,6 +84,8 @@ def _known(location: tuple[int | str, ...]) -> Collection[str]:
             return list(TierSpecification.model_fields)
         case ("tiering", "policies", _, _):
             return [field.alias or name for name, field in PolicySpecification.model_fields.items()]
+        case ("tiering", "cache", _):
+            return list(CacheSpecification.model_fields)
         case (group, _):
             return list(type(Settings.model_fields[str(group)].default).model_fields)
         case _:

@@ -98,8 +98,12 @@ def verify(
     Ends with code 5 and names the blocks where something is missing or has changed.
     """
     from forebay import open_run
+    from forebay.tiering.caching.in_force import read_through
 
-    opened = open_run(session(context).location(run, runs))
+    location = session(context).location(run, runs)
+    # What is verified is what lies there, not what is kept near.
+    read_through(None)
+    opened = open_run(location)
     with progress("blocks") as bars:
         task = bars.add_task(f"verifying {opened.name}", total=len(opened.blocks), note="")
         found = opened.verify(on_block=lambda _: bars.advance(task))

@@ -39,10 +39,13 @@ def scrub(
 
     Ends with code 5 and names the frames where no copy is whole.
     """
+    from forebay.tiering.caching.in_force import cache_in_force
     from forebay.tiering.scrub import scrub as read_through
 
     call = session(context)
     tiers = configured_tiers(call)
+    if (cache := cache_in_force()) is not None:
+        cache.sweep()
     limit = None if rate is None else rate_of(rate)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         chosen = [known_run(call, catalogue, each, runs) for each in run or ()]
@@ -54,6 +57,8 @@ def scrub(
             typer.echo(f"put right: {line}")
         for line in found.unreachable:
             typer.echo(f"not read: {line}")
+        for line in found.put_away:
+            typer.echo(f"in an archive, only lengths compared: {line}")
         for line in found.lost:
             typer.echo(f"lost: {line}")
         typer.echo(f"{found.copies} copies, {size(found.bytes)} read")

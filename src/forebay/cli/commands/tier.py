@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forebay.cli.agreement import agree
 from forebay.cli.commands.completion import complete_runs
 from forebay.cli.errors import OptionError, TierProblemError
 from forebay.cli.output import print_json, print_table, size
@@ -176,6 +177,9 @@ def move(
             "--from", help="The tier that it is moved from; that of its folder if not given."
         ),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Agree to what it costs to recall it from an archive.")
+    ] = False,
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
@@ -197,6 +201,7 @@ def move(
         planned = moves.plan(
             found, tier=to, keep=keep, why=f"asked for by {_user()}", source=source
         )
+        _agree_to_recall(catalogue, tiers, planned, found, yes=yes)
         moves.retry(planned.move)
         _work(call, catalogue, tiers)
         now = moves.get(planned.move)
@@ -385,6 +390,24 @@ def _end(
         found = known_run(call, catalogue, run, runs)
         count = catalogue.unprotect(found.run_id, kind=kind)
     typer.echo(f"{kind}s of {found.name} that are ended: {count}")
+
+
+def _agree_to_recall(
+    catalogue: "Catalogue", tiers: "Tiers", move: "MoveRecord", run: "RunRecord", *, yes: bool
+) -> None:
+    """Show what it costs to recall what a move reads from an archive; call it off if refused."""
+    from forebay.tiering.archive.copies import recall_of
+    from forebay.tiering.catalogue.moves import Moves
+
+    (source,) = [each for each in catalogue.shelves(run.run_id) if each.shelf == move.source]
+    recall = recall_of(catalogue, tiers, source, catalogue.objects(run.run_id))
+    if recall is None or move.state != "planned" or not (away := recall.look().away):
+        return
+    try:
+        agree(f"{run.name} is recalled from {source.tier!r}, {recall.told(away)}", yes=yes)
+    except OptionError:
+        Moves(catalogue.database).cancel(move.move)
+        raise
 
 
 def configured_tiers(call: Session) -> "Tiers":

@@ -1,0 +1,1 @@
+"""Storage that answers later: putting objects away there, and recalling them."""

@@ -1,0 +1,1 @@
+"""What was read from other tiers, kept near for the next time."""
