@@ -138,6 +138,18 @@ class TieringSettings(BaseModel):
     first_pause_seconds: float = Field(
         default=5.0, gt=0.0, description="Pause after the first attempt that failed; then doubled."
     )
+    interval_seconds: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Time between two moments at which 'forebay serve' looks what policies would "
+        "move, and moves it; it moves nothing if not given.",
+    )
+    recording_bandwidth: ByteSize = Field(
+        default=ByteSize(50_000_000),
+        gt=0,
+        description="Most bytes per second that 'forebay serve' moves while something is recorded, "
+        "unless a tier fills faster than that.",
+    )
     policies: tuple[PolicySpecification, ...] = Field(
         default=(), description="Which runs move where; the first one that fits a run decides."
     )

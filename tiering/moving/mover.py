@@ -6,7 +6,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from forebay.tiering.errors import (
 )
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import manifest
+from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.throttle import Throttle
 from forebay.tiering.reading.signpost import KnownObject
@@ -53,7 +54,7 @@ type Reached = Callable[[str], None]
 """Told of each point that a mover comes to."""
 
 
-def _go_on(_: str) -> None:
+def _go_on(_: object) -> None:
     """Do nothing."""
 
 
@@ -75,6 +76,12 @@ class Mover:
         Told of each point that it comes to, by name: tests end it there.
     stop
         When set, it ends after the step that it is at.
+    pace
+        How fast bytes may go through, beside what is allowed in each tier.
+    avoided
+        Says which tiers nothing is moved from or to for the time being, by their names.
+    failed
+        Told of the tiers that a move concerned which has failed.
     """
 
     def __init__(
@@ -85,6 +92,9 @@ class Mover:
         *,
         reached: Reached = _go_on,
         stop: threading.Event | None = None,
+        pace: Pace | None = None,
+        avoided: Callable[[], Collection[str]] = frozenset,
+        failed: Callable[[Collection[str]], None] = _go_on,
     ) -> None:
         self._catalogue = Catalogue(database)
         self._moves = Moves(database)
@@ -93,6 +103,9 @@ class Mover:
         self._settings = settings
         self._reached = reached
         self._stop = stop or threading.Event()
+        self._pace = pace or Pace()
+        self._avoided = avoided
+        self._tell_failed = failed
         self._holder = f"{writer_name()} {uuid.uuid4().hex[:8]}"
 
     def work(self) -> list[MoveRecord]:
@@ -100,7 +113,11 @@ class Mover:
         self.sweep()
         touched: dict[int, MoveRecord] = {}
         while not self._stop.is_set():
-            claim = self._held.claim(self._holder, lease_seconds=self._settings.lease_seconds)
+            claim = self._held.claim(
+                self._holder,
+                lease_seconds=self._settings.lease_seconds,
+                avoiding=self._avoided(),
+            )
             if claim is None:
                 break
             self._reached("claimed")
@@ -111,7 +128,10 @@ class Mover:
     def sweep(self) -> None:
         """Delete what is left of copies that were given up before they were published."""
         busy = {each for move in self._moves.find() for each in (move.source, move.target)}
+        avoided = self._avoided()
         for shelf in self._catalogue.shelves():
+            if shelf.tier in avoided:
+                continue
             if shelf.state is ShelfState.DELETING and shelf.shelf not in busy:
                 try:
                     self._delete_given_up(shelf)
@@ -366,9 +386,13 @@ class Mover:
         def passing(count: int) -> None:
             nonlocal renewed
             throttle(count)
-            if time.monotonic() - renewed > lease / 4:
-                self._held.renew(claim, lease_seconds=lease)
-                renewed = time.monotonic()
+            self._pace.take(count)
+            through = False
+            while not through:
+                through = self._pace.wait(timeout=lease / 4) or self._stop.is_set()
+                if time.monotonic() - renewed > lease / 4:
+                    self._held.renew(claim, lease_seconds=lease)
+                    renewed = time.monotonic()
 
         return passing
 
@@ -380,6 +404,7 @@ class Mover:
         told = {"move": claim.move.move, "run": claim.move.run_id, "error": said}
         _log.warning("move does not go on", extra=told)
         attempts = claim.move.attempts + 1
+        self._tell_failed({claim.move.tier, self._source(claim).tier})
         try:
             if isinstance(error, CopyDamagedError) and claim.move.state is MoveState.COPYING:
                 if not self._other_source(claim):
