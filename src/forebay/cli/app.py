@@ -27,6 +27,7 @@ from forebay.cli.commands import (
     scrub,
     serve,
     tier,
+    tier_costs,
     tune,
 )
 from forebay.cli.logs import log_to_stderr
@@ -74,6 +75,7 @@ app.command()(profile.profile)
 app.command()(cameras.cameras)
 app.add_typer(control.app, name="control")
 app.add_typer(runs.app, name="runs")
+tier.app.command()(tier_costs.costs)
 app.add_typer(tier.app, name="tier")
 app.command()(scrub.scrub)
 app.add_typer(algorithms.app, name="algorithms")
