@@ -130,7 +130,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "[tiers.hot]\nurl = '/data/runs'\ncapcity = 3",
             (
                 "forebay.toml:3: there is no setting tiers.hot.capcity; known here are url, "
-                "capacity, low, high, bandwidth, storage_class, cost_per_gb_month, "
+                "capacity, low, high, bandwidth, storage_class, versioned, cost_per_gb_month, "
                 "cost_per_gb_read; did you mean 'capacity'?"
             ),
         ),

@@ -23,6 +23,8 @@ from forebay.tiering.url_store import translated
 _PART_BYTES = 8 * 2**20
 """Bytes that are read at a time, and put by one request of a large object."""
 _PARTS_AT_ONCE = 4
+_NO_VERSION = "null"
+"""What a bucket calls the version of an object whose versioning is switched off."""
 _LARGE_BYTES = 2 * _PART_BYTES
 _UNFINISHED = re.compile(r"#\d+$")
 """How obstore calls a file that has not got its name yet."""
@@ -54,6 +56,8 @@ class Shelf:
     """Its folder, where it lies in a file system."""
     attributes: dict[str, str] = field(default_factory=dict)
     """What is said of each object that is put, such as its storage class."""
+    versioned: bool = False
+    """Whether the bucket may keep versions of what is deleted."""
 
     def read(self, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
@@ -101,23 +105,29 @@ class Shelf:
             try:
                 if isinstance(content, bytes):
                     path = f"{self.path}/{key}"
-                    obstore.put(
+                    stored = obstore.put(
                         self.bucket, path, content, attributes=attributes, use_multipart=False
                     )
                 else:
-                    asyncio.run(self._put_parts(key, content, attributes))
+                    stored = asyncio.run(self._put_parts(key, content, attributes))
             except FileNotFoundError as error:
                 raise PlaceUnavailableError(
                     f"{self.where} cannot be written: there is no such bucket; make it, or check "
                     "its name and the endpoint"
                 ) from error
+        if stored["version"] not in {None, _NO_VERSION} and not self.versioned:
+            raise PlaceUnavailableError(
+                f"{self.where} keeps old versions of what is deleted, so that nothing would become "
+                "free: switch the bucket's versioning off, or set 'versioned' for the tier if "
+                "something else ends old versions"
+            )
         if self.folder is not None:
             with _room(self.where):
                 durable.flush_file(self.folder / key)
                 durable.flush_folder((self.folder / key).parent)
 
-    async def _put_parts(self, key: str, parts: AsyncIterator[bytes], attributes: Any) -> None:
-        await obstore.put_async(
+    async def _put_parts(self, key: str, parts: AsyncIterator[bytes], attributes: Any) -> Any:
+        return await obstore.put_async(
             self.bucket,
             f"{self.path}/{key}",
             parts,

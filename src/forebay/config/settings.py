@@ -15,6 +15,7 @@ from forebay.engine.settings import EngineSettings
 from forebay.tiering.specification import (
     TieringSettings,
     TierSpecification,
+    check_copies,
     check_places,
     check_policies,
 )
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     def _feasible(cls, tiering: TieringSettings, info: ValidationInfo) -> TieringSettings:
         if "tiers" in info.data:
             check_policies(tiering.policies, info.data["tiers"])
+            check_copies(tiering.policies, info.data["tiers"], tiering.min_copies)
         return tiering
 
     @field_validator("clusters", mode="before")
