@@ -145,7 +145,8 @@ def test_a_tier_that_fails_is_left_alone_and_said_so_once(site: Site, told: list
     )
     moving = service(site, grace_seconds=0.0, policies=(other, EVERYTHING))
     for _ in range(3):
-        moving.go_round()
+        moving.decide()
+        moving.move()
         site.pass_by(1)
     assert site.lies_in("water") == {"warm"}
     waiting = {move.run_id: move.attempts for move in site.moves.find() if move.tier == "cold"}
@@ -156,7 +157,8 @@ def test_a_tier_that_fails_is_left_alone_and_said_so_once(site: Site, told: list
     (site.folder / "gone").rename(site.folder / "cold")
     moving._circuits._open["cold"].until = 0.0
     site.pass_by(60)
-    moving.go_round()
+    moving.decide()
+    moving.move()
     assert site.lies_in("a1") == site.lies_in("a3") == {"cold"}
     assert sum("works again" in line for line in told) == 1
 
@@ -194,7 +196,7 @@ def test_what_cannot_be_looked_at_is_said_once_and_stops_nothing(
             raise OSError("the folder\nis gone")
 
     moving = service(site)
-    monkeypatch.setattr(moving, "go_round", fail)
+    monkeypatch.setattr(moving, "move", fail)
     with moving:
         until(lambda: rounds > 5)
     assert told.count("nothing is moved between tiers: the folder is gone") == 1

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Self
 
 from forebay.acquisition.control import running_acquisitions
@@ -23,6 +24,8 @@ from forebay.tiering.specification import TieringSettings, TierSpecification
 from forebay.tiering.storage.tiers import Tiers
 
 _LOOK_SECONDS = 1.0
+_ASKED_AT_ONCE = 1000
+"""Moves that are asked for before it is decided anew; each is a transaction of its own."""
 _STOP_SECONDS = 60.0
 """How long the object that is being copied may take to be finished."""
 
@@ -40,9 +43,9 @@ def _none_waits() -> bool:
 class ContinuousMoving:
     """Moves runs as policies say, from the beginning of a ``with`` block until it is told to stop.
 
-    One thread looks from time to time what is to be moved, and moves it.  Another one looks each
-    second what has to be given way to, and sets the pace.  Whatever goes wrong is said once, and
-    tried again; several of these may work on one catalogue.
+    One thread looks from time to time what is to be moved, one moves it, and one looks each second
+    what has to be given way to, and sets the pace.  Whatever goes wrong is said once, and tried
+    again; several of these may work on one catalogue.
 
     Parameters
     ----------
@@ -92,11 +95,16 @@ class ContinuousMoving:
             avoided=lambda: self._circuits.open,
             failed=self._circuits.failed,
         )
+        self._decided = threading.Event()
         self._told: dict[str, str] = {}
         # Storage that hangs must not keep the process from ending.
         self._threads = [
             threading.Thread(target=each, name=f"forebay-{name}", daemon=True)
-            for name, each in (("pace", self._keep_pace), ("moving", self._keep_moving))
+            for name, each in (
+                ("pace", self._keep_pace),
+                ("deciding", self._keep_deciding),
+                ("moving", self._keep_moving),
+            )
         ]
 
     def set_pace(self) -> Allowed:
@@ -115,25 +123,29 @@ class ContinuousMoving:
         self._pace.set(found.bytes_per_second)
         return found
 
-    def go_round(self) -> None:
-        """Take in what is closed, ask for what policies want, and move what is due."""
+    def decide(self) -> None:
+        """Take in what is closed, ask for what policies want, and try out tiers that failed."""
         for passed_over in take_in_runs(self._catalogue, self._tiers):
             # A run that is open is passed over until it is closed.
             _log.info("passed over: %s", passed_over)
         with self._searching:
             self._watch.search({run.home for run in self._catalogue.runs()})
             self._fillings = self._watch.look()
-        self._ask()
         self._circuits.look()
+        self._ask()
+
+    def move(self) -> None:
+        """Move what is due."""
         self._mover.work()
 
     def _ask(self) -> None:
-        """Ask for the moves that policies want."""
+        """Ask for the moves that policies want, as far as they are not under way."""
         runs = self._catalogue.runs()
+        under_way = {move.run_id for move in self._moves.find()}
         database = self._catalogue.database
         with database.read() as connection:
             now = database.now(connection)
-        for each in suggestions(
+        wanted = suggestions(
             self._settings.policies,
             self._specifications,
             runs,
@@ -141,7 +153,9 @@ class ContinuousMoving:
             self._catalogue.protections(),
             now=now,
             expected=expected_bytes(self._tiers, self._fillings, self._settings),
-        ):
+        )
+        new = (each for each in wanted if each.run.run_id not in under_way)
+        for each in islice(new, _ASKED_AT_ONCE):
             try:
                 self._moves.plan(
                     each.run,
@@ -159,11 +173,18 @@ class ContinuousMoving:
         # Nobody has to wait any more.
         self._pace.set(float("inf"))
 
-    def _keep_moving(self) -> None:
-        pause = self._settings.interval_seconds
+    def _keep_deciding(self) -> None:
         while not self._stop.is_set():
-            self._trying("nothing is moved between tiers", self.go_round)
-            self._stop.wait(pause)
+            self._trying("policies decide on nothing", self.decide)
+            self._decided.set()
+            self._stop.wait(self._settings.interval_seconds)
+        self._decided.set()
+
+    def _keep_moving(self) -> None:
+        while not self._stop.is_set():
+            self._decided.wait()
+            self._decided.clear()
+            self._trying("nothing is moved between tiers", self.move)
 
     def _trying(self, what: str, do: Callable[[], object]) -> None:
         """Do something, and say once what is wrong if it fails; it is done again anyway."""
@@ -187,5 +208,6 @@ class ContinuousMoving:
 
     def __exit__(self, *exc_info: object) -> None:
         self._stop.set()
+        self._decided.set()
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
