@@ -28,8 +28,8 @@ def draw_costs(path: Path, courses: "Sequence[Course]") -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(max(8.0, 3.2 * len(courses)), 7.5), layout="constrained")
-    above, below = figure.subfigures(2, 1)
-    costs = above.subplots()
+    grid = figure.add_gridspec(2, len(courses))
+    costs = figure.add_subplot(grid[0, :])
     for number, course in enumerate(courses):
         years = [point.day / 365.25 for point in course.points]
         values = [point.cost_per_month for point in course.points]
@@ -38,9 +38,10 @@ def draw_costs(path: Path, courses: "Sequence[Course]") -> None:
     costs.set(xlabel="time (years)", ylabel="cost in a month", title="what it costs, and in all")
     costs.set_ylim(bottom=0)
     costs.legend(frameon=False)
-    panels = below.subplots(1, len(courses), sharey=True, squeeze=False)[0]
-    for axes, course in zip(panels, courses, strict=True):
-        _draw_tiers(axes, course)
+    panels: list[Axes] = []
+    for number, course in enumerate(courses):
+        panels.append(figure.add_subplot(grid[1, number], sharey=panels[0] if panels else None))
+        _draw_tiers(panels[-1], course)
     panels[0].set_ylabel("TB")
     panels[0].legend(frameon=False, loc="upper left")
     content = io.BytesIO()

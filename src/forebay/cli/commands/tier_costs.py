@@ -21,6 +21,7 @@ from forebay.cli.session import (
 if TYPE_CHECKING:
     from forebay.tiering.simulation.course import Course
     from forebay.tiering.simulation.laboratory import Laboratory
+    from forebay.tiering.specification import PolicySpecification
 
 _MOST_RUNS = 200_000
 
@@ -143,7 +144,7 @@ def _simulated(call: Session, laboratory: "Laboratory") -> "list[Course]":
 
     configured_tiers(call)
     tiering = call.settings.tiering
-    sets = {"nothing moves": ()}
+    sets: dict[str, Sequence[PolicySpecification]] = {"nothing moves": ()}
     if len(tiering.policies) > 1:
         sets |= {f"{each.name!r} alone": (each,) for each in tiering.policies}
     if tiering.policies:
