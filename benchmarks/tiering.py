@@ -6,21 +6,24 @@
 beside a plain copy with a flush, and a plain copy that is read back and compared; beside ``rclone
 copy --checksum`` too where that is installed.  ``read`` reads whole blocks of a run by the tiered
 store and by Zarr's own, from the same folder.  ``policy`` decides on runs that have ten million
-objects.
+objects, as records in memory, and read from a catalogue first.
 """
 
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import sqlalchemy as sa
 import typer
 from benchmarks.recording_measurements.report import conditions, table
 from blake3 import blake3
@@ -36,6 +39,7 @@ from forebay.tiering import open_store
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.moves import Moves
 from forebay.tiering.catalogue.records import MoveState, RunRecord, ShelfRecord, ShelfState
+from forebay.tiering.catalogue.schema import RUNS, SHELVES
 from forebay.tiering.moving.mover import Mover
 from forebay.tiering.moving.taking_in import take_in
 from forebay.tiering.policy import suggestions
@@ -46,7 +50,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 type Row = dict[str, Any]
 
-_DAY = 86_400 * 10**9
+_AGE = 10_000 * 86_400 * 10**9
+"""Nanoseconds since the first run was read, and the last one."""
 
 DiskOption = Annotated[
     Path | None, typer.Option(help="Folder to measure in; a temporary one if not given.")
@@ -147,7 +152,8 @@ def policy(
         "cold": TierSpecification(url="/cold"),
     }
     known = [
-        RunRecord(f"r{n}", f"r{n}", f"/hot/r{n}", 10**9, objects, 0, n * _DAY) for n in range(runs)
+        RunRecord(f"r{n}", f"r{n}", f"/hot/r{n}", 10**9, objects, 0, n * _AGE // runs)
+        for n in range(runs)
     ]
     shelves = [
         ShelfRecord(f"s{n}", f"r{n}", "hot", "", True, ShelfState.AVAILABLE, 10**9, None, None)
@@ -156,15 +162,44 @@ def policy(
     policies = [
         PolicySpecification.model_validate({"from": "hot", "to": "cold", **fields})
         for fields in (
-            {"name": "age", "unread_days": runs // 2},
+            {"name": "age", "unread_days": 5000},
             {"name": "room", "when": "full"},
         )
     ]
     began = time.perf_counter()
-    moved = sum(1 for _ in suggestions(policies, tiers, known, shelves, [], now=runs * _DAY))
+    moved = sum(1 for _ in suggestions(policies, tiers, known, shelves, [], now=_AGE))
     taken = time.perf_counter() - began
-    row = {"objects": runs * objects, "runs": runs, "to_move": moved, "seconds": round(taken, 3)}
-    _show("deciding", [row], None, as_json=as_json)
+    rows = [_decided("records in memory", runs, objects, moved, taken)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Database(Path(folder) / "ledger.sqlite") as database,
+    ):
+        catalogue = Catalogue(database)
+        with database.write() as connection:
+            connection.execute(sa.insert(RUNS), [asdict(each) for each in known])
+            connection.execute(sa.insert(SHELVES), [asdict(each) for each in shelves])
+        del known, shelves
+        began = time.perf_counter()
+        found = suggestions(
+            policies, tiers, catalogue.runs(), catalogue.shelves(), catalogue.protections(),
+            now=_AGE,
+        )  # fmt: skip
+        moved = sum(1 for _ in found)
+        rows.append(
+            _decided("from the catalogue", runs, objects, moved, time.perf_counter() - began)
+        )
+    _show("deciding", rows, None, as_json=as_json)
+
+
+def _decided(what: str, runs: int, objects: int, moved: int, seconds: float) -> Row:
+    return {
+        "of": what,
+        "objects": runs * objects,
+        "runs": runs,
+        "to_move": moved,
+        "seconds": round(seconds, 3),
+        "peak_MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
+    }
 
 
 def _record(path: Path, megabytes: int) -> int:

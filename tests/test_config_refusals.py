@@ -130,9 +130,9 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "[tiers.hot]\nurl = '/data/runs'\ncapcity = 3",
             (
                 "forebay.toml:3: there is no setting tiers.hot.capcity; known here are url, "
-                "capacity, low, high, bandwidth, storage_class, pack_bytes, cost_per_gb_month, "
-                "cost_per_gb_read, recall_speed, recall_hours, recall_days, recall_cost_per_gb, "
-                "recall_cost_per_1000; did you mean 'capacity'?"
+                "capacity, low, high, bandwidth, storage_class, pack_bytes, versioned, "
+                "cost_per_gb_month, cost_per_gb_read, recall_speed, recall_hours, recall_days, "
+                "recall_cost_per_gb, recall_cost_per_1000; did you mean 'capacity'?"
             ),
         ),
         (

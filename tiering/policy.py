@@ -10,6 +10,7 @@ from forebay.tiering.catalogue.records import Protection, RunRecord, ShelfRecord
 from forebay.tiering.specification import PolicySpecification, TierSpecification
 
 _DAY_NS = 86_400 * 10**9
+_NOTHING: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ def suggestions(
     protections: Sequence[Protection],
     *,
     now: int,
+    expected: Mapping[str, int] = _NOTHING,
 ) -> Iterator[Suggestion]:
     """Yield the moves that policies ask for; nothing is changed.
 
@@ -57,9 +59,11 @@ def suggestions(
         Pins and holds in force: what they keep is not suggested.
     now
         The time, in nanoseconds since 1970-01-01 UTC.
+    expected
+        Bytes that tiers have to have room for beside those of the runs, by their names.
     """
     lies: dict[str, dict[str, ShelfRecord]] = {}
-    used: dict[str, int] = {}
+    used = dict(expected)
     for shelf in shelves:
         if shelf.state is ShelfState.AVAILABLE:
             lies.setdefault(shelf.run_id, {})[shelf.tier] = shelf
@@ -87,7 +91,7 @@ def suggestions(
                 yield _suggested(policy, run, tiers)
                 if not policy.keep:
                     used[policy.source] -= run.bytes
-            if full and not _above_low(tiers[policy.source], used[policy.source]):
+            if full and not _above_low(tiers[policy.source], used.get(policy.source, 0)):
                 break
 
 

@@ -76,7 +76,7 @@ def scan(catalogue: Catalogue, tiers: Tiers, *, repair: bool) -> Findings:
     for tier in tiers:
         _scan_copies(catalogue, tiers, tier, contents[tier.name], found, repair=repair)
     for tier in tiers:
-        for folder in _homes_in(tier):
+        for folder in homes_in(tier):
             _scan_home(catalogue, tiers, folder, found, repair=repair)
     _check_known(catalogue, tiers, contents, found)
     if repair:
@@ -93,9 +93,14 @@ def take_in_runs(catalogue: Catalogue, tiers: Tiers) -> list[str]:
     What lies in other tiers is not looked at.
     """
     found = Findings()
+    known = {run.home: run for run in catalogue.runs()}
     for tier in tiers:
-        for folder in _homes_in(tier):
-            _scan_home(catalogue, tiers, folder, found, repair=True)
+        for folder in homes_in(tier):
+            run = known.get(str(folder))
+            if run is None:
+                _scan_home(catalogue, tiers, folder, found, repair=True)
+            elif (seen := read_at(folder)) > run.read_at:
+                catalogue.saw(run.run_id, read_at=seen)
     return found.passed_over
 
 
@@ -213,7 +218,7 @@ def _length(path: Path) -> int | None:
         return None
 
 
-def _homes_in(tier: Tier) -> Iterator[Path]:
+def homes_in(tier: Tier) -> Iterator[Path]:
     """Yield the folders of a tier that runs were recorded in."""
     if tier.folder is not None and tier.folder.is_dir():
         yield from _runs_below(tier.folder, _DEPTH)

@@ -1,5 +1,6 @@
 """Tiers and how runs move between them, as it stands in the configuration."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -76,6 +77,11 @@ class TierSpecification(BaseModel):
         le=2**31,
         description="Objects that are shorter are put together into packs of about that length; "
         "none are if not given.",
+    )
+    versioned: bool = Field(
+        default=False,
+        description="Whether the bucket may keep versions of what is deleted, as one with object "
+        "lock has to; one that does is refused if not.",
     )
     cost_per_gb_month: float = Field(
         default=0.0, ge=0.0, description="What a gigabyte (10^9 bytes) costs there in a month."
@@ -217,6 +223,18 @@ class TieringSettings(BaseModel):
     cache: CacheSpecification | None = Field(
         default=None, description="Keeps near what was read from other tiers; none if not given."
     )
+    interval_seconds: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="Time between two moments at which 'forebay serve' looks what policies would "
+        "move, and moves it; it moves nothing if not given.",
+    )
+    recording_bandwidth: ByteSize = Field(
+        default=ByteSize(50_000_000),
+        gt=0,
+        description="Most bytes per second that 'forebay serve' moves while something is recorded, "
+        "unless a tier fills faster than that.",
+    )
     policies: tuple[PolicySpecification, ...] = Field(
         default=(), description="Which runs move where; the first one that fits a run decides."
     )
@@ -291,24 +309,73 @@ def check_policies(
     ValueError
         If one names no tier, or some of them move a run round and round.
     """
+    names: set[str] = set()
     for policy in policies:
+        if policy.name in names:
+            raise ValueError(
+                f"two policies are called {policy.name!r}: a move tells by that name who wanted it"
+            )
+        names.add(policy.name)
         for end in (policy.source, policy.target):
             if end not in tiers:
                 known = ", ".join(tiers) or "none"
                 raise ValueError(
                     f"policy {policy.name!r} names the tier {end!r}; there are {known}"
                 )
-    moving = [policy for policy in policies if policy.when == "always"]
-    for policy in moving:
-        if circle := _way_back([policy], moving):
-            names = ", ".join(repr(each.name) for each in circle)
+    for place, policy in enumerate(policies):
+        for before in policies[:place]:
+            if _covers(before, policy):
+                raise ValueError(
+                    f"policy {policy.name!r} never decides: {before.name!r} before it fits every "
+                    "run that it fits; drop one of them, or change their order"
+                )
+    for policy in policies:
+        circle = _way_back([policy], policies)
+        if circle and not all(each.keep for each in circle):
+            together = ", ".join(repr(each.name) for each in circle)
             raise ValueError(
-                f"policies {names} move the same runs round and round, without end: drop one"
+                f"policies {together} move the same runs round and round, without end: drop one"
             )
 
 
+def check_copies(
+    policies: Sequence[PolicySpecification],
+    tiers: Mapping[str, TierSpecification],
+    min_copies: int,
+) -> None:
+    """Refuse policies that would delete a copy for which there can never be enough others.
+
+    Raises
+    ------
+    ValueError
+        If there are too few tiers for that.
+    """
+    if min_copies < len(tiers):
+        return
+    for policy in policies:
+        if not policy.keep:
+            raise ValueError(
+                f"policy {policy.name!r} would never end: min_copies = {min_copies} other copies "
+                f"have to be there before one goes, and there are {len(tiers)} tiers; add tiers, "
+                "lower min_copies, or set keep"
+            )
+
+
+def _covers(policy: PolicySpecification, other: PolicySpecification) -> bool:
+    """Tell whether a policy fits every run that another one fits."""
+    return (
+        policy.source == other.source
+        and policy.when == "always"
+        and not re.search(r"[?[]", policy.runs)
+        and fnmatchcase(other.runs, policy.runs)
+        and policy.older_than_days <= other.older_than_days
+        and policy.unread_days <= other.unread_days
+        and policy.larger_than <= other.larger_than
+    )
+
+
 def _way_back(
-    way: list[PolicySpecification], moving: list[PolicySpecification]
+    way: list[PolicySpecification], moving: Sequence[PolicySpecification]
 ) -> list[PolicySpecification]:
     """Return policies that take a run along `way` and back to where it began; none is best."""
     for following in moving:
@@ -324,12 +391,28 @@ def _way_back(
 
 
 def _overlap(one: str, other: str) -> bool:
-    return fnmatchcase(one, other) or fnmatchcase(other, one)
+    """Tell whether a name can fit two patterns; what stands in brackets is taken for any text."""
+    first, second = (re.sub(r"\[[^]]+\]", "?", each) for each in (one, other))
+
+    @functools.cache
+    def meet(start: int, begin: int) -> bool:
+        here, there = first[start : start + 1], second[begin : begin + 1]
+        if not here and not there:
+            return True
+        if here == "*":
+            return meet(start + 1, begin) or (bool(there) and meet(start, begin + 1))
+        if there == "*":
+            return meet(start, begin + 1) or (bool(here) and meet(start + 1, begin))
+        same = bool(here and there) and (here == there or "?" in {here, there})
+        return same and meet(start + 1, begin + 1)
+
+    return meet(0, 0)
 
 
 def _share(one: Path | str, other: Path | str) -> bool:
     if isinstance(one, Path) and isinstance(other, Path):
-        first, second = one.absolute(), other.absolute()
+        # Two names of one place may be a folder's and a link's.
+        first, second = one.resolve(), other.resolve()
         return first == second or first in second.parents or second in first.parents
     if isinstance(one, str) and isinstance(other, str):
         first_url, second_url = f"{one}/", f"{other}/"

@@ -10,6 +10,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
+from forebay.acquisition.storage.said import remedy_for, said_by_store
 from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 
 _ARCHIVED = "InvalidObjectState"
@@ -95,17 +96,16 @@ def translated(url: str, *, done: str = "read") -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        # Its own reason stands in the first line; the others are Rust structures.
-        whole = str(error)
-        if _ARCHIVED in whole:
+        if _ARCHIVED in str(error):
             raise ArchivedError(
                 f"{url} lies in an archive: recall it ('forebay tier recall') before it is read"
             ) from error
-        said = whole.partition("\n")[0]
         verb = "read" if done == "read" else "write"
         remedy = (
             f"check the credentials in the environment, and whether they may {verb} this"
             if isinstance(error, PermissionDeniedError | UnauthenticatedError)
             else "check the network, and credentials, region and endpoint in the environment"
         )
-        raise PlaceUnavailableError(f"{url} cannot be {done}: {remedy} ({said})") from error
+        raise PlaceUnavailableError(
+            f"{url} cannot be {done}: {remedy_for(error) or remedy} ({said_by_store(error)})"
+        ) from error

@@ -9,6 +9,7 @@ from forebay.acquisition.control.messages import (
     StateEvent,
 )
 from forebay.acquisition.control.requests import Controlled
+from forebay.acquisition.control.running import running_acquisitions
 from forebay.acquisition.control.server import ControlServer
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Event",
     "NotedEvent",
     "StateEvent",
+    "running_acquisitions",
 ]

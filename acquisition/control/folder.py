@@ -193,6 +193,11 @@ class SocketFolder:
             raise
         return connection
 
+    def names(self) -> list[str]:
+        """Return the names of what lies in it, sorted."""
+        with os.scandir(self._descriptor) as entries:
+            return sorted(entry.name for entry in entries)
+
     def remove(self, name: str) -> None:
         """Remove a socket, if it is there."""
         with contextlib.suppress(FileNotFoundError):

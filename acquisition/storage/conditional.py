@@ -18,6 +18,7 @@ from obstore.exceptions import (
 from obstore.store import ObjectStore
 
 from forebay.acquisition.errors import StorageError
+from forebay.acquisition.storage.said import remedy_for, said_by_store
 
 if TYPE_CHECKING:
     from obstore import PutMode
@@ -211,6 +212,4 @@ def refusal(what: str, error: Exception | None) -> str:
             remedy = (
                 "it does not answer, or not to us; check the bucket's name, network and endpoint"
             )
-    # The store's own reason stands in the first line; the others are its internals.
-    said = str(error).partition("\n")[0]
-    return f"cannot write {what}: {remedy} ({said})"
+    return f"cannot write {what}: {remedy_for(error) or remedy} ({said_by_store(error)})"

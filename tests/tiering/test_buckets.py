@@ -1,5 +1,6 @@
 """Tiers in a bucket of an S3 server, on a line that fails, and in a folder without room."""
 
+import http.client
 import os
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.storage.tiers import Tier
 
 pytestmark = pytest.mark.s3
+
+SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
 
 
 @pytest.fixture
@@ -220,3 +223,21 @@ def test_a_tier_that_lies_is_found_out(site: Site, monkeypatch: pytest.MonkeyPat
     assert probe(site.tiers["cold"]).problem is not None
     site.check_readable()
     assert issubclass(TierFullError, PlaceUnavailableError)
+
+
+def test_a_real_bucket_with_versioning_is_refused(lab: Site, server: int) -> None:
+    """Its server tells by the version that it gives to what is put; nothing is moved there."""
+    versioned = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    for path, body in (("/versions", None), ("/versions?versioning", versioned)):
+        connection = http.client.HTTPConnection("127.0.0.1", server, timeout=30)
+        connection.request("PUT", path, body=body, headers=SIGNED)
+        assert connection.getresponse().status == 200
+        connection.close()
+    lab.specifications["cold"] = TierSpecification(url="s3://versions/a")
+    lab.database.close()
+    lab.open()
+    lab.plan("cold")
+    (move,) = lab.work()
+    assert move.error is not None
+    assert "keeps old versions of what is deleted" in move.error
+    assert lab.lies_in() == {"hot"}

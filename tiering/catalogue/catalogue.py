@@ -93,6 +93,11 @@ class Catalogue:
                     connection.execute(sa.insert(OBJECTS), rows[first : first + _ROWS_AT_ONCE])
             for shelf in shelves:
                 known_shelf = sa.select(SHELVES.c.shelf).where(SHELVES.c.shelf == shelf.shelf)
+                if shelf.home:
+                    # Several may take a run in at once, and there is one folder that it lies in.
+                    known_shelf = sa.select(SHELVES.c.shelf).where(
+                        SHELVES.c.run_id == run.run_id, SHELVES.c.home
+                    )
                 if connection.execute(known_shelf).scalar() is None:
                     connection.execute(sa.insert(SHELVES), _values(shelf))
                     add_packs(connection, shelf.shelf, packs.get(shelf.shelf, ()))

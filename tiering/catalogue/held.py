@@ -1,6 +1,6 @@
 """A move in the hands of one mover: every change is fenced by the epoch of its claim."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -54,12 +54,24 @@ class HeldMoves:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, holder: str, *, lease_seconds: float) -> Claim | None:
+    def claim(
+        self, holder: str, *, lease_seconds: float, avoiding: Collection[str] = ()
+    ) -> Claim | None:
         """Take the oldest move that is due; None where there is none.
 
         A move whose mover has been silent for longer than its lease is taken from it: what that
         one writes from then on changes nothing.
+
+        Parameters
+        ----------
+        holder
+            The mover.
+        lease_seconds
+            Silence after which another one may take it.
+        avoiding
+            Tiers whose moves are left alone.
         """
+        avoided = sa.select(SHELVES.c.shelf).where(SHELVES.c.tier.in_(avoiding))
         with self._database.write() as connection:
             now = self._database.now(connection)
             row = (
@@ -67,6 +79,8 @@ class HeldMoves:
                     sa.select(MOVES)
                     .where(
                         MOVES.c.ended_at.is_(None),
+                        MOVES.c.tier.not_in(avoiding),
+                        MOVES.c.source.not_in(avoided),
                         sa.or_(MOVES.c.not_before.is_(None), MOVES.c.not_before <= now),
                         sa.or_(
                             MOVES.c.holder.is_(None),

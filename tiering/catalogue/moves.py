@@ -19,7 +19,7 @@ from forebay.tiering.catalogue.records import (
     ShelfRecord,
     ShelfState,
 )
-from forebay.tiering.catalogue.schema import MOVES, PROGRESS, SHELVES
+from forebay.tiering.catalogue.schema import MOVES, PROGRESS, RUNS, SHELVES
 from forebay.tiering.errors import MoveRefusedError
 
 BEFORE_PUBLICATION = (
@@ -138,6 +138,18 @@ class Moves:
             wanted = wanted.where(MOVES.c.run_id == run_id)
         with self._database.read() as connection:
             return [move_of(row) for row in connection.execute(wanted).mappings()]
+
+    def leaving(self) -> dict[str, int]:
+        """Return the bytes that are to go from each tier and are not in another one yet."""
+        query = (
+            sa.select(SHELVES.c.tier, sa.func.sum(RUNS.c.bytes))
+            .join(MOVES, MOVES.c.source == SHELVES.c.shelf)
+            .join(RUNS, RUNS.c.run_id == MOVES.c.run_id)
+            .where(MOVES.c.state.in_(BEFORE_PUBLICATION), sa.not_(MOVES.c.keep))
+            .group_by(SHELVES.c.tier)
+        )
+        with self._database.read() as connection:
+            return {str(tier): int(total) for tier, total in connection.execute(query)}
 
     def get(self, number: int) -> MoveRecord:
         """Return a move.

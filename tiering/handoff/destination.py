@@ -94,7 +94,9 @@ class BucketDestination:
     """
 
     def __init__(self, url: str, name: str) -> None:
-        self._shelf = Shelf(connect(url), name, where=f"{url.rstrip('/')}/{name}")
+        # What is sent to another site is not deleted there: it may keep versions.
+        where = f"{url.rstrip('/')}/{name}"
+        self._shelf = Shelf(connect(url), name, where=where, versioned=True)
 
     @property
     def shelf(self) -> Shelf:

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import batched
 from pathlib import Path
@@ -35,6 +35,7 @@ from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.at_once import STREAMS, several_at_once
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import manifest
+from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.throttle import Throttle
 from forebay.tiering.packing.copies import shelf_of_copy
@@ -60,7 +61,7 @@ type Reached = Callable[[str], None]
 """Told of each point that a mover comes to."""
 
 
-def _go_on(_: str) -> None:
+def _go_on(_: object) -> None:
     """Do nothing."""
 
 
@@ -82,6 +83,12 @@ class Mover:
         Told of each point that it comes to, by name: tests end it there.
     stop
         When set, it ends after the step that it is at.
+    pace
+        How fast bytes may go through, beside what is allowed in each tier.
+    avoided
+        Says which tiers nothing is moved from or to for the time being, by their names.
+    failed
+        Told of the tiers that a move concerned which has failed.
     """
 
     def __init__(
@@ -92,6 +99,9 @@ class Mover:
         *,
         reached: Reached = _go_on,
         stop: threading.Event | None = None,
+        pace: Pace | None = None,
+        avoided: Callable[[], Collection[str]] = frozenset,
+        failed: Callable[[Collection[str]], None] = _go_on,
     ) -> None:
         self._catalogue = Catalogue(database)
         self._moves = Moves(database)
@@ -101,6 +111,9 @@ class Mover:
         self._reached = reached
         self._archives = Archives(self._catalogue, tiers, reached)
         self._stop = stop or threading.Event()
+        self._pace = pace or Pace()
+        self._avoided = avoided
+        self._tell_failed = failed
         self._holder = f"{writer_name()} {uuid.uuid4().hex[:8]}"
 
     def work(self) -> list[MoveRecord]:
@@ -108,7 +121,11 @@ class Mover:
         self.sweep()
         touched: dict[int, MoveRecord] = {}
         while not self._stop.is_set():
-            claim = self._held.claim(self._holder, lease_seconds=self._settings.lease_seconds)
+            claim = self._held.claim(
+                self._holder,
+                lease_seconds=self._settings.lease_seconds,
+                avoiding=self._avoided(),
+            )
             if claim is None:
                 break
             self._reached("claimed")
@@ -119,7 +136,10 @@ class Mover:
     def sweep(self) -> None:
         """Delete what is left of copies that were given up before they were published."""
         busy = {each for move in self._moves.find() for each in (move.source, move.target)}
+        avoided = self._avoided()
         for shelf in self._catalogue.shelves():
+            if shelf.tier in avoided:
+                continue
             if shelf.state is ShelfState.DELETING and shelf.shelf not in busy:
                 try:
                     self._delete_given_up(shelf)
@@ -436,9 +456,13 @@ class Mover:
             nonlocal renewed
             with one_at_a_time:
                 throttle(count)
-                if time.monotonic() - renewed > lease / 4:
-                    self._held.renew(claim, lease_seconds=lease)
-                    renewed = time.monotonic()
+                self._pace.take(count)
+                through = False
+                while not through:
+                    through = self._pace.wait(timeout=lease / 4) or self._stop.is_set()
+                    if time.monotonic() - renewed > lease / 4:
+                        self._held.renew(claim, lease_seconds=lease)
+                        renewed = time.monotonic()
 
         return passing
 
@@ -450,6 +474,7 @@ class Mover:
         told = {"move": claim.move.move, "run": claim.move.run_id, "error": said}
         _log.warning("move does not go on", extra=told)
         attempts = claim.move.attempts + 1
+        self._tell_failed({claim.move.tier, self._source(claim).tier})
         try:
             if isinstance(error, CopyDamagedError) and claim.move.state is MoveState.COPYING:
                 if not self._other_source(claim):

@@ -28,6 +28,7 @@ def shelf_of_copy(catalogue: Catalogue, tiers: Tiers, record: ShelfRecord) -> Sh
         where=shelf.where,
         folder=shelf.folder,
         attributes=shelf.attributes,
+        versioned=shelf.versioned,
         packs=packs,
         objects=catalogue.objects(record.run_id),
         manifest=lambda: manifest(catalogue, record),

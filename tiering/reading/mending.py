@@ -10,6 +10,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
 from forebay.acquisition import durable
+from forebay.acquisition.storage.said import said_by_store
 from forebay.tiering.reading.packed_store import PackedStore
 
 _log = logging.getLogger("forebay.tiering")
@@ -46,6 +47,8 @@ def mend(place: Store, key: str, content: bytes) -> None:
             buffer = default_buffer_prototype().buffer.from_bytes(content)
             asyncio.run(place.set(key, buffer))
     except (OSError, BaseError, ValueError) as error:
-        _log.warning("damaged object cannot be put right", extra={**told, "error": str(error)})
+        _log.warning(
+            "damaged object cannot be put right", extra={**told, "error": said_by_store(error)}
+        )
     else:
         _log.warning("damaged object put right", extra=told)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PART_BYTES = 8 * 2**20
 """Bytes that are read at a time, and put by one request of a large object."""
 _PARTS_AT_ONCE = 4
+_NO_VERSION = "null"
+"""What a bucket calls the version of an object whose versioning is switched off."""
 _LARGE_BYTES = 64 * 2**20
 _UNFINISHED = re.compile(r"#\d+$")
 """How obstore calls a file that has not got its name yet."""
@@ -68,6 +70,8 @@ class Shelf:
     """Its folder, where it lies in a file system."""
     attributes: dict[str, str] = field(default_factory=dict)
     """What is said of each object that is put, such as its storage class."""
+    versioned: bool = False
+    """Whether the bucket may keep versions of what is deleted."""
 
     def stored_as(self, key: str) -> str:
         """Return the name of what holds an object here, below the shelf's path."""
@@ -150,23 +154,29 @@ class Shelf:
             try:
                 if isinstance(content, bytes):
                     path = f"{self.path}/{key}"
-                    obstore.put(
+                    stored = obstore.put(
                         self.bucket, path, content, attributes=attributes, use_multipart=False
                     )
                 else:
-                    asyncio.run(self._put_parts(key, content, attributes))
+                    stored = asyncio.run(self._put_parts(key, content, attributes))
             except FileNotFoundError as error:
                 raise PlaceUnavailableError(
                     f"{self.where} cannot be written: there is no such bucket; make it, or check "
                     "its name and the endpoint"
                 ) from error
+        if stored["version"] not in {None, _NO_VERSION} and not self.versioned:
+            raise PlaceUnavailableError(
+                f"{self.where} keeps old versions of what is deleted, so that nothing would become "
+                "free: switch the bucket's versioning off, or set 'versioned' for the tier if "
+                "something else ends old versions"
+            )
         if self.folder is not None:
             with _room(self.where):
                 durable.flush_file(self.folder / key)
                 durable.flush_folder((self.folder / key).parent)
 
-    async def _put_parts(self, key: str, parts: AsyncIterator[bytes], attributes: Any) -> None:
-        await obstore.put_async(
+    async def _put_parts(self, key: str, parts: AsyncIterator[bytes], attributes: Any) -> Any:
+        return await obstore.put_async(
             self.bucket,
             f"{self.path}/{key}",
             parts,

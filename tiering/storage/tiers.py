@@ -53,6 +53,7 @@ class Tier:
             where=self.where(path),
             folder=None if self.folder is None else self.folder / path,
             attributes=attributes,
+            versioned=self.specification.versioned,
         )
 
     def archive(self, path: str) -> Archive | None:

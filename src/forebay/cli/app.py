@@ -29,6 +29,7 @@ from forebay.cli.commands import (
     scrub,
     serve,
     tier,
+    tier_costs,
     transfer,
     tune,
 )
@@ -81,6 +82,7 @@ runs.app.command("import")(bundles.import_)
 runs.app.command("check-bundle")(bundles.check_bundle)
 app.add_typer(runs.app, name="runs")
 tier.app.command()(recall.recall)
+tier.app.command()(tier_costs.costs)
 app.add_typer(tier.app, name="tier")
 app.command()(scrub.scrub)
 app.command()(transfer.transfer)

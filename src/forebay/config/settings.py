@@ -16,6 +16,7 @@ from forebay.tiering.specification import (
     TieringSettings,
     TierSpecification,
     check_cache,
+    check_copies,
     check_places,
     check_policies,
 )
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
         if "tiers" in info.data:
             check_policies(tiering.policies, info.data["tiers"])
             check_cache(tiering.cache, info.data["tiers"])
+            check_copies(tiering.policies, info.data["tiers"], tiering.min_copies)
         return tiering
 
     @field_validator("clusters", mode="before")

@@ -153,7 +153,7 @@ def test_a_bucket_that_refuses_is_named_with_what_helps(new_bucket: NewBucket, l
 
 
 def test_a_bucket_that_is_not_there_is_named(server: int) -> None:
-    with pytest.raises(StorageError, match=r"no-such-bucket.*check the bucket's name"):
+    with pytest.raises(StorageError, match=r"no-such-bucket.*there is no such bucket"):
         create(bucket_at(server, "runs/water", bucket="no-such-bucket"))
 
 

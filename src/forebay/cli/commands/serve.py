@@ -1,8 +1,9 @@
 """``forebay serve``: work on what is submitted, until told to stop."""
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from forebay.cluster.allocation import Share
     from forebay.config import Settings
     from forebay.engine.execution.events import JobEvent
+    from forebay.engine.queue.database import Database
 
 _log = logging.getLogger("forebay.engine")
 
@@ -41,6 +43,8 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Work on the jobs that are submitted, until Ctrl-C or SIGTERM.
+
+    Where 'tiering.interval_seconds' is set, runs are moved between tiers beside that work.
 
     Several services may work on one PostgreSQL ledger. What is being computed when it is told to
     stop is still published; what a killed service had begun, the next one does again.
@@ -81,6 +85,7 @@ def serve(
     with (
         stop_on_signals("what is being computed is still published") as stop,
         Database(call.ledger(ledger, results, runs)) as database,
+        _moving(call, database, stop),
     ):
         work(
             database,
@@ -91,6 +96,26 @@ def serve(
             on_event=_Told(as_json=as_json),
             on_ready=ready,
         )
+
+
+def _moving(
+    call: Session, database: "Database", stop: threading.Event
+) -> AbstractContextManager[object]:
+    """Return what moves runs between tiers beside the work, where that is configured."""
+    settings = call.settings
+    if not settings.tiers or settings.tiering.interval_seconds is None:
+        return nullcontext()
+    from forebay.engine.queue.lanes import Lane
+    from forebay.engine.queue.waiting import work_waits
+    from forebay.tiering.continuous.service import ContinuousMoving
+
+    return ContinuousMoving(
+        database,
+        settings.tiers,
+        settings.tiering,
+        stop=stop,
+        realtime_waits=lambda: work_waits(database, Lane.REALTIME),
+    )
 
 
 class _Division:

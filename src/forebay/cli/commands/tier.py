@@ -13,6 +13,7 @@ import typer
 from forebay.cli.agreement import agree
 from forebay.cli.commands.completion import complete_runs
 from forebay.cli.errors import OptionError, TierProblemError
+from forebay.cli.outlook import look_ahead, outlook_fields, outlook_rows, pace_fields, pace_line
 from forebay.cli.output import print_json, print_table, size
 from forebay.cli.session import (
     JsonOption,
@@ -113,22 +114,23 @@ def status(
 
     call = session(context)
     tiers = configured_tiers(call)
+    interval = call.settings.tiering.interval_seconds
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         known = {each.run_id: each for each in catalogue.runs()}
         if run is not None:
             only = known_run(call, catalogue, run, runs)
             known = {only.run_id: only}
         moves = [each for each in Moves(catalogue.database).find() if each.run_id in known]
-        used = catalogue.used()
+        filling, pace = look_ahead(call, catalogue.database, tiers)
         lies = {
             each: [shelf.tier for shelf in catalogue.shelves(each) if shelf.state in READABLE]
             for each in known
         }
         kept = [each for each in catalogue.protections() if each.run_id in known]
     if as_json:
-        for tier in tiers:
-            capacity = tier.specification.capacity
-            print_json({"tier": tier.name, "bytes": used.get(tier.name, 0), "capacity": capacity})
+        for tier in filling:
+            print_json(outlook_fields(tier))
+        print_json(pace_fields(interval, pace))
         for each in known.values():
             print_json({"run": each.name, "bytes": each.bytes, "tiers": lies[each.run_id]})
         for move in moves:
@@ -136,17 +138,8 @@ def status(
         for protection in kept:
             print_json({**asdict(protection), "run": known[protection.run_id].name})
         return
-    print_table(
-        ("tier", "used", "of"),
-        [
-            (
-                tier.name,
-                size(used.get(tier.name, 0)),
-                "any" if tier.specification.capacity is None else size(tier.specification.capacity),
-            )
-            for tier in tiers
-        ],
-    )
+    print_table(("tier", "used", "of", "filling", "watermark in", "full in"), outlook_rows(filling))
+    typer.echo(pace_line(interval, pace))
     print_table(
         ("run", "size", "lies in"),
         [

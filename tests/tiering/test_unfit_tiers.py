@@ -1,0 +1,292 @@
+"""Tiers that are not what they should be: one sentence, no credentials, and nothing moved."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tiering.site import Site
+
+from forebay.acquisition.errors import RunNameError
+from forebay.acquisition.format.layout import check_run_name
+from forebay.acquisition.storage.conditional import refusal
+from forebay.config import ConfigError, load_settings
+from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.scan import scan, take_in_runs
+from forebay.tiering.specification import (
+    PolicySpecification,
+    TierSpecification,
+    check_policies,
+)
+from forebay.tiering.storage.probing import probe
+from forebay.tiering.storage.tiers import Tier
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "hush-hush",
+    "AWS_SESSION_TOKEN": "a-token-that-nobody-may-see",
+    "AWS_REGION": "us-east-1",
+    "AWS_ALLOW_HTTP": "true",
+}
+
+
+@dataclass
+class Answer:
+    """What a server answers to everything."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answer]:
+    """A server that speaks HTTP, and gives one answer to every request."""
+    given = Answer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(given.status)
+            for name, value in given.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(given.body)))
+            self.end_headers()
+            self.wfile.write(given.body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    for method in ("GET", "PUT", "DELETE", "POST"):
+        setattr(Handler, f"do_{method}", Handler._answer)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    yield given
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def error(code: str, more: str = "") -> str:
+    """Return the body that S3 sends with an error."""
+    head = '<?xml version="1.0" encoding="UTF-8"?>'
+    return f"{head}<Error><Code>{code}</Code><Message>no</Message>{more}</Error>"
+
+
+ECHO = "<AWSAccessKeyId>AKIAEXAMPLE</AWSAccessKeyId><StringToSign>hush-hush</StringToSign>"
+TOKEN = "<Token-0>a-token-that-nobody-may-see</Token-0>"
+REGION = "<Region>eu-central-1</Region>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (404, error("NoSuchBucket"), "there is no such bucket; make it, or check its name"),
+        (301, error("PermanentRedirect"), "the bucket is in another region; let AWS_REGION"),
+        (400, error("AuthorizationHeaderMalformed", REGION), "another region, eu-central-1; let"),
+        (403, error("InvalidAccessKeyId", ECHO), "the credentials in the environment are wrong"),
+        (403, error("SignatureDoesNotMatch", ECHO), "the credentials in the environment are wrong"),
+        (403, error("AccessDenied"), "check the credentials in the environment, and whether they"),
+        (400, error("ExpiredToken", TOKEN), "the credentials in the environment have expired"),
+        (400, "hush-hush is AKIAEXAMPLE, a-token-that-nobody-may-see", "*** is ***, ***"),
+    ],
+)
+def test_a_bucket_that_refuses_is_told_in_one_sentence(
+    answer: Answer, site: Site, status: int, body: str, says: str
+) -> None:
+    """Without the credentials that its answer repeats; the run lies where it lay."""
+    answer.status, answer.body = status, body
+    site.specifications["cold"] = TierSpecification(url="s3://lab/cold")
+    site.database.close()
+    site.open()
+    move = site.plan("cold")
+    site.work()
+    told = [probe(site.tiers["cold"]).problem, site.moves.get(move.move).error]
+    for each in told:
+        assert each is not None
+        assert says in each
+        assert "\n" not in each
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            assert KEYS[name] not in each
+    site.check_readable()
+
+
+def test_a_recorder_does_not_print_credentials_either() -> None:
+    """Where a bucket refuses it, and the answer repeats them."""
+    said = refusal("s3://lab/run", OSError(f"PUT 403: {error('InvalidAccessKeyId', ECHO)}"))
+    assert "InvalidAccessKeyId" in said
+    assert "AKIAEXAMPLE" not in said
+    assert "hush-hush" not in said
+
+
+def test_a_bucket_that_keeps_versions_is_refused(answer: Answer, site: Site) -> None:
+    """Deleting there would free nothing; one with object lock has to, and says so."""
+    answer.headers = {"ETag": '"x"', "x-amz-version-id": "3sL4kqtJlcpXroDTDmJ"}
+    site.specifications["cold"] = TierSpecification(url="s3://lab/cold")
+    site.database.close()
+    site.open()
+    problem = probe(site.tiers["cold"]).problem
+    assert problem is not None
+    assert "keeps old versions of what is deleted" in problem
+    move = site.plan("cold")
+    site.work()
+    assert "keeps old versions" in (site.moves.get(move.move).error or "")
+    site.check_readable()
+    locked = Tier("cold", TierSpecification(url="s3://lab/cold", versioned=True))
+    locked.shelf("a").put("key", b"content")
+
+
+def test_two_names_of_one_folder_are_one_place(tmp_path: Path) -> None:
+    """Also where one of them is a link."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    (tmp_path / "forebay.toml").write_text(
+        '[tiers.hot]\nurl = "data"\n[tiers.cold]\nurl = "link/archive"\n'
+    )
+    with pytest.raises(ConfigError, match=r"tiers 'cold' \(.*link/archive\) and 'hot' .* share"):
+        load_settings(tmp_path / "forebay.toml")
+
+
+TIERS = """
+[tiers.hot]
+url = "hot"
+[tiers.cold]
+url = "cold"
+[tiering]
+"""
+ROUND = """
+policies = [
+    {name = "out", from = "hot", to = "cold", when = "full", runs = "a*"},
+    {name = "back", from = "cold", to = "hot", runs = "*b"},
+]
+"""
+SHADOWED = """
+policies = [
+    {name = "all", from = "hot", to = "cold", unread_days = 5},
+    {name = "some", from = "hot", to = "cold", unread_days = 9, keep = true, runs = "a*"},
+]
+"""
+TWICE = """
+policies = [
+    {name = "a", from = "hot", to = "cold", runs = "x"},
+    {name = "a", from = "hot", to = "cold", runs = "y"},
+]
+"""
+OUT = 'policies = [{name = "out", from = "hot", to = "cold"}]\n'
+
+
+@pytest.mark.parametrize(
+    ("tiering", "says"),
+    [
+        (ROUND, "policies 'out', 'back' move the same runs round and round, without end"),
+        (SHADOWED, "policy 'some' never decides: 'all' before it fits every run that it fits"),
+        (TWICE, "two policies are called 'a'"),
+        (OUT + "min_copies = 2", "policy 'out' would never end: min_copies = 2 other copies"),
+        (OUT + "min_copies = 0", "it must be greater than 0"),
+        (OUT.replace('"cold"', '"ice"'), "policy 'out' names the tier 'ice'; there are hot, cold"),
+        (OUT.replace('"cold"', '"hot"'), "moves runs from 'hot' to itself"),
+        ("interval_seconds = 0", "it must be greater than 0"),
+        ('recording_bandwidth = "fast"', "it must be a size such as"),
+    ],
+)
+def test_policies_that_cannot_be_gone_by_are_refused(
+    tmp_path: Path, tiering: str, says: str
+) -> None:
+    """In one sentence, before anything is moved."""
+    (tmp_path / "forebay.toml").write_text(TIERS + tiering)
+    with pytest.raises(ConfigError) as refused:
+        load_settings(tmp_path / "forebay.toml")
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def policy(name: str, **fields: Any) -> PolicySpecification:
+    return PolicySpecification.model_validate({"name": name, "from": "hot", "to": "cold", **fields})
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "*"]), max_size=5),
+    st.lists(st.sampled_from(["a", "b", "?", "*"]), max_size=5),
+    st.lists(st.sampled_from("ab"), max_size=6),
+)
+def test_a_circle_is_found_wherever_one_name_fits_all_of_it(
+    one: list[str], other: list[str], name: list[str]
+) -> None:
+    """Patterns that a name can fit both of are found to meet."""
+    from fnmatch import fnmatchcase
+
+    there, back = "".join(one), "".join(other)
+    tiers = {each: TierSpecification(url=f"/{each}") for each in ("hot", "cold")}
+    both = [policy("there", runs=there), policy("back", runs=back, **{"from": "cold", "to": "hot"})]
+    fits = fnmatchcase("".join(name), there) and fnmatchcase("".join(name), back)
+    if fits:
+        with pytest.raises(ValueError, match="round and round"):
+            check_policies(both, tiers)
+
+
+def test_policies_that_only_copy_may_go_round() -> None:
+    """When both copies are there, nothing is left to do."""
+    tiers = {each: TierSpecification(url=f"/{each}") for each in ("hot", "cold")}
+    back = {"from": "cold", "to": "hot", "keep": True}
+    check_policies([policy("there", keep=True), policy("back", **back)], tiers)
+
+
+HAND = ("ein Foto.png", "größe/ñ.txt", "a b/c d", "100%/x#1.bin", "%2e%2e/escape")
+
+
+def test_what_somebody_has_put_into_a_tier_by_hand_stays(site: Site) -> None:
+    """It is told of, whatever it is called, and neither read as a copy nor deleted."""
+    for name in HAND:
+        for place in ("cold", "cold/.forebay", "runs"):
+            path = site.folder / place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"mine")
+    site.move("cold")
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert len(found.left_over) >= 1
+    scan(site.catalogue, site.tiers, repair=True)
+    site.move("hot")
+    for name in HAND:
+        for place in ("cold", "cold/.forebay", "runs"):
+            assert (site.folder / place / name).read_bytes() == b"mine"
+    site.check_readable()
+
+
+def test_what_belongs_to_no_run_keeps_it_where_it_is(site: Site) -> None:
+    """A file that was put into the folder of a run by hand is not lost by moving that."""
+    (site.runs / "water" / "notes of ada.txt").write_text("mine")
+    (passed_over,) = take_in_runs(site.catalogue, site.tiers)
+    assert "notes of ada.txt belongs to no run: put it elsewhere" in passed_over
+    assert site.catalogue.runs() == []
+    site.check_readable()
+
+
+@pytest.mark.parametrize("name", ["two words", "größe", "100% #1", "drop-1/été"])
+def test_runs_of_any_name_are_moved_and_read(site: Site, name: str) -> None:
+    """Also where the program that named it cared for no shell."""
+    path = site.runs / name
+    path.parent.mkdir(exist_ok=True)
+    (site.runs / "water").rename(path)
+    move = site.move("cold", name=name)
+    assert move.state is MoveState.DONE, move.error
+    assert site.lies_in(name) == {"cold"}
+    site.check_readable(name)
+    site.move("hot", name=name)
+    assert site.lies_in(name) == {"hot"}
+    site.check_readable(name)
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../b", "", "/etc", "a\nb"])
+def test_names_that_lead_elsewhere_are_none(name: str) -> None:
+    """They are refused before anything is looked at."""
+    with pytest.raises(RunNameError):
+        check_run_name(name)

@@ -1,0 +1,164 @@
+"""How fast tiers fill: by what recorders have committed to open runs, as their logs have it."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import time_ns
+
+from zarr.storage import LocalStore
+
+from forebay.acquisition.errors import AcquisitionError
+from forebay.acquisition.format.history import History, replay
+from forebay.acquisition.format.objects import Objects
+from forebay.tiering.scan import homes_in
+from forebay.tiering.storage.tiers import Tiers
+
+_WINDOW_SECONDS = 60.0
+"""Blocks of so long are what the rate is made of."""
+_LEAST_BLOCKS = 8
+"""And so many of them at the least, where there are."""
+_SILENCES = 4
+"""Times the usual distance of two blocks after which a recorder counts as silent."""
+_LEAST_SILENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A block as it was stored."""
+
+    at: float
+    """When its file was written, in seconds since 1970-01-01 UTC."""
+    bytes: int
+    """Its length, with what belongs to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What recorders do to a tier."""
+
+    bytes_per_second: float = 0.0
+    """Rate at which they commit to it."""
+    open_bytes: int = 0
+    """Bytes of open runs, which the catalogue does not know yet."""
+
+    def __add__(self, other: "Filling") -> "Filling":
+        """Return what two of them do together."""
+        return Filling(
+            self.bytes_per_second + other.bytes_per_second, self.open_bytes + other.open_bytes
+        )
+
+
+def committed_rate(blocks: Sequence[Committed], *, now: float) -> float:
+    """Return the rate at which a recorder commits at the moment, in bytes per second.
+
+    It is the bytes of the blocks that were stored within the last minute, of eight blocks at the
+    least, over the time from the block before them until now.  So it falls as soon as blocks come
+    late.  After four times their usual distance, and ten seconds at the least, the recorder counts
+    as silent.  Of one block, or none, no rate is known.
+
+    Parameters
+    ----------
+    blocks
+        The blocks, the oldest first.
+    now
+        The time, in seconds since 1970-01-01 UTC.
+
+    Returns
+    -------
+    float
+        Bytes per second; 0 for a recorder that is silent or has just begun.
+
+    Examples
+    --------
+    >>> blocks = [Committed(at=100.0 + second, bytes=50) for second in range(11)]
+    >>> committed_rate(blocks, now=110.0), committed_rate(blocks, now=200.0)
+    (50.0, 0.0)
+    """
+    if len(blocks) < 2:
+        return 0.0
+    recent = sum(1 for block in blocks if block.at > now - _WINDOW_SECONDS)
+    # The first of the row says when the others began, and does not count itself.
+    row = blocks[-(max(recent, _LEAST_BLOCKS) + 1) :]
+    # Clocks of file servers differ from ours.
+    now = max(now, row[-1].at)
+    usual = (row[-1].at - row[0].at) / (len(row) - 1)
+    if now - row[-1].at > max(_LEAST_SILENCE_SECONDS, _SILENCES * usual):
+        return 0.0
+    taken = now - row[0].at
+    return sum(block.bytes for block in row[1:]) / taken if taken > 0 else 0.0
+
+
+class FillingWatch:
+    """Looks after the open runs in the folders of tiers.
+
+    Logs are read on from where they were read before.
+
+    Parameters
+    ----------
+    tiers
+        The tiers.
+    now
+        Source of times in nanoseconds, of the clock that files get theirs from.
+    """
+
+    def __init__(self, tiers: Tiers, *, now: Callable[[], int] = time_ns) -> None:
+        self._tiers = tiers
+        self._now = now
+        self._open: dict[Path, tuple[str, History]] = {}
+        self._ended: set[Path] = set()
+
+    def search(self, known: Collection[str]) -> None:
+        """Look for runs that are being recorded.
+
+        Parameters
+        ----------
+        known
+            Folders of runs that are closed, which are passed over.
+
+        Raises
+        ------
+        PlaceUnavailableError
+            If a folder cannot be read.
+        """
+        for tier in self._tiers:
+            for folder in homes_in(tier):
+                if str(folder) not in known and folder not in self._ended:
+                    self._read(tier.name, folder)
+
+    def look(self) -> dict[str, Filling]:
+        """Return what recorders do to each tier, by its name; those that are left alone lack."""
+        found: dict[str, Filling] = {}
+        now = self._now() / 1e9
+        for folder, (tier, _) in list(self._open.items()):
+            self._read(tier, folder)
+            if folder in self._open:
+                history = self._open[folder][1]
+                found[tier] = found.get(tier, Filling()) + _filling(folder, history, now)
+        return found
+
+    def _read(self, tier: str, folder: Path) -> None:
+        before = self._open.pop(folder, None)
+        try:
+            objects = Objects(LocalStore(folder, read_only=True))
+            history = replay(objects, None if before is None else before[1])
+        except (AcquisitionError, OSError):
+            # It is none, or no whole one yet; who takes it in says what is wrong with it.
+            return
+        if history.closed is None:
+            self._open[folder] = (tier, history)
+        else:
+            self._ended.add(folder)
+
+
+def _filling(folder: Path, history: History, now: float) -> Filling:
+    sizes = [sum(stored.bytes for stored in block.objects) for block in history.blocks]
+    row: list[Committed] = []
+    for block, size in zip(reversed(history.blocks), reversed(sizes), strict=True):
+        try:
+            at = (folder / block.objects[-1].key).stat().st_mtime
+        except OSError:
+            break
+        row.append(Committed(at, size))
+        if at <= now - _WINDOW_SECONDS and len(row) > _LEAST_BLOCKS:
+            break
+    return Filling(committed_rate(row[::-1], now=now), sum(sizes))
