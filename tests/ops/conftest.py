@@ -15,7 +15,7 @@ import xarray as xr
 from forebay.ops._arrays import ndimage
 from forebay.ops.deconvolution import point_spread
 from forebay.ops.detection import local, matched, scale_space
-from forebay.ops.filters import footprint, gaussian, nonlocal_means, rolling_ball
+from forebay.ops.filters import footprint, gaussian, rolling_ball
 from forebay.ops.particles import image, maxima, table
 from forebay.ops.reduction import quality
 from forebay.ops.registration import channels, shifting, tiles
@@ -111,7 +111,6 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         local,
         matched,
         maxima,
-        nonlocal_means,
         point_spread,
         quality,
         rolling_ball,
