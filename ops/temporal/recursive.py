@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.signal
 import xarray as xr
 from array_api_compat import device, is_numpy_array
 
@@ -354,7 +353,7 @@ def first_state(array: Array, sos: Sections, *, from_first: bool) -> Array:
     xp, where = namespace(array), device(array)
     if not from_first:
         return xp.zeros((len(sos), *array.shape[:-1], 2), dtype=xp.float64, device=where)
-    steady = scipy.signal.sosfilt_zi(np.asarray(sos))
+    steady = signal(np.asarray(sos)).sosfilt_zi(np.asarray(sos))
     steady = steady.reshape(len(sos), *(1,) * (array.ndim - 1), 2)
     return xp.asarray(steady, device=where) * xp.astype(as_real(array[..., :1]), xp.float64)
 

@@ -1,11 +1,12 @@
 """The array libraries that block functions are held to, and frames to work on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import array_api_compat
 import array_api_strict
+import dask
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -127,6 +128,13 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
 def chunk_library(request: pytest.FixtureRequest) -> Library:
     """Give each library that can be the chunks of a Dask array."""
     return Library("numpy", np) if request.param == "numpy" else Library("cupy", cupy_or_skip())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute a few small chunks without starting threads for them."""
+    with dask.config.set(scheduler="synchronous"):
+        yield
 
 
 @pytest.fixture
