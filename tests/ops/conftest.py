@@ -16,7 +16,9 @@ import xarray as xr
 from forebay.ops._arrays import ndimage
 from forebay.ops.deconvolution import point_spread
 from forebay.ops.detection import local, matched, scale_space
+from forebay.ops.detection import maxima as heights
 from forebay.ops.filters import footprint, gaussian, rolling_ball
+from forebay.ops.measurement import seams
 from forebay.ops.particles import image, maxima, table
 from forebay.ops.reduction import quality
 from forebay.ops.registration import channels, shifting, tiles
@@ -108,6 +110,7 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         finite,
         footprint,
         gaussian,
+        heights,
         image,
         local,
         matched,
@@ -119,7 +122,7 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         shifting,
     ):
         monkeypatch.setattr(module, "ndimage", filters_of)
-    for module in (table, tiles):
+    for module in (seams, table, tiles):
         monkeypatch.setattr(module, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)
 
