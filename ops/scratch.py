@@ -149,7 +149,7 @@ NEEDS: dict[str, Need] = {
     "apply_window": Need(chunk=2.2, frame=1),
     "background": Need(chunk=3, frame=7),
     "bad_pixels": Need(chunk=5, frame=14),
-    "bandpass": Need(chunk=1.1, slab=5.3),
+    "bandpass": Need(chunk=1.1, slab=6),
     "bilateral_filter": Need(chunk=2, part=8.5),
     "bin_frames": Need(chunk=3.2, frame=1),
     "bin_pixels": Need(chunk=3.2, frame=1),
@@ -169,7 +169,7 @@ NEEDS: dict[str, Need] = {
         ),
     ),
     "crop": Need(chunk=1),
-    "difference_of_gaussians": Need(chunk=1.1, slab=5.3),
+    "difference_of_gaussians": Need(chunk=1.1, slab=6),
     "dilation": _MORPHOLOGY,
     "drop_low_bits": Need(chunk=2, frame=1),
     "erosion": _MORPHOLOGY,
@@ -192,12 +192,12 @@ NEEDS: dict[str, Need] = {
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
     "fourier_ring_correlation": Need(chunk=1, frame=22),
-    "gaussian_filter": Need(chunk=1.1, slab=4),
+    "gaussian_filter": Need(chunk=1.1, slab=4.5),
     "gaussian_fit": _WINDOWS,
     "h_maxima": Need(chunk=9, frame=1),
     "iir_filter": Need(chunk=1.1, more=_recursive),
     "label": Need(chunk=4, frame=4),
-    "laplacian_of_gaussian": Need(chunk=1.1, slab=5),
+    "laplacian_of_gaussian": Need(chunk=1.1, slab=5.5),
     "local_threshold": Need(chunk=3.2, frame=3),
     "mask_outside": Need(chunk=2, frame=1),
     "matched_filter": Need(chunk=23, frame=1),
@@ -294,7 +294,7 @@ def scratch_bytes(operation: str, frames: xr.DataArray, **parameters: Any) -> in
     >>> import numpy as np, xarray as xr
     >>> frames = xr.DataArray(np.zeros((16, 512, 512), "uint16"), dims=("t", "y", "x"))
     >>> round(scratch_bytes("gaussian_filter", frames, sigma=2) / 2**20, 2)
-    21.85
+    22.35
     """
     known = operations()
     if operation not in known:

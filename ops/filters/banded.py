@@ -16,7 +16,7 @@ type Pixels = np.ndarray[Any, Any]
 
 SUMS = 16
 """Sums that are taken with one matrix."""
-WORK = 2**17
+WORK = 2**18
 """Multiplications of one product: small enough that BLAS does not start threads of its own, which
 would be in the way of Dask's."""
 FEW = 25

@@ -59,6 +59,8 @@ def erosion(
 
     Notes
     -----
+    ``ε(f)[n] = min f[n + k]`` over the steps k from the middle of the footprint to its pixels.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels whose footprint holds it. Dask chunks may cut through `dims`: each task borrows
     ``size // 2`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
@@ -114,6 +116,8 @@ def dilation(
 
     Notes
     -----
+    ``δ(f)[n] = max f[n + k]`` over the steps k from the middle of the footprint to its pixels.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels whose footprint holds it. Dask chunks may cut through `dims`: each task borrows
     ``size // 2`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
@@ -170,6 +174,8 @@ def opening(
 
     Notes
     -----
+    ``δ(ε(f))``, with the `erosion` ε and the `dilation` δ by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
@@ -226,6 +232,8 @@ def closing(
 
     Notes
     -----
+    ``ε(δ(f))``, with the `dilation` δ and the `erosion` ε by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
@@ -281,12 +289,15 @@ def white_top_hat(
 
     Notes
     -----
+    ``f - δ(ε(f))``, with the `erosion` ε and the `dilation` δ by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
     needs about its chunk in float32 as scratch, and four frames.
 
-    Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
+    Meyer, Contrast features extraction, in: Quantitative Analysis of Microstructures (1978); Serra,
+    Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
     Examples
     --------
@@ -338,12 +349,15 @@ def black_top_hat(
 
     Notes
     -----
+    ``ε(δ(f)) - f``, with the `dilation` δ and the `erosion` ε by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
     needs about its chunk in float32 as scratch, and four frames.
 
-    Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
+    Meyer, Contrast features extraction, in: Quantitative Analysis of Microstructures (1978); Serra,
+    Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
     Examples
     --------

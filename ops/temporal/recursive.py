@@ -352,7 +352,8 @@ def first_state(array: Array, sos: Sections, *, from_first: bool) -> Array:
     """Return what sections remember before all frames, (sections, ..., 2), float64."""
     xp, where = namespace(array), device(array)
     if not from_first:
-        return xp.zeros((len(sos), *array.shape[:-1], 2), dtype=xp.float64, device=where)
+        zero = xp.zeros(1, dtype=xp.float64, device=where)
+        return xp.broadcast_to(zero, (len(sos), *array.shape[:-1], 2))
     steady = signal(np.asarray(sos)).sosfilt_zi(np.asarray(sos))
     steady = steady.reshape(len(sos), *(1,) * (array.ndim - 1), 2)
     return xp.asarray(steady, device=where) * xp.astype(as_real(array[..., :1]), xp.float64)
@@ -380,7 +381,7 @@ def frame_by_frame(
     result = np.empty_like(array, dtype=dtype, subok=False)
     before = np.empty((len(matrix), *shape))
     after = np.empty_like(before)
-    before[1:] = np.moveaxis(state, -1, 1).reshape(-1, *shape)
+    before[1:].reshape(len(sos), 2, *shape)[...] = np.moveaxis(state, -1, 1)
     for index in range(array.shape[-1]):
         before[0] = array[..., index]
         np.matmul(matrix, before.reshape(len(matrix), -1), out=after.reshape(len(matrix), -1))
