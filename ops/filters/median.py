@@ -8,7 +8,6 @@ import xarray as xr
 from forebay.ops._arrays import Array, as_real
 from forebay.ops._overlap import apply_with_rim
 from forebay.ops.filters.footprint import Footprint, check_footprint, ranked, spreading_nan
-from forebay.ops.filters.parts import in_slabs
 
 
 def median_filter(
@@ -51,8 +50,8 @@ def median_filter(
     float32 cannot hold.
 
     Dask chunks may cut through `dims`: each task borrows ``size // 2`` pixels from its neighbours,
-    and the result is the eager one, bit for bit. A task needs about its
-    chunk in float32 as scratch, and four frames.
+    and the result is the eager one, bit for bit. A task needs about one and a
+    half times its chunk in float32 as scratch.
 
     Tukey, Exploratory Data Analysis, chapter 7 (1977).
 
@@ -75,14 +74,10 @@ def median_filter(
 
 def local_median(array: Array, **shape: Any) -> Array:
     """Return the median under the footprint that `ranked` takes; NaN where it holds a NaN."""
-
-    def median(slab: Array) -> Array:
-        return as_real(
-            spreading_nan(
-                lambda known: ranked(known, "median", **shape),
-                slab,
-                lambda mask: ranked(mask, "maximum", **shape),
-            )
+    return as_real(
+        spreading_nan(
+            lambda known: ranked(known, "median", **shape),
+            array,
+            lambda mask: ranked(mask, "maximum", **shape),
         )
-
-    return in_slabs(median, array, shape["axes"])
+    )

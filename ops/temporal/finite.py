@@ -49,8 +49,8 @@ def running_median(frames: xr.DataArray, *, window: int, dim: Hashable = "t") ->
     in all frames whose window holds it.
 
     Dask chunks may cut through `dim`: each task borrows ``window // 2`` frames from its
-    neighbours, and the result is the eager one, bit for bit. A task needs about its
-    chunk in float32 as scratch.
+    neighbours, and the result is the eager one, bit for bit. A task needs about one and a
+    half times its chunk in float32 as scratch.
 
     Examples
     --------
