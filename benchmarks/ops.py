@@ -1,6 +1,7 @@
 """Operations beside what one would write with Dask and SciPy, and beside dask-image.
 
     python -m benchmarks.ops [--json] [--quick] [--frames N] [--side N] [--rounds N] [--only WHAT]
+                            [--case NAME]
 
 All work on the same frames in the same blocks. *Naive* is Dask's `map_blocks` with a function of
 SciPy, scikit-image or NumPy for each step, in float32, as a user would write it; *dask-image* is
@@ -10,6 +11,7 @@ the lowest and the highest. Peak memory is of a process of its own for each.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import statistics
@@ -121,6 +123,8 @@ def growth(case: Case, peer: str, frames: Given) -> float | None:
     if array is None:
         return None
     compute(array[: frames.pixels.chunks[0][0]])
+    # What the first block has freed goes back to the system, lest it be taken again unseen.
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     # What was needed to make the frames is not counted: the highest point is forgotten here.
     Path("/proc/self/clear_refs").write_text("5")
     before = status("VmRSS")
@@ -146,6 +150,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--only", choices=["chains", "singles", "memory"], help="a part of the measurements"
     )
+    parser.add_argument("--case", default="", help="only those whose name begins with this")
     parser.add_argument("--peak", nargs=2, metavar=("CASE", "PEER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.quick:
@@ -166,7 +171,7 @@ def main() -> None:
     for part, cases in (("chains", CHAINS), ("singles", SINGLES)):
         if arguments.only in (None, part):
             figures[part] = []
-            for case in cases:
+            for case in (case for case in cases if case.name.startswith(arguments.case)):
                 print(case.name, file=sys.stderr)
                 figures[part].append(compare(case, frames, arguments.rounds))
     if arguments.only in (None, "memory"):
@@ -174,11 +179,14 @@ def main() -> None:
         figures["memory, MB"] = [
             {"operation": case.name} | {peer: peak_memory(case.name, peer, size) for peer in PEERS}
             for case in CHAINS
+            if case.name.startswith(arguments.case)
         ]
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return
     for title, rows in figures.items():
+        if not rows:
+            continue
         table = Table(*(key.replace("_", " ") for key in rows[0]), title=title)
         for row in rows:
             table.add_row(*map(shown, row.values()))

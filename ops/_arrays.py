@@ -79,6 +79,16 @@ def special(array: Array) -> Any:
     return scipy.special
 
 
+def in_place_at(array: Array, *places: int) -> Array:
+    """Return `array` with what sorting would bring to `places` of its last axis there.
+
+    The rest is in no order, for which NumPy and CuPy need not sort all of it.
+    """
+    if array_api_compat.is_numpy_array(array) or array_api_compat.is_cupy_array(array):
+        return namespace(array).partition(array, places, axis=-1)
+    return namespace(array).sort(array, axis=-1)
+
+
 def to_host(array: Array) -> np.ndarray[Any, Any]:
     """Return `array` as a NumPy array: the one place where results leave the device."""
     if array_api_compat.is_cupy_array(array):

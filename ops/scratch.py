@@ -10,7 +10,9 @@ import xarray as xr
 from forebay.ops._arrays import real_dtype
 from forebay.ops.catalogue import Operation, operations
 from forebay.ops.errors import OperationError
-from forebay.ops.filters.parts import LARGEST
+from forebay.ops.filters.nonlocal_means import PIXELS
+from forebay.ops.filters.parts import LARGEST, SLAB
+from forebay.ops.temporal.recursive import MANY, together
 
 SMALL = 2**18
 """What an operation needs however little there is to do: kernels, tables, coordinates."""
@@ -39,6 +41,11 @@ class Work:
         """Pixels that are worked on at once by operations that take a chunk a few frames at a time."""
         return min(self.chunk, max(self.frame, LARGEST))
 
+    @property
+    def slab(self) -> int:
+        """Pixels that a processor works on at once by operations that keep within its cache."""
+        return min(self.chunk, max(self.frame, SLAB))
+
 
 @dataclass(frozen=True)
 class Need:
@@ -50,6 +57,8 @@ class Need:
     """Times one frame."""
     part: float = 0.0
     """Times what is worked on at once."""
+    slab: float = 0.0
+    """Times what a processor works on at once within its cache."""
     fixed: float = 0.0
     """Bytes, whatever it works on."""
     more: Callable[[Work, Mapping[str, Any]], float] | None = None
@@ -57,7 +66,12 @@ class Need:
 
     def bytes(self, work: Work, given: Mapping[str, Any]) -> int:
         """Return the bytes for some work with given parameters."""
-        pixels = self.chunk * work.chunk + self.frame * work.frame + self.part * work.part
+        pixels = (
+            self.chunk * work.chunk
+            + self.frame * work.frame
+            + self.part * work.part
+            + self.slab * work.slab
+        )
         more = 0.0 if self.more is None else self.more(work, given)
         return int(pixels * work.itemsize + self.fixed + more) + SMALL
 
@@ -103,13 +117,28 @@ def _sections(work: Work, given: Mapping[str, Any]) -> float:
     return 6.0 * 8 * work.number * len(given["sos"])
 
 
+def _recursive(work: Work, given: Mapping[str, Any]) -> float:
+    """Return what all pixels of a slab take together, or few histories one after the other."""
+    if work.number < MANY:
+        return 5.5 * work.itemsize * work.chunk + _sections(work, given)
+    pixels = min(work.number, together(given["sos"]))
+    return 1.1 * work.itemsize * pixels * work.frame + 100.0 * len(given["sos"]) * pixels
+
+
+def _alike(work: Work, given: Mapping[str, Any]) -> float:
+    """Return what the pieces of frames take, or all of what is worked on where there are none."""
+    if len(given["dims"]) == 2:
+        return 12.0 * work.itemsize * PIXELS
+    return 10.5 * work.itemsize * work.part
+
+
 def _padded(work: Work, given: Mapping[str, Any]) -> float:
     """Return what is put before and behind each series, so that a filter forth and back is settled."""
     return float(32 * 8 * work.number * 2 * (given.get("order", 4) + 1))
 
 
 _FFT = Need(chunk=7.5, frame=4)
-_MORPHOLOGY = Need(chunk=4, frame=1)
+_MORPHOLOGY = Need(chunk=1.1, slab=4.5)
 _ARITHMETIC = Need(chunk=3.2, frame=2)
 _CODES = Need(chunk=3, fixed=6e6)
 _WINDOWS = Need(chunk=1, fixed=200e6)
@@ -120,7 +149,7 @@ NEEDS: dict[str, Need] = {
     "apply_window": Need(chunk=2.2, frame=1),
     "background": Need(chunk=3, frame=7),
     "bad_pixels": Need(chunk=5, frame=14),
-    "bandpass": Need(chunk=4.2, frame=3),
+    "bandpass": Need(chunk=1.1, slab=6),
     "bilateral_filter": Need(chunk=2, part=8.5),
     "bin_frames": Need(chunk=3.2, frame=1),
     "bin_pixels": Need(chunk=3.2, frame=1),
@@ -140,7 +169,7 @@ NEEDS: dict[str, Need] = {
         ),
     ),
     "crop": Need(chunk=1),
-    "difference_of_gaussians": Need(chunk=4.2, frame=3),
+    "difference_of_gaussians": Need(chunk=1.1, slab=6),
     "dilation": _MORPHOLOGY,
     "drop_low_bits": Need(chunk=2, frame=1),
     "erosion": _MORPHOLOGY,
@@ -163,12 +192,12 @@ NEEDS: dict[str, Need] = {
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
     "fourier_ring_correlation": Need(chunk=1, frame=22),
-    "gaussian_filter": Need(chunk=2.2, frame=3),
+    "gaussian_filter": Need(chunk=1.1, slab=4.5),
     "gaussian_fit": _WINDOWS,
     "h_maxima": Need(chunk=9, frame=1),
-    "iir_filter": Need(chunk=6.5, more=_sections),
+    "iir_filter": Need(chunk=1.1, more=_recursive),
     "label": Need(chunk=4, frame=4),
-    "laplacian_of_gaussian": Need(chunk=3.2, frame=3),
+    "laplacian_of_gaussian": Need(chunk=1.1, slab=5.5),
     "local_threshold": Need(chunk=3.2, frame=3),
     "mask_outside": Need(chunk=2, frame=1),
     "matched_filter": Need(chunk=23, frame=1),
@@ -177,7 +206,7 @@ NEEDS: dict[str, Need] = {
     "measure_reduction": Need(chunk=10),
     "measured_psf": Need(chunk=12, frame=10),
     "median_filter": Need(chunk=2.2, frame=1),
-    "nonlocal_means": Need(chunk=2, part=10.5),
+    "nonlocal_means": Need(chunk=1.1, slab=3.2, more=_alike),
     "opening": _MORPHOLOGY,
     "otsu_threshold": Need(chunk=4, frame=2, more=_histograms),
     "phase_correlation": Need(chunk=8.5, frame=3),
@@ -200,7 +229,7 @@ NEEDS: dict[str, Need] = {
             3.0 * work.chunk * work.itemsize if given.get("precision") == "fast" else 0.0
         ),
     ),
-    "running_mean": Need(chunk=2.2, frame=1),
+    "running_mean": Need(chunk=1.1, slab=4),
     "running_median": Need(chunk=2.2, frame=1),
     "saturated_fraction": Need(chunk=0.5, frame=0.5),
     "select_frames": Need(chunk=1),
@@ -219,7 +248,7 @@ NEEDS: dict[str, Need] = {
     "to_integers": Need(chunk=2, frame=1),
     "triangle_threshold": Need(chunk=4, frame=2, more=_histograms),
     "unsupervised_wiener": Need(chunk=3.5, more=_mirrored),
-    "wavelet_denoise": Need(chunk=2, part=8, frame=5),
+    "wavelet_denoise": Need(chunk=1.1, slab=8),
     "welch": Need(chunk=12),
     "welch_spectrum": Need(chunk=1.2, more=_segments),
     "white_top_hat": _MORPHOLOGY,
@@ -265,7 +294,7 @@ def scratch_bytes(operation: str, frames: xr.DataArray, **parameters: Any) -> in
     >>> import numpy as np, xarray as xr
     >>> frames = xr.DataArray(np.zeros((16, 512, 512), "uint16"), dims=("t", "y", "x"))
     >>> round(scratch_bytes("gaussian_filter", frames, sigma=2) / 2**20, 2)
-    38.45
+    22.35
     """
     known = operations()
     if operation not in known:

@@ -132,6 +132,8 @@ def richardson_lucy(
     cut through `dims` are merged, lazily, and give what the whole gives, bit for bit; or they are
     worked on each with its `overlap`, and give what the whole gives within 1e-3 of the largest
     value with two radii, and 1e-5 with four (a real frame, up to 50 steps, Gaussian or Airy).
+    Accelerated steps go as far as sums over the whole frame say: chunks would each go their own way,
+    and not meet at their seams, which is why `overlap` is refused with them.
     `tolerance` and `discrepancy` bring one number a step from a GPU to the host.
 
     Examples

@@ -156,7 +156,9 @@ def unsupervised_wiener(
     A frame of one value is given back as it is. A NaN makes the whole frame NaN. Frames are worked
     on one at a time; a task holds its chunk, and as scratch about ten times one frame, mirrored
     for ``"reflect"``, in float32. Some hundred numbers a frame come from a GPU to the host. Dask
-    chunks that cut through `dims` are merged, lazily.
+    chunks that cut through `dims` are merged, lazily. There is no `overlap`: the ratio is told by the
+    spectrum of the whole frame, and each chunk would find another one. For stacks that are larger
+    than memory give `wiener`, which has one, the ratio that suits a part of them.
 
     Examples
     --------

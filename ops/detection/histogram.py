@@ -87,13 +87,27 @@ def value_histograms(stack: Array) -> Histograms:
     Bins go from the least value of the stack to the largest; there are two at least.
     """
     xp = namespace(stack)
-    lowest = int(xp.min(stack))
-    bins = max(int(xp.max(stack)) - lowest + 1, 2)
-    counts = counted(xp.astype(stack, xp.int64) - lowest, bins)
+    low, high = xp.min(stack, axis=1), xp.max(stack, axis=1)
+    lowest = int(xp.min(low))
+    bins = max(int(xp.max(high)) - lowest + 1, 2)
+    if is_numpy_array(stack):
+        counts = counted_values(stack, lowest, bins)
+    else:
+        counts = counted(xp.astype(stack, xp.int64) - lowest, bins)
     ones = xp.ones(stack.shape[0], dtype=xp.float64, device=device(stack))
-    varied = xp.max(stack, axis=1) > xp.min(stack, axis=1)
-    first = xp.where(varied, ones * lowest, xp.astype(stack[:, 0], xp.float64))
+    varied = high > low
+    first = xp.where(varied, ones * lowest, xp.astype(low, xp.float64))
     return Histograms(counts, first, xp.astype(varied, xp.float64), ones > 0)
+
+
+def counted_values(stack: np.ndarray[Any, Any], lowest: int, bins: int) -> np.ndarray[Any, Any]:
+    """Return how often each of `bins` values from `lowest` is in each row of integers, float64."""
+    counts = np.empty((len(stack), bins))
+    start = max(lowest, 0)
+    for row, pixels in zip(counts, stack, strict=True):
+        index = pixels if lowest >= 0 else pixels.astype(np.intp) - lowest
+        row[...] = np.bincount(index, minlength=start + bins)[start:]
+    return counts
 
 
 def counted(index: Array, bins: int) -> Array:

@@ -19,6 +19,8 @@ SUMS = 16
 WORK = 2**18
 """Multiplications of one product: small enough that BLAS does not start threads of its own, which
 would be in the way of Dask's."""
+ACROSS = 320
+"""Columns, or rows, that are summed along at once, and copied in float64 for that."""
 FEW = 25
 """Up to so many neighbours within a row, which lie beside each other, SciPy is faster."""
 
@@ -64,7 +66,7 @@ def weighted_sums(array: Pixels, weights: Pixels, axis: int) -> Pixels:
 def sum_columns(source: Pixels, sink: Pixels, weights: Pixels) -> None:
     """Write the weighted sums along the first axis of a frame into `sink`."""
     width = source.shape[1]
-    step = max(WORK // (SUMS * (SUMS + len(weights) - 1)), 1)
+    step = min(max(WORK // (SUMS * (SUMS + len(weights) - 1)), 1), ACROSS)
     for left in range(0, width, step):
         columns = slice(left, left + step)
         wide = source[:, columns].astype(np.float64)
@@ -75,7 +77,7 @@ def sum_columns(source: Pixels, sink: Pixels, weights: Pixels) -> None:
 def sum_rows(source: Pixels, sink: Pixels, weights: Pixels) -> None:
     """Write the weighted sums along the last axis of a frame into `sink`."""
     height, width = source.shape
-    step = max(WORK // (SUMS * (SUMS + len(weights) - 1)), 1)
+    step = min(max(WORK // (SUMS * (SUMS + len(weights) - 1)), 1), ACROSS)
     for top in range(0, height, step):
         rows = slice(top, top + step)
         wide = source[rows].astype(np.float64)

@@ -9,12 +9,15 @@ from array_api_compat import device, is_numpy_array
 
 from forebay.ops._arrays import Array, as_real, namespace, ndimage
 from forebay.ops._checks import check_choice, check_frames, check_kernel, check_whole
-from forebay.ops.filters.sliding import disc_extreme, median_of_nine
+from forebay.ops.filters.sliding import disc_extreme, median_of_nine, median_of_square
 
 type Footprint = Literal["disc", "square"]
 type Rank = Literal["minimum", "median", "maximum"]
 
 FOOTPRINTS = ("disc", "square")
+
+MOST_COMPARED = 7
+"""The side of the largest square whose median is found by comparing all pixels of a row at once."""
 
 
 def check_footprint(
@@ -43,6 +46,8 @@ def ranked(
             return np.moveaxis(disc_extreme(moved, rank, size // 2), (-2, -1), axes)
         if rank == "median" and footprint == "square" and size == 3:
             return np.moveaxis(median_of_nine(moved), (-2, -1), axes)
+        if rank == "median" and footprint == "square" and 1 < size <= MOST_COMPARED:
+            return np.moveaxis(median_of_square(moved, size // 2), (-2, -1), axes)
     filters = ndimage(array)
     function = getattr(filters, f"{rank}_filter")
     lengths = tuple(size if axis in axes else 1 for axis in range(array.ndim))
@@ -77,9 +82,10 @@ def spreading_nan(
     if not xp.isdtype(array.dtype, "real floating"):
         return function(array)
     array = as_real(array)
-    unknown = xp.isnan(array)
-    if not bool(xp.any(unknown)):
+    # The least of values with a NaN among them is NaN: no mask is made where there is none.
+    if not bool(xp.isnan(xp.min(array))):
         return function(array)
+    unknown = xp.isnan(array)
     result = as_real(function(xp.where(unknown, xp.zeros_like(array), array)))
     nan = xp.asarray(xp.nan, dtype=result.dtype, device=device(result))
     return xp.where(reach(xp.astype(unknown, xp.uint8)) > 0, nan, result)

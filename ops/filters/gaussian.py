@@ -1,6 +1,6 @@
 """Gaussians: smoothing, derivatives, and the differences that pick out a band or a spot."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from forebay.ops._checks import check_frames, check_kernel, check_number, check_
 from forebay.ops._overlap import apply_with_rim
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.banded import weighted_sums
+from forebay.ops.filters.parts import in_slabs
 
 HIGHEST_ORDER = 2
 """The highest derivative that there is a kernel for."""
@@ -70,8 +71,8 @@ def gaussian_filter(
 
     Dask chunks may cut through `dims`: each task borrows the rim that it needs from its
     neighbours, so that the result is the eager one, but for the last bit of a float32 pixel here
-    and there. A rim wider than the smallest chunk has the chunks merged. A task needs about twice
-    its chunk in float32 as scratch.
+    and there. A rim wider than the smallest chunk has the chunks merged. A task needs
+    about its chunk in float32 as scratch, and four frames.
 
     Gaussian derivatives: Lindeberg, Scale-Space Theory in Computer Vision (1994).
 
@@ -145,8 +146,8 @@ def laplacian_of_gaussian(
 
     Notes
     -----
-    Edges, NaN, Dask and the kernels are those of `gaussian_filter`. A task needs about three
-    times its chunk in float32 as scratch.
+    Edges, NaN, Dask and the kernels are those of `gaussian_filter`. A task needs about its
+    chunk in float32 as scratch, and five frames.
 
     Marr and Hildreth, Proc. R. Soc. Lond. B 207, 187 (1980); the normalisation: Lindeberg, Int. J.
     Comput. Vis. 30, 79 (1998).
@@ -286,8 +287,8 @@ def difference_of_gaussians(
 
     Notes
     -----
-    Edges, NaN and Dask are as for `bandpass`. A task needs about four times its chunk in float32
-    as scratch.
+    Edges, NaN and Dask are as for `bandpass`. A task needs about its chunk in float32 as
+    scratch, and five frames.
 
     The ratio: Marr and Hildreth, Proc. R. Soc. Lond. B 207, 187 (1980), appendix B.
 
@@ -311,34 +312,50 @@ def gaussian_derivative(
 
     Derivatives come first: what they leave is small, and so is its rounding.
     """
-    real = as_real(array)
-    for axis, sigma, order in sorted(kernels, key=lambda kernel: -kernel[2]):
-        real = gaussian(real, sigma=sigma, truncate=truncate, axes=(axis,), order=order)
-    return real
+
+    def filtered(slab: Array) -> Array:
+        real = as_real(slab)
+        for axis, sigma, order in sorted(kernels, key=lambda kernel: -kernel[2]):
+            real = gaussian(real, sigma=sigma, truncate=truncate, axes=(axis,), order=order)
+        return real
+
+    return frame_by_frame(filtered, array, [axis for axis, _, _ in kernels])
 
 
 def gaussian_laplacian(
     array: Array, *, sigma: float, truncate: float, axes: Sequence[int], scale: float
 ) -> Array:
     """Return `scale` times the sum of the second derivatives of the blurred `array` along `axes`."""
-    total = namespace(array).zeros_like(as_real(array))
-    for axis in axes:
-        kernels = [(other, sigma, 2 if other == axis else 0) for other in axes]
-        total = total + gaussian_derivative(array, kernels=kernels, truncate=truncate)
-    return total * scale
+
+    def laplacian(slab: Array) -> Array:
+        total = namespace(slab).zeros_like(as_real(slab))
+        for axis in axes:
+            kernels = [(other, sigma, 2 if other == axis else 0) for other in axes]
+            total = total + gaussian_derivative(slab, kernels=kernels, truncate=truncate)
+        return total * scale
+
+    return frame_by_frame(laplacian, array, axes)
 
 
 def gaussian_difference(
     array: Array, *, sigmas: tuple[float, float], truncate: float, axes: Sequence[int]
 ) -> Array:
     """Return `array` blurred over the first of `sigmas` less over the second, along `axes`."""
-    real = as_real(array)
-    low, high = (gaussian(real, sigma=sigma, truncate=truncate, axes=axes) for sigma in sigmas)
-    if sigmas[0] == 0:
+
+    def difference(slab: Array) -> Array:
+        real = as_real(slab)
+        low, high = (gaussian(real, sigma=sigma, truncate=truncate, axes=axes) for sigma in sigmas)
         return low - high
-    # What was blurred is nobody else's: a block less is held.
-    low -= high
-    return low
+
+    return frame_by_frame(difference, array, axes)
+
+
+def frame_by_frame(function: Callable[[Array], Array], array: Array, axes: Sequence[int]) -> Array:
+    """Return ``function(array)``, which filters along `axes`, for few frames at a time.
+
+    A frame has two axes at least: row by row it would take many times as long.
+    """
+    return in_slabs(function, array, [*axes, *range(max(array.ndim - 2, 0), array.ndim)])
 
 
 def gaussian(
@@ -351,30 +368,25 @@ def gaussian(
     # With zeros in its matrices a product would spread a NaN; and slopes of constants are zero only
     # where neighbours are subtracted before they are weighed.
     if order == 0 and is_numpy_array(array) and all_finite(array):
-        return blurred_frames(array, given, [axis % array.ndim for axis in axes])
+        return blurred(array, given, [axis % array.ndim for axis in axes])
     filters, weights = ndimage(array), xp.asarray(given, device=device(array))
     for axis in axes:
         array = filters.correlate1d(array, weights, axis=axis, mode="nearest")
     return array
 
 
-def blurred_frames(
+def blurred(
     array: np.ndarray[Any, Any], weights: np.ndarray[Any, Any], axes: Sequence[int]
 ) -> np.ndarray[Any, Any]:
-    """Return `array` weighed along `axes`, one frame after the other: that is all that is held."""
-    # A frame has two axes at least: row by row it would take many times as long.
-    leading = min(*axes, array.ndim - 2)
-    if leading <= 0:
+    """Return `array` weighed along `axes`."""
+
+    def weighed(slab: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         for axis in axes:
-            array = weighted_sums(array, weights, axis)
-        return array
-    result = np.empty(array.shape, array.dtype)
-    for place in np.ndindex(array.shape[:leading]):
-        frame = array[place]
-        for axis in axes:
-            frame = weighted_sums(frame, weights, axis - leading)
-        result[place] = frame
-    return result
+            slab = weighted_sums(slab, weights, axis)
+        return slab
+
+    found: np.ndarray[Any, Any] = frame_by_frame(weighed, array, axes)
+    return found
 
 
 def all_finite(array: np.ndarray[Any, Any]) -> bool:

@@ -16,6 +16,7 @@ import xarray as xr
 from forebay.ops._arrays import Array, as_real
 from forebay.ops._overlap import apply_with_rim
 from forebay.ops.filters.footprint import Footprint, Rank, check_footprint, ranked, spreading_nan
+from forebay.ops.filters.parts import in_slabs
 
 ERODE: Rank = "minimum"
 DILATE: Rank = "maximum"
@@ -58,10 +59,12 @@ def erosion(
 
     Notes
     -----
+    ``ε(f)[n] = min f[n + k]`` over the steps k from the middle of the footprint to its pixels.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels whose footprint holds it. Dask chunks may cut through `dims`: each task borrows
     ``size // 2`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about one and a half times its chunk in float32 as scratch.
+    needs about its chunk in float32 as scratch, and four frames.
 
     Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
@@ -113,10 +116,12 @@ def dilation(
 
     Notes
     -----
+    ``δ(f)[n] = max f[n + k]`` over the steps k from the middle of the footprint to its pixels.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels whose footprint holds it. Dask chunks may cut through `dims`: each task borrows
     ``size // 2`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about one and a half times its chunk in float32 as scratch.
+    needs about its chunk in float32 as scratch, and four frames.
 
     Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
@@ -169,10 +174,12 @@ def opening(
 
     Notes
     -----
+    ``δ(ε(f))``, with the `erosion` ε and the `dilation` δ by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about three times its chunk in float32 as scratch.
+    needs about its chunk in float32 as scratch, and four frames.
 
     Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
@@ -225,10 +232,12 @@ def closing(
 
     Notes
     -----
+    ``ε(δ(f))``, with the `dilation` δ and the `erosion` ε by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about three times its chunk in float32 as scratch.
+    needs about its chunk in float32 as scratch, and four frames.
 
     Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
@@ -280,12 +289,15 @@ def white_top_hat(
 
     Notes
     -----
+    ``f - δ(ε(f))``, with the `erosion` ε and the `dilation` δ by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about three times its chunk in float32 as scratch.
+    needs about its chunk in float32 as scratch, and four frames.
 
-    Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
+    Meyer, Contrast features extraction, in: Quantitative Analysis of Microstructures (1978); Serra,
+    Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
     Examples
     --------
@@ -337,12 +349,15 @@ def black_top_hat(
 
     Notes
     -----
+    ``ε(δ(f)) - f``, with the `dilation` δ and the `erosion` ε by the same footprint.
+
     Beyond the edge there is nothing: only pixels of the frame are compared. A NaN makes NaN of all
     pixels within two footprints of it. Dask chunks may cut through `dims`: each task borrows ``2 *
     (size // 2)`` pixels from its neighbours, and the result is the eager one, bit for bit. A task
-    needs about three times its chunk in float32 as scratch.
+    needs about its chunk in float32 as scratch, and four frames.
 
-    Serra, Image Analysis and Mathematical Morphology, chapter 12 (1982).
+    Meyer, Contrast features extraction, in: Quantitative Analysis of Microstructures (1978); Serra,
+    Image Analysis and Mathematical Morphology, chapter 12 (1982).
 
     Examples
     --------
@@ -367,7 +382,10 @@ def filtered(
     over: int = 0,
     under: int = 0,
 ) -> xr.DataArray:
-    """Return ``over * frames + under * result``, or the result of `steps` where both are zero."""
+    """Return ``over * frames + under * result``, or the result of `steps` where both are zero.
+
+    One of them is 1 and the other one -1 where they are not zero.
+    """
     size = check_footprint(frames, size, footprint, dims)
     kwargs: dict[str, Any] = {
         "steps": tuple(steps),
@@ -385,13 +403,19 @@ def stepwise(array: Array, *, steps: Sequence[Rank], signs: tuple[int, int], **s
 
     `signs`, unless they are zero, are those with which the array and the result are added.
     """
-    result = array
-    for rank in steps:
-        result = spreading_nan(
-            lambda known, rank=rank: ranked(known, rank, **shape),  # type: ignore[misc]
-            result,
-            lambda mask: ranked(mask, DILATE, **shape),
-        )
-    if signs == (0, 0):
-        return as_real(result)
-    return signs[0] * as_real(array) + signs[1] * as_real(result)
+
+    def stepped(frame: Array) -> Array:
+        result = frame
+        for rank in steps:
+            result = spreading_nan(
+                lambda known, rank=rank: ranked(known, rank, **shape),  # type: ignore[misc]
+                result,
+                lambda mask: ranked(mask, DILATE, **shape),
+            )
+        result = as_real(result)
+        if signs == (0, 0):
+            return result
+        return as_real(frame) - result if signs[0] > 0 else result - as_real(frame)
+
+    # A frame after the other: what lies between two steps is of one of them.
+    return in_slabs(stepped, array, shape["axes"])

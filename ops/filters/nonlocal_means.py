@@ -3,14 +3,22 @@
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
-from array_api_compat import device
+from array_api_compat import is_numpy_array
 
-from forebay.ops._arrays import Array, namespace, ndimage
+from forebay.ops._arrays import Array, namespace
 from forebay.ops._checks import check_frames, check_kernel, check_number, check_whole
 from forebay.ops._overlap import apply_with_rim
-from forebay.ops.filters.parts import in_parts
-from forebay.ops.filters.shifts import offsets, padded, shifted
+from forebay.ops.filters.moving_sums import moving_sums
+from forebay.ops.filters.parts import in_parts, in_slabs
+from forebay.ops.filters.shifts import offsets, padded
+from forebay.ops.filters.sliding import in_pieces
+
+ROWS = 64
+"""Rows that are worked on at once: the rim around them is worked on again for the next ones."""
+PIXELS = 2**16
+"""Pixels that are worked on at once, with that rim."""
 
 
 def nonlocal_means(
@@ -65,8 +73,9 @@ def nonlocal_means(
     within ``search_size // 2 + patch_size // 2`` along each axis.
 
     Dask chunks may cut through `dims`: each task borrows that rim from its neighbours, and the
-    result is the eager one, bit for bit. A task works on a few frames at a time, for which it
-    needs about ten times their float32 bytes as scratch.
+    result is the eager one, bit for bit. A task needs about its chunk in float32 as scratch,
+    and three MB for the piece of a frame that it works on; along other than two `dims`, ten times
+    the few frames that it works on.
 
     Examples
     --------
@@ -97,27 +106,88 @@ def nonlocal_means(
 def mean_of_alike(
     array: Array, *, strength: float, variance: float, patch: int, search: int, axes: Sequence[int]
 ) -> Array:
-    """Return the mean over steps of at most `search`, weighted by how alike the patches are.
-
-    All patches are compared at one step at a time: their distances are a moving average.
-    """
+    """Return the mean over steps of at most `search`, weighted by how alike the patches are."""
+    reach = patch + search
+    given: dict[str, Any] = {
+        "strength": strength,
+        "variance": variance,
+        "patch": patch,
+        "search": search,
+    }
 
     def mean(real: Array) -> Array:
-        xp, filters = namespace(real), ndimage(real)
-        middle = dict.fromkeys(axes, 0)
-        around = padded(real, search + patch, axes)
-        inner = shifted(around, middle, search)
-        ones = xp.ones(2 * patch + 1, dtype=xp.float64, device=device(real)) / (2 * patch + 1)
-        total, weights = xp.zeros_like(real), xp.zeros_like(real)
-        for offset in offsets(search, axes):
-            difference = shifted(around, offset, search) - inner
-            distance = difference**2
-            for axis in axes:
-                distance = filters.correlate1d(distance, ones, axis=axis, mode="nearest")
-            excess = shifted(distance, middle, patch) - 2 * variance
-            weight = xp.exp(xp.clip(excess, 0) / -(strength**2))
-            total = total + weight * shifted(difference, middle, patch)
-            weights = weights + weight
-        return real + total / weights
+        if is_numpy_array(real) and len(axes) == 2:
+            moved = np.moveaxis(real, axes, (-2, -1))
+            result = in_pieces(
+                lambda piece: mean_within(piece, axes=(0, 1), **given),
+                moved,
+                reach,
+                rows=ROWS,
+                pixels=PIXELS,
+            )
+            return np.moveaxis(result, (-2, -1), axes)
+        return mean_within(padded(real, reach, axes), axes=axes, **given)
 
-    return in_parts(mean, array, axes)
+    return in_slabs(lambda slab: in_parts(mean, slab, axes), array, axes)
+
+
+def mean_within(
+    around: Array,
+    *,
+    strength: float,
+    variance: float,
+    patch: int,
+    search: int,
+    axes: Sequence[int],
+) -> Array:
+    """Return the same for what is within a rim of both reaches of `around` along `axes`.
+
+    All patches are compared at one step at a time, and what they differ by is a moving sum. It is
+    the same there and back, so that half of the steps are enough.
+    """
+    xp, reach = namespace(around), patch + search
+    per_square = 1 / ((2 * patch + 1) ** len(axes) * strength**2)
+
+    def cut(array: Array, first: Sequence[int], beyond: Sequence[int]) -> Array:
+        window = [slice(None)] * array.ndim
+        for axis, start, end in zip(axes, first, beyond, strict=True):
+            window[axis] = slice(start, array.shape[axis] - end)
+        return array[tuple(window)]
+
+    def over_patches(array: Array) -> Array:
+        for axis in axes:
+            array = moving_sums(array, 2 * patch + 1, axis)
+        return array
+
+    rim = [reach] * len(axes)
+    middle = cut(around, rim, rim)
+    total = xp.zeros_like(middle)
+    # The pixel itself has the weight one, or NaN where its own patch holds a NaN.
+    weights = 1 + over_patches(cut(around - around, [search] * len(axes), [search] * len(axes)))
+    for offset in offsets(search, axes):
+        steps = [offset[axis] for axis in axes]
+        if steps <= [0] * len(axes):
+            continue
+        ahead = [max(step, 0) for step in steps]
+        behind = [max(-step, 0) for step in steps]
+        # Pixels from which a step leads into the middle, and those in it, with their patches.
+        begin = [search - each for each in ahead]
+        end = [search - each for each in behind]
+        there = cut(
+            around,
+            [start + step for start, step in zip(begin, steps, strict=True)],
+            [stop - step for stop, step in zip(end, steps, strict=True)],
+        )
+        difference = there - cut(around, begin, end)
+        excess = over_patches(difference**2)
+        excess *= -per_square
+        if variance:
+            excess += 2 * variance / strength**2
+            excess = xp.clip(excess, None, 0)
+        weight = xp.exp(excess)
+        part = weight * cut(difference, [patch] * len(axes), [patch] * len(axes))
+        total += cut(part, ahead, behind)
+        total -= cut(part, behind, ahead)
+        weights += cut(weight, ahead, behind)
+        weights += cut(weight, behind, ahead)
+    return middle + total / weights

@@ -44,7 +44,7 @@ def disc_extreme(array: Pixels, rank: Literal["minimum", "maximum"], reach: int)
         assert result is not None  # noqa: S101 (there is always the middle row)
         return result
 
-    return _in_pieces(extreme, array, reach)
+    return in_pieces(extreme, array, reach)
 
 
 def ball_extreme(
@@ -75,7 +75,7 @@ def ball_extreme(
                 better(result, both, out=result)
         return result
 
-    return _in_pieces(extreme, array, reach)
+    return in_pieces(extreme, array, reach)
 
 
 def median_of_nine(array: Pixels) -> Pixels:
@@ -103,19 +103,84 @@ def median_of_nine(array: Pixels) -> Pixels:
         ordered(4, 2)
         return np.minimum(np.maximum(p[6], p[4]), p[2])
 
-    return _in_pieces(median, array, 1)
+    return in_pieces(median, array, 1)
+
+
+def median_of_square(array: Pixels, reach: int) -> Pixels:
+    """Return the median of the square around each pixel of the last two axes.
+
+    Beyond the edge the array goes on with its outermost values. Of just more than half the
+    neighbours the least and the largest cannot be the median: they are forgotten, one more neighbour
+    is taken in, and so on until one is left. A. W. Paeth, Median finding on a 3 × 3 grid, Graphics
+    Gems (1990).
+    """
+    side = 2 * reach + 1
+
+    def median(piece: Pixels) -> Pixels:
+        height, width = piece.shape[0] - 2 * reach, piece.shape[1] - 2 * reach
+        waiting = [piece[y : y + height, x : x + width] for y in range(side) for x in range(side)]
+        kept = [waiting.pop() for _ in range(side**2 // 2 + 2)]
+        while len(kept) > 1:
+            kept = without_extremes(kept)
+            if waiting:
+                kept.append(waiting.pop())
+        return kept[0]
+
+    return in_pieces(median, array, reach, pixels=PIECE // 4)
+
+
+def without_extremes(values: list[Pixels]) -> list[Pixels]:
+    """Return arrays, two fewer, of what is neither the least nor the largest at each place.
+
+    Examples
+    --------
+    >>> without_extremes([np.array([5, 1]), np.array([3, 8]), np.array([9, 4])])
+    [array([5, 4])]
+    """
+    half = len(values) // 2
+    pairs = list(zip(values[:half], values[half : 2 * half], strict=True))
+    lower = [np.minimum(*pair) for pair in pairs]
+    upper = [np.maximum(*pair) for pair in pairs]
+    for single in values[2 * half :]:
+        upper.append(np.maximum(lower[0], single))
+        lower[0] = np.minimum(lower[0], single)
+    return _losers(lower, np.minimum, np.maximum) + _losers(upper, np.maximum, np.minimum)
+
+
+def _losers(
+    values: list[Pixels],
+    better: Callable[[Pixels, Pixels], Pixels],
+    worse: Callable[[Pixels, Pixels], Pixels],
+) -> list[Pixels]:
+    """Return arrays, one fewer, without what is best at each place."""
+    best, *others = values
+    lost = []
+    for other in others:
+        lost.append(worse(best, other))
+        best = better(best, other)
+    return lost
 
 
 _SORTED_TRIPLES = ((1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8))
 """What sorts three triples."""
 
 
-def _in_pieces(function: Callable[[Pixels], Pixels], array: Pixels, reach: int) -> Pixels:
-    """Return what `function` makes of the last two axes, given in pieces with `reach` around them."""
+def in_pieces(
+    function: Callable[[Pixels], Pixels],
+    array: Pixels,
+    reach: int,
+    *,
+    rows: int = 16,
+    pixels: int = PIECE,
+) -> Pixels:
+    """Return what `function` makes of the last two axes, given in pieces with `reach` around them.
+
+    A piece has at least `rows`, or twice the reach, and at most about as many `pixels`.
+    """
     result = np.empty(array.shape, array.dtype)
     height, width = array.shape[-2:]
-    rows = min(height, max(2 * reach, 16))
-    columns = _step(width, rows + 2 * reach)
+    rows = min(height, max(2 * reach, rows))
+    columns = _step(width, rows + 2 * reach, pixels)
     for place in np.ndindex(array.shape[:-2]):
         for window in _windows((height, width), (rows, columns)):
             beyond = tuple(
@@ -136,9 +201,9 @@ def _windows(lengths: Sequence[int], steps: Sequence[int]) -> Iterator[tuple[sli
             yield slice(top, min(top + rows, height)), slice(left, min(left + columns, width))
 
 
-def _step(length: int, across: int) -> int:
+def _step(length: int, across: int, pixels: int) -> int:
     """Return how much of `length` makes a piece, where the other side of it is `across`."""
-    return max(1, min(length, PIECE // across))
+    return max(1, min(length, pixels // across))
 
 
 def _around(part: slice, reach: int, length: int) -> slice:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace, real_dtype
+from forebay.ops._arrays import Array, in_place_at, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import (
     check_choice,
@@ -19,7 +19,7 @@ from forebay.ops._checks import (
     check_whole,
 )
 from forebay.ops.errors import OperationError
-from forebay.ops.filters.parts import in_parts
+from forebay.ops.filters.parts import in_parts, in_slabs
 
 NORMAL_QUARTILE = 0.6744897501960817
 """Half of all normal deviates are within this of the mean, in standard deviations."""
@@ -78,8 +78,7 @@ def wavelet_denoise(
     mirrored. A NaN or infinite pixel makes the whole frame NaN.
 
     Dask chunks that cut through `dims` are merged, lazily, so that a task holds whole frames. A
-    task works on a few frames at a time, for which it needs about seven times their float32 bytes
-    as scratch.
+    task needs about its chunk in float32 as scratch, and eight frames.
 
     Examples
     --------
@@ -141,11 +140,12 @@ def filter_bank(wavelet: object) -> tuple[tuple[float, ...], ...]:
 
 def denoised(array: Array, *, ndim: int, **parameters: Any) -> Array:
     """Return `array`, whose frames are along the last `ndim` axes, denoised a few at a time."""
-    return in_parts(
-        lambda real: denoised_together(real, ndim=ndim, **parameters),
-        array,
-        range(array.ndim - ndim, array.ndim),
-    )
+    axes = range(array.ndim - ndim, array.ndim)
+
+    def denoise(real: Array) -> Array:
+        return denoised_together(real, ndim=ndim, **parameters)
+
+    return in_slabs(lambda slab: in_parts(denoise, slab, axes), array, axes)
 
 
 def denoised_together(
@@ -190,8 +190,10 @@ def noise_of(band: Array, ndim: int) -> Array:
     Over the last `ndim` axes, which are kept with length one.
     """
     xp = namespace(band)
-    sizes = xp.sort(xp.reshape(xp.abs(band), (*band.shape[:-ndim], -1)), axis=-1)
-    count = sizes.shape[-1]
+    count = math.prod(band.shape[-ndim:])
+    sizes = in_place_at(
+        xp.reshape(xp.abs(band), (*band.shape[:-ndim], -1)), (count - 1) // 2, count // 2
+    )
     median = (sizes[..., (count - 1) // 2] + sizes[..., count // 2]) / 2
     return xp.reshape(median, (*band.shape[:-ndim], *(1,) * ndim)) / NORMAL_QUARTILE
 

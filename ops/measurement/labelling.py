@@ -66,8 +66,8 @@ def label(
     array([[1, 0, 2, 2],
            [1, 0, 0, 2]], dtype=int32)
     """
-    frames = as_numbers(mask)
-    check_frames(frames, dims, name="mask")
+    check_frames(as_numbers(mask), dims, name="mask")
+    frames = mask
     if not dims:
         raise OperationError("dims is empty, but must name the dimensions of a region")
     if check_whole("connectivity", connectivity, least=1) > len(dims):
@@ -102,17 +102,17 @@ def as_numbers(mask: Any) -> Any:
 def numbered(array: Array, *, ndim: int, connectivity: int, result: str) -> Array:
     """Return the numbers of the regions along the last `ndim` axes, from one for each."""
     xp, filters = namespace(array), ndimage(array)
-    foreground = array != 0
+    foreground = array
     if xp.isdtype(array.dtype, "real floating"):
-        foreground = foreground & ~xp.isnan(array)
+        foreground = (array != 0) & ~xp.isnan(array)
     touching = np.asarray(
         [sum(offset != 1 for offset in place) <= connectivity for place in np.ndindex((3,) * ndim)]
     )
     structure = xp.asarray(touching.reshape((3,) * ndim), device=device(array))
-    labels = xp.zeros(array.shape, dtype=getattr(xp, result), device=device(array))
+    labels = xp.empty(array.shape, dtype=getattr(xp, result), device=device(array))
     for place in product(*map(range, array.shape[: array.ndim - ndim])):
-        numbers, _ = filters.label(foreground[(*place, ...)], structure=structure)
-        labels[(*place, ...)] = xp.astype(numbers, labels.dtype)
+        frame = (*place, ...)
+        filters.label(foreground[frame], structure=structure, output=labels[frame])
     return labels
 
 

@@ -50,8 +50,10 @@ def part_edges(numbers: Array, origin: Place, sizes: Sequence[int]) -> Part:
     layers: list[list[npt.NDArray[Any]]] = [[], []]
     for axis in range(1, ndim + 1):
         for layer, index in zip(layers, (0, shape[axis - 1] - 1), strict=True):
-            layer.append(to_host(xp.take(stack, xp.asarray([index], device=device(stack)), axis)))
-    first = [_first_pixels(frame, origin, sizes) for frame in stack]
+            layer.append(
+                to_host(xp.take(stack, xp.asarray([index], device=device(stack)), axis=axis))
+            )
+    first = [_first_pixels(stack[at, ...], origin, sizes) for at in range(stack.shape[0])]
     return Part(origin, first, layers[0], layers[1])
 
 

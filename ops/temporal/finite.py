@@ -13,6 +13,9 @@ from forebay.ops._checks import check_choice, check_frames, check_kernel, check_
 from forebay.ops._overlap import apply_with_rim
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.median import median_filter
+from forebay.ops.filters.moving_sums import moving_sums
+from forebay.ops.filters.parts import in_slabs
+from forebay.ops.filters.shifts import padded
 
 
 def running_median(frames: xr.DataArray, *, window: int, dim: Hashable = "t") -> xr.DataArray:
@@ -91,8 +94,8 @@ def running_mean(frames: xr.DataArray, *, window: int, dim: Hashable = "t") -> x
     in all frames whose window holds it.
 
     Dask chunks may cut through `dim`: each task borrows ``window // 2`` frames from its
-    neighbours, and the result is the eager one, bit for bit. A task needs about twice its chunk in
-    float32 as scratch.
+    neighbours, and the result is the eager one, bit for bit. A task needs about its chunk in float32
+    as scratch.
 
     Examples
     --------
@@ -103,13 +106,8 @@ def running_mean(frames: xr.DataArray, *, window: int, dim: Hashable = "t") -> x
     """
     check_frames(frames, [dim])
     window = check_window(frames, window, dim)
-    kwargs: dict[str, Any] = {
-        "taps": (1 / window,) * window,
-        "axis": frames.get_axis_num(dim),
-        "latest": window // 2,
-        "mode": "nearest",
-    }
-    return apply_with_rim(weighted_sum, frames, {dim: window // 2}, kwargs=kwargs)
+    kwargs: dict[str, Any] = {"window": window, "axis": frames.get_axis_num(dim)}
+    return apply_with_rim(centred_mean, frames, {dim: window // 2}, kwargs=kwargs)
 
 
 def fir_filter(
@@ -189,6 +187,16 @@ def check_window(frames: xr.DataArray, window: int, dim: Hashable) -> int:
         frames, [dim], window, f"window={window}", remedy="use a smaller one, or more frames"
     )
     return window
+
+
+def centred_mean(array: Array, *, window: int, axis: int) -> Array:
+    """Return the mean of `window` values around each along `axis`; its outermost ones go on."""
+
+    def mean(slab: Array) -> Array:
+        around = as_real(padded(slab, window // 2, [axis]))
+        return moving_sums(around, window, axis) * (1 / window)
+
+    return in_slabs(mean, array, [axis])
 
 
 def weighted_sum(

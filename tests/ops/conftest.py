@@ -1,11 +1,12 @@
 """The array libraries that block functions are held to, and frames to work on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import array_api_compat
 import array_api_strict
+import dask
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,7 +16,9 @@ import xarray as xr
 from forebay.ops._arrays import ndimage
 from forebay.ops.deconvolution import point_spread
 from forebay.ops.detection import local, matched, scale_space
-from forebay.ops.filters import footprint, gaussian, nonlocal_means, rolling_ball
+from forebay.ops.detection import maxima as heights
+from forebay.ops.filters import footprint, gaussian, rolling_ball
+from forebay.ops.measurement import seams
 from forebay.ops.particles import image, maxima, table
 from forebay.ops.reduction import quality
 from forebay.ops.registration import channels, shifting, tiles
@@ -107,11 +110,11 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         finite,
         footprint,
         gaussian,
+        heights,
         image,
         local,
         matched,
         maxima,
-        nonlocal_means,
         point_spread,
         quality,
         rolling_ball,
@@ -119,7 +122,7 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
         shifting,
     ):
         monkeypatch.setattr(module, "ndimage", filters_of)
-    for module in (table, tiles):
+    for module in (seams, table, tiles):
         monkeypatch.setattr(module, "to_host", to_host)
     return Library("strict", array_api_strict, device=STRICT_DEVICE)
 
@@ -128,6 +131,13 @@ def xp(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Libra
 def chunk_library(request: pytest.FixtureRequest) -> Library:
     """Give each library that can be the chunks of a Dask array."""
     return Library("numpy", np) if request.param == "numpy" else Library("cupy", cupy_or_skip())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute a few small chunks without starting threads for them."""
+    with dask.config.set(scheduler="synchronous"):
+        yield
 
 
 @pytest.fixture

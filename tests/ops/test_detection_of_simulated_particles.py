@@ -7,7 +7,8 @@ emitters, σ = 1.5 px, 20 background photons a pixel, read noise 1.5: recall and
 at 5000 and 1.29 at 20 000, where the finite mask begins to show.
 """
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +41,9 @@ class Score(NamedTuple):
     """Particles that the recall and the error are over."""
 
 
-def score(photons: float, *, dtype: str = "uint16", seed: int = 3) -> Score:
-    """Find the particles of 20 simulated frames and compare them with the truth."""
+@functools.cache
+def simulated(photons: float) -> tuple[npt.NDArray[Any], pd.DataFrame]:
+    """Return 20 simulated frames and where their emitters are."""
     scene = Scene(
         shape=(SIDE, SIDE),
         emitters=40,
@@ -50,11 +52,16 @@ def score(photons: float, *, dtype: str = "uint16", seed: int = 3) -> Score:
         background=BACKGROUND,
         read_noise=READ_NOISE,
         diffusion=4.0,
-        seed=seed,
+        seed=3,
     )
     with SimulatedSource(scene, frames=20) as source:
-        values = np.stack([frame.data for frame in source.frames()])
-        truth = source.truth()
+        return np.stack([frame.data for frame in source.frames()]), source.truth()
+
+
+@functools.cache
+def score(photons: float, dtype: str = "uint16") -> Score:
+    """Find the particles of 20 simulated frames and compare them with the truth."""
+    values, truth = simulated(photons)
     frames = xr.DataArray(values.astype(dtype), dims=("frame_id", "y", "x"))
     found = find_particles(frames, diameter=DIAMETER, minmass=0.3 * photons)
     assert isinstance(found, pd.DataFrame)
@@ -75,6 +82,7 @@ def score(photons: float, *, dtype: str = "uint16", seed: int = 3) -> Score:
     )
 
 
+@functools.cache
 def photon_limit(photons: float) -> float:
     """Return the Cramér–Rao bound on the standard error of y or x, pixels.
 
@@ -113,7 +121,7 @@ def test_bright_particles_are_found_and_nothing_else(photons: float) -> None:
 )
 def test_positions_are_near_the_photon_limit(photons: float, factor: float, dtype: str) -> None:
     """The position error is near the Cramér–Rao bound, below which no unbiased estimate can go."""
-    result, limit = score(photons, dtype=dtype), photon_limit(photons)
+    result, limit = score(photons, dtype), photon_limit(photons)
 
     # 700 errors or so: their root mean square is known to about 3 %.
     assert 0.9 * limit < result.error < factor * limit

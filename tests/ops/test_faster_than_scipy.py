@@ -1,13 +1,24 @@
 """What is done in NumPy because that is faster gives what scipy gives."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.signal
+import xarray as xr
 
+from forebay.ops import continue_iir_filter, iir_filter
 from forebay.ops.filters.banded import SUMS, weighted_sums
 from forebay.ops.filters.footprint import disc
+from forebay.ops.filters.moving_sums import moving_sums
 from forebay.ops.filters.rolling_ball import ball
-from forebay.ops.filters.sliding import ball_extreme, disc_extreme, median_of_nine
+from forebay.ops.filters.sliding import (
+    ball_extreme,
+    disc_extreme,
+    median_of_nine,
+    median_of_square,
+)
 
 # Pieces are smaller than the last of these frames along both axes.
 SHAPES = [(1, 1), (2, 5, 3), (2, 37, 41), (1, 70, 1100)]
@@ -64,8 +75,35 @@ def test_extremes_of_discs_and_balls_are_scipys(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_median_of_nine_is_scipys(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+def test_medians_are_scipys(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
     """Of integers with many equal values, whose order must not matter."""
     values = rng.integers(0, 9, shape).astype("int16")
-    expected = scipy.ndimage.median_filter(values, (*(1,) * (len(shape) - 2), 3, 3), mode="nearest")
-    np.testing.assert_array_equal(median_of_nine(values), expected)
+    for reach in (1, 2, 3):
+        size = (*(1,) * (len(shape) - 2), 2 * reach + 1, 2 * reach + 1)
+        expected = scipy.ndimage.median_filter(values, size, mode="nearest")
+        np.testing.assert_array_equal(median_of_square(values, reach), expected)
+        if reach == 1:
+            np.testing.assert_array_equal(median_of_nine(values), expected)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 12])
+def test_moving_sums_are_sums_of_each_window(rng: np.random.Generator, width: int) -> None:
+    values = rng.integers(0, 9, (3, 12, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(values, width, axis=1)
+    np.testing.assert_array_equal(moving_sums(values, width, 1), windows.sum(axis=-1))
+
+
+@pytest.mark.parametrize("before", ["zero", "first"])
+def test_many_pixels_through_sections_are_scipys(rng: np.random.Generator, before: Any) -> None:
+    """Taken together, in several slabs, they are what each is alone; and go on bit for bit."""
+    sos = scipy.signal.butter(3, 0.2, output="sos")
+    values = rng.normal(100, 9, (9, 90, 70))
+    values[4, 80, 3] = np.nan
+    frames = xr.DataArray(values, dims=("t", "y", "x"))
+    start = scipy.signal.sosfilt_zi(sos)[:, :, None, None] * values[:1]
+    expected, _ = scipy.signal.sosfilt(sos, values, axis=0, zi=start * (before == "first"))
+    found = iir_filter(frames, sos=sos, before=before)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-11)
+    first, state = continue_iir_filter(frames[:4], sos=sos, before=before)
+    then, _ = continue_iir_filter(frames[4:], sos=sos, state=state)
+    np.testing.assert_array_equal(np.concatenate([first, then]), found)
