@@ -75,7 +75,8 @@ def _advice(specification: KubernetesClusterSpecification, said: str) -> str:
             "daskclusters, daskworkergroups and secrets, and to forward ports, in that namespace"
         )
     if re.search(
-        r"context .* does not exist|connect to the server|dial tcp|was refused|invalid configuration",
+        r"context .* does not exist|connect to the server|dial tcp|was refused|reading input|"
+        r"invalid configuration",
         said,
     ):
         return (

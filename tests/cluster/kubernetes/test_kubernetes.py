@@ -126,7 +126,7 @@ def test_a_kubernetes_that_is_not_there_is_said(
                 "apiVersion": "v1",
                 "kind": "Config",
                 "clusters": [{"name": "none", "cluster": {"server": "https://127.0.0.1:1"}}],
-                "users": [{"name": "me", "user": {}}],
+                "users": [{"name": "me", "user": {"token": "t"}}],
                 "contexts": [{"name": "none", "context": {"cluster": "none", "user": "me"}}],
                 "current-context": "none",
             }
