@@ -14,6 +14,7 @@ from forebay.cluster.keeping.pool import Pool, PoolSilentError, Seen
 from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 from forebay.cluster.keeping.service import DEMAND_SECONDS, KeptCluster
 from forebay.cluster.keeping.talk import KEY
+from forebay.cluster.sizing import Demand
 
 _AT_SCHEDULER = "forebay-desk"
 
@@ -22,8 +23,8 @@ _AT_SCHEDULER = "forebay-desk"
 class Asked:
     """What was asked of a cluster since it was fetched last."""
 
-    demands: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Seconds and units of work, by who has it."""
+    demands: dict[str, Demand] = field(default_factory=dict)
+    """The work, by who has it."""
     scaled: bool = False
     """Whether a size was asked for."""
     workers: int | None = None
@@ -56,9 +57,9 @@ class Desk:
         scheduler.handlers["forebay_stop"] = self.stop
         scheduler.set_metadata(keys=[KEY], value=True)
 
-    def demand(self, who: str, seconds: float, units: int) -> dict[str, Any]:
+    def demand(self, who: str, **work: Any) -> dict[str, Any]:
         """Take in how much work somebody has; return how the cluster stands."""
-        self._asked.demands[who] = (seconds, units)
+        self._asked.demands[who] = Demand(**work)
         return self.standing()
 
     def scale(self, workers: int | None) -> dict[str, Any]:
@@ -110,8 +111,8 @@ class DistantCrew:
         self._members, asked = await self._on_scheduler(
             _exchange, held=held, standing=kept.standing()
         )
-        for who, (seconds, units) in asked.demands.items():
-            kept.demand(who, seconds, units)
+        for who, demand in asked.demands.items():
+            kept.take_demand(who, demand)
         if asked.scaled:
             kept.scale(asked.workers)
         if asked.stop:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.address.specification import AddressSpecification
 from forebay.cluster.address.start import join
+from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.certificates import put_new
 from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
@@ -240,7 +241,14 @@ class _Pods:
             each.work_seconds,
             each.idle_seconds,
         )
-        kept = KeptCluster(keeper, limits, look_seconds=each.look_seconds, stop=self._stop)
+        kept = KeptCluster(
+            keeper,
+            limits,
+            look_seconds=each.look_seconds,
+            stop=self._stop,
+            name=self._name,
+            decisions=DecisionLog(decisions_path(each.place, self._name)),
+        )
         pool.kept = kept
         try:
             async with kept.kept():

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
+from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.certificates import put_new
 from forebay.cluster.keeping.joining import join_standing
@@ -207,6 +208,8 @@ class _Keeping:
             workers_per_job=each.workers_per_job,
             look_seconds=each.look_seconds,
             stop=self._stop,
+            name=self._name,
+            decisions=DecisionLog(decisions_path(each.place, self._name)),
         )
         cluster.answer_for(self._scheduler)
         async with cluster.kept():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from forebay.acquisition import Run
 from forebay.cluster.allocation import Share, divide
+from forebay.cluster.division_log import DivisionLog
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.events import (
     JobEvent,
@@ -100,6 +101,8 @@ class Dispatcher:
     lanes
         Says how the room is divided between lanes; asked anew each time, so that a change takes
         effect at once.  By urgency alone if it says nothing.
+    divisions
+        Where it is written down how the room was divided; nowhere if not given.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Dispatcher:
         run: Run | None = None,
         observer: Observer | None = None,
         lanes: Callable[[], Mapping[str, Share]] = dict,
+        divisions: DivisionLog | None = None,
     ) -> None:
         self._database = database
         self._service = service
@@ -128,6 +132,7 @@ class Dispatcher:
         self._run = run
         self._observer = observer
         self._lanes = lanes
+        self._divisions = divisions
         self._jobs = Jobs(database)
         self._benches: dict[str, Workbench] = {}
         self._storages: dict[str, Storage] = {}
@@ -309,7 +314,10 @@ class Dispatcher:
         complete = {lane.label: shares.get(lane.label, Share(0.0)) for lane in Lane}
         used = Counter(Lane(each.claim.lane).label for each in self._flying.values())
         wanting = {Lane(lane).label for lane in self._service.wanting()}
-        more = divide(room + len(self._flying), complete, used, wanting)
+        whole = room + len(self._flying)
+        more = divide(whole, complete, used, wanting)
+        if self._divisions is not None:
+            self._divisions.take(whole, complete, used, wanting, more)
         claims: list[Claim] = []
         left = most_bytes
         for lane in Lane:
