@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,8 +52,13 @@ class DecisionEvent(BaseModel):
     """What the burst rule remembered from the time before."""
 
     def again(self, rules: BurstRules) -> Decision | None:
-        """Return what the burst rule says to the same with other bounds; None if it was not asked."""
+        """Return what the burst rule says to the same with other bounds.
+
+        None if it was not asked, or was one that went by other figures.
+        """
         if self.situation is None or self.standing is None:
+            return None
+        if self.situation.keys() != {each.name for each in fields(Situation)}:
             return None
         changed_at = self.standing["changed_at"]
         standing = Standing(
@@ -127,7 +132,9 @@ class DecisionLog:
         except OSError as error:
             _log.warning("a decision about %s is not written down (%s): %s", cluster, error, reason)
         if change:
-            _log.warning("%s: %s workers, %s", cluster, workers, reason)
+            # Sizes follow the work all the time; the others cost money.
+            level = logging.INFO if event == "size" else logging.WARNING
+            _log.log(level, "%s: %s workers, %s", cluster, workers, reason)
 
     def take_burst(
         self, cluster: str, decision: Decision, situation: Situation, before: Standing

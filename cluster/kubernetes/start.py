@@ -220,7 +220,8 @@ class _Pods:
         from distributed.core import rpc
 
         each = self._specification
-        connection: Any = self._security.get_connection_args("client")
+        security: Any = self._security
+        connection = security.get_connection_args("client")
         scheduler: Any = rpc(address, connection_args=connection)  # type: ignore[no-untyped-call]
         crew = DistantCrew(scheduler)
         pool = WatchedPool(KubernetesPool(each, self._resource), crew)

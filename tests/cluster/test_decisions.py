@@ -42,6 +42,8 @@ def test_a_burst_is_decided_again_from_what_was_written(tmp_path: Path) -> None:
     dear = found[1].again(replace(RULES, price_ceiling=0.5))
     assert dear is not None
     assert "above the ceiling" in dear.reason
+    other = found[1].model_copy(update={"situation": {"now": 0.0, "moon": "full"}})
+    assert other.again(RULES) is None
 
 
 def test_what_is_no_news_is_not_written_again(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from tests.cluster.kubernetes.operator import Operator
 
 from forebay.cluster import ClusterError, KubernetesClusterSpecification, connect
+from forebay.cluster.decisions import decisions_path, read_decisions
 from forebay.cluster.keeping.pool import Stage
-from forebay.cluster.keeping.talk import scale, standing
+from forebay.cluster.keeping.talk import standing, stop, tell_demand
 from forebay.cluster.kubernetes.pool import seen_in
+from forebay.cluster.sizing import Demand
 
 
 def eventually(claim: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -33,6 +36,7 @@ def specification(tmp_path: Path) -> KubernetesClusterSpecification:
         namespace="imaging",
         environment={"SITE": "north sea"},
         look_seconds=0.5,
+        idle_seconds=0.1,
         folder=tmp_path / "clusters",
     )
 
@@ -41,12 +45,19 @@ def specification(tmp_path: Path) -> KubernetesClusterSpecification:
 def test_a_cluster_computes_and_leaves_nothing(
     operator: Operator, specification: KubernetesClusterSpecification
 ) -> None:
-    """Its scheduler speaks TLS; a worker that is not needed ends, and does not begin again."""
-    with connect(specification, name="pods") as client:
+    """Its scheduler speaks TLS; a worker that is not needed ends, and does not begin again.
+
+    One keeps it, another joins it by its name, sizes it and ends it.
+    """
+    ended = threading.Event()
+    with (
+        specification.kept("pods", ended.set),
+        connect(specification, name="pods") as client,
+    ):
         (resource,) = operator.there("DaskCluster")
         assert operator.there("Secret") == [resource]
         assert operator.there("DaskWorkerGroup") == []
-        scale(client, 1)
+        tell_demand(client, "an engine", Demand(30.0, 1))
         client.wait_for_workers(1, timeout=60)
         assert set(client.run(lambda: os.environ["SITE"]).values()) == {"north sea"}
         assert client.submit(sum, [1, 2]).result(timeout=30) == 3
@@ -54,12 +65,15 @@ def test_a_cluster_computes_and_leaves_nothing(
         assert connected.address.startswith("tls://127.0.0.1:")
         eventually(lambda: standing(client)["working"] == 1)
         assert operator.there("DaskWorkerGroup") == [f"{resource}-1"]
-        scale(client, 0)
+        tell_demand(client, "an engine", Demand())
         eventually(lambda: not operator.there("DaskWorkerGroup"))
+        stop(client)
+        assert ended.wait(30)
     for kind in ("DaskCluster", "DaskWorkerGroup", "Secret"):
         assert operator.there(kind) == []
     assert all("--namespace=imaging" in call for call in operator.calls())
-    assert not list(specification.folder.glob("pods.*"))
+    sizes = read_decisions(decisions_path(specification.folder, "pods"))
+    assert [each.workers for each in sizes] == [1, 0]
 
 
 def test_check_shows_the_resources_and_makes_none(
