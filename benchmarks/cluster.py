@@ -157,7 +157,8 @@ def _sent(protocol: str, mebibytes: int) -> dict[str, float]:
             client.submit(sum, [number], workers=[one], pure=False).result()
         trip = (time.monotonic() - began) / 20
         array = client.submit(np.ones, mebibytes << 17, workers=[one])
-        distributed.wait(array)
+        with client.as_current():
+            distributed.wait(array)
         began = time.monotonic()
         client.submit(np.shape, array, workers=[other], allow_other_workers=False).result()
         rate = mebibytes / (time.monotonic() - began - trip)

@@ -2,6 +2,7 @@
 
 from forebay.cluster.address.specification import AddressSpecification
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
 from forebay.cluster.plan import Plan
@@ -13,6 +14,7 @@ __all__ = [
     "AddressSpecification",
     "ClusterError",
     "ClusterSpecification",
+    "KubernetesClusterSpecification",
     "LocalClusterSpecification",
     "LocalCudaClusterSpecification",
     "Plan",

@@ -61,7 +61,7 @@ def divide(
     >>> divide(8, shares, used={"reprocess": 6}, wanting={"realtime", "reprocess"})
     {'realtime': 2, 'reprocess': 0}
     """
-    own = _whole(room, {lane: share.guaranteed for lane, share in shares.items()})
+    own = promised(room, shares)
     most = {
         lane: max(own[lane], math.floor(room * share.most + 1e-9)) for lane, share in shares.items()
     }
@@ -89,6 +89,17 @@ def divide(
         more[lane] += 1
         free -= 1
     return more
+
+
+def promised(room: int, shares: Mapping[str, Share]) -> dict[str, int]:
+    """Return how much of the room is each lane's own.
+
+    Examples
+    --------
+    >>> promised(8, {"realtime": Share(0.5), "reprocess": Share(0.25)})
+    {'realtime': 4, 'reprocess': 2}
+    """
+    return _whole(room, {lane: share.guaranteed for lane, share in shares.items()})
 
 
 def _borrowed(has: int, own: int) -> float:

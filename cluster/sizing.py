@@ -5,7 +5,9 @@ for what it does not know.
 """
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +18,32 @@ class Demand:
     """Time that one thread would take for all of it, as estimated."""
     units: int = 0
     """Units that it is in: so many threads have something to do, at the most."""
+    data: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Bytes that the work reads which nobody is at, by the folder or bucket where they lie."""
+    deadline_in: float | None = field(default=None, compare=False)
+    """Time until the nearest deadline, in seconds; None where there is none."""
 
     def __add__(self, other: "Demand") -> "Demand":
         """Return both together."""
-        return Demand(self.seconds + other.seconds, self.units + other.units)
+        deadlines = [each.deadline_in for each in (self, other) if each.deadline_in is not None]
+        return Demand(
+            self.seconds + other.seconds,
+            self.units + other.units,
+            dict(Counter(self.data) + Counter(other.data)),
+            min(deadlines, default=None),
+        )
+
+    def bytes_at(self, places: Collection[str]) -> int:
+        """Return how much of the data lies in places that are given by how they begin.
+
+        Examples
+        --------
+        >>> demand = Demand(data={"s3://archive/2026": 5, "/data/runs": 7})
+        >>> demand.bytes_at(["s3://archive"]), demand.bytes_at([""])
+        (5, 12)
+        """
+        begin = tuple(places)
+        return sum(size for place, size in self.data.items() if place.startswith(begin))
 
 
 @dataclass(frozen=True, slots=True)

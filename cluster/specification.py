@@ -9,6 +9,7 @@ from forebay.cluster.aws.specification import (
     Ec2ClusterSpecification,
     FargateClusterSpecification,
 )
+from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
 from forebay.cluster.slurm.specification import SlurmClusterSpecification
@@ -19,6 +20,7 @@ ClusterSpecification = Annotated[
     | SlurmClusterSpecification
     | Ec2ClusterSpecification
     | FargateClusterSpecification
+    | KubernetesClusterSpecification
     | AddressSpecification,
     Field(discriminator="kind"),
 ]

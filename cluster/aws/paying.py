@@ -2,15 +2,18 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from forebay.cluster.aws.specification import AwsModel
-from forebay.cluster.burst.events import DecisionLog
 from forebay.cluster.burst.rule import Situation, Standing, decide
 from forebay.cluster.burst.settings import BurstSettings
+from forebay.cluster.decisions import DecisionLog, decisions_path
+from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.service import KeptCluster
-from forebay.cluster.sizing import Demand, Limits
+from forebay.cluster.sizing import Limits
+from forebay.cluster.slurm.queue_state import QueueState, queue_state
 from forebay.cluster.spending import Spending
 
 _log = logging.getLogger("forebay.cluster")
@@ -31,6 +34,8 @@ class PaidCluster(KeptCluster):
         What it is called.
     spending
         What it has cost.
+    clock
+        Seconds of a clock that only goes forward.
     more
         Of `KeptCluster`.
     """
@@ -43,44 +48,69 @@ class PaidCluster(KeptCluster):
         paying: AwsModel,
         name: str,
         spending: Spending,
+        clock: Callable[[], float] = time.monotonic,
         **more: Any,
     ) -> None:
-        super().__init__(keeper, limits, **more)
+        decisions = DecisionLog(decisions_path(paying.place, name))
+        super().__init__(keeper, limits, name=name, decisions=decisions, clock=clock, **more)
         self._paying = paying
-        self._name = name
         self._spending = spending
+        self._written = decisions
         self._short = False
         self._burst = Standing()
-        self._events = DecisionLog(paying.folder / name / "decisions.jsonl")
+        self._queue: QueueState | None = None
+        self._unknown = ""
+
+    async def learn(self) -> None:
+        """Ask Slurm how the cluster stands that does the work otherwise, if it is one of Slurm's."""
+        burst = self._paying.burst
+        if burst is None or burst.slurm is None:
+            return
+        try:
+            self._queue, unknown = await queue_state(burst.slurm), ""
+        except ClusterError as error:
+            # What it was is not what it is: the rule goes by the settings meanwhile.
+            self._queue, unknown = None, str(error)
+        if unknown and unknown != self._unknown:
+            _log.warning("how long %s waits is not known: %s", burst.slurm, unknown)
+        self._unknown = unknown
 
     def _jobs(self) -> int:
-        wanted = super()._jobs()
-        burst = self._paying.burst
-        if self._fixed is None and burst is not None:
-            wanted = max(self._limits.minimum, self._decided(burst))
-        return self._affordable(wanted)
+        return self._affordable(super()._jobs())
 
-    def _decided(self, burst: BurstSettings) -> int:
-        """Return how many workers the rule wants, and write down why."""
-        paying, demand = self._paying, self._all_demand()
-        situation = Situation(
-            now=time.monotonic(),
+    def _sized(self, now: float) -> int:
+        burst = self._paying.burst
+        if burst is None:
+            return super()._sized(now)
+        return max(self._limits.minimum, self._decided(burst))
+
+    def situation(self, burst: BurstSettings) -> Situation:
+        """Return what the burst rule is asked about."""
+        paying, demand, queue = self._paying, self._demand(), self._queue
+        return Situation(
+            now=self._clock(),
             backlog_seconds=demand.seconds,
-            backlog_bytes=0,
+            backlog_bytes=sum(demand.data.values()),
+            bytes_there=demand.bytes_at(burst.data_there),
             units=demand.units,
-            threads_here=burst.threads_here,
+            threads_here=burst.threads_here if queue is None else queue.threads,
+            wait_for_threads=0.0 if queue is None else max(0.0, queue.wait_seconds),
+            threads_coming=0 if queue is None else queue.coming,
+            deadline_in=demand.deadline_in,
             price=paying.cost_per_worker_hour,
             threads_per_worker=paying.threads_per_worker,
             spent=self._spending.promised(),
         )
-        rules = burst.rules(maximum_workers=paying.maximum_workers, budget=paying.budget_per_day)
-        decision = decide(situation, rules, self._burst)
-        self._burst = decision.standing
-        self._events.take(self._name, decision)
-        return decision.workers
 
-    def _all_demand(self) -> Demand:
-        return sum((each for each, _ in self._demands.values()), Demand())
+    def _decided(self, burst: BurstSettings) -> int:
+        """Return how many workers the rule wants, and write down why."""
+        paying, before = self._paying, self._burst
+        situation = self.situation(burst)
+        rules = burst.rules(maximum_workers=paying.maximum_workers, budget=paying.budget_per_day)
+        decision = decide(situation, rules, before)
+        self._burst = decision.standing
+        self._written.take_burst(self._name, decision, situation, before)
+        return decision.workers
 
     def _affordable(self, wanted: int) -> int:
         """Return how many of the workers that are wanted the budget has room for."""
@@ -90,15 +120,18 @@ class PaidCluster(KeptCluster):
         if budget is None or not price or wanted <= there:
             self._short = False
             return wanted
-        room = int((budget - self._spending.promised()) / price + 1e-9)
+        promised = self._spending.promised()
+        room = int((budget - promised) / price + 1e-9)
         paid = min(wanted, there + max(0, room))
         if paid < wanted and not self._short:
-            _log.warning(
-                "%d workers are wanted and %d are paid for: today's budget of %g is spent or "
-                "promised",
-                wanted,
-                paid,
-                budget,
+            self._written.take(
+                "budget",
+                self._name,
+                workers=paid,
+                change=paid - wanted,
+                reason=f"{wanted} workers are wanted and {paid} are paid for: today's budget of "
+                f"{budget:g} is spent or promised",
+                figures={"budget": budget, "promised": promised, "price": price, "there": there},
             )
         self._short = paid < wanted
         return paid

@@ -3,13 +3,12 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.aws import certificates
 from forebay.cluster.aws.account import need_libraries
-from forebay.cluster.aws.crew import DistantCrew
 from forebay.cluster.aws.owner import Owner, forget, owning
 from forebay.cluster.aws.paying import PaidCluster
 from forebay.cluster.aws.plan import plan, spending_of
@@ -20,11 +19,11 @@ from forebay.cluster.aws.specification import (
 )
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
 from forebay.cluster.keeping.joining import join_standing
 from forebay.cluster.keeping.keeper import Keeper, Patience
 from forebay.cluster.keeping.place import Place, passing_place, remove, standing_place
-from forebay.cluster.keeping.pool import Pool, PoolSilentError, Seen
-from forebay.cluster.keeping.service import KeptCluster
+from forebay.cluster.keeping.pool import Pool, PoolSilentError
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.sizing import Limits
 from forebay.cluster.spending import Spending
@@ -127,29 +126,6 @@ def _made(
     return tasks, FargatePool(tasks)
 
 
-class _Watched:
-    """A pool that is looked at together with its crew and with what is asked of the cluster."""
-
-    def __init__(self, pool: Pool, crew: DistantCrew) -> None:
-        self._pool = pool
-        self._crew = crew
-        self.kept: KeptCluster | None = None
-
-    async def ask(self, name: str, *, without: Collection[str]) -> str:
-        return await self._pool.ask(name, without=without)
-
-    async def look(self) -> Mapping[str, Seen]:
-        if self.kept is not None:
-            await self._crew.exchange(self.kept)
-        return await self._pool.look()
-
-    async def give_up(self, jobs: Collection[str]) -> None:
-        await self._pool.give_up(jobs)
-
-    async def story(self, job: str, name: str) -> str:
-        return await self._pool.story(job, name)
-
-
 class _Keeping:
     """What keeps the workers, in an event loop of this process."""
 
@@ -165,8 +141,8 @@ class _Keeping:
         self._specification = specification
         self._owner = owner
         self._spending = spending
-        crew = DistantCrew(cluster)
-        self._pool = _Watched(pool, crew)
+        crew = DistantCrew(cluster.scheduler_comm)
+        self._pool = WatchedPool(pool, crew)
         self._crew = crew
         self._stop = stop
 

@@ -45,6 +45,16 @@ class BurstSettings(BaseModel):
     bytes_per_second: _Rate = Field(
         default=ByteSize(100 * 2**20), description="How fast data get to this cluster."
     )
+    data_there: tuple[str, ...] = Field(
+        default=(),
+        description="How locations begin whose data this cluster reaches as fast as its own, such "
+        "as 's3://archive': they need no moving.",
+    )
+    slurm: str | None = Field(
+        default=None,
+        description="Name of the Slurm cluster that does the work otherwise: how many threads it "
+        "has, and when more come, is asked of Slurm, in place of threads_here.",
+    )
     start_seconds: PositiveFloat = Field(
         default=180.0, description="Time from asking for a worker to its first unit."
     )

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Any
 
+from forebay.cluster.decisions import DecisionLog
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.talk import KEY
 from forebay.cluster.sizing import Demand, Limits, Size, next_size
@@ -37,6 +38,10 @@ class KeptCluster:
         Time between two looks.
     stop
         Called when it is asked to end; None if it ends with the command that uses it.
+    name
+        What the cluster is called, where decisions are written down.
+    decisions
+        Where they are; nowhere if not given.
     clock
         Seconds of a clock that only goes forward.
     """
@@ -49,6 +54,8 @@ class KeptCluster:
         workers_per_job: int = 1,
         look_seconds: float = 5.0,
         stop: Callable[[], None] | None = None,
+        name: str = "",
+        decisions: DecisionLog | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keeper = keeper
@@ -56,6 +63,8 @@ class KeptCluster:
         self._per_job = workers_per_job
         self._look_seconds = look_seconds
         self._stop = stop
+        self._name = name
+        self._decisions = decisions
         self._clock = clock
         self._size = Size(limits.minimum)
         self._demands: dict[str, tuple[Demand, float]] = {}
@@ -87,6 +96,7 @@ class KeptCluster:
         while True:
             self._wake.clear()
             try:
+                await self.learn()
                 self._keeper.wanted = self._jobs()
                 await self._keeper.turn()
             except Exception as error:  # noqa: BLE001 (a cluster that nobody keeps costs more)
@@ -96,21 +106,54 @@ class KeptCluster:
                 async with asyncio.timeout(self._look_seconds):
                     await self._wake.wait()
 
+    async def learn(self) -> None:
+        """Learn what the size depends on, beside the demand; called before each look."""
+
     def _jobs(self) -> int:
         """Return how many jobs there should be."""
         now = self._clock()
         self._demands = {who: each for who, each in self._demands.items() if each[1] > now}
         if self._fixed is not None:
             return -(-self._fixed // self._per_job)
-        demand = sum((each for each, _ in self._demands.values()), Demand())
-        self._size = next_size(self._size, demand, self._limits, now=now)
-        return -(-self._size.workers // self._per_job)
+        return -(-self._sized(now) // self._per_job)
+
+    def _sized(self, now: float) -> int:
+        """Return how many workers the work needs, and write down a change."""
+        self._resize(next_size(self._size, self._demand(), self._limits, now=now))
+        return self._size.workers
+
+    def _demand(self) -> Demand:
+        return sum((each for each, _ in self._demands.values()), Demand())
+
+    def _resize(self, size: Size) -> None:
+        change = size.workers - self._size.workers
+        self._size = size
+        if change and self._decisions is not None:
+            demand = self._demand()
+            self._decisions.take(
+                "size",
+                self._name,
+                workers=size.workers,
+                change=change,
+                reason=f"{demand.seconds:.0f} s of work wait in {demand.units} units",
+                figures={
+                    "seconds": demand.seconds,
+                    "units": demand.units,
+                    "work_seconds": self._limits.work_seconds,
+                    "threads_per_worker": self._limits.threads_per_worker,
+                    "minimum": self._limits.minimum,
+                    "maximum": self._limits.maximum,
+                },
+            )
 
     # What others ask.
 
-    def demand(self, who: str, seconds: float, units: int) -> dict[str, Any]:
+    def demand(self, who: str, **work: Any) -> dict[str, Any]:
+        """Take in how much work somebody has, by the fields of `Demand`; return how it stands."""
+        return self.take_demand(who, Demand(**work))
+
+    def take_demand(self, who: str, demand: Demand) -> dict[str, Any]:
         """Take in how much work somebody has; return how the cluster stands."""
-        demand = Demand(seconds, units)
         before = self._demands.get(who)
         self._demands[who] = (demand, self._clock() + DEMAND_SECONDS)
         if before is None or before[0] != demand:

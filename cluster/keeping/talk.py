@@ -30,7 +30,13 @@ def tell_demand(client: Any, who: str, demand: Demand) -> dict[str, Any]:
         If its scheduler does not answer.
     """
     answer: dict[str, Any] = _asked(
-        client, "forebay_demand", who=who, seconds=demand.seconds, units=demand.units
+        client,
+        "forebay_demand",
+        who=who,
+        seconds=demand.seconds,
+        units=demand.units,
+        data=dict(demand.data),
+        deadline_in=demand.deadline_in,
     )
     return answer
 

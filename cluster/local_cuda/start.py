@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.local_cuda.links import GpuPlace, gpu_places
+from forebay.cluster.local_cuda.options import command_of, options_of
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
 from forebay.cluster.loop import interrupts_held, sheltered_loop
+from forebay.cluster.node.machine import Machine
 from forebay.cluster.plan import Plan
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ START_TIMEOUT = 120.0
 def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
     """Start the workers of a specification, and end them with the block.
 
-    dask-cuda binds each worker to the cores and the memory that its GPU is next to.
+    dask-cuda binds each worker to the cores that its GPU is next to.
 
     Raises
     ------
@@ -31,11 +34,12 @@ def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
         If there is no such GPU, or the workers do not come.
     """
     gpus = _gpus(specification)
+    options = options_of(specification, gpus)
     dask_cuda: Any = importlib.import_module("dask_cuda")
     with sheltered_loop() as loop, ExitStack() as stack:
         try:
             with interrupts_held():
-                cluster = dask_cuda.LocalCUDACluster(loop=loop, **_options(specification, gpus))
+                cluster = dask_cuda.LocalCUDACluster(loop=loop, **options)
                 stack.callback(close_in_time, cluster)
         except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(f"the GPU workers do not start: {line_of(error)}") from error
@@ -53,47 +57,34 @@ def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
 def plan(specification: LocalCudaClusterSpecification) -> Plan:
     """Return what would be started on this machine, and what is missing for it."""
     problems: tuple[str, ...] = ()
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[GpuPlace, ...] = ()
     try:
         gpus = _gpus(specification)
     except ClusterError as error:
         problems = (str(error),)
-    pool = specification.rmm_pool_size
+    pool, spill = specification.rmm_pool_size, specification.device_memory_limit
+    options = options_of(specification, gpus)
     facts = (
         ("workers", str(len(gpus))),
-        ("GPUs", ", ".join(map(str, gpus)) or "none"),
+        ("GPUs", ", ".join(str(each.number) for each in gpus) or "none"),
         ("threads of each", str(specification.threads_per_worker)),
         ("pool of GPU memory", "none" if pool is None else f"{pool / 2**30:.3g} GiB"),
+        ("GPU memory before it moves arrays", "-" if spill is None else f"{spill / 2**30:.3g} GiB"),
         ("protocol", specification.protocol),
+        ("NVLink", "used" if options.get("enable_nvlink") else "not used"),
+        ("RDMA", "used" if options.get("enable_infiniband") else "not used"),
     )
     return Plan(
         facts,
+        submitted="\n".join(command_of(options, each, all_gpus=gpus) for each in gpus),
         problems=problems,
         workers=(len(gpus), len(gpus)),
         cost_per_worker_hour=specification.cost_per_worker_hour,
     )
 
 
-def _options(specification: LocalCudaClusterSpecification, gpus: tuple[int, ...]) -> dict[str, Any]:
-    memory = specification.memory_limit
-    options: dict[str, Any] = {
-        "CUDA_VISIBLE_DEVICES": list(gpus),
-        "threads_per_worker": specification.threads_per_worker,
-        "memory_limit": "auto" if memory == "auto" else int(memory),
-        "protocol": specification.protocol,
-        "host": "127.0.0.1",
-        "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-        "worker_dashboard_address": "127.0.0.1:0",
-    }
-    if specification.device_memory_limit is not None:
-        options["device_memory_limit"] = int(specification.device_memory_limit)
-    if specification.rmm_pool_size is not None:
-        options["rmm_pool_size"] = int(specification.rmm_pool_size)
-    return options
-
-
-def _gpus(specification: LocalCudaClusterSpecification) -> tuple[int, ...]:
-    """Return the GPUs to use.
+def _gpus(specification: LocalCudaClusterSpecification) -> tuple[GpuPlace, ...]:
+    """Return the GPUs to use, and what they are next to.
 
     Raises
     ------
@@ -118,4 +109,4 @@ def _gpus(specification: LocalCudaClusterSpecification) -> tuple[int, ...]:
     missing = [each for each in wanted if each >= number]
     if missing or not wanted:
         raise ClusterError(f"gpus = {list(wanted)}: this machine has {number} GPUs, counted from 0")
-    return wanted
+    return gpu_places(Machine(), pynvml, wanted)

@@ -1,12 +1,8 @@
 """Slurm's own commands, called without waiting for them in the event loop's thread."""
 
-import asyncio
 from collections.abc import Sequence
 
-from forebay.cluster.keeping.pool import PoolError, PoolSilentError
-
-ANSWER_SECONDS = 30.0
-"""Time in which a command has to answer; Slurm's own time-outs are 10 s, and it tries again."""
+from forebay.cluster.keeping.command import command
 
 _SILENCE = (
     "Unable to contact slurm controller",
@@ -31,34 +27,13 @@ async def slurm(words: Sequence[str], *, given: str | None = None) -> str:
     PoolSilentError
         If the controller does not answer.
     """
-    command = words[0]
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL if given is None else asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            # A Ctrl-C at the terminal is for us.
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise PoolError(f"there is no {command} here: install Slurm's commands") from error
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            out, err = await process.communicate(None if given is None else given.encode())
-    except TimeoutError as error:
-        raise PoolSilentError(
-            f"Slurm has not answered {command} within {ANSWER_SECONDS:g} s"
-        ) from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        said = last_line(err.decode(errors="replace")) or f"exit code {process.returncode}"
-        kind = PoolSilentError if any(each in said for each in _SILENCE) else PoolError
-        raise kind(f"{command}: {said}")
-    return out.decode(errors="replace")
+    return await command(
+        words,
+        given=given,
+        missing=f"there is no {words[0]} here: install Slurm's commands",
+        silence=_SILENCE,
+        said_in=last_line,
+    )
 
 
 def last_line(text: str) -> str:

@@ -9,7 +9,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
+from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.certificates import put_new
 from forebay.cluster.keeping.joining import join_standing
 from forebay.cluster.keeping.keeper import Keeper, Patience
 from forebay.cluster.keeping.place import (
@@ -88,7 +90,7 @@ def started(
     if problems:
         raise ClusterError(f"the cluster {name} cannot be started: {problems[0]}")
     with place.taken(), sheltered_loop() as loop, ExitStack() as stack:
-        security = _certified(place) if specification.protocol == "tls" else None
+        security = put_new(place) if specification.protocol == "tls" else None
         cluster = _scheduler(specification, name, place, security, loop)
         stack.callback(close_in_time, cluster)
         keeping = _Keeping(specification, name, place, cluster, security, stop)
@@ -100,23 +102,6 @@ def started(
             tls=security is not None,
         )
         yield stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
-
-
-def _certified(place: Place) -> "Security":
-    """Make the certificate of a cluster, which is in force as long as the cluster is."""
-    from distributed import Security
-
-    fresh: Any = Security.temporary()  # type: ignore[no-untyped-call]
-    place.put_certificate(fresh.tls_worker_cert, fresh.tls_worker_key)
-    certificate, key = str(place.ca_file), str(place.key_file)
-    roles = {
-        f"tls_{role}_{what}": file
-        for role in ("client", "scheduler", "worker")
-        for what, file in (("cert", certificate), ("key", key))
-    }
-    return Security(  # type: ignore[no-untyped-call]
-        tls_ca_file=certificate, require_encryption=True, **roles
-    )
 
 
 def _options(specification: "SlurmClusterSpecification", name: str, place: Place) -> dict[str, Any]:
@@ -223,6 +208,8 @@ class _Keeping:
             workers_per_job=each.workers_per_job,
             look_seconds=each.look_seconds,
             stop=self._stop,
+            name=self._name,
+            decisions=DecisionLog(decisions_path(each.place, self._name)),
         )
         cluster.answer_for(self._scheduler)
         async with cluster.kept():

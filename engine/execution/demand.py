@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from forebay.cluster.keeping.talk import is_kept, tell_demand
@@ -11,6 +12,7 @@ from forebay.engine.errors import ClusterLostError
 from forebay.engine.execution.work import error_line
 from forebay.engine.queue.backlog import Backlog, backlogs, usual_seconds
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.waiting import waiting
 from forebay.errors import ForebayError
 
 _LOOK_SECONDS = 2.0
@@ -96,7 +98,11 @@ class DemandTeller:
     def demand(self) -> Demand:
         """Return how much work waits for the cluster."""
         each = backlogs(self._database, cluster=self._cluster, job=self._job)
-        return sum(map(self._demand_of, each), Demand())
+        found = sum(map(self._demand_of, each), Demand())
+        if not found.units:
+            return found
+        idle = waiting(self._database, cluster=self._cluster, job=self._job)
+        return replace(found, data=idle.data, deadline_in=idle.deadline_in)
 
     def _demand_of(self, backlog: Backlog) -> Demand:
         # Units that take longer than they used to are believed to go on so.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from forebay.acquisition import Run
 from forebay.cluster.allocation import Share, divide
+from forebay.cluster.division_log import DivisionLog
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
@@ -78,6 +79,8 @@ class Dispatcher:
     lanes
         Says how the room is divided between lanes; asked anew each time, so that a change takes
         effect at once.  By urgency alone if it says nothing.
+    divisions
+        Where it is written down how the room was divided; nowhere if not given.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Dispatcher:
         run: Run | None = None,
         observer: Observer | None = None,
         lanes: Callable[[], Mapping[str, Share]] = dict,
+        divisions: DivisionLog | None = None,
     ) -> None:
         self._service = service
         self._executor = executor
@@ -102,6 +106,7 @@ class Dispatcher:
         self._job = job
         self._run = run
         self._lanes = lanes
+        self._divisions = divisions
         self._benches = Benches(database, service, find, patience=storage_seconds, run=run)
         self._flights = Flights()
         self._recording = Recording(service, self._benches, observer, waits_for_storage=job is None)
@@ -278,7 +283,10 @@ class Dispatcher:
         """Claim units of each lane, as many as its share of the room lets it have."""
         complete = {lane.label: shares.get(lane.label, Share(0.0)) for lane in Lane}
         wanting = {Lane(lane).label for lane in self._service.wanting()}
-        more = divide(room + len(self._flights), complete, self._flights.lanes(), wanting)
+        whole, used = room + len(self._flights), self._flights.lanes()
+        more = divide(whole, complete, used, wanting)
+        if self._divisions is not None:
+            self._divisions.take(whole, complete, used, wanting, more)
         claims: list[Claim] = []
         left = most_bytes
         for lane in Lane:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.cluster.allocation import Share
+from forebay.cluster.division_log import DivisionLog
 from forebay.engine.errors import ClusterLostError, LeaseLostError, LedgerError
 from forebay.engine.execution.demand import DemandTeller
 from forebay.engine.execution.dispatcher import STORAGE_SECONDS, Dispatcher
@@ -52,6 +53,8 @@ class ServiceOptions:
     """What becomes of units that fail."""
     lanes: Callable[[], Mapping[str, Share]] = dict
     """Says how the workers are divided between lanes; asked anew each time."""
+    divisions: DivisionLog | None = None
+    """Where it is written down how they were divided; nowhere if not given."""
     cluster: str | None = None
     """Name of the cluster: jobs for it alone are taken, beside those for any."""
 
@@ -146,6 +149,7 @@ def _serve_once(
             storage_seconds=options.storage_seconds,
             observer=on_event,
             lanes=options.lanes,
+            divisions=options.divisions,
         )
         computed.callback(_close, dispatcher)
         heart = stack.enter_context(

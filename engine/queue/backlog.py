@@ -43,12 +43,7 @@ def backlogs(
     job
         The only job that counts; where it is not given, all that are for any service.
     """
-    jobs = sa.select(JOBS.c.job).where(JOBS.c.state == JobState.READY)
-    if job is not None:
-        jobs = jobs.where(JOBS.c.job == job)
-    else:
-        for_us = sa.or_(JOBS.c.cluster.is_(None), JOBS.c.cluster == cluster)
-        jobs = jobs.where(JOBS.c.private.is_(None), for_us)
+    jobs = served_jobs(cluster=cluster, job=job)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
     key = (RESULTS.c.algorithm, RESULTS.c.version)
     query = (
@@ -71,6 +66,23 @@ def backlogs(
                 max(known.longest, (now - began) / 1e9 if running else 0.0),
             )
     return list(found.values())
+
+
+def served_jobs(*, cluster: str | None, job: int | None) -> sa.Select[tuple[int]]:
+    """Return the query for the jobs that are served: one alone, or all that are for any service.
+
+    Parameters
+    ----------
+    cluster
+        The cluster that computes: jobs for another one do not count.
+    job
+        The only job, or None.
+    """
+    jobs = sa.select(JOBS.c.job).where(JOBS.c.state == JobState.READY)
+    if job is not None:
+        return jobs.where(JOBS.c.job == job)
+    for_us = sa.or_(JOBS.c.cluster.is_(None), JOBS.c.cluster == cluster)
+    return jobs.where(JOBS.c.private.is_(None), for_us)
 
 
 def usual_seconds(database: Database, algorithm: str, version: str) -> float | None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
-from forebay.engine.queue.schema import JOBS, RESULTS, UNITS
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, UNITS
 
 _LEAST_SECONDS = 1e-3
 
@@ -15,8 +15,8 @@ _LEAST_SECONDS = 1e-3
 def recorded_load(database: Database) -> Iterator[dict[str, Any]]:
     """Return the units that were computed, in the order in which they could be begun.
 
-    A unit could be begun when its last frame was there and its job was submitted; times are
-    seconds from the first of them on.
+    A unit could be begun when its last frame was there and the first job that asked for it was
+    submitted; times are seconds from the first of them on.
 
     Yields
     ------
@@ -26,10 +26,16 @@ def recorded_load(database: Database) -> Iterator[dict[str, Any]]:
     # Both are what the service itself has written: PostgreSQL has greatest(), SQLite has max().
     taken_later = UNITS.c.taken_at > JOBS.c.created_at
     came = sa.case((taken_later, UNITS.c.taken_at), else_=JOBS.c.created_at).label("came")
+    # Whom a result serves is not known any more once its jobs have ended.
+    first_asked = (
+        sa.select(JOB_RESULTS.c.result, sa.func.min(JOB_RESULTS.c.job).label("job"))
+        .group_by(JOB_RESULTS.c.result)
+        .subquery()
+    )
     query = (
         sa.select(came, UNITS.c.seconds, UNITS.c.bytes, JOBS.c.lane, JOBS.c.deadline)
-        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
-        .join(JOBS, JOBS.c.job == RESULTS.c.driver)
+        .join(first_asked, first_asked.c.result == UNITS.c.result)
+        .join(JOBS, JOBS.c.job == first_asked.c.job)
         .where(UNITS.c.seconds.is_not(None))
         .order_by(came, UNITS.c.unit)
     )

@@ -1,11 +1,75 @@
-"""Whether work of a lane waits that could be computed now."""
+"""What is known of the work that waits: its lanes, what it reads, and when it has to be done."""
+
+from collections import Counter
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from forebay.engine.queue.backlog import served_jobs
+from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
-from forebay.engine.queue.schema import JOB_RESULTS, JOBS, UNITS
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
 from forebay.engine.queue.states import JobState, UnitState
-from forebay.tiering.catalogue.migrating import Database
+
+_IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The units that nobody is at."""
+
+    data: dict[str, int] = field(default_factory=dict)
+    """Bytes that they read, by the folder or bucket that their runs lie in."""
+    deadline_in: float | None = None
+    """Time until the nearest deadline of their jobs, in seconds; None where there is none."""
+
+
+def waiting(database: Database, *, cluster: str | None = None, job: int | None = None) -> Waiting:
+    """Return what is known of the units of the jobs that are served, and that nobody is at.
+
+    Parameters
+    ----------
+    database
+        The queue.
+    cluster
+        The cluster that computes: jobs for another one do not count.
+    job
+        The only job that counts; where it is not given, all that are for any service.
+    """
+    jobs = served_jobs(cluster=cluster, job=job)
+    wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
+    idle = UNITS.c.state.in_(_IDLE)
+    data = (
+        sa.select(RESULTS.c.location, sa.func.sum(UNITS.c.bytes))
+        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
+        .where(UNITS.c.result.in_(wanted), idle)
+        .group_by(RESULTS.c.location)
+    )
+    soonest = sa.select(sa.func.min(JOBS.c.deadline)).where(
+        JOBS.c.job.in_(
+            sa.select(JOB_RESULTS.c.job)
+            .join(UNITS, UNITS.c.result == JOB_RESULTS.c.result)
+            .where(JOB_RESULTS.c.job.in_(jobs), idle)
+        )
+    )
+    found: Counter[str] = Counter()
+    with database.read() as connection:
+        for location, number in connection.execute(data):
+            found[folder_of(location)] += int(number or 0)
+        deadline = connection.execute(soonest).scalar()
+        now = database.now(connection)
+    return Waiting(dict(found), None if deadline is None else (deadline - now) / 1e9)
+
+
+def folder_of(location: str | None) -> str:
+    """Return the folder or bucket that a run lies in; empty where that is not known.
+
+    Examples
+    --------
+    >>> folder_of("s3://archive/2026/run-7"), folder_of("/data/runs/run-7")
+    ('s3://archive/2026', '/data/runs')
+    """
+    return "" if location is None else location.rstrip("/").rpartition("/")[0]
 
 
 def work_waits(database: Database, lane: Lane) -> bool:

@@ -1,5 +1,6 @@
 """A service's workers are divided between lanes, and a change of that needs no restart."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.engine.conftest import WriteRun
 from forebay.cli.commands.serve import _Division
 from forebay.cli.session import Session
 from forebay.cluster.allocation import Share
+from forebay.cluster.decisions import DecisionLog, read_decisions
+from forebay.cluster.division_log import DivisionLog
 from forebay.engine import Algorithm, submit
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.executor import Done, Lost
@@ -81,6 +84,7 @@ def test_each_lane_gets_its_share_and_a_change_counts_at_once(ledger: Path) -> N
 
     executor: Any = Full()
     algorithm = Algorithm("listed", "1.0.0", listed)
+    decisions = DecisionLog(ledger.with_name("decisions.jsonl"))
     with Database(ledger) as database:
         service = Service(database)
         dispatcher = Dispatcher(
@@ -90,6 +94,7 @@ def test_each_lane_gets_its_share_and_a_change_counts_at_once(ledger: Path) -> N
             lambda *_: algorithm,
             units_in_flight_per_worker=1,
             lanes=now,
+            divisions=DivisionLog(decisions, "gpu", clock=itertools.count(0.0, 10.0).__next__),
         )
         for _ in range(20):
             dispatcher.turn(wait_seconds=0.0)
@@ -101,6 +106,12 @@ def test_each_lane_gets_its_share_and_a_change_counts_at_once(ledger: Path) -> N
         assert lanes_of(dispatcher) == {"realtime": 2, "reprocess": 6}
         dispatcher.close()
         service.end()
+    # Each division is an event, with what was promised to whom.
+    events = list(read_decisions(decisions.path))
+    assert {each.event for each in events} == {"allocation"}
+    promised = [each.figures["promised"] for each in events]
+    assert promised[0] == {"realtime": 6, "validation": 0, "reprocess": 2}
+    assert promised[-1] == {"realtime": 2, "validation": 0, "reprocess": 6}
 
 
 def test_without_a_division_what_is_urgent_goes_first(ledger: Path) -> None:

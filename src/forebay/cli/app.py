@@ -17,6 +17,7 @@ from forebay.cli.commands import (
     config,
     control,
     dead,
+    decisions,
     demo,
     doctor,
     jobs,
@@ -91,6 +92,7 @@ app.add_typer(ops.app, name="ops")
 cluster.app.command()(burst.reap)
 cluster.app.command()(burst.load)
 cluster.app.command()(burst.simulate)
+cluster.app.command()(decisions.decisions)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(config.app, name="config")
 app.command()(doctor.doctor)

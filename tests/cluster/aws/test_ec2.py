@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from tests.cluster.aws.cloud import KEYS, Cloud
 from tests.tracebacks import TRACEBACK
+from typer.testing import CliRunner
 
+from forebay.cli.app import app
 from forebay.cluster import ClusterError
 from forebay.cluster.aws import certificates
 from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Worker, complete
@@ -215,6 +217,37 @@ def test_orphans_are_found_by_their_tags_and_ended(
         assert other.site == site_of(paid.folder.parent / "elsewhere")
     assert [each.machine for each in reap(paid, "cloud")] == [kept["InstanceId"]]
     assert not [each for each in spent.running() if each.start == alive.start]
+
+
+@pytest.mark.usefixtures("asleep")
+def test_reap_shows_and_ends_what_a_killed_command_has_left(
+    aws: Cloud,
+    account: dict[str, Any],
+    paid: Ec2ClusterSpecification,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a command: first only shown, then ended, then there is nothing any more."""
+    monkeypatch.chdir(tmp_path)
+    given = {"kind": "aws-ec2", "folder": str(paid.folder), **account}
+    lines = [f"{key} = {json.dumps(each)}" for key, each in given.items()]
+    text = "\n".join(["[clusters.here]", "kind = 'local'", "[clusters.cloud]", *lines])
+    (tmp_path / "forebay.toml").write_text(text)
+    with owning(paid.folder, "cloud") as killed:
+        (orphan,) = bought(paid, killed, spending(paid))
+
+    def told(*words: str, code: int = 0) -> str:
+        ended = CliRunner().invoke(app, ["cluster", "reap", *words])
+        assert ended.exit_code == code, ended.output
+        return ended.output
+
+    (shown,) = map(json.loads, told("cloud", "--dry-run", "--json").splitlines())
+    assert (shown["machine"], shown["start"]) == (orphan["InstanceId"], killed.start)
+    assert len(instances(aws)) == 1
+    assert orphan["InstanceId"] in told("cloud")
+    assert not instances(aws)
+    assert told("cloud") == "0 machines of cloud ended\n"
+    assert "'here' is no cluster on AWS" in told("here", code=2)
 
 
 @pytest.mark.usefixtures("asleep")

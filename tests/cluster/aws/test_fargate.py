@@ -1,18 +1,23 @@
 """Clusters on Fargate: what is asked of ECS, and what is left of it."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from tests.cluster.aws.cloud import REGION, Cloud
+from tests.cluster.aws.tasks import running_tasks
 
 from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import FargateClusterSpecification
+from forebay.cluster.aws.start import started
+from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.pool import Stage
+from forebay.cluster.keeping.talk import scale
 from forebay.cluster.spending import Spending
 
 ASSUME = '{"Version": "2012-10-17", "Statement": []}'
@@ -130,6 +135,38 @@ def test_tasks_are_as_they_were_asked_for_and_stop(
     assert ecs.list_tasks(cluster="forebay", desiredStatus="RUNNING")["taskArns"] == []
     assert ecs.list_task_definitions()["taskDefinitionArns"] == []
     assert not spent.running()
+
+
+@pytest.mark.long
+def test_a_cluster_computes_and_leaves_nothing(
+    aws: Cloud, specification: FargateClusterSpecification, tmp_path: Path
+) -> None:
+    """From its definitions to its bill: scheduler and worker run the commands of their tasks."""
+    from moto.moto_api import state_manager
+
+    # These run until they are told to stop.
+    state_manager.set_transition("ecs::task", {"progression": "manual", "times": 10**6})
+    quick = specification.model_copy(update={"look_seconds": 0.5, "threads_per_worker": 2})
+    place = passing_place(quick.folder, "cloud")
+    with running_tasks(aws, tmp_path) as tasks:
+        with started(quick, "cloud", place) as client:
+            scale(client, 1)
+            client.wait_for_workers(1, timeout=90)
+            assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+            assert set(client.run(lambda: os.environ["SITE"]).values()) == {"north sea"}
+            connected: Any = client.scheduler
+            assert connected.address.startswith("tls://")
+            scheduler, worker = (each.task for each in tasks.running.values())
+            assert (scheduler.capacity_provider_name, worker.capacity_provider_name) == (
+                "FARGATE",
+                "FARGATE_SPOT",
+            )
+            assert Spending(quick.folder / "cloud" / "spending.sqlite").promised() == 0.2
+        assert {each.last_status for each in (scheduler, worker)} == {"STOPPED"}
+    assert aws.client("ecs").list_task_definitions()["taskDefinitionArns"] == []
+    assert aws.client("ssm").describe_parameters()["Parameters"] == []
+    assert not Spending(quick.folder / "cloud" / "spending.sqlite").running()
+    assert not list((quick.folder / "cloud" / "starts").iterdir())
 
 
 def test_what_is_not_there_is_said(aws: Cloud, specification: FargateClusterSpecification) -> None:

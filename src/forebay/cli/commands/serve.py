@@ -49,6 +49,8 @@ def serve(
     Several services may work on one PostgreSQL ledger. What is being computed when it is told to
     stop is still published; what a killed service had begun, the next one does again.
     """
+    from forebay.cluster.decisions import DecisionLog, decisions_path
+    from forebay.cluster.division_log import DivisionLog
     from forebay.engine import REGISTRY
     from forebay.engine.execution.serve import ServiceOptions
     from forebay.engine.execution.serve import serve as work
@@ -59,7 +61,10 @@ def serve(
     settings = call.settings.engine
     REGISTRY.load(settings.algorithm_modules)
     # What can never work is refused at once; a cluster that does not start may do so later.
-    cluster_of(call, cluster)
+    specification = cluster_of(call, cluster)
+    chosen = cluster or settings.cluster
+    place = None if specification is None else specification.place
+    divisions = DivisionLog(DecisionLog(decisions_path(place, chosen)), chosen)
 
     @contextmanager
     def connect() -> Iterator[Any]:
@@ -79,8 +84,9 @@ def serve(
         lease_seconds=settings.lease_seconds,
         ageing_seconds=settings.ageing_seconds,
         lanes=_Division(call),
+        divisions=divisions,
         policy=RetryPolicy(settings.retries, most_retries=settings.most_retries),
-        cluster=cluster or settings.cluster,
+        cluster=chosen,
     )
     with (
         stop_on_signals("what is being computed is still published") as stop,

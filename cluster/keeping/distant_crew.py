@@ -1,19 +1,20 @@
 """The workers of a scheduler on another machine, and what is asked of their cluster there.
 
-The keeper runs in the process that started the cluster, for it alone may ask AWS for machines.
+The keeper runs in the process that started the cluster, for it alone may ask for machines.
 Others speak to the scheduler, so what they ask lies there until the keeper fetches it.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from forebay.cluster.keeping.crew import Member
-from forebay.cluster.keeping.pool import PoolSilentError
+from forebay.cluster.keeping.pool import Pool, PoolSilentError, Seen
 from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 from forebay.cluster.keeping.service import DEMAND_SECONDS, KeptCluster
 from forebay.cluster.keeping.talk import KEY
+from forebay.cluster.sizing import Demand
 
 _AT_SCHEDULER = "forebay-desk"
 
@@ -22,8 +23,8 @@ _AT_SCHEDULER = "forebay-desk"
 class Asked:
     """What was asked of a cluster since it was fetched last."""
 
-    demands: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """Seconds and units of work, by who has it."""
+    demands: dict[str, Demand] = field(default_factory=dict)
+    """The work, by who has it."""
     scaled: bool = False
     """Whether a size was asked for."""
     workers: int | None = None
@@ -56,9 +57,9 @@ class Desk:
         scheduler.handlers["forebay_stop"] = self.stop
         scheduler.set_metadata(keys=[KEY], value=True)
 
-    def demand(self, who: str, seconds: float, units: int) -> dict[str, Any]:
+    def demand(self, who: str, **work: Any) -> dict[str, Any]:
         """Take in how much work somebody has; return how the cluster stands."""
-        self._asked.demands[who] = (seconds, units)
+        self._asked.demands[who] = Demand(**work)
         return self.standing()
 
     def scale(self, workers: int | None) -> dict[str, Any]:
@@ -95,12 +96,12 @@ class DistantCrew:
 
     Parameters
     ----------
-    cluster
-        A `distributed.SpecCluster`, in whose event loop all of this is called.
+    scheduler
+        The `distributed.core.rpc` of the scheduler, in whose event loop all of this is called.
     """
 
-    def __init__(self, cluster: Any) -> None:
-        self._cluster = cluster
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler = scheduler
         self._members: Mapping[str, Member] = {}
         self._held: list[Member] = []
 
@@ -110,8 +111,8 @@ class DistantCrew:
         self._members, asked = await self._on_scheduler(
             _exchange, held=held, standing=kept.standing()
         )
-        for who, (seconds, units) in asked.demands.items():
-            kept.demand(who, seconds, units)
+        for who, demand in asked.demands.items():
+            kept.take_demand(who, demand)
         if asked.scaled:
             kept.scale(asked.workers)
         if asked.stop:
@@ -135,7 +136,7 @@ class DistantCrew:
         dumps: Any = pickle.dumps
 
         try:
-            answer = await self._cluster.scheduler_comm.run_function(
+            answer = await self._scheduler.run_function(
                 function=dumps(function), args=dumps(()), kwargs=dumps(fields), wait=True
             )
         except OSError as error:
@@ -143,6 +144,42 @@ class DistantCrew:
         if answer["status"] == "error":
             raise answer["exception"]
         return answer["result"]
+
+
+class WatchedPool:
+    """A pool that is looked at together with its crew and with what is asked of the cluster.
+
+    Parameters
+    ----------
+    pool
+        Where the workers come from.
+    crew
+        The workers.
+    """
+
+    def __init__(self, pool: Pool, crew: DistantCrew) -> None:
+        self._pool = pool
+        self._crew = crew
+        self.kept: KeptCluster | None = None
+        """The cluster that it is for; None before it begins, and as it ends."""
+
+    async def ask(self, name: str, *, without: Collection[str]) -> str:
+        """Ask for a worker, as `Pool` does."""
+        return await self._pool.ask(name, without=without)
+
+    async def look(self) -> Mapping[str, Seen]:
+        """Exchange what is known with the scheduler, and look at the pool."""
+        if self.kept is not None:
+            await self._crew.exchange(self.kept)
+        return await self._pool.look()
+
+    async def give_up(self, jobs: Collection[str]) -> None:
+        """End workers, as `Pool` does."""
+        await self._pool.give_up(jobs)
+
+    async def story(self, job: str, name: str) -> str:
+        """Return what a worker has said last, as `Pool` does."""
+        return await self._pool.story(job, name)
 
 
 def _exchange(

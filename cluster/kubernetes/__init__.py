@@ -1,0 +1,1 @@
+"""Workers in pods of Kubernetes, made by the Dask operator."""

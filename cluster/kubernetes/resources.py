@@ -1,0 +1,266 @@
+"""The resources of a cluster: its certificate, its scheduler, and a group for each worker.
+
+The Dask operator makes deployments and services of them.  It would choose by itself which pod of a
+group ends when the group shrinks; so each worker has a group of its own, and ends when it has
+nothing to do.
+"""
+
+import importlib
+import json
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.fit import VARIABLE, expectation
+from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
+
+START_LABEL = "forebay/start"
+"""The label by which all resources of a start are found."""
+GROUP_LABEL = "dask.org/workergroup-name"
+"""The operator's own label of the pods of a group."""
+PORT = 8786
+"""Where the scheduler listens."""
+_VERSION = "kubernetes.dask.org/v1"
+_TLS = "/var/run/forebay/tls"
+_STOP_SECONDS = 120
+"""Time between being told to stop and being stopped; a worker needs 90 s of it at the most."""
+_LONGEST = 40
+"""Characters of a cluster's name: the operator adds to it, and 63 are the most."""
+
+
+def resource_name(name: str, start: str) -> str:
+    """Return what the resources of a start of a cluster are called.
+
+    Parameters
+    ----------
+    name
+        What the cluster is called.
+    start
+        Tells starts apart: a few characters of a-z and 0-9.
+
+    Raises
+    ------
+    ClusterError
+        If the name is none for Kubernetes.
+
+    Examples
+    --------
+    >>> resource_name("imaging", "1a2b3c")
+    'forebay-imaging-1a2b3c'
+    """
+    made = f"forebay-{name}-{start}"
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", made) or len(made) > _LONGEST:
+        most = _LONGEST - len(f"forebay--{start}")
+        raise ClusterError(
+            f"the cluster cannot be called {name!r} on Kubernetes: give it a name of at most {most} "
+            "characters of a-z, 0-9 and '-'"
+        )
+    return made
+
+
+def scheduler_address(specification: KubernetesClusterSpecification, resource: str) -> str:
+    """Return where pods reach the scheduler."""
+    return f"tls://{resource}-scheduler.{specification.namespace}.svc:{PORT}"
+
+
+def secret(
+    specification: KubernetesClusterSpecification, resource: str, certificate: str, key: str
+) -> dict[str, Any]:
+    """Return the secret with the certificate that scheduler and workers show and trust."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(specification, resource, resource),
+        "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": certificate, "tls.key": key},
+    }
+
+
+def cluster(specification: KubernetesClusterSpecification, resource: str) -> dict[str, Any]:
+    """Return the resource of the scheduler; the group of workers that goes with it is empty."""
+    command = ["scheduler", "--most-workers", str(specification.maximum_workers)]
+    ports = [{"name": "tcp-comm", "containerPort": PORT, "protocol": "TCP"}]
+    container = {
+        **_container(specification, "scheduler", command),
+        "resources": _resources(specification.scheduler_cpu, specification.scheduler_memory, 0),
+        "ports": ports,
+        "readinessProbe": {"tcpSocket": {"port": "tcp-comm"}, "periodSeconds": 10},
+    }
+    return {
+        "apiVersion": _VERSION,
+        "kind": "DaskCluster",
+        "metadata": _metadata(specification, resource, resource),
+        "spec": {
+            "scheduler": {
+                "spec": _pod(specification, resource, container),
+                "service": {
+                    "type": "ClusterIP",
+                    "selector": {
+                        "dask.org/cluster-name": resource,
+                        "dask.org/component": "scheduler",
+                    },
+                    "ports": [
+                        {
+                            "name": "tcp-comm",
+                            "protocol": "TCP",
+                            "port": PORT,
+                            "targetPort": "tcp-comm",
+                        }
+                    ],
+                },
+            },
+            "worker": {"replicas": 0, "spec": worker_pod(specification, resource, "none", ())},
+        },
+    }
+
+
+def worker_group(
+    specification: KubernetesClusterSpecification,
+    resource: str,
+    group: str,
+    worker: str,
+    without: Collection[str] = (),
+) -> dict[str, Any]:
+    """Return the group of one worker.
+
+    Parameters
+    ----------
+    specification
+        What is wanted.
+    resource
+        What the cluster's resource is called.
+    group
+        What the group is called.
+    worker
+        What the scheduler knows the worker by.
+    without
+        Nodes on which it is not to run.
+    """
+    metadata = _metadata(specification, resource, group)
+    labels = {"dask.org/cluster-name": resource, "dask.org/component": "workergroup"}
+    return {
+        "apiVersion": _VERSION,
+        "kind": "DaskWorkerGroup",
+        "metadata": {**metadata, "labels": {**metadata["labels"], **labels}},
+        "spec": {
+            "cluster": resource,
+            "worker": {
+                "replicas": 1,
+                "spec": worker_pod(specification, resource, worker, without),
+            },
+        },
+    }
+
+
+def worker_pod(
+    specification: KubernetesClusterSpecification,
+    resource: str,
+    worker: str,
+    without: Collection[str],
+) -> dict[str, Any]:
+    """Return what the pod of a worker is."""
+    each = specification
+    command = [
+        *("worker", scheduler_address(each, resource)),
+        *("--name", worker),
+        *("--threads", str(each.threads_per_worker)),
+        *("--memory", str(int(each.memory) // max(1, each.gpus))),
+        *(["--cuda"] if each.gpus else []),
+    ]
+    container = {
+        **_container(each, "worker", command),
+        "resources": _resources(each.cpu, each.memory, each.gpus),
+    }
+    pod = _pod(each, resource, container)
+    container["volumeMounts"] += [
+        {"name": f"claim-{number}", "mountPath": str(folder)}
+        for number, folder in enumerate(each.claims.values())
+    ]
+    pod["volumes"] += [
+        {"name": f"claim-{number}", "persistentVolumeClaim": {"claimName": claim}}
+        for number, claim in enumerate(each.claims)
+    ]
+    if each.node_selector:
+        pod["nodeSelector"] = dict(each.node_selector)
+    if each.tolerations:
+        pod["tolerations"] = [taint.model_dump(exclude_none=True) for taint in each.tolerations]
+    if without:
+        pod["affinity"] = _elsewhere(without)
+    return pod
+
+
+def as_yaml(resources: Sequence[dict[str, Any]]) -> str:
+    """Return resources as people read them."""
+    yaml: Any = importlib.import_module("yaml")
+    return str(yaml.safe_dump_all(resources, sort_keys=False, width=100))
+
+
+def as_json(resources: Sequence[dict[str, Any]]) -> str:
+    """Return resources as kubectl reads them."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(resources)})
+
+
+def _metadata(
+    specification: KubernetesClusterSpecification, resource: str, name: str
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "namespace": specification.namespace,
+        "labels": {START_LABEL: resource},
+    }
+
+
+def _container(
+    specification: KubernetesClusterSpecification, role: str, command: list[str]
+) -> dict[str, Any]:
+    # The versions are compared before anything is computed.
+    environment = {VARIABLE: expectation(), **specification.environment}
+    return {
+        "name": role,
+        "image": specification.image,
+        "args": [
+            *("python", "-m", "forebay.cluster.kubernetes.node"),
+            *("--certificate", f"{_TLS}/tls.crt"),
+            *("--key", f"{_TLS}/tls.key"),
+            *command,
+        ],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        # Its last words are what is told of a worker that does not come.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "tls", "mountPath": _TLS, "readOnly": True}],
+    }
+
+
+def _pod(
+    specification: KubernetesClusterSpecification, resource: str, container: dict[str, Any]
+) -> dict[str, Any]:
+    pod: dict[str, Any] = {
+        "containers": [container],
+        "volumes": [{"name": "tls", "secret": {"secretName": resource}}],
+        "terminationGracePeriodSeconds": _STOP_SECONDS,
+        # What runs there has no business with Kubernetes itself.
+        "automountServiceAccountToken": specification.service_account is not None,
+    }
+    if specification.service_account is not None:
+        pod["serviceAccountName"] = specification.service_account
+    if specification.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": each} for each in specification.image_pull_secrets]
+    return pod
+
+
+def _resources(cpu: float, memory: int, gpus: int) -> dict[str, Any]:
+    amounts = {"cpu": f"{cpu:g}", "memory": str(int(memory))}
+    if gpus:
+        amounts["nvidia.com/gpu"] = str(gpus)
+    # What is asked for is what there is: nothing is ended because its node was promised twice.
+    return {"requests": amounts, "limits": dict(amounts)}
+
+
+def _elsewhere(nodes: Collection[str]) -> dict[str, Any]:
+    """Return what keeps a pod from nodes; an expression takes one name."""
+    expressions = [
+        {"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(nodes)
+    ]
+    terms = {"nodeSelectorTerms": [{"matchFields": expressions}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
