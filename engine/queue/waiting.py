@@ -10,6 +10,7 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
 from forebay.engine.queue.states import JobState, UnitState
+from forebay.tiering.catalogue.migrating import Database as AnyDatabase
 
 _IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILED)
 
@@ -72,7 +73,7 @@ def folder_of(location: str | None) -> str:
     return "" if location is None else location.rstrip("/").rpartition("/")[0]
 
 
-def work_waits(database: Database, lane: Lane) -> bool:
+def work_waits(database: AnyDatabase, lane: Lane) -> bool:
     """Tell whether a job of a lane has units that nobody has taken yet.
 
     Parameters

@@ -8,7 +8,7 @@ from forebay.cli.output import seconds, size
 
 if TYPE_CHECKING:
     from forebay.cli.session import Session
-    from forebay.engine.queue.database import Database
+    from forebay.tiering.catalogue.migrating import Database
     from forebay.tiering.continuous.rule import Allowed, Outlook
     from forebay.tiering.storage.tiers import Tiers
 
