@@ -1,27 +1,9 @@
-"""Algorithms, and what carries them out: planning, execution, ledger, results."""
+"""Algorithms, and what carries them out: planning, execution, ledger, results.
 
-from forebay.engine.algorithm import Algorithm, Blockwise, Sequential, WholeRun
-from forebay.engine.declare import algorithm
-from forebay.engine.execution.process import process
-from forebay.engine.execution.reprocess import Report, reprocess
-from forebay.engine.execution.reproduce import reproduce
-from forebay.engine.execution.submit import SubmittedJob, submit
-from forebay.engine.registry import REGISTRY
-from forebay.engine.results.result import Result, open_result
+What is public is listed in ``__init__.pyi``; it is imported when it is first used: who only reads
+the settings, as a recorder does, needs no Dask.
+"""
 
-__all__ = [
-    "REGISTRY",
-    "Algorithm",
-    "Blockwise",
-    "Report",
-    "Result",
-    "Sequential",
-    "SubmittedJob",
-    "WholeRun",
-    "algorithm",
-    "open_result",
-    "process",
-    "reprocess",
-    "reproduce",
-    "submit",
-]
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from forebay.engine.algorithm import Algorithm, Blockwise, Function, Needs, Scratch
+from forebay.engine.definition import Algorithm, Blockwise, Function, Needs, Scratch
 from forebay.engine.registry import REGISTRY
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import cloudpickle  # type: ignore[import-untyped]
 from blake3 import blake3
 
-from forebay.engine.algorithm import Algorithm
+from forebay.engine.definition import Algorithm
 from forebay.engine.errors import AlgorithmError, UnknownAlgorithmError
 from forebay.engine.suggestion import nearest
 

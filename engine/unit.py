@@ -13,7 +13,7 @@ import xarray as xr
 from blake3 import blake3
 
 from forebay.acquisition import Block, Extent, Run
-from forebay.engine.algorithm import Algorithm, Blockwise, Needs, Sequential, WholeRun
+from forebay.engine.definition import Algorithm, Blockwise, Needs, Sequential, WholeRun
 
 
 @dataclass(frozen=True, slots=True)

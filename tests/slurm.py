@@ -39,6 +39,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def forked(warmed: Path) -> dict[str, Any]:
+    """Return settings of workers that are forked from a process that has imported everything."""
+    return {
+        "python": str(warmed / "python"),
+        "environment": {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"},
+    }
+
+
 @dataclass(frozen=True)
 class Slurm:
     """A Slurm that runs."""

@@ -91,12 +91,12 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
         ),
         (
             "[clusters.big]\nworkers = 4",
-            "forebay.toml:1: clusters.big: it needs a kind, one of local, local-cuda, slurm, aws-ec2, aws-fargate, address",
+            "forebay.toml:1: clusters.big: it needs a kind, one of local, local-cuda, slurm, aws-ec2, aws-fargate, kubernetes, address",
         ),
         (
             "[clusters.big]\nkind = 'adress'",
             (
-                "forebay.toml:2: clusters.big.kind = 'adress': it must be one of local, local-cuda, slurm, aws-ec2, aws-fargate, address; "
+                "forebay.toml:2: clusters.big.kind = 'adress': it must be one of local, local-cuda, slurm, aws-ec2, aws-fargate, kubernetes, address; "
                 "did you mean 'address'?"
             ),
         ),
@@ -219,7 +219,7 @@ def test_what_is_wrong_in_the_file_is_refused_in_one_line(
         (
             "CLUSTERS__BIG__WORKERS",
             "2",
-            "FOREBAY_CLUSTERS__BIG__WORKERS: clusters.big: it needs a kind, one of local, local-cuda, slurm, aws-ec2, aws-fargate, address",
+            "FOREBAY_CLUSTERS__BIG__WORKERS: clusters.big: it needs a kind, one of local, local-cuda, slurm, aws-ec2, aws-fargate, kubernetes, address",
         ),
         (
             "ENGINE__ALGORITHM_MODULES",

@@ -1,15 +1,17 @@
 """Commands in processes that are forked from one that has imported all of forebay.
 
 Its imports are most of what a short command costs.  ``python -m tests.warmed SOCKET`` is the
-process that forks, until its standard input ends.  `programs` makes stand-ins for ``forebay``, and
-for ``python -W error`` or ``-W ignore`` with a script or ``-m MODULE``, that ask it: they hand over what a process
-is given, pass on the signals that they get, and end as the command does; any other ``python`` is
-the real one, but for the workers of pytest-xdist.  What the workers of such a command are forked from is forked in the same way.  A test
-that asks how a program is found, what it imports, or what happens to its process group starts the
-real one, too; one that asks for the processes that a command starts names a file in TOLD, to which
-the command writes its process id, and then leads a session as if it were the real one.
+process that forks, until its standard input ends.  `programs` makes stand-ins for ``forebay``, for
+``python -m MODULE``, for ``python -W error`` or ``-W ignore`` with that or with a script, and for the
+workers of pytest-xdist, that ask it: they hand over what a process is given, pass on the signals that
+they get, and end as the command does; any other ``python`` is the real one.  What the workers of such
+a command are forked from is forked in the same way.  A test that asks how a program is found, what it
+imports, or what happens to its process group starts the real one, too; one that asks for the
+processes that a command starts names a file in TOLD, to which the command writes its process id, and
+then leads a session as if it were the real one.
 """
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -25,6 +27,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 import warnings
@@ -58,13 +61,14 @@ if script is None and words[-2:-1] == ["-c"] and {forking!r} in words[-1]:
 elif script is None and words == {testing!r}:
     script, words, code = "-c", [], words[-1]
 elif script is None:
-    if words[:1] != ["-W"] or words[1:2] not in (["error"], ["ignore"]) or words[2:3] in ([], ["-c"]):
+    if words[:1] == ["-W"] and words[1:2] in (["error"], ["ignore"]) and words[2:3] not in ([], ["-c"]):
+        warnings, words = words[1], words[2:]
+    elif words[:1] != ["-m"]:
         os.execv({python!r}, [{python!r}, *words])
-    warnings = words[1]
-    if words[2] == "-m":
-        script, module, words = "-m", words[3], words[4:]
+    if words[0] == "-m":
+        script, module, words = "-m", words[1], words[2:]
     else:
-        script, words = words[2], words[3:]
+        script, words = words[0], words[1:]
 import json, signal, socket
 channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 passed_on = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -322,6 +326,25 @@ def main(path: str) -> tuple[Command, list[int]] | None:
     return _Forks(listener).serve()
 
 
+def _end() -> None:
+    """End as Python does, but leave the memory as it is.
+
+    To take to pieces what so many modules have made takes longer than most commands, and copies it.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    gc.collect()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+
+
 if __name__ == "__main__" and (given := main(sys.argv[1])):
-    command, descriptors = given
-    command.run(descriptors)
+    try:
+        given[0].run(given[1])
+    except SystemExit as leaving:
+        if leaving.code is not None and not isinstance(leaving.code, int):
+            raise
+        _end()
+        os._exit(leaving.code or 0)
+    _end()
+    os._exit(0)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import xarray as xr
 from pydantic import AfterValidator, Field
 
-from forebay.engine.algorithm import Blockwise
 from forebay.engine.declare import algorithm
+from forebay.engine.definition import Blockwise
 from forebay.ops import find_particles as find
 from forebay.ops import scratch_bytes
 

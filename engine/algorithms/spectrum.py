@@ -5,8 +5,8 @@ from typing import Annotated
 import xarray as xr
 from pydantic import Field
 
-from forebay.engine.algorithm import WholeRun
 from forebay.engine.declare import algorithm
+from forebay.engine.definition import WholeRun
 from forebay.ops import background, power_spectrum, subtract_background
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import xarray as xr
 from dask.base import compute
 
-from forebay.engine.algorithm import Algorithm, Sequential
+from forebay.engine.definition import Algorithm, Sequential
 from forebay.engine.errors import OutputError
 from forebay.engine.results.output import Output, normalise
 from forebay.engine.results.trim import trim

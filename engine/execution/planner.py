@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from forebay.acquisition import Run, open_run
-from forebay.engine.algorithm import WholeRun
+from forebay.engine.definition import WholeRun
 from forebay.engine.errors import RunNotClosedError, UnknownAlgorithmError
 from forebay.engine.execution.follower import RunFollower
 from forebay.engine.execution.relief import Relief

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Run
-from forebay.engine.algorithm import Algorithm
+from forebay.engine.definition import Algorithm
 from forebay.engine.errors import (
     ParameterError,
     UnitsFailedError,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Run, open_run
-from forebay.engine.algorithm import Algorithm, Sequential
+from forebay.engine.definition import Algorithm, Sequential
 from forebay.engine.errors import JobError
 from forebay.engine.execution.submit import SubmittedJob
 from forebay.engine.queue.database import Database

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Run
-from forebay.engine.algorithm import Algorithm
+from forebay.engine.definition import Algorithm
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.here import carry_out
 from forebay.engine.execution.wanted import common_results, ledger_at, targets

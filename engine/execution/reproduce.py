@@ -11,7 +11,7 @@ import xarray as xr
 from blake3 import blake3
 
 from forebay.acquisition import open_run
-from forebay.engine.algorithm import Algorithm, Sequential
+from forebay.engine.definition import Algorithm, Sequential
 from forebay.engine.errors import EngineError
 from forebay.engine.execution.call import call
 from forebay.engine.execution.work import seen_frames

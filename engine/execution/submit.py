@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Run
-from forebay.engine.algorithm import Algorithm
+from forebay.engine.definition import Algorithm
 from forebay.engine.errors import JobInterruptedError
 from forebay.engine.execution.wanted import common_results, ledger_at, targets
 from forebay.engine.queue.database import Database

@@ -7,7 +7,7 @@ from typing import Any
 
 from forebay.acquisition import Run
 from forebay.acquisition.format.layout import LOG
-from forebay.engine.algorithm import Algorithm, WholeRun
+from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import JobError, ParameterError, RunNotClosedError
 from forebay.engine.queue.submission import Target
 from forebay.engine.results.folder import LEDGER, ResultFolder

@@ -18,7 +18,7 @@ import xarray as xr
 
 from forebay.acquisition import Block, Run
 from forebay.acquisition.errors import RunDamagedError
-from forebay.engine.algorithm import Algorithm, WholeRun
+from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
 from forebay.engine.execution.recent_log import RecentLog

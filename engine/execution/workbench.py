@@ -8,7 +8,7 @@ from typing import Any
 
 from forebay.acquisition import Block, Run, open_run
 from forebay.acquisition.format.history import History
-from forebay.engine.algorithm import Algorithm
+from forebay.engine.definition import Algorithm
 from forebay.engine.errors import ResultDamagedError
 from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.work import KeptState, Order

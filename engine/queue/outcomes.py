@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from forebay.engine.algorithm import Sequential
+from forebay.engine.definition import Sequential
 from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
 from forebay.engine.queue.schema import ATTEMPTS, RESULTS, UNITS

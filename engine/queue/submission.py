@@ -7,7 +7,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from forebay.engine.algorithm import Sequential
+from forebay.engine.definition import Sequential
 from forebay.engine.errors import JobError
 from forebay.engine.queue.database import plain
 from forebay.engine.queue.lanes import Lane

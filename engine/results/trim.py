@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from forebay.acquisition import Extent
-from forebay.engine.algorithm import WholeRun
+from forebay.engine.definition import WholeRun
 from forebay.engine.errors import OutputError
 from forebay.engine.results.output import Output
 from forebay.engine.unit import Unit

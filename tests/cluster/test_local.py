@@ -69,10 +69,12 @@ def test_nothing_is_left_behind(specification: LocalClusterSpecification) -> Non
     with connect(specification) as client:
         assert client.submit(sum, [1, 2]).result() == 3
         assert set(threading.enumerate()) - threads
-        assert bool(children() - processes) is specification.processes
+        workers = {*client.run(os.getpid).values()} - {os.getpid()}
+        assert bool(workers) is specification.processes
         with pytest.raises(ValueError, match="No clients found"):
             distributed.default_client()  # type: ignore[no-untyped-call]
     assert children() <= processes
+    assert eventually(lambda: not any(map(psutil.pid_exists, workers)))
     # Dask keeps the thread that takes long messages to pieces, once there was one.
 
     def more() -> set[threading.Thread]:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from tests.cli.conftest import Forebay, forebay
-from tests.slurm import Slurm, running_slurm, slurm, until
+from tests.slurm import Slurm, forked, running_slurm, slurm, until
 
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
 from forebay.cluster import ClusterError, SlurmClusterSpecification, connect
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(400)
 
 def small(folder: Path, **more: Any) -> SlurmClusterSpecification:
     """Return a cluster of small workers that come and go quickly."""
-    fields = {
+    fields: dict[str, Any] = {
         "maximum_workers": 2,
         "memory_limit": "500 MiB",
         "interface": "lo",
@@ -127,7 +127,7 @@ def test_a_partition_without_gpus_is_said(tmp_path: Path) -> None:
 def configured(folder: Path, **more: Any) -> None:
     """Write the settings of a cluster called gpus."""
     table = json.loads(small(folder, **more).model_dump_json(exclude_none=True))
-    del table["environment"], table["python"]
+    table |= {f"environment.{key}": value for key, value in table.pop("environment").items()}
     lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     (folder / "forebay.toml").write_text("\n".join(["[clusters.gpus]", *lines]))
 
@@ -216,12 +216,14 @@ def test_a_slurm_that_does_not_answer_is_said(tmp_path: Path, slurm: Slurm) -> N
     ids=["no Python", "another Dask"],
 )
 def test_jobs_that_cannot_work_end_after_a_few_starts_with_the_reason(
-    tmp_path: Path, slurm: Slurm, broken: dict[str, Any], reason: str
+    tmp_path: Path, slurm: Slurm, warmed: Path, broken: dict[str, Any], reason: str
 ) -> None:
     """What the job's own log says is the error of the command."""
     run = recorded(tmp_path, 2)
     with (
-        connect(small(tmp_path, failed_starts=2, **broken), name="gpus") as client,
+        connect(
+            small(tmp_path, failed_starts=2, **{**forked(warmed), **broken}), name="gpus"
+        ) as client,
         pytest.raises(ClusterLostError) as lost,
     ):
         process(run, counting(tmp_path / "log", 0.0), client=client)
@@ -243,8 +245,7 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
 
 
 @on_slurm
-@pytest.mark.long
-def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm) -> None:
+def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm, warmed: Path) -> None:
     """Its worker finishes what it has, another one goes on, and no unit is begun twice."""
     run, log = recorded(tmp_path, 40), tmp_path / "log"
     published: list[JobEvent] = []
@@ -257,7 +258,8 @@ def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm) -> N
                 (job,) = slurm.jobs("running")
                 slurm.call("scontrol", "update", f"jobid={job}", "timelimit=2")
 
-    with connect(small(tmp_path, maximum_workers=1, protocol="tcp"), name="gpus") as client:
+    one = small(tmp_path, maximum_workers=1, protocol="tcp", **forked(warmed))
+    with connect(one, name="gpus") as client:
         result = process(run, counting(log, 0.3), client=client, on_event=cut_short)
         assert standing(client)["stopped_because"] == ""
     assert len(result.done) == 40
@@ -292,10 +294,10 @@ def kept(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 @on_slurm
 def test_a_cluster_is_kept_running_for_others(
-    forebay: Forebay, tmp_path: Path, slurm: Slurm
+    forebay: Forebay, tmp_path: Path, slurm: Slurm, warmed: Path
 ) -> None:
     """It is listed, sized, joined, its logs are read; a killed one leaves nothing for long."""
-    configured(tmp_path)
+    configured(tmp_path, **forked(warmed))
     assert forebay("cluster", "stop", "gpus").error.startswith("no cluster gpus is kept running")
     with kept(tmp_path) as process:
         assert forebay("cluster", "scale", "gpus", 1).code == 0

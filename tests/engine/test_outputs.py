@@ -13,7 +13,7 @@ import xarray as xr
 from tests.engine.conftest import WriteRun
 
 from forebay.engine import Algorithm, Blockwise, Result, WholeRun, process
-from forebay.engine.algorithm import Needs
+from forebay.engine.definition import Needs
 from forebay.engine.errors import ResultFormError, UnitsFailedError
 
 

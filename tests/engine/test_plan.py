@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forebay.acquisition import Block, Extent, Run
 from forebay.acquisition.format.record import StoredObject
 from forebay.engine import Blockwise, WholeRun
-from forebay.engine.algorithm import Needs
+from forebay.engine.definition import Needs
 from forebay.engine.unit import Job, Unit, plan, plannable
 
 

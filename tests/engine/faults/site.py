@@ -253,7 +253,11 @@ class Site:
         tables = {"engine": settings, "clusters.chosen": local}
         lines = []
         for name, table in tables.items():
-            lines += [f"[{name}]", *(f"{key} = {json.dumps(table[key])}" for key in table)]
+            nested = {key: each for key, each in table.items() if isinstance(each, dict)}
+            plain = {key: each for key, each in table.items() if key not in nested}
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(plain[key])}" for key in plain)]
+            for key, each in nested.items():
+                lines += [f"{key}.{own} = {json.dumps(value)}" for own, value in each.items()]
         (self.folder / "forebay.toml").write_text("\n".join(lines))
 
     def start(self, *words: object, before: Sequence[str] = ()) -> Process:

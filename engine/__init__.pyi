@@ -1,0 +1,25 @@
+from .declare import algorithm
+from .definition import Algorithm, Blockwise, Sequential, WholeRun
+from .execution.process import process
+from .execution.reprocess import Report, reprocess
+from .execution.reproduce import reproduce
+from .execution.submit import SubmittedJob, submit
+from .registry import REGISTRY
+from .results.result import Result, open_result
+
+__all__ = [
+    "REGISTRY",
+    "Algorithm",
+    "Blockwise",
+    "Report",
+    "Result",
+    "Sequential",
+    "SubmittedJob",
+    "WholeRun",
+    "algorithm",
+    "open_result",
+    "process",
+    "reprocess",
+    "reproduce",
+    "submit",
+]
