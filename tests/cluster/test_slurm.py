@@ -216,14 +216,12 @@ def test_a_slurm_that_does_not_answer_is_said(tmp_path: Path, slurm: Slurm) -> N
     ids=["no Python", "another Dask"],
 )
 def test_jobs_that_cannot_work_end_after_a_few_starts_with_the_reason(
-    tmp_path: Path, slurm: Slurm, warmed: Path, broken: dict[str, Any], reason: str
+    tmp_path: Path, slurm: Slurm, broken: dict[str, Any], reason: str
 ) -> None:
     """What the job's own log says is the error of the command."""
     run = recorded(tmp_path, 2)
     with (
-        connect(
-            small(tmp_path, failed_starts=2, **{**forked(warmed), **broken}), name="gpus"
-        ) as client,
+        connect(small(tmp_path, failed_starts=2, **broken), name="gpus") as client,
         pytest.raises(ClusterLostError) as lost,
     ):
         process(run, counting(tmp_path / "log", 0.0), client=client)
@@ -245,6 +243,7 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
 
 
 @on_slurm
+@pytest.mark.long
 def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm, warmed: Path) -> None:
     """Its worker finishes what it has, another one goes on, and no unit is begun twice."""
     run, log = recorded(tmp_path, 40), tmp_path / "log"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tests.engine.faults.conftest import GiveRun
 from tests.engine.faults.site import PATIENCE, Process, Site
-from tests.slurm import Slurm, forked, until
+from tests.slurm import Slurm, until
 
 from forebay.acquisition import Run
 from forebay.engine import SubmittedJob
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(600)]
 
 BLOCKS = 30
 
@@ -55,9 +55,7 @@ def job_on(slurm: Slurm, node: str) -> str:
     return str(until(lambda: slurm.call(*words).strip(), f"a job on {node}"))
 
 
-def test_it_goes_on_whatever_slurm_does(
-    site: Site, give_run: GiveRun, slurm: Slurm, warmed: Path
-) -> None:
+def test_it_goes_on_whatever_slurm_does(site: Site, give_run: GiveRun, slurm: Slurm) -> None:
     """Workers are replaced; what they were at is done once more, and nothing else is."""
     site.configure(
         cluster={
@@ -71,7 +69,6 @@ def test_it_goes_on_whatever_slurm_does(
             "interface": "lo",
             "walltime": "01:00:00",
             "folder": str(site.folder / "clusters"),
-            **forked(warmed),
         }
     )
     busy = Busy(site, give_run(BLOCKS))
