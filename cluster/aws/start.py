@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.aws import certificates
@@ -20,9 +21,9 @@ from forebay.cluster.aws.specification import (
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
-from forebay.cluster.keeping.joining import join_standing
+from forebay.cluster.keeping.joining import joined_or_started
 from forebay.cluster.keeping.keeper import Keeper, Patience
-from forebay.cluster.keeping.place import Place, passing_place, remove, standing_place
+from forebay.cluster.keeping.place import Place
 from forebay.cluster.keeping.pool import Pool, PoolSilentError
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.sizing import Limits
@@ -41,17 +42,10 @@ def connected(specification: AwsModel, name: str) -> Iterator["Client"]:
     ClusterError
         If something is missing, or AWS does not give what is asked.
     """
-    record = standing_place(specification.folder, name).read()
-    if record is not None:
-        with join_standing(standing_place(specification.folder, name), record) as client:
-            yield client
-        return
-    place = passing_place(specification.folder, name)
-    try:
-        with started(specification, name, place) as client:
-            yield client
-    finally:
-        remove(place)
+    with joined_or_started(
+        specification.folder, name, partial(started, specification, name)
+    ) as client:
+        yield client
 
 
 @contextmanager

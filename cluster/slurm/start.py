@@ -6,20 +6,19 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.certificates import put_new
-from forebay.cluster.keeping.joining import join_standing
+from forebay.cluster.keeping.joining import joined_or_started
 from forebay.cluster.keeping.keeper import Keeper, Patience
 from forebay.cluster.keeping.place import (
     Place,
     abandoned,
-    passing_place,
     remove,
-    standing_place,
 )
 from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.loop import sheltered_loop
@@ -47,17 +46,10 @@ def connected(specification: "SlurmClusterSpecification", name: str) -> Iterator
     ClusterError
         If it cannot be started; nothing is submitted then.
     """
-    record = standing_place(specification.folder, name).read()
-    if record is not None:
-        with join_standing(standing_place(specification.folder, name), record) as client:
-            yield client
-        return
-    place = passing_place(specification.folder, name)
-    try:
-        with started(specification, name, place) as client:
-            yield client
-    finally:
-        remove(place)
+    with joined_or_started(
+        specification.folder, name, partial(started, specification, name)
+    ) as client:
+        yield client
 
 
 @contextmanager
