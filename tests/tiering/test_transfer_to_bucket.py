@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.acquisition.storage.server import BUCKET, Line, relayed, running_server
+from tests.acquisition.storage.server import BUCKET, Line, relayed
 from tests.tiering.site import Site
 
 from forebay.acquisition.errors import RunNotFoundError
@@ -17,13 +17,6 @@ from forebay.tiering.handoff.destination import destination_at
 from forebay.tiering.handoff.sending import Sent, Transfer
 
 pytestmark = pytest.mark.s3
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[int]:
-    """The port of an S3 server."""
-    with running_server() as port:
-        yield port
 
 
 @pytest.fixture
