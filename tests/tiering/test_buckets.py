@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
@@ -202,7 +203,18 @@ class Forgetful(Shelf):
         """Do nothing."""
 
 
-def test_a_tier_that_lies_is_found_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+class Decaying(Shelf):
+    """A place that keeps everything but one bit of it."""
+
+    def _put(self, key: str, content: Any) -> None:
+        """Flip the last bit of what is put."""
+        super()._put(key, content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("place", [Forgetful, Decaying])
+def test_a_tier_that_lies_is_found_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch, place: type[Shelf]
+) -> None:
     """What is not given back was never put; nothing is deleted for its sake."""
     move = site.plan("cold")
     real = Tier.shelf
@@ -211,7 +223,7 @@ def test_a_tier_that_lies_is_found_out(site: Site, monkeypatch: pytest.MonkeyPat
         made = real(tier, path)
         if tier.name != "cold":
             return made
-        return Forgetful(made.bucket, made.path, made.where, made.folder, made.attributes)
+        return place(made.bucket, made.path, made.where, made.folder, made.attributes)
 
     monkeypatch.setattr(Tier, "shelf", shelf)
     site.settle()
