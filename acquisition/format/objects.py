@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import default_buffer_prototype
@@ -78,3 +78,20 @@ class Objects:
     def where(self, key: str) -> str:
         """Return the name of an object for a message."""
         return f"{str(self.store).removeprefix('file://')}/{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsAtHand(Objects):
+    """Objects some of which have been read together: on a far store that takes the time of one."""
+
+    contents: dict[str, bytes | None] = field(default_factory=dict, repr=False)
+    """What was read, by key; None where there is no such object."""
+
+    @classmethod
+    def of(cls, objects: Objects, keys: Sequence[str]) -> "ObjectsAtHand":
+        """Read the objects of these keys now."""
+        return cls(objects.store, dict(zip(keys, objects.read_all(keys), strict=True)))
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object's bytes, or None where there is none."""
+        return self.contents[key] if key in self.contents else Objects.read(self, key)

@@ -15,7 +15,7 @@ from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.history import History, replay
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout, shown_frames
-from forebay.acquisition.format.objects import Objects
+from forebay.acquisition.format.objects import Objects, ObjectsAtHand
 from forebay.acquisition.format.record import Block, Dropped, Extent, Noted
 from forebay.acquisition.run.blocks import BlockArray
 from forebay.acquisition.run.lock import current_writer
@@ -98,14 +98,49 @@ class Run:
 
     def frames_of(self, blocks: Sequence[Block]) -> "xr.DataArray":
         """Return the frames of some blocks that follow each other, lazily, as `frames` does."""
+        start = blocks[0].extent.start if blocks else 0
+        return self._labelled(start, lambda name: self._lazy(name, blocks))
+
+    def read(self, blocks: Sequence[Block], extent: Extent) -> "xr.DataArray":
+        """Read frames at once, with what `frames` has beside them.
+
+        Parameters
+        ----------
+        blocks
+            Blocks that follow each other and hold the frames.
+        extent
+            Which frames, by their places in the run.
+
+        Raises
+        ------
+        RunDamagedError
+            If what was committed is missing or has changed.
+        """
+        first = blocks[0].extent.start
+        within = slice(extent.start - first, extent.stop - first)
+        keys = [
+            self.layout.object_key(name, block.number)
+            for block in blocks
+            for name in (*COORDINATES, FRAMES)
+            # Of other blocks only some frames are wanted, which are read as ranges.
+            if name != FRAMES
+            or (extent.start <= block.extent.start and block.extent.stop <= extent.stop)
+        ]
+        objects = ObjectsAtHand.of(self.objects, keys)
+        return self._labelled(
+            extent.start,
+            lambda name: BlockArray(name, self.layout, tuple(blocks), objects)[within],
+        )
+
+    def _labelled(self, start: int, array: Callable[[str], Any]) -> "xr.DataArray":
+        """Return frames with their coordinates and attributes, from the arrays of these names."""
         # Whoever records frames need not wait for these to be loaded.
         import xarray as xr
 
-        along = self._array(FRAMES, blocks)
-        start = blocks[0].extent.start if blocks else 0
+        along = array(FRAMES)
         coordinates: dict[str, Any] = {
             "t": ("t", np.arange(start, start + along.shape[0])),
-            **{name: ("t", self._array(name, blocks)) for name in COORDINATES},
+            **{name: ("t", array(name)) for name in COORDINATES},
         }
         coordinates["timestamp"] = ("t", coordinates["timestamp"][1].view("datetime64[ns]"))
         metadata = self.layout.metadata
@@ -125,7 +160,7 @@ class Run:
             attrs={"run": self.name, "run_id": self.run_id, **attributes},
         )
 
-    def _array(self, name: str, blocks: Sequence[Block]) -> "da.Array":
+    def _lazy(self, name: str, blocks: Sequence[Block]) -> "da.Array":
         import dask.array as da
         from dask.base import tokenize
 

@@ -210,18 +210,15 @@ def seen_frames(run: Run, unit: Unit, blocks: tuple[Block, ...]) -> xr.DataArray
     Those of a block are read here, once, whatever the algorithm does with them; those of a whole
     run are read as the algorithm's graph asks for them.
     """
-    frames = run.frames_of(blocks)
     if isinstance(unit.job.needs, WholeRun):
-        return frames
+        return run.frames_of(blocks)
     seen = unit.seen
-    first = blocks[0].extent.start
-    frames = frames.isel(t=slice(seen.t.start - first, seen.t.stop - first))
+    loaded = run.read(blocks, seen.t)
     if unit.tiled:
-        frames = frames.isel(y=slice(seen.y.start, seen.y.stop), x=slice(seen.x.start, seen.x.stop))
-        frames = frames.assign_coords(
+        loaded = loaded.isel(y=slice(seen.y.start, seen.y.stop), x=slice(seen.x.start, seen.x.stop))
+        loaded = loaded.assign_coords(
             y=np.arange(seen.y.start, seen.y.stop), x=np.arange(seen.x.start, seen.x.stop)
         )
-    loaded = frames.compute()
     name = f"frames-{unit.identity}"
     return loaded.copy(data=da.from_array(loaded.data, chunks=-1, name=name))  # type: ignore[no-untyped-call]
 
