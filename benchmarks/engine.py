@@ -50,7 +50,7 @@ import forebay
 from forebay.acquisition import Block, Frame, Geometry, RunWriter
 from forebay.acquisition.format.history import History
 from forebay.cluster import LocalClusterSpecification, connect
-from forebay.cluster.allocator import ENVIRONMENT
+from forebay.cluster.worker_memory import ENVIRONMENT
 from forebay.engine import Algorithm
 from forebay.engine.execution.events import JobEvent, UnitPublished
 from forebay.engine.execution.serve import ServiceOptions, serve

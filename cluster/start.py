@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from forebay.cluster.allocator import SETTINGS
 from forebay.cluster.forking import forked_workers
 from forebay.cluster.specification import ClusterSpecification
+from forebay.cluster.worker_memory import SETTINGS
 
 if TYPE_CHECKING:
     from distributed import Client

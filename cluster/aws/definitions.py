@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.aws.owner import Owner
 from forebay.cluster.aws.specification import FargateClusterSpecification
+from forebay.cluster.worker_memory import ENVIRONMENT
 
 ON_DEMAND, SPOT = "FARGATE", "FARGATE_SPOT"
 """What ECS calls the two kinds of capacity."""

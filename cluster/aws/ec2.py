@@ -16,12 +16,12 @@ from botocore.exceptions import ClientError
 from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Instance
 from dask_cloudprovider.generic.vmcluster import SchedulerMixin, WorkerMixin
 
-from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.aws.account import asking, code_of
 from forebay.cluster.aws.owner import REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.spending import Spending
+from forebay.cluster.worker_memory import ENVIRONMENT
 
 PORT = 8786
 NO_CAPACITY = frozenset(

@@ -14,6 +14,7 @@ from typing import Any
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.fit import VARIABLE, expectation
 from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
+from forebay.cluster.worker_memory import ENVIRONMENT
 
 START_LABEL = "forebay/start"
 """The label by which all resources of a start are found."""
@@ -215,7 +216,7 @@ def _container(
     specification: KubernetesClusterSpecification, role: str, command: list[str]
 ) -> dict[str, Any]:
     # The versions are compared before anything is computed.
-    environment = {VARIABLE: expectation(), **specification.environment}
+    environment = {VARIABLE: expectation(), **ENVIRONMENT, **specification.environment}
     return {
         "name": role,
         "image": specification.image,

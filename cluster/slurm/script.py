@@ -5,9 +5,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.keeping.fit import VARIABLE, expectation
 from forebay.cluster.slurm.walltime import seconds_of
+from forebay.cluster.worker_memory import ENVIRONMENT
 
 if TYPE_CHECKING:
     from forebay.cluster.slurm.specification import SlurmClusterSpecification

@@ -21,9 +21,9 @@ from tests.slurm import Slurm, forked, running_slurm, slurm, until
 
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
 from forebay.cluster import ClusterError, SlurmClusterSpecification, connect
-from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.keeping.talk import scale, standing
 from forebay.cluster.slurm.check import Nodes, unfit
+from forebay.cluster.worker_memory import ENVIRONMENT
 from forebay.engine import Algorithm, process
 from forebay.engine.errors import ClusterLostError
 from forebay.engine.execution.events import JobEvent, UnitPublished

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from tests.cluster.aws.cloud import REGION, Cloud
 from tests.cluster.aws.tasks import running_tasks
 
-from forebay.cluster.allocator import ENVIRONMENT
 from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import FargateClusterSpecification
@@ -19,6 +18,7 @@ from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.pool import Stage
 from forebay.cluster.keeping.talk import scale
 from forebay.cluster.spending import Spending
+from forebay.cluster.worker_memory import ENVIRONMENT
 
 ASSUME = '{"Version": "2012-10-17", "Statement": []}'
 
