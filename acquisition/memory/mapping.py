@@ -23,8 +23,8 @@ _MEMORY_LEFT = 64 * 2**20
 class Mapping:
     """Zeroed memory, which another process may map too by its file descriptor.
 
-    The pages are there from the beginning (``MAP_POPULATE``), so that no frame waits for one, and
-    are huge where the system gives such pages.
+    The pages are there from the beginning, so that no frame waits for one, and are huge where the
+    system gives such pages: what lies in small ones goes to the disk in smaller requests.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Mapping:
                 os.ftruncate(self.descriptor, self.size)
                 # Who maps it as well must not be able to take memory away from under this process.
                 fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
-            self._map = mmap.mmap(self.descriptor, self.size, flags=kind | mmap.MAP_POPULATE)
+            self._map = mmap.mmap(self.descriptor, self.size, flags=kind)
         except (OSError, OverflowError, ValueError, MemoryError) as error:
             self.close()
             raise SourceError(
@@ -72,6 +72,8 @@ class Mapping:
             self._ask_for_huge_pages()
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
         """The memory."""
+        # Not by MAP_POPULATE, which would take small pages before anybody could ask for huge ones.
+        self.bytes[:: mmap.PAGESIZE] = 0
 
     def _ask_for_huge_pages(self) -> None:
         try:
