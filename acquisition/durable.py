@@ -3,7 +3,8 @@
 import contextlib
 import errno
 import os
-from collections.abc import Buffer, Iterable, Iterator
+from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blake3 import blake3
@@ -61,6 +62,17 @@ def _flush(path: Path, flags: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path)) from error
     finally:
         os.close(descriptor)
+
+
+def together[T](calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Make several things durable at a time; return what the calls return, in their order.
+
+    The system lets one flush of the disk serve all that wait for one.  Every call has ended when
+    this returns, or raises what the first of them raised.
+    """
+    with ThreadPoolExecutor(max(1, len(calls)), thread_name_prefix="forebay-flush") as threads:
+        running = [threads.submit(call) for call in calls]
+    return [done.result() for done in running]
 
 
 def make_folders(path: Path) -> None:

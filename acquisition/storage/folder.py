@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Buffer, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from forebay.acquisition import durable
@@ -83,8 +84,8 @@ class FolderStorage:
             if stored.key not in self._named:
                 self._give_name(stored.key)
                 self._named.add(stored.key)
-        for folder in dict.fromkeys((self._path / each.key).parent for each in objects):
-            durable.flush_folder(folder)
+        folders = dict.fromkeys((self._path / each.key).parent for each in objects)
+        durable.together([partial(durable.flush_folder, folder) for folder in folders])
         for stored in objects:
             with contextlib.suppress(FileNotFoundError):
                 self._aside(stored.key).unlink()
@@ -95,7 +96,7 @@ class FolderStorage:
         self._named.clear()
 
     def show(self, documents: Mapping[str, bytes]) -> None:
-        """Rename documents over those of the same keys, in their order."""
+        """Rename documents over those of the same keys, the last one behind all others."""
         show(self._path, documents)
 
     def superseded(self) -> bool:
@@ -128,9 +129,17 @@ class FolderStorage:
 
 
 def show(path: Path, documents: Mapping[str, bytes]) -> None:
-    """Rename documents over those of the same keys in a run's folder, in their order."""
-    for key, document in documents.items():
-        durable.replace(path / layout.ASIDE / "document", path / key, document)
+    """Rename documents over those of the same keys in a run's folder, the last one behind all."""
+    *first, last = (
+        partial(durable.replace, _aside_of(path, key), path / key, document)
+        for key, document in documents.items()
+    )
+    durable.together(first)
+    last()
+
+
+def _aside_of(path: Path, key: str) -> Path:
+    return path / layout.ASIDE / f"document.{key.replace('/', '.')}"
 
 
 def put_aside(path: Path, keys: Sequence[str], *, epoch: int) -> None:

@@ -53,7 +53,7 @@ class RunStorage(Protocol):
         """Add lines to the writer's log, and make them durable: this is what commits."""
 
     def show(self, documents: Mapping[str, bytes]) -> None:
-        """Put documents in the place of those of the same keys, in their order."""
+        """Put documents in the place of those of the same keys, the last one behind all others."""
 
     def superseded(self) -> bool:
         """Tell whether a later writer has taken the run over."""

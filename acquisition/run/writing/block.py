@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from forebay.acquisition import durable
 from forebay.acquisition.errors import StorageError
 from forebay.acquisition.format.codec import crc32c
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout
-from forebay.acquisition.format.record import Block, Dropped, Extent, StoredObject
+from forebay.acquisition.format.record import Block, Dropped, Extent
 from forebay.acquisition.format.shard import ShardEncoder, index_bytes
 from forebay.acquisition.memory.slots import FrameRoom, stored_bytes
 from forebay.acquisition.storage.storage import ObjectWriter, RunStorage
@@ -114,8 +115,11 @@ class BlockInFlight:
         OSError
             If an object cannot be written; none is left behind, and it can be tried again.
         """
-        stored = self._store_frames(storage)
-        along = [self._store_along(storage, name) for name in COORDINATES]
+        with contextlib.ExitStack() as begun:
+            frames = self._write_frames(storage, begun)
+            along = [self._write_along(storage, name, begun) for name in COORDINATES]
+            objects = durable.together([target.finish for target in (*along, frames)])
+            begun.pop_all()
         start = self.number * self.run.frames_per_block
         return Block(
             number=self.number,
@@ -123,32 +127,34 @@ class BlockInFlight:
             frame_ids=self._ends("frame_id"),
             timestamps=self._ends("timestamp"),
             dropped=self.dropped,
-            objects=(*along, stored),
+            objects=tuple(objects),
         )
 
-    def _store_frames(self, storage: RunStorage) -> StoredObject:
+    def _write_frames(self, storage: RunStorage, begun: contextlib.ExitStack) -> ObjectWriter:
         run = self.run
         encoder = ShardEncoder(slots=run.frames_per_block, compression=run.compression)
         key = run.object_key(FRAMES, self.number)
         target = storage.new_object(key, expected_bytes=_expected_bytes(run), large=True)
-        with _discarded_on_error(target):
-            together = max(1, _WORTH_WRITING // stored_bytes(run.geometry))
-            for arrived in self._arriving():
-                # A little at a time, so that the disk has something to do while the next frames
-                # are prepared, and nobody's flush stands long behind these writes.
-                for frames in itertools.batched(arrived, together):
-                    parts = (encoder.add(frame.pixels, frame.stored) for frame in frames)
-                    target.write([*itertools.chain.from_iterable(parts)])
-            target.write(encoder.finish())
-            return target.finish()
+        begun.callback(target.discard)
+        together = max(1, _WORTH_WRITING // stored_bytes(run.geometry))
+        for arrived in self._arriving():
+            # A little at a time, so that the disk has something to do while the next frames are
+            # prepared, and nobody's flush stands long behind these writes.
+            for frames in itertools.batched(arrived, together):
+                parts = (encoder.add(frame.pixels, frame.stored) for frame in frames)
+                target.write([*itertools.chain.from_iterable(parts)])
+        target.write(encoder.finish())
+        return target
 
-    def _store_along(self, storage: RunStorage, name: str) -> StoredObject:
+    def _write_along(
+        self, storage: RunStorage, name: str, begun: contextlib.ExitStack
+    ) -> ObjectWriter:
         values = self._along[name]
         raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
         target = storage.new_object(self.run.object_key(name, self.number))
-        with _discarded_on_error(target):
-            target.write([raw, crc32c(raw)])
-            return target.finish()
+        begun.callback(target.discard)
+        target.write([raw, crc32c(raw)])
+        return target
 
     def _ends(self, name: str) -> tuple[int, int]:
         values = self._along[name]
@@ -160,13 +166,3 @@ def _expected_bytes(run: RunLayout) -> int:
     if run.compression.name != "none":
         return 0
     return run.frames_per_block * stored_bytes(run.geometry) + index_bytes(run.frames_per_block)
-
-
-@contextlib.contextmanager
-def _discarded_on_error(target: ObjectWriter) -> Iterator[None]:
-    """Leave nothing of an object that could not be written."""
-    try:
-        yield
-    except BaseException:
-        target.discard()
-        raise

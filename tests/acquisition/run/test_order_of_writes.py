@@ -51,23 +51,34 @@ def test_a_block_is_durable_before_its_record_and_shown_after_it(
     writer.append(Frame(0, 0, np.zeros((3, 4), "u2")))
     del trace[:]
     writer.append(Frame(1, 1, np.zeros((3, 4), "u2")))
-    coordinates = [("timestamp", "c.0"), ("frame_id", "c.0"), ("flags", "c.0")]
-    frames = ("frames", "c.0.0.0")
-    expected = []
-    for array, key in [frames, *coordinates]:
-        aside = f"run/_forebay/aside/00000001.{array}.{key}"
-        expected += [("pwritev", aside), ("fsync", aside)]
-    expected += [("link", f"run/{array}/{key}") for array, key in [*coordinates, frames]]
-    expected += [("fsync folder", f"run/{array}") for array, _ in [*coordinates, frames]]
-    expected += [("write", f"run/{LOG}"), ("fdatasync", f"run/{LOG}")]
-    for folder in ("run/timestamp", "run/frame_id", "run/flags", "run/frames", "run"):
-        aside = "run/_forebay/aside/document"
-        expected += [("write", aside), ("fsync", aside), ("replace", f"{folder}/zarr.json")]
-        expected += [("fsync folder", folder)]
-    without_repetition = [
-        each for before, each in zip([None, *trace], trace, strict=False) if each != before
+    arrays = {"timestamp": "c.0", "frame_id": "c.0", "flags": "c.0", "frames": "c.0.0.0"}
+    asides = [f"run/_forebay/aside/00000001.{array}.{key}" for array, key in arrays.items()]
+
+    def shown(array: str) -> list[tuple[str, str]]:
+        folder = f"run/{array}".rstrip("/")
+        aside = "run/_forebay/aside/document." + f"{array}/zarr.json".lstrip("/").replace("/", ".")
+        replaced = ("replace", f"{folder}/zarr.json")
+        return [("write", aside), ("fsync", aside), replaced, ("fsync folder", folder)]
+
+    # What is in one set is done at a time; what follows it, when all of it is done.
+    expected = [
+        {("pwritev", aside) for aside in asides},
+        {("fsync", aside) for aside in asides},
+        {("link", f"run/{array}/{key}") for array, key in arrays.items()},
+        {("fsync folder", f"run/{array}") for array in arrays},
+        {("write", f"run/{LOG}")},
+        {("fdatasync", f"run/{LOG}")},
+        {call for array in arrays for call in shown(array)},
+        *({call} for call in shown("")),
     ]
-    assert without_repetition == expected
+    # A part of an object is written as often as there are parts.
+    calls = [each for before, each in zip([None, *trace], trace, strict=False) if each != before]
+    done = iter(calls)
+    for number, together in enumerate(expected):
+        assert {next(done) for _ in together} == together, number
+    assert next(done, None) is None
+    for array in arrays:
+        assert [call for call in calls if call in shown(array)][-4:] == shown(array)
     writer.abandon()
 
 
