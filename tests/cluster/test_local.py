@@ -108,6 +108,9 @@ def faults():
         numpy.ones(2**17)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+def profiled(dask_worker):
+    return "profile" in dask_worker.periodic_callbacks
+
 if __name__ == "__main__":
     with connect(LocalClusterSpecification(workers=1), modules=["wave"]) as client:
         (first,) = client.run(there).values()
@@ -116,6 +119,7 @@ if __name__ == "__main__":
         (second,) = client.run(there).values()
         assert second[0] != first[0]
         print(first[1], second[1], "wave" in sys.modules, client.submit(faults).result())
+        print(*client.run(profiled).values())
 """
 
 
@@ -133,6 +137,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_workers_find_imported_what_they_need(told: list[str]) -> None:
     """Also one that takes the place of a dead one; this process has not imported it."""
     assert told[:3] == ["True", "True", "False"]
+
+
+def test_a_worker_keeps_no_call_stacks(told: list[str]) -> None:
+    """Dask's own profiler would keep those of each second for an hour."""
+    assert told[4] == "False"
 
 
 def test_a_worker_uses_the_memory_again_that_it_has_freed(told: list[str]) -> None:
