@@ -14,6 +14,12 @@ type CompressionName = Literal["none", "blosc-lz4", "blosc-zstd", "zstd"]
 
 CRC_BYTES = 4
 
+WORTH_OTHER_THREADS = 2**19
+"""Bytes from which on other threads run meanwhile.
+
+With less to do it takes longer to get the interpreter's lock back than to be done.
+"""
+
 _ZSTD_LEVEL = 1
 _BLOSC_LEVEL = 5
 
@@ -76,7 +82,8 @@ class Compression:
 
 def crc32c(data: memoryview | bytes) -> bytes:
     """Return the CRC-32C (RFC 3720, B.4) of `data`, little endian, as Zarr's codec stores it."""
-    return int(_crc32c.crc32c(data)).to_bytes(CRC_BYTES, "little")
+    release = 1 if len(data) >= WORTH_OTHER_THREADS else 0
+    return int(_crc32c.crc32c(data, gil_release_mode=release)).to_bytes(CRC_BYTES, "little")
 
 
 def checked(stored: memoryview, *, what: str) -> memoryview:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from forebay.acquisition.format.codec import CRC_BYTES
+from forebay.acquisition.format.codec import CRC_BYTES, WORTH_OTHER_THREADS
 from forebay.acquisition.frames import Geometry
 from forebay.acquisition.memory.mapping import Mapping
 
@@ -22,6 +22,15 @@ class FrameRoom(NamedTuple):
     """The pixels, little-endian, to be read or written."""
     stored: memoryview
     """The bytes that the frame is stored as where it is not compressed: pixels, CRC-32C, zeros."""
+
+    def fill(self, pixels: npt.NDArray[Any]) -> None:
+        """Copy a frame's pixels in."""
+        small = pixels.nbytes < WORTH_OTHER_THREADS
+        if small and pixels.flags.c_contiguous and pixels.dtype == self.pixels.dtype:
+            # NumPy would let other threads run, and wait for its turn longer than this takes.
+            self.stored[: pixels.nbytes] = memoryview(pixels).cast("B")
+        else:
+            self.pixels[...] = pixels
 
 
 def _alignment(geometry: Geometry) -> int:

@@ -163,7 +163,7 @@ class FrameRing:
 
     def fill(self, slot: int, frame: Frame) -> None:
         """Copy a frame into a reserved slot, and put it behind the others."""
-        self.memory[slot].pixels[...] = frame.data
+        self.memory[slot].fill(frame.data)
         self.publish(slot, counter=frame.counter, timestamp=frame.timestamp, flags=int(frame.flags))
 
     def lose(self, first: int, last: int, *, reason: str) -> None:
