@@ -24,6 +24,7 @@ from forebay.cli.commands import (
     ops,
     process,
     profile,
+    protect,
     recall,
     reprocess,
     runs,
@@ -82,6 +83,10 @@ runs.app.command("export")(bundles.export)
 runs.app.command("import")(bundles.import_)
 runs.app.command("check-bundle")(bundles.check_bundle)
 app.add_typer(runs.app, name="runs")
+tier.app.command()(protect.pin)
+tier.app.command()(protect.unpin)
+tier.app.command()(protect.hold)
+tier.app.command()(protect.release)
 tier.app.command()(recall.recall)
 tier.app.command()(tier_costs.costs)
 app.add_typer(tier.app, name="tier")
