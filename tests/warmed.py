@@ -41,6 +41,7 @@ import pytest
 from execnet.gateway_io import popen_bootstrapline
 
 import forebay
+from forebay.cli.app import commands
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_REQUEST = 2**20
@@ -322,6 +323,7 @@ def _import_all() -> None:
             importlib.import_module(module.name)
     for each in _BESIDES:
         importlib.import_module(each)
+    commands()
 
 
 def _collect(words: Sequence[str]) -> None:

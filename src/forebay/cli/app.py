@@ -1,5 +1,6 @@
 """The commands, and what is common to all of them."""
 
+import functools
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,3 +133,9 @@ def _common(
 ) -> None:
     log_to_stderr(verbose=verbose)
     context.obj = Session(config)
+
+
+@functools.cache
+def commands() -> Any:
+    """Return all commands, ready to be called; to make them takes longer than most of them do."""
+    return typer.main.get_command(app)
