@@ -83,7 +83,7 @@ class Forks:
         process = subprocess.Popen(
             [str(python), "-W", "error", "-m", "tests.acquisition.faults.forked"],
             cwd=ROOT,
-            stdin=theirs,
+            stdin=theirs.fileno(),
             env=ENVIRONMENT,
         )
         theirs.close()
