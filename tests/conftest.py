@@ -76,10 +76,13 @@ _WARMED = pytest.StashKey[tuple[ExitStack, Path]]()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
-    """Fork the workers of pytest-xdist, and their commands, from one that has imported all."""
+    """Fork the workers of pytest-xdist, and their commands, from one that has imported all.
+
+    That is the package and the tests: to import, and to rewrite their assertions, once is enough.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="fb-")))
-        own = stack.enter_context(programs(folder))
+        own = stack.enter_context(programs(folder, config.invocation_params.args))
         wait_for(own)
         config.stash[_WARMED] = stack.pop_all(), own
     for spec in specs:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,18 @@ PACKAGES = {
 type Rows = list[dict[str, Any]]
 
 
-def measure(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.acquisition", *arguments]
+def measure(warmed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(warmed / "python"), "-m", "benchmarks.acquisition", *arguments]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
     )
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows]:
+def figures(tmp_path_factory: pytest.TempPathFactory, warmed: Path) -> dict[str, Rows]:
     """All measurements, of next to nothing."""
     disk = tmp_path_factory.mktemp("disk")
-    done = measure("--quick", "--json", "--disk", str(disk), "--only", "disk", "all")
+    done = measure(warmed, "--quick", "--json", "--disk", str(disk), "--only", "disk", "all")
     assert done.returncode == 0, done.stderr
     assert list(disk.iterdir()) == [], "what was recorded is still there"
     read: dict[str, Rows] = json.loads(done.stdout)
@@ -91,15 +90,17 @@ def test_a_long_recording_tells_of_memory_descriptors_and_threads(figures: dict[
         assert min(sample[name] for name in ("resident_MB", "descriptors", "threads")) > 0
 
 
-def test_figures_are_printed_as_tables_too() -> None:
-    done = measure("--quick", "--only", "memory", "append", "--peers", "raw,hdf5")
+def test_figures_are_printed_as_tables_too(warmed: Path) -> None:
+    done = measure(warmed, "--quick", "--only", "memory", "append", "--peers", "raw,hdf5")
     assert done.returncode == 0, done.stderr
     assert "of raw" in done.stdout
     assert "hdf5" in done.stdout
 
 
-def test_an_unknown_peer_is_named_and_not_measured() -> None:
-    done = measure("--quick", "--json", "--only", "memory", "append", "--peers", "raw,papyrus")
+def test_an_unknown_peer_is_named_and_not_measured(warmed: Path) -> None:
+    done = measure(
+        warmed, "--quick", "--json", "--only", "memory", "append", "--peers", "raw,papyrus"
+    )
     assert done.returncode == 0, done.stderr
     (row,) = [row for row in json.loads(done.stdout)["append"] if row["peer"] == "papyrus"]
     assert "No module named" in row["durable"]

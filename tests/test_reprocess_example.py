@@ -15,10 +15,10 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "reprocess.py"
 SECONDS = 100
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
+def started(folder: Path, python: str | Path = sys.executable) -> subprocess.Popen[str]:
     """Start the example, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, str(EXAMPLE), str(folder)],
+        [str(python), str(EXAMPLE), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -27,7 +27,9 @@ def started(folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.whole
-def test_what_was_stopped_is_completed_and_then_nothing_is_left(tmp_path: Path) -> None:
+def test_what_was_stopped_is_completed_and_then_nothing_is_left(
+    tmp_path: Path, warmed: Path
+) -> None:
     """Ctrl-C after the first part costs what was being computed, and no more."""
     process = started(tmp_path)
     deadline = time.monotonic() + SECONDS
@@ -38,7 +40,7 @@ def test_what_was_stopped_is_completed_and_then_nothing_is_left(tmp_path: Path) 
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode in {0, 130}, err
-    out, err = started(tmp_path).communicate(timeout=SECONDS)
+    out, err = started(tmp_path, warmed / "python").communicate(timeout=SECONDS)
     assert "{'done': 18} in all" in out, err
     for day in ("monday", "tuesday", "wednesday"):
         (folder,) = (tmp_path / "results" / day).iterdir()

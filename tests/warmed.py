@@ -1,10 +1,12 @@
 """Commands in processes that are forked from one that has imported all of forebay.
 
 Its imports are most of what a short command costs.  ``python -m tests.warmed SOCKET`` is the
-process that forks, until its standard input ends.  `programs` makes stand-ins for ``forebay``, for
-``python -m MODULE``, for ``python -W error`` or ``-W ignore`` with that or with a script, and for the
-workers of pytest-xdist, that ask it: they hand over what a process is given, pass on the signals that
-they get, and end as the command does; any other ``python`` is the real one.  What the workers of such
+process that forks, until its standard input ends; with words of pytest behind it, it imports the
+tests that these collect, too, so that each worker of pytest-xdist need not.  `programs` makes
+stand-ins for ``forebay``, for ``python -m MODULE``, for ``python -W error`` or ``-W ignore`` with
+that or with a script, and for the workers of pytest-xdist, that ask it: they hand over what a
+process is given, pass on the signals that they get, and end as the command does; any other
+``python`` is the real one.  What the workers of such
 a command are forked from is forked in the same way.  A test that asks how a program is found, what it
 imports, or what happens to its process group starts the real one, too; one that asks for the
 processes that a command starts names a file in TOLD, to which the command writes its process id, and
@@ -31,13 +33,15 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from execnet.gateway_io import popen_bootstrapline
 
 import forebay
+from forebay.cli.app import commands
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_REQUEST = 2**20
@@ -47,7 +51,7 @@ _ABOVE = 64
 """Descriptors of a command are below."""
 TOLD = "FOREBAY_TESTS_TOLD"
 """Environment variable with the file that a command is to write its process id to."""
-_PATIENCE = 100.0
+_PATIENCE = 500.0
 
 # It imports next to nothing, for that is its point.
 _STAND_IN = """\
@@ -81,6 +85,7 @@ request = dict(
     script=script, module=module, code=code, words=words, warnings=warnings, ignored=ignored,
     blocked=[*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))], numbers=handed,
     folder=os.getcwd(), environment=dict(os.environ), python={own!r},
+    network="/proc/%d/ns/net" % os.getpid(),
 )
 channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {longest})
 socket.send_fds(channel, [json.dumps(request).encode()], handed)
@@ -93,14 +98,15 @@ os._exit(ended)
 
 
 @contextlib.contextmanager
-def programs(folder: Path) -> Iterator[Path]:
+def programs(folder: Path, collect: Sequence[str] = ()) -> Iterator[Path]:
     """Make a folder with the stand-ins; its path must be a short one.
 
-    They work until the end, and from when `wait_for` it has ended.
+    They work until the end, and from when `wait_for` it has ended.  With words of pytest, what
+    these collect is imported as well.
     """
     server = folder / "warmed"
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.warmed", str(server)],
+        [sys.executable, "-m", "tests.warmed", str(server), *collect],
         cwd=ROOT,
         env={
             **os.environ,
@@ -161,6 +167,8 @@ class Command:
     environment: dict[str, str]
     python: str
     """The stand-in for Python."""
+    network: str
+    """The network namespace that it is in."""
 
     def run(self, descriptors: list[int]) -> None:
         """Run it in this process."""
@@ -177,6 +185,9 @@ class Command:
         for number in self.ignored:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)
+        if not Path(self.network).samefile("/proc/self/ns/net"):
+            with Path(self.network).open("rb") as network:
+                os.setns(network.fileno(), os.CLONE_NEWNET)
         os.chdir(self.folder)
         # Whoever spawns processes looks for the script there.
         multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]
@@ -195,12 +206,15 @@ class Command:
         elif self.warnings == "ignore":
             sys.warnoptions[:] = ["ignore"]
             warnings.simplefilter("ignore")
+        sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         sys.argv = [self.script, *self.words]
         if self.code:
             exec(self.code, {"__name__": "__main__"})
             return
         if self.module:
             sys.path[0] = self.folder
+            # Who runs a module that a test has imported is warned.
+            sys.modules.pop(self.module, None)
             runpy.run_module(self.module, run_name="__main__", alter_sys=True)
             return
         sys.path[0] = str(Path(self.script).absolute().parent)
@@ -309,10 +323,19 @@ def _import_all() -> None:
             importlib.import_module(module.name)
     for each in _BESIDES:
         importlib.import_module(each)
+    commands()
 
 
-def main(path: str) -> tuple[Command, list[int]] | None:
+def _collect(words: Sequence[str]) -> None:
+    """Import what these words of pytest collect; what fails to import does so in each worker."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        pytest.main([*words, "--collect-only", "-n0"])
+
+
+def main(path: str, collect: Sequence[str]) -> tuple[Command, list[int]] | None:
     _import_all()
+    if collect:
+        _collect(collect)
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "who has threads cannot fork"
     gc.collect()
     # What the collector does not look at is not copied for each command.
@@ -338,7 +361,7 @@ def _end() -> None:
         sys.stdout.flush()
 
 
-if __name__ == "__main__" and (given := main(sys.argv[1])):
+if __name__ == "__main__" and (given := main(sys.argv[1], sys.argv[2:])):
     try:
         given[0].run(given[1])
     except SystemExit as leaving:

@@ -1,5 +1,6 @@
 """Speaking to AWS: clients, and its refusals in words."""
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,24 @@ def client(service: str, region: str) -> Any:
     need_libraries()
     config = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10)
     with asking(f"for {service}"):
-        return get_session().create_client(service, region_name=region, config=config)
+        session = get_session()
+        share_models(session)
+        return session.create_client(service, region_name=region, config=config)
+
+
+def share_models(session: Any) -> None:
+    """Have a session of botocore find the models of services that another one has read.
+
+    To read that of EC2 takes longer than most of what is asked of it.
+    """
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+
+
+@functools.cache
+def _loader(path: str | None) -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader(path)
 
 
 @contextmanager

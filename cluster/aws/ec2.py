@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Instance
 from dask_cloudprovider.generic.vmcluster import SchedulerMixin, WorkerMixin
 
-from forebay.cluster.aws.account import asking, code_of
+from forebay.cluster.aws.account import asking, code_of, share_models
 from forebay.cluster.aws.owner import REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.errors import ClusterError
@@ -233,6 +233,7 @@ class Ec2Cluster(EC2Cluster):  # type: ignore[misc]
             protocol="tls",
             **options,
         )
+        share_models(self.boto_session)
 
     @property
     def node_command(self) -> str:

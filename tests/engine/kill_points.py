@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pandas as pd
 import pyarrow.pandas_compat
 import sqlalchemy as sa
 import xarray as xr
+from tests.children import in_a_child
 
 from forebay.acquisition import Run, open_run
 from forebay.engine import Algorithm, Result, open_result, process
@@ -63,20 +63,6 @@ def die_at(point: int) -> None:
             count()
 
     sa.event.listen(sa.Engine, "commit", commits)
-
-
-def in_a_child(work: Callable[[], None]) -> int:
-    """Run `work` in a process of its own; return what it ended with, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        except BaseException:  # noqa: BLE001 (nothing of the child may go on in the parent's code)
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def check_published(run: Run, result: Result, *, whole: bool) -> None:

@@ -1,17 +1,21 @@
 """A job that is killed, wherever that is, is completed by running it again."""
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.engine import kill_points
 from tests.engine.conftest import WriteRun
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.fault
 @pytest.mark.timeout(400)
-def test_a_job_survives_a_kill_at_every_point(write_run: WriteRun, tmp_path: Path) -> None:
+def test_a_job_survives_a_kill_at_every_point(
+    write_run: WriteRun, warmed: Path, tmp_path: Path
+) -> None:
     """What was published can be read; the next call completes it, once, and leaves no rest."""
     killings = []
     for mode, blocks in (("fresh", 1), ("forced", 1)):
@@ -19,7 +23,8 @@ def test_a_job_survives_a_kill_at_every_point(write_run: WriteRun, tmp_path: Pat
         command = [kill_points.__file__, run.location, str(tmp_path / "results"), mode]
         killings.append(
             subprocess.Popen(
-                [sys.executable, "-W", "error", *command],
+                [str(warmed / "python"), "-W", "error", *command],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.tiering.children import in_a_child
+from tests.children import in_a_child
 
 from forebay.tiering.caching.read_cache import ReadCache
 

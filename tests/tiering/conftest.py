@@ -4,12 +4,15 @@ import asyncio
 import inspect
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from tests.acquisition.storage.server import running_server
+from tests.acquisition.storage.server import BUCKET, Line, relayed, running_server
 from tests.tiering.site import Site
+
+from forebay.tiering import connect
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,3 +49,34 @@ def site(quick: Path) -> Iterator[Site]:
     with Site(quick) as made:
         made.record("water")
         yield made
+
+
+@pytest.fixture
+def line() -> Line:
+    """What decides of the requests that are made of the S3 server."""
+    return Line()
+
+
+@pytest.fixture
+def bucket(server: int, line: Line, quick: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a prefix of the bucket, reached by way of the line; what fails is soon tried again."""
+    quickly = {
+        "max_retries": 2,
+        "retry_timeout": timedelta(seconds=5),
+        "backoff": {
+            "init_backoff": timedelta(milliseconds=1),
+            "max_backoff": timedelta(milliseconds=2),
+            "base": 2,
+        },
+    }
+    monkeypatch.setattr(connect, "RETRIES", quickly)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with relayed(server, line) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        yield f"s3://{BUCKET}/{quick.name}"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.tiering.children import in_a_child
+from tests.children import in_a_child
 from tests.tiering.site import Site
 
 from forebay.opening import open_run

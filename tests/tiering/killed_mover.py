@@ -16,7 +16,7 @@ from pathlib import Path
 import dask.array
 import obstore
 import xarray
-from tests.tiering.children import in_a_child
+from tests.children import in_a_child
 from tests.tiering.site import GRACE, Site, points_of
 
 from forebay.tiering.reading import mending

@@ -1,8 +1,10 @@
 """A small laboratory: runs, three tiers, a catalogue, and a clock that is set by hand."""
 
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -38,6 +40,16 @@ def pixels(counter: int) -> npt.NDArray[Any]:
     return np.full(SHAPE, counter, "uint16")
 
 
+@functools.cache
+def new_ledger() -> bytes:
+    """Return an SQLite file with the tables of a ledger and of a catalogue; to make them takes long."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "ledger.sqlite")
+        with Database(path) as database:
+            Catalogue(database)
+        return path.read_bytes()
+
+
 class Site:
     """Runs in a folder, tiers beside it, and a catalogue.
 
@@ -71,7 +83,10 @@ class Site:
     def open(self) -> None:
         """Open the catalogue."""
         self.tiers = Tiers(self.specifications)
-        self.database = Database(self.folder / "ledger.sqlite", now=lambda: self.time)
+        ledger = self.folder / "ledger.sqlite"
+        if not ledger.exists():
+            ledger.write_bytes(new_ledger())
+        self.database = Database(ledger, now=lambda: self.time)
         self.catalogue = Catalogue(self.database)
         self.moves = Moves(self.database)
         self.held = HeldMoves(self.database)

@@ -4,17 +4,15 @@ import http.client
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
 from blake3 import blake3
-from tests.acquisition.storage.server import BUCKET, Fate, Line, bucket_at, relayed
+from tests.acquisition.storage.server import Fate, Line, bucket_at
 from tests.tiering.site import GRACE, Site
 
-from forebay.tiering import connect
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TierFullError
 from forebay.tiering.reading.signpost import KnownObject
@@ -29,36 +27,11 @@ SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/
 
 
 @pytest.fixture
-def line() -> Line:
-    """What decides of the requests that are made."""
-    return Line()
-
-
-@pytest.fixture
-def lab(server: int, line: Line, quick: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def lab(bucket: str, quick: Path) -> Iterator[Site]:
     """A laboratory whose cold tier is a bucket, reached by way of the line."""
-    quickly = {
-        "max_retries": 1,
-        "retry_timeout": timedelta(seconds=5),
-        "backoff": {
-            "init_backoff": timedelta(milliseconds=1),
-            "max_backoff": timedelta(milliseconds=2),
-            "base": 2,
-        },
-    }
-    monkeypatch.setattr(connect, "RETRIES", quickly)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "hush",
-        "AWS_REGION": "us-east-1",
-        "AWS_ALLOW_HTTP": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    with relayed(server, line) as port:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        with Site(quick, cold=f"s3://{BUCKET}/{quick.name}") as site:
-            site.record("water")
-            yield site
+    with Site(quick, cold=bucket) as site:
+        site.record("water")
+        yield site
 
 
 def test_a_run_goes_into_a_bucket_and_comes_back(lab: Site, server: int) -> None:

@@ -210,7 +210,7 @@ class Archive:
 
 
 def _botocore() -> Any:
-    """Return a session of botocore.
+    """Return botocore's module of sessions.
 
     Raises
     ------
@@ -218,19 +218,19 @@ def _botocore() -> Any:
         If it is not installed.
     """
     try:
-        from botocore.session import get_session
+        import botocore.session
     except ImportError as error:
         raise TierError(
             "a tier of an archive class needs botocore, which is not installed: "
             "pip install 'forebay[aws]'"
         ) from error
-    return get_session()
+    return botocore.session
 
 
 @lru_cache(maxsize=4)
 def _connected(endpoint: str | None, region: str | None, _: str | None) -> Any:
     """Return a connection as the environment says; making one takes half a second."""
-    session = _botocore()
+    session = _botocore().get_session()
     from botocore.config import Config
 
     return session.create_client(

@@ -11,8 +11,8 @@ def main() -> None:
             # A name that the terminal cannot show is shown with escapes.
             stream.reconfigure(errors="backslashreplace")
     try:
-        from forebay.cli.app import app
+        from forebay.cli.app import commands
 
-        app(prog_name="forebay")
+        commands()(prog_name="forebay")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,5 +1,6 @@
 """The commands, and what is common to all of them."""
 
+import functools
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from forebay.cli.commands import (
     ops,
     process,
     profile,
+    protect,
     recall,
     reprocess,
     runs,
@@ -82,6 +84,10 @@ runs.app.command("export")(bundles.export)
 runs.app.command("import")(bundles.import_)
 runs.app.command("check-bundle")(bundles.check_bundle)
 app.add_typer(runs.app, name="runs")
+tier.app.command()(protect.pin)
+tier.app.command()(protect.unpin)
+tier.app.command()(protect.hold)
+tier.app.command()(protect.release)
 tier.app.command()(recall.recall)
 tier.app.command()(tier_costs.costs)
 app.add_typer(tier.app, name="tier")
@@ -127,3 +133,9 @@ def _common(
 ) -> None:
     log_to_stderr(verbose=verbose)
     context.obj = Session(config)
+
+
+@functools.cache
+def commands() -> Any:
+    """Return all commands, ready to be called; to make them takes longer than most of them do."""
+    return typer.main.get_command(app)

@@ -1,6 +1,7 @@
-"""What the commands of one call share: the settings, and where runs lie."""
+"""What the commands of one call share: the settings, where runs lie, and who gives them."""
 
 import functools
+import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -123,3 +124,11 @@ def session(context: typer.Context) -> Session:
     if found is None:
         raise RuntimeError("the command was called without its application")
     return found
+
+
+def user_name() -> str:
+    """Return the name of who gives a command, as others are told it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"

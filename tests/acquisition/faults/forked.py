@@ -1,6 +1,7 @@
 """Recordings in processes of their own, forked from one that has imported everything.
 
-``python -m tests.acquisition.faults.forked DESCRIPTOR`` is that one; it has no threads.
+``python -m tests.acquisition.faults.forked`` is that one, with a socket for its standard input; it
+has no threads.
 """
 
 import contextlib
@@ -76,14 +77,13 @@ class Forks:
 
     @classmethod
     @contextlib.contextmanager
-    def elsewhere(cls) -> Iterator[Self]:
-        """Fork from a new process; who has threads cannot fork."""
+    def elsewhere(cls, python: Path) -> Iterator[Self]:
+        """Fork from a new process of a Python; who has threads cannot fork."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        module, number = "tests.acquisition.faults.forked", theirs.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", module, str(number)],
+            [str(python), "-W", "error", "-m", "tests.acquisition.faults.forked"],
             cwd=ROOT,
-            pass_fds=[number],
+            stdin=theirs.fileno(),
             env=ENVIRONMENT,
         )
         theirs.close()
@@ -184,5 +184,5 @@ def _record(
 
 
 if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as given:
+    with socket.socket(fileno=0) as given:
         _serve(given)

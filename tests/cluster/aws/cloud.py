@@ -1,7 +1,7 @@
 """AWS on loopback: moto answers as EC2 does, and what it is asked to start is started here.
 
 An instance gets its address on the loopback of a network of our own, and the command of its user
-data runs as a process here, as it would in a container.
+data runs as a process here, as it would in a container, of the Python that is given.
 """
 
 import json
@@ -10,7 +10,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -82,7 +81,7 @@ class Metadata:
 class Machine:
     """What runs in place of an instance."""
 
-    def __init__(self, instance: Any, endpoint: str, log: Path) -> None:
+    def __init__(self, instance: Any, python: Path, endpoint: str, log: Path) -> None:
         self.instance = instance
         self.log = log
         self._ended = False
@@ -107,7 +106,7 @@ class Machine:
         }
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *command], env=environment, stdout=file, stderr=file
+                [str(python), *command], env=environment, stdout=file, stderr=file
             )
 
     def end(self) -> None:
@@ -129,12 +128,13 @@ class Machine:
 class Cloud:
     """EC2 of one region, and the machines that its instances are here."""
 
-    def __init__(self, server: Any, port: int, folder: Path) -> None:
+    def __init__(self, server: Any, port: int, folder: Path, python: Path) -> None:
         from moto.backends import get_backend
 
         self.endpoint = f"http://127.0.0.1:{port}"
         self._server = server
         self._folder = folder
+        self.python = python
         self.backend = get_backend("ec2")["123456789012"][REGION]
         self.machines: dict[str, Machine] = {}
         self._over = threading.Event()
@@ -151,7 +151,9 @@ class Cloud:
                 if machine is None and runs and self.boots:
                     log = self._folder / f"{instance.id}.log"
                     try:
-                        self.machines[instance.id] = Machine(instance, self.endpoint, log)
+                        self.machines[instance.id] = Machine(
+                            instance, self.python, self.endpoint, log
+                        )
                     except Exception as error:  # noqa: BLE001 (the test is told)
                         self.failures.append(error)
                         instance.terminate()
@@ -192,7 +194,7 @@ def on_lo(what: str, address: str) -> None:
 
 
 @contextmanager
-def cloud(folder: Path) -> Iterator[Cloud]:
+def cloud(folder: Path, python: Path) -> Iterator[Cloud]:
     """Run AWS in this process, and its machines beside it."""
     # Loading two thousand machine images takes seconds.
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
@@ -205,7 +207,7 @@ def cloud(folder: Path) -> Iterator[Cloud]:
     reset = urllib.request.Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")
     with urllib.request.urlopen(reset):
         pass
-    made = Cloud(server, port, folder)
+    made = Cloud(server, port, folder, python)
     try:
         yield made
     finally:

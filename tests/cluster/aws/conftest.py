@@ -15,10 +15,11 @@ __all__ = ["network"]
 
 
 @pytest.fixture(scope="module")
-def aws(network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def aws(network: None, warmed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """AWS on loopback, and the credentials for it in the environment."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with cloud(tmp_path_factory.mktemp("machines")) as made, pytest.MonkeyPatch.context() as patch:
+    folder = tmp_path_factory.mktemp("machines")
+    with cloud(folder, warmed / "python") as made, pytest.MonkeyPatch.context() as patch:
         for name, value in {**KEYS, "AWS_ENDPOINT_URL": made.endpoint}.items():
             patch.setenv(name, value)
         yield made

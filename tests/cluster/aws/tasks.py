@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from tests.cluster.aws.cloud import KEYS, REGION, Cloud, on_lo
 class Running:
     """A process in the place of a task."""
 
-    def __init__(self, task: Any, definition: Any, endpoint: str, log: Path) -> None:
+    def __init__(self, task: Any, definition: Any, aws: Cloud, log: Path) -> None:
         (eni,) = task.attachments
         details = {each["name"]: each["value"] for each in eni["details"]}
         self.task = task
@@ -28,8 +27,8 @@ class Running:
         on_lo("add", self.address)
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, *words[1:]],
-                env={**os.environ, **KEYS, **environment, "AWS_ENDPOINT_URL": endpoint},
+                [str(aws.python), *words[1:]],
+                env={**os.environ, **KEYS, **environment, "AWS_ENDPOINT_URL": aws.endpoint},
                 stdout=file,
                 stderr=file,
             )
@@ -53,7 +52,7 @@ class Tasks:
     def __init__(self, aws: Cloud, folder: Path) -> None:
         from moto.backends import get_backend
 
-        self._endpoint = aws.endpoint
+        self._aws = aws
         self._folder = folder
         self._backend = get_backend("ecs")["123456789012"][REGION]
         self._over = threading.Event()
@@ -73,7 +72,7 @@ class Tasks:
                 if known is None and task.last_status == "RUNNING":
                     definition = self._backend.describe_task_definition(task.task_definition_arn)
                     log = self._folder / f"{task.id}.log"
-                    self.running[task.id] = Running(task, definition, self._endpoint, log)
+                    self.running[task.id] = Running(task, definition, self._aws, log)
                 elif known is not None and task.last_status == "STOPPED":
                     self._end(task.id)
                 elif known is not None and known.process.poll() is not None:

@@ -12,10 +12,10 @@ __all__ = ["network"]
 
 
 @pytest.fixture
-def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
+def operator(tmp_path: Path, warmed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operator]:
     """A Kubernetes, and its kubectl before all others."""
     folder = tmp_path / "kubernetes"
     folder.mkdir()
-    with operating(folder) as made:
+    with operating(folder, warmed / "python") as made:
         monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
         yield made

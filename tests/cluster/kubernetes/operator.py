@@ -70,7 +70,9 @@ elif verb == "port-forward":
 class Pod:
     """A process in the place of a pod."""
 
-    def __init__(self, name: str, owner: dict[str, Any], spec: dict[str, Any], tls: Path) -> None:
+    def __init__(
+        self, name: str, owner: dict[str, Any], spec: dict[str, Any], tls: Path, python: Path
+    ) -> None:
         (container,) = spec["containers"]
         words = [word.replace("/var/run/forebay/tls", str(tls)) for word in container["args"][1:]]
         words = ["tls://127.0.0.1:8786" if word.startswith("tls://") else word for word in words]
@@ -78,7 +80,7 @@ class Pod:
         self.log = tls.parent / f"{name}.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *words], env=os.environ | given, stdout=log, stderr=log
+                [str(python), *words], env=os.environ | given, stdout=log, stderr=log
             )
         role = container["name"]
         self.owner = owner["metadata"]["name"]
@@ -122,8 +124,9 @@ class Pod:
 class Operator:
     """Makes pods of resources, until it is closed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: Path) -> None:
         self.folder = folder
+        self._python = python
         self.resources = folder / "resources"
         self.resources.mkdir()
         self.pods: dict[str, Pod] = {}
@@ -172,7 +175,7 @@ class Operator:
         tls.mkdir(exist_ok=True)
         for file, text in content.items():
             (tls / file).write_text(text)
-        self.pods[name] = Pod(name, owner, owner["spec"][role]["spec"], tls)
+        self.pods[name] = Pod(name, owner, owner["spec"][role]["spec"], tls, self._python)
         if role == "scheduler":
             self._put(self.resources / f"Deployment_{name}-scheduler", {"kind": "Deployment"})
 
@@ -193,9 +196,9 @@ class Operator:
 
 
 @contextmanager
-def operating(folder: Path) -> Iterator[Operator]:
+def operating(folder: Path, python: Path) -> Iterator[Operator]:
     """Run Kubernetes in a folder for the length of a block."""
-    operator = Operator(folder)
+    operator = Operator(folder, python)
     try:
         yield operator
     finally:

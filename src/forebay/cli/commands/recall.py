@@ -7,12 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.agreement import agree
-from forebay.cli.commands.tier import (
-    RunArgument,
-    configured_tiers,
-    known_run,
-    opened_catalogue,
-)
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json
 from forebay.cli.session import (
@@ -23,6 +17,7 @@ from forebay.cli.session import (
     session,
 )
 from forebay.cli.signals import stop_on_signals
+from forebay.cli.tiers import RunArgument, configured_tiers, known_run, opened_catalogue
 
 if TYPE_CHECKING:
     from forebay.acquisition.format.record import Extent

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from forebay.cli.commands.completion import complete_runs
-from forebay.cli.commands.tier import configured_tiers, known_run, opened_catalogue
 from forebay.cli.errors import OptionError, TierProblemError, VerificationError
 from forebay.cli.output import print_json, size
 from forebay.cli.session import (
@@ -15,6 +14,7 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
+from forebay.cli.tiers import configured_tiers, known_run, opened_catalogue
 
 
 def scrub(

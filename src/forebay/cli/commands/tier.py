@@ -1,17 +1,12 @@
 """``forebay tier``: where runs lie, and moving them from one storage to another."""
 
-import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forebay.cli.agreement import agree
-from forebay.cli.commands.completion import complete_runs
 from forebay.cli.errors import OptionError, TierProblemError
 from forebay.cli.outlook import look_ahead, outlook_fields, outlook_rows, pace_fields, pace_line
 from forebay.cli.output import print_json, print_table, size
@@ -22,8 +17,10 @@ from forebay.cli.session import (
     Session,
     SharedResultsOption,
     session,
+    user_name,
 )
 from forebay.cli.signals import stop_on_signals
+from forebay.cli.tiers import RunArgument, configured_tiers, known_run, opened_catalogue
 
 if TYPE_CHECKING:
     from forebay.tiering.catalogue.catalogue import Catalogue
@@ -33,18 +30,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Tiers: where runs lie, and moving them.", no_args_is_help=True)
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        help="Name of the run in the folder of the runs, or its path.",
-        autocompletion=complete_runs,
-    ),
-]
 ToOption = Annotated[str, typer.Option("--to", help="The tier: its name in the configuration.")]
 KeepOption = Annotated[
     bool, typer.Option("--keep", help="Keep the copy in the tier that it comes from.")
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="What for; it is shown to others.")]
 
 
 @app.command("list")
@@ -192,7 +181,7 @@ def move(
         found = known_run(call, catalogue, run, runs)
         moves = Moves(catalogue.database)
         planned = moves.plan(
-            found, tier=to, keep=keep, why=f"asked for by {_user()}", source=source
+            found, tier=to, keep=keep, why=f"asked for by {user_name()}", source=source
         )
         _agree_to_recall(catalogue, tiers, planned, found, yes=yes)
         moves.retry(planned.move)
@@ -308,83 +297,6 @@ def scan(
         )
 
 
-@app.command()
-def pin(
-    context: typer.Context,
-    run: RunArgument,
-    tier: Annotated[str, typer.Option("--tier", help="The tier that it stays in.")],
-    reason: ReasonOption = "",
-    days: Annotated[
-        float | None, typer.Option(min=0, help="Days after which the pin ends by itself.")
-    ] = None,
-    runs: RunsOption = None,
-    results: SharedResultsOption = None,
-    ledger: LedgerOption = None,
-) -> None:
-    """Keep a run's copy in a tier."""
-    call = session(context)
-    _ = configured_tiers(call)[tier]
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        seconds = None if days is None else days * 86_400
-        catalogue.protect(
-            found.run_id, kind="pin", tier=tier, owner=_user(), reason=reason, seconds=seconds
-        )
-    typer.echo(f"{found.name} stays in {tier}")
-
-
-@app.command()
-def unpin(
-    context: typer.Context,
-    run: RunArgument,
-    runs: RunsOption = None,
-    results: SharedResultsOption = None,
-    ledger: LedgerOption = None,
-) -> None:
-    """End all pins of a run."""
-    _end(session(context), run, "pin", ledger, results, runs)
-
-
-@app.command()
-def hold(
-    context: typer.Context,
-    run: RunArgument,
-    reason: ReasonOption,
-    runs: RunsOption = None,
-    results: SharedResultsOption = None,
-    ledger: LedgerOption = None,
-) -> None:
-    """Keep every copy of a run until the hold is ended, whatever policies say."""
-    call = session(context)
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        catalogue.protect(
-            found.run_id, kind="hold", tier=None, owner=_user(), reason=reason, seconds=None
-        )
-    typer.echo(f"no copy of {found.name} is deleted until the hold is ended")
-
-
-@app.command()
-def release(
-    context: typer.Context,
-    run: RunArgument,
-    runs: RunsOption = None,
-    results: SharedResultsOption = None,
-    ledger: LedgerOption = None,
-) -> None:
-    """End all holds on a run."""
-    _end(session(context), run, "hold", ledger, results, runs)
-
-
-def _end(
-    call: Session, run: str, kind: str, ledger: str | None, results: Path | None, runs: Path | None
-) -> None:
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        count = catalogue.unprotect(found.run_id, kind=kind)
-    typer.echo(f"{kind}s of {found.name} that are ended: {count}")
-
-
 def _agree_to_recall(
     catalogue: "Catalogue", tiers: "Tiers", move: "MoveRecord", run: "RunRecord", *, yes: bool
 ) -> None:
@@ -401,44 +313,6 @@ def _agree_to_recall(
     except OptionError:
         Moves(catalogue.database).cancel(move.move)
         raise
-
-
-def configured_tiers(call: Session) -> "Tiers":
-    """Return the tiers of the configuration."""
-    from forebay.tiering.storage.tiers import Tiers
-
-    if not call.settings.tiers:
-        raise OptionError(
-            "no tiers are configured: they are the tables [tiers.NAME] of forebay.toml"
-        )
-    return Tiers(call.settings.tiers)
-
-
-@contextmanager
-def opened_catalogue(
-    call: Session, ledger: str | None, results: Path | None, runs: Path | None
-) -> "Iterator[Catalogue]":
-    """Open the catalogue that a command means."""
-    from forebay.engine.queue.database import Database
-    from forebay.tiering.catalogue.catalogue import Catalogue
-
-    database: Database
-    with Database(call.ledger(ledger, results, runs)) as database:
-        yield Catalogue(database)
-
-
-def known_run(call: Session, catalogue: "Catalogue", run: str, runs: Path | None) -> "RunRecord":
-    """Return a run as the catalogue knows it, taking it in where it does not."""
-    from forebay.tiering.moving.taking_in import take_in
-
-    location = call.location(run, runs)
-    if isinstance(location, str):
-        raise OptionError(f"{location} cannot be moved from here: only a run in a folder can be")
-    if not location.is_dir():
-        from forebay.acquisition.errors import RunNotFoundError
-
-        raise RunNotFoundError(f"{location} is not a run: there is no such folder")
-    return take_in(catalogue, configured_tiers(call), location)
 
 
 def _take_in(catalogue: "Catalogue", tiers: "Tiers") -> None:
@@ -535,10 +409,3 @@ def _move_fields(move: "MoveRecord", run: str) -> dict[str, object]:
 
 def _when(nanoseconds: int) -> str:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"

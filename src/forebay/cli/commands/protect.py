@@ -1,0 +1,91 @@
+"""``forebay tier pin``, ``unpin``, ``hold`` and ``release``: what is kept where it is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forebay.cli.session import (
+    LedgerOption,
+    RunsOption,
+    Session,
+    SharedResultsOption,
+    session,
+    user_name,
+)
+from forebay.cli.tiers import RunArgument, configured_tiers, known_run, opened_catalogue
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="What for; it is shown to others.")]
+
+
+def pin(
+    context: typer.Context,
+    run: RunArgument,
+    tier: Annotated[str, typer.Option("--tier", help="The tier that it stays in.")],
+    reason: ReasonOption = "",
+    days: Annotated[
+        float | None, typer.Option(min=0, help="Days after which the pin ends by itself.")
+    ] = None,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Keep a run's copy in a tier."""
+    call = session(context)
+    _ = configured_tiers(call)[tier]
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
+        seconds = None if days is None else days * 86_400
+        catalogue.protect(
+            found.run_id, kind="pin", tier=tier, owner=user_name(), reason=reason, seconds=seconds
+        )
+    typer.echo(f"{found.name} stays in {tier}")
+
+
+def unpin(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """End all pins of a run."""
+    _end(session(context), run, "pin", ledger, results, runs)
+
+
+def hold(
+    context: typer.Context,
+    run: RunArgument,
+    reason: ReasonOption,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Keep every copy of a run until the hold is ended, whatever policies say."""
+    call = session(context)
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
+        catalogue.protect(
+            found.run_id, kind="hold", tier=None, owner=user_name(), reason=reason, seconds=None
+        )
+    typer.echo(f"no copy of {found.name} is deleted until the hold is ended")
+
+
+def release(
+    context: typer.Context,
+    run: RunArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """End all holds on a run."""
+    _end(session(context), run, "hold", ledger, results, runs)
+
+
+def _end(
+    call: Session, run: str, kind: str, ledger: str | None, results: Path | None, runs: Path | None
+) -> None:
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        found = known_run(call, catalogue, run, runs)
+        count = catalogue.unprotect(found.run_id, kind=kind)
+    typer.echo(f"{kind}s of {found.name} that are ended: {count}")
