@@ -14,6 +14,7 @@ from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecificati
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.node.machine import Machine
 from forebay.cluster.plan import Plan
+from forebay.cluster.refill import refilled
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -51,6 +52,7 @@ def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
                 f"not all of {len(gpus)} GPU workers came up within {START_TIMEOUT:g} s: what they "
                 "said stands above"
             ) from error
+        stack.enter_context(refilled(cluster, loop))
         yield client
 
 

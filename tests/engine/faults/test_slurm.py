@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.engine.faults.conftest import GiveRun
 from tests.engine.faults.site import PATIENCE, Process, Site
-from tests.slurm import Slurm, until
+from tests.slurm import Slurm, forked, until
 
 from forebay.acquisition import Run
 from forebay.engine import SubmittedJob
@@ -55,7 +55,9 @@ def job_on(slurm: Slurm, node: str) -> str:
     return str(until(lambda: slurm.call(*words).strip(), f"a job on {node}"))
 
 
-def test_it_goes_on_whatever_slurm_does(site: Site, give_run: GiveRun, slurm: Slurm) -> None:
+def test_it_goes_on_whatever_slurm_does(
+    site: Site, give_run: GiveRun, slurm: Slurm, warmed: Path
+) -> None:
     """Workers are replaced; what they were at is done once more, and nothing else is."""
     site.configure(
         cluster={
@@ -69,6 +71,7 @@ def test_it_goes_on_whatever_slurm_does(site: Site, give_run: GiveRun, slurm: Sl
             "interface": "lo",
             "walltime": "01:00:00",
             "folder": str(site.folder / "clusters"),
+            **forked(warmed),
         }
     )
     busy = Busy(site, give_run(BLOCKS))
