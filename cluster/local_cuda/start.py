@@ -91,13 +91,9 @@ def _gpus(specification: LocalCudaClusterSpecification) -> tuple[GpuPlace, ...]:
     Raises
     ------
     ClusterError
-        If there is none, or not the one that is asked for.
+        If there is none, not the one that is asked for, or not the library that it takes.
     """
-    if find_spec("dask_cuda") is None:
-        raise ClusterError(
-            "a cluster of kind local-cuda needs dask-cuda: install forebay with the extra gpu "
-            "('pip install forebay[gpu]'), or choose the kind local"
-        )
+    need_libraries(specification)
     pynvml: Any = importlib.import_module("pynvml")
     try:
         pynvml.nvmlInit()
@@ -112,3 +108,28 @@ def _gpus(specification: LocalCudaClusterSpecification) -> tuple[GpuPlace, ...]:
     if missing or not wanted:
         raise ClusterError(f"gpus = {list(wanted)}: this machine has {number} GPUs, counted from 0")
     return gpu_places(Machine(), pynvml, wanted)
+
+
+def need_libraries(specification: LocalCudaClusterSpecification) -> None:
+    """Make sure that the libraries are there that a specification takes.
+
+    Raises
+    ------
+    ClusterError
+        If one is not.
+    """
+    if find_spec("dask_cuda") is None:
+        raise ClusterError(
+            "a cluster of kind local-cuda needs dask-cuda: install forebay with the extra gpu "
+            "('pip install forebay[gpu]'), or choose the kind local"
+        )
+    if specification.rmm_pool_size is not None and find_spec("rmm") is None:
+        raise ClusterError(
+            "rmm_pool_size needs rmm, which no extra has: install it ('pip install rmm-cu12' for "
+            "CUDA 12), or leave it out"
+        )
+    if specification.protocol == "ucx" and find_spec("distributed_ucxx") is None:
+        raise ClusterError(
+            "protocol = 'ucx' needs distributed-ucxx, which no extra has: install it "
+            "('pip install distributed-ucxx-cu12' for CUDA 12), or leave protocol at 'tcp'"
+        )
