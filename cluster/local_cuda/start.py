@@ -118,18 +118,15 @@ def need_libraries(specification: LocalCudaClusterSpecification) -> None:
     ClusterError
         If one is not.
     """
-    if find_spec("dask_cuda") is None:
-        raise ClusterError(
-            "a cluster of kind local-cuda needs dask-cuda: install forebay with the extra gpu "
-            "('pip install forebay[gpu]'), or choose the kind local"
-        )
-    if specification.rmm_pool_size is not None and find_spec("rmm") is None:
-        raise ClusterError(
-            "rmm_pool_size needs rmm, which no extra has: install it ('pip install rmm-cu12' for "
-            "CUDA 12), or leave it out"
-        )
-    if specification.protocol == "ucx" and find_spec("distributed_ucxx") is None:
-        raise ClusterError(
-            "protocol = 'ucx' needs distributed-ucxx, which no extra has: install it "
-            "('pip install distributed-ucxx-cu12' for CUDA 12), or leave protocol at 'tcp'"
-        )
+    needed = [("dask_cuda", f"kind = {specification.kind!r}", "choose the kind local")]
+    if specification.rmm_pool_size is not None:
+        needed.append(("rmm", "rmm_pool_size", "leave it out"))
+    if specification.protocol == "ucx":
+        # Dask has no UCX of its own any more.
+        needed.append(("distributed_ucxx", "protocol = 'ucx'", "leave it at 'tcp'"))
+    for library, setting, otherwise in needed:
+        if find_spec(library) is None:
+            raise ClusterError(
+                f"{setting} needs {library.replace('_', '-')}: install forebay with the extra gpu "
+                f"('pip install forebay[gpu]'), or {otherwise}"
+            )
