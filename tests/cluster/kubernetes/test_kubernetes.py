@@ -60,7 +60,7 @@ def test_a_cluster_computes_and_leaves_nothing(
         assert operator.there("Secret") == [resource]
         assert operator.there("DaskWorkerGroup") == []
         tell_demand(client, "an engine", Demand(30.0, 1))
-        client.wait_for_workers(1, timeout=60)
+        client.wait_for_workers(1, timeout=120)
         assert set(client.run(lambda: os.environ["SITE"]).values()) == {"north sea"}
         assert client.submit(sum, [1, 2]).result(timeout=30) == 3
         connected: Any = client.scheduler
