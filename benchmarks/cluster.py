@@ -5,8 +5,9 @@
 ``slurm`` starts a Slurm on loopback (as root, with Debian's ``slurm-wlm`` and ``munge``) and
 measures, by turns, forebay's cluster and a bare ``dask_jobqueue.SLURMCluster`` with the same job:
 from the wish for workers to the first result and to the last worker, and from the end of the work to
-the end of the last job.  ``tls`` measures a round trip and the rate between two workers of this
-machine, over tcp and over tls.
+the end of the last job.  ``first`` measures there how long a job of the engine waits for its first
+unit to run, on a cluster without a worker and on one that has one.  ``tls`` measures a round trip and
+the rate between two workers of this machine, over tcp, over tls, and over ucx where that runs.
 """
 
 import importlib
@@ -16,20 +17,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import typer
+import xarray as xr
 from benchmarks.recording_measurements.report import conditions, table
 from rich.console import Console
 from tests.slurm import Slurm, running, until
 
+from forebay.acquisition import Frame, Geometry, RunWriter, open_run
 from forebay.cluster import SlurmClusterSpecification, connect
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.talk import tell_demand
 from forebay.cluster.sizing import Demand
 from forebay.cluster.slurm.script import options_of
+from forebay.engine import Algorithm, process
 
 # Neither of them has types.
 distributed: Any = importlib.import_module("distributed")
@@ -62,14 +68,57 @@ def slurm(
 
 
 @app.command()
+def first(
+    times: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 3,
+) -> None:
+    """Measure the time from a job's submission to its first unit's running."""
+    rows: list[dict[str, Any]] = []
+    with running() as cluster, tempfile.TemporaryDirectory() as folder:
+        writer = RunWriter.create(
+            Path(folder, "run"),
+            Geometry(("y", "x"), (4, 4), np.dtype("uint16")),
+            frames_per_block=1,
+        )
+        for counter in range(2):
+            writer.append(Frame(counter, time.time_ns(), np.zeros((4, 4), np.uint16)))
+        writer.close()
+        for number in range(times):
+            cluster.tidy()
+            with connect(_specification(Path(folder), 1), name=f"bench-{number}") as client:
+                for label in ("none yet", "there"):
+                    seconds = _until_first_unit(Path(folder), f"{number} {label}", client)
+                    rows.append({"workers": label, "seconds": seconds})
+    _report("from submitting a job to its first unit, on Slurm", _medians(rows, "workers"))
+
+
+def _until_first_unit(folder: Path, name: str, client: Any) -> float:
+    log = folder / f"{name}.log"
+
+    def noted(frames: xr.DataArray, *, log: str) -> pd.DataFrame:
+        with Path(log).open("a") as file:
+            file.write(f"{time.time()}\n")
+        return pd.DataFrame({"t": frames.t})
+
+    began = time.time()
+    process(
+        open_run(folder / "run"),
+        Algorithm("noted", "1.0.0", noted),
+        client=client,
+        results=folder / name,
+        log=str(log),
+    )
+    return min(map(float, log.read_text().split())) - began
+
+
+@app.command()
 def tls(
     mebibytes: Annotated[int, typer.Option(min=1, help="Size of what is sent.")] = 64,
     times: Annotated[int, typer.Option(min=1, help="Turns of each.")] = 5,
 ) -> None:
-    """Measure what TLS costs between two workers of this machine."""
+    """Measure what TLS costs between two workers of this machine, and what UCX brings."""
     rows: list[dict[str, Any]] = []
     for _ in range(times):
-        for protocol in ("tcp", "tls"):
+        for protocol in ("tcp", "tls", *(("ucx",) if find_spec("distributed_ucxx") else ())):
             rows.append({"protocol": protocol, **_sent(protocol, mebibytes)})
     _report(f"{mebibytes} MiB between two workers", _medians(rows, "protocol"))
 

@@ -19,6 +19,7 @@ from pydantic import (
 
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.plan import Plan
+from forebay.cluster.sizing import Limits
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -123,6 +124,17 @@ class ElasticModel(ClusterModel, ABC):
     def place(self) -> Path:
         """The folder of all such clusters that run."""
         return self.folder
+
+    @property
+    def limits(self) -> Limits:
+        """Between what the number of workers may be, and how eagerly it follows the work."""
+        return Limits(
+            self.minimum_workers,
+            self.maximum_workers,
+            self.threads_per_worker,
+            self.work_seconds,
+            self.idle_seconds,
+        )
 
     @model_validator(mode="after")
     def _room_between(self) -> "ElasticModel":

@@ -18,8 +18,8 @@ class Demand:
     """Time that one thread would take for all of it, as estimated."""
     units: int = 0
     """Units that it is in: so many threads have something to do, at the most."""
-    data: Mapping[str, int] = field(default_factory=dict, compare=False)
-    """Bytes that the work reads which nobody is at, by the folder or bucket where they lie."""
+    data: Mapping[tuple[str, ...], int] = field(default_factory=dict, compare=False)
+    """Bytes that the work reads which nobody is at, by the folders or buckets where they lie."""
     deadline_in: float | None = field(default=None, compare=False)
     """Time until the nearest deadline, in seconds; None where there is none."""
 
@@ -38,12 +38,16 @@ class Demand:
 
         Examples
         --------
-        >>> demand = Demand(data={"s3://archive/2026": 5, "/data/runs": 7})
+        >>> demand = Demand(data={("s3://archive/2026", "/data/runs"): 5, ("/data/runs",): 7})
         >>> demand.bytes_at(["s3://archive"]), demand.bytes_at([""])
         (5, 12)
         """
         begin = tuple(places)
-        return sum(size for place, size in self.data.items() if place.startswith(begin))
+        return sum(
+            size
+            for folders, size in self.data.items()
+            if any(each.startswith(begin) for each in folders)
+        )
 
 
 @dataclass(frozen=True, slots=True)

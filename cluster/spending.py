@@ -143,6 +143,23 @@ budget_per_day, or wait until 00:00 UTC
                 [(now, machine) for machine in machines],
             )
 
+    def over(self, start: str) -> None:
+        """Write down that nothing that a start has asked for costs anything any more."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE charges SET ended = ? WHERE start = ? AND ended IS NULL",
+                (self._now(), start),
+            )
+
+    def postponed(self, machines: Collection[str]) -> None:
+        """Write down that machines that were asked for have cost nothing until now."""
+        with self._writing() as connection:
+            now = self._now()
+            connection.executemany(
+                "UPDATE charges SET began = ? WHERE machine = ? AND ended IS NULL",
+                [(now, machine) for machine in machines],
+            )
+
     def charges(self) -> list[Charge]:
         """Return everything that was written down, oldest first."""
         with self._connection() as connection:

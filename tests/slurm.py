@@ -192,7 +192,7 @@ SlurmctldHost={socket.gethostname()}(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=2
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 SlurmctldPort={control}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n

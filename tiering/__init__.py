@@ -8,6 +8,7 @@ from forebay.tiering.errors import (
     TieringError,
     UnknownPlaceError,
 )
+from forebay.tiering.reading.copies import copies_of
 from forebay.tiering.store import open_bucket, open_store
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ReadCache",
     "TieringError",
     "UnknownPlaceError",
+    "copies_of",
     "open_bucket",
     "open_store",
     "read_through",

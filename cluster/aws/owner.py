@@ -6,7 +6,6 @@ the process however that ends, so a machine is an orphan if its start's file can
 """
 
 import fcntl
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from forebay.cluster.aws.specification import OWN_TAGS
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.site import site_of
 
 CLUSTER_TAG = f"{OWN_TAGS}cluster"
 SITE_TAG = f"{OWN_TAGS}site"
@@ -42,29 +42,6 @@ class Owner:
     def parameter(self) -> str:
         """Name of the parameter that holds its certificates."""
         return f"/forebay/{self.cluster}/{self.start}/tls"
-
-
-def site_of(folder: Path) -> str:
-    """Return what a site is called on AWS; it is made up once, and kept in its folder."""
-    path = folder / "site"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            new = folder / f"site.{uuid.uuid4().hex}"
-            with new.open("w") as file:
-                file.write(uuid.uuid4().hex)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                # Of several that do this at once, the first one names the site.
-                os.link(new, path)
-            except FileExistsError:
-                pass
-            finally:
-                new.unlink()
-        return path.read_text().strip()
-    except OSError as error:
-        raise ClusterError(f"{path} cannot be used ({error}): machines are found by it") from error
 
 
 @contextmanager

@@ -7,12 +7,6 @@ from forebay.cluster.aws.account import asking, client
 from forebay.cluster.aws.specification import AwsModel, Ec2ClusterSpecification
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.plan import Plan
-from forebay.cluster.spending import Spending
-
-
-def spending_of(specification: AwsModel, name: str) -> Spending:
-    """Return the record of what a cluster has cost."""
-    return Spending(specification.folder / name / "spending.sqlite")
 
 
 def plan(specification: AwsModel, name: str) -> Plan:
@@ -24,7 +18,7 @@ def plan(specification: AwsModel, name: str) -> Plan:
         ("image", specification.image),
         ("workers", f"{specification.minimum_workers} to {specification.maximum_workers}"),
         ("threads of each", str(specification.threads_per_worker)),
-        *_money(specification, name),
+        *specification.money(name),
     ]
     submitted = ""
     problems: list[str] = []
@@ -84,15 +78,3 @@ def network_problems(specification: AwsModel) -> list[str]:
 def shown(content: Any) -> str:
     """Return a request in a form for people and programs."""
     return json.dumps(content, indent=2)
-
-
-def _money(specification: AwsModel, name: str) -> list[tuple[str, str]]:
-    if specification.budget_per_day is None:
-        return []
-    path = specification.folder / name / "spending.sqlite"
-    # Looking must not make the record.
-    spent = spending_of(specification, name).today() if path.exists() else 0.0
-    return [
-        ("budget of a day", f"{specification.budget_per_day:g}"),
-        ("spent today", f"{spent:.2f}"),
-    ]

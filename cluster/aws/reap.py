@@ -1,7 +1,6 @@
 """Ending what a cluster that is gone has left on AWS."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from forebay.cluster.aws import certificates
@@ -15,34 +14,16 @@ from forebay.cluster.aws.owner import (
     dead_starts,
     forget,
     lives,
-    site_of,
 )
-from forebay.cluster.aws.plan import spending_of
 from forebay.cluster.aws.specification import (
     AwsModel,
     Ec2ClusterSpecification,
     FargateClusterSpecification,
 )
+from forebay.cluster.keeping.site import site_of
+from forebay.cluster.paid import Orphan
 
 _COSTS = ("pending", "running", "stopping", "stopped")
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """A machine whose cluster is gone."""
-
-    machine: str
-    """Instance of EC2, or task of Fargate."""
-    start: str
-    """The start of the cluster that asked for it."""
-    site: str
-    """The site that asked for it."""
-    kind: str
-    """What it is: type of instance, or size of the task."""
-    began: str
-    """When it was started, in UTC."""
-    request: str = ""
-    """What the request for it was known by."""
 
 
 def reap(
@@ -50,26 +31,7 @@ def reap(
 ) -> list[Orphan]:
     """End the machines of a cluster whose owner is gone, and remove what else it has left.
 
-    Parameters
-    ----------
-    specification
-        What the cluster is.
-    name
-        What it is called.
-    any_site
-        Also those that other sites have started: whether their owners live is not known here.
-    dry_run
-        Only look.
-
-    Returns
-    -------
-    list of Orphan
-        What was ended, or would be.
-
-    Raises
-    ------
-    ClusterError
-        If AWS does not answer, or does not allow it.
+    What is given and returned is as of `PaidModel.reap`.
     """
     need_libraries()
     folder = specification.folder
@@ -87,7 +49,7 @@ def reap(
         return orphans
     if orphans:
         _end(specification, orphans)
-    spending = spending_of(specification, name)
+    spending = specification.spending(name)
     for each in orphans:
         # Its owner may have died before it could write down what came of its request.
         spending.began(each.request, each.machine)

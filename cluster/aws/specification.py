@@ -17,8 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from forebay.cluster.burst.settings import BurstSettings
-from forebay.cluster.model import ElasticModel
+from forebay.cluster.paid import Orphan, PaidModel
 from forebay.cluster.plan import Plan
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ type _Role = Annotated[
 ]
 
 
-class AwsModel(ElasticModel, ABC):
+class AwsModel(PaidModel, ABC):
     """What clusters on EC2 and on Fargate have in common."""
 
     region: Annotated[str, _like(r"[a-z]{2}(-[a-z]+)+-\d", "eu-central-1")] = Field(
@@ -85,15 +84,6 @@ class AwsModel(ElasticModel, ABC):
     tags: dict[str, str] = Field(default={}, description="Tags of all that is made on AWS.")
     cost_of_scheduler_per_hour: NonNegativeFloat = Field(
         default=0.0, description="What the machine of the scheduler costs in an hour."
-    )
-    budget_per_day: PositiveFloat | None = Field(
-        default=None,
-        description="What all machines together may cost in a day (UTC); then none is added.",
-    )
-    burst: BurstSettings | None = Field(
-        default=None,
-        description="When this cluster is used beside another one; whenever there is work if not "
-        "given.",
     )
     start_seconds: PositiveFloat = Field(
         default=600.0,
@@ -127,9 +117,7 @@ class AwsModel(ElasticModel, ABC):
         return tags
 
     @model_validator(mode="after")
-    def _countable(self) -> Self:
-        if self.budget_per_day is not None and self.cost_per_worker_hour is None:
-            raise ValueError("budget_per_day needs cost_per_worker_hour, to know what is spent")
+    def _private(self) -> Self:
         if self.protocol != "tls":
             raise ValueError("machines on AWS speak TLS only: leave protocol out")
         return self
@@ -139,6 +127,12 @@ class AwsModel(ElasticModel, ABC):
         from forebay.cluster.aws.plan import plan
 
         return plan(self, name)
+
+    def reap(self, name: str, *, any_site: bool = False, dry_run: bool = False) -> list[Orphan]:
+        """End the machines of a cluster whose owner is gone, and remove what else it has left."""
+        from forebay.cluster.aws.reap import reap
+
+        return reap(self, name, any_site=any_site, dry_run=dry_run)
 
     def connected(self, name: str) -> AbstractContextManager["Client"]:
         """Join the cluster that runs by that name, or start one for the block."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from forebay.cluster.aws import certificates
 from forebay.cluster.aws.account import need_libraries
 from forebay.cluster.aws.owner import Owner, forget, owning
-from forebay.cluster.aws.paying import PaidCluster
-from forebay.cluster.aws.plan import plan, spending_of
+from forebay.cluster.aws.plan import plan
 from forebay.cluster.aws.specification import (
     AwsModel,
     Ec2ClusterSpecification,
@@ -22,11 +21,12 @@ from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
 from forebay.cluster.keeping.joining import joined_or_started
-from forebay.cluster.keeping.keeper import Keeper, Patience
+from forebay.cluster.keeping.keeper import Keeper
+from forebay.cluster.keeping.patience import patience_of
+from forebay.cluster.keeping.paying import PaidCluster
 from forebay.cluster.keeping.place import Place
 from forebay.cluster.keeping.pool import Pool, PoolSilentError
 from forebay.cluster.loop import interrupts_held, sheltered_loop
-from forebay.cluster.sizing import Limits
 from forebay.cluster.spending import Spending
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def started(
     need_libraries()
     if missing := plan(specification, name).problems:
         raise ClusterError(f"the cluster {name} cannot be started: {missing[0]}")
-    spending = spending_of(specification, name)
+    spending = specification.spending(name)
     with place.taken(), sheltered_loop() as loop, ExitStack() as stack:
         owner = stack.enter_context(owning(specification.folder, name))
         security = certificates.make()
@@ -165,17 +165,10 @@ class _Keeping:
             self._pool,
             self._crew,
             f"{self._owner.cluster}.{self._owner.start}",
-            patience=Patience(failed_starts=each.failed_starts, start_seconds=each.start_seconds),
+            patience=patience_of(each),
         )
         cluster = PaidCluster(
             keeper,
-            Limits(
-                each.minimum_workers,
-                each.maximum_workers,
-                each.threads_per_worker,
-                each.work_seconds,
-                each.idle_seconds,
-            ),
             paying=each,
             name=self._owner.cluster,
             spending=self._spending,

@@ -16,7 +16,7 @@ class LoadUnit(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     at: Annotated[float, Field(ge=0)]
-    """When it could be begun, in seconds from the beginning of the load."""
+    """When it could be begun, in seconds of any clock: since 1970-01-01 UTC in a recorded load."""
     seconds: Annotated[float, Field(gt=0)]
     """How long a thread was at it."""
     lane: str = "reprocess"
@@ -26,7 +26,9 @@ class LoadUnit(BaseModel):
     there: bool = False
     """Whether its data lay at the costlier cluster already."""
     deadline: float | None = None
-    """When it had to be done, in seconds from the beginning of the load."""
+    """When it had to be done, in seconds of the same clock."""
+    done: float | None = None
+    """When it was done, in seconds of the same clock; None where that is not known."""
 
 
 def read_load(path: Path) -> list[LoadUnit]:

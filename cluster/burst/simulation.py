@@ -3,6 +3,7 @@
 Time here is that of the load: it goes from one thing that happens to the next.
 """
 
+import bisect
 import heapq
 import itertools
 import statistics
@@ -24,11 +25,27 @@ LOOK_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """How the lane's own cluster stood, from a time on."""
+
+    at: float
+    """The time, in seconds of the load's clock."""
+    threads: int
+    """Threads that it had."""
+    coming: int = 0
+    """Threads that waited in a queue."""
+    wait_seconds: float = 0.0
+    """Time for which they were expected to wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """Where the load is run."""
 
     threads: int
-    """Threads of the lane's own cluster."""
+    """Threads of the lane's own cluster, as long as nothing else is known."""
+    own: tuple[Own, ...] = ()
+    """How that stood, in the order of time; its threads are what the last one before a time says."""
     price_there: float
     """What a worker-hour costs on the costlier cluster."""
     threads_per_worker: int = 1
@@ -38,6 +55,24 @@ class Site:
     burst: bool = True
     """Whether the costlier cluster is used at all."""
 
+    def at(self, now: float) -> Own:
+        """Return how the own cluster stands at a time."""
+        number = bisect.bisect_right(self.own, now, key=lambda each: each.at)
+        return self.own[number - 1] if number else Own(at=now, threads=self.threads)
+
+    def changes_after(self, now: float) -> float | None:
+        """Return when it is known to stand otherwise; None if it is not."""
+        number = bisect.bisect_right(self.own, now, key=lambda each: each.at)
+        return self.own[number].at if number < len(self.own) else None
+
+    def thread_hours(self, since: float, until: float) -> float:
+        """Return how many hours its threads are there between two times, together."""
+        edges = [since, *(each.at for each in self.own if since < each.at < until), until]
+        return (
+            sum(self.at(begin).threads * (end - begin) for begin, end in itertools.pairwise(edges))
+            / 3600
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -45,8 +80,8 @@ class Outcome:
 
     units: int
     """Units that were computed."""
-    units_there: int
-    """Those of them that were computed on the costlier cluster."""
+    units_there: int | None
+    """Those of them that were computed on the costlier cluster; None where that is not known."""
     makespan: float
     """Seconds until everything was done."""
     mean: float
@@ -62,7 +97,7 @@ class Outcome:
     cost_there: float
     """What of it was for the costlier cluster."""
     decisions: tuple[tuple[float, Decision], ...]
-    """Decisions that changed the number of workers, with their times."""
+    """Decisions that changed the number of workers, with seconds since the load began."""
 
 
 @dataclass(slots=True)
@@ -84,7 +119,8 @@ class _Run:
     workers: list[_Worker] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
     decisions: list[tuple[float, Decision]] = field(default_factory=list)
-    free_here: int = 0
+    began: float = 0.0
+    busy_here: int = 0
     units_there: int = 0
     late: int = 0
     cost_there: float = 0.0
@@ -92,6 +128,7 @@ class _Run:
 
     def look(self, now: float) -> None:
         """Ask the rule, and do what it says."""
+        own = self.site.at(now)
         deadlines = [unit.deadline - now for unit in self.waiting if unit.deadline is not None]
         situation = Situation(
             now=now,
@@ -99,7 +136,9 @@ class _Run:
             backlog_bytes=sum(unit.bytes for unit in self.waiting),
             bytes_there=sum(unit.bytes for unit in self.waiting if unit.there),
             units=len(self.waiting),
-            threads_here=self.site.threads,
+            threads_here=own.threads,
+            wait_for_threads=max(0.0, own.wait_seconds - (now - own.at)),
+            threads_coming=own.coming,
             deadline_in=min(deadlines, default=None),
             price=self.site.price_there,
             threads_per_worker=self.site.threads_per_worker,
@@ -108,7 +147,7 @@ class _Run:
         decision = decide(situation, self.rules, self.standing)
         self.standing = decision.standing
         if decision.change:
-            self.decisions.append((now, decision))
+            self.decisions.append((now - self.began, decision))
         staying = [each for each in self.workers if not each.leaving]
         for _ in range(decision.workers - len(staying)):
             self.workers.append(_Worker(now, self.site.threads_per_worker))
@@ -130,8 +169,8 @@ class _Run:
     def hand_out(self, now: float) -> None:
         """Begin what there is room for: at home first."""
         while self.waiting:
-            if self.free_here:
-                self.free_here -= 1
+            if self.busy_here < self.site.at(now).threads:
+                self.busy_here += 1
                 self.begin(now, None, 0.0)
                 continue
             free = next(
@@ -159,7 +198,7 @@ class _Run:
 
     def end(self, now: float, unit: LoadUnit, worker: _Worker | None) -> None:
         if worker is None:
-            self.free_here += 1
+            self.busy_here -= 1
         else:
             worker.free += 1
         self.latencies.append(now - unit.at)
@@ -193,9 +232,10 @@ def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome
     >>> helped.makespan < 1200, helped.units_there > 60, round(helped.cost) in (1, 2)
     (True, True, True)
     """
-    run = _Run(site, rules, free_here=site.threads)
+    began = load[0].at
+    run = _Run(site, rules, began=began)
     coming = deque(load)
-    now, look_at = 0.0, 0.0
+    now, look_at = began, began
     while coming or run.waiting or run.running:
         if site.burst and now >= look_at:
             run.look(now)
@@ -213,12 +253,12 @@ def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome
     return Outcome(
         units=len(run.latencies),
         units_there=run.units_there,
-        makespan=now,
+        makespan=now - began,
         mean=statistics.fmean(run.latencies),
         median=statistics.median(run.latencies),
         worst=max(run.latencies),
         late=run.late,
-        cost=run.cost_there + site.price_here * site.threads * now / 3600,
+        cost=run.cost_there + site.price_here * site.thread_hours(began, now),
         cost_there=run.cost_there,
         decisions=tuple(run.decisions),
     )
@@ -232,6 +272,8 @@ def _next(run: _Run, coming: Sequence[LoadUnit], look_at: float | None, now: flo
     if look_at is not None:
         times.append(look_at)
     if run.waiting:
+        changes = run.site.changes_after(now)
+        times += [] if changes is None else [changes]
         starts = (each.asked_at + run.rules.start_seconds for each in run.workers)
         times += [at for at in starts if at > now]
     return max(now, min(times))

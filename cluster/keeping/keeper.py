@@ -13,32 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from forebay.cluster.keeping.crew import Crew, Member
+from forebay.cluster.keeping.patience import Patience
 from forebay.cluster.keeping.pool import Pool, PoolError, PoolSilentError, Seen, Stage
 
-_VANISHED_SECONDS = 30.0
-"""For how long a job may run whose workers have left the scheduler."""
 _LONGEST_PAUSE = 60.0
 _TOLD = 50
 
 _log = logging.getLogger("forebay.cluster")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long what is waited for."""
-
-    failed_starts: int = 3
-    """Jobs in a row whose workers never came before no more are asked for."""
-    most_waiting: int = 16
-    """Jobs that wait in the batch system's queue at the most."""
-    start_seconds: float = 120.0
-    """Time in which the worker of a job that runs has to report."""
-    margin_seconds: float = 120.0
-    """Time before the end of a job at which it takes no more work."""
-    stagger_seconds: float = 30.0
-    """Each leaves by up to so much earlier."""
-    vanished_seconds: float = _VANISHED_SECONDS
-    """For how long a job may run whose workers have left."""
 
 
 @dataclass(slots=True)

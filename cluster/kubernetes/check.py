@@ -6,18 +6,19 @@ import shutil
 
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.kubernetes.commands import MISSING, kubectl
+from forebay.cluster.kubernetes.owner import Owner, start_name
 from forebay.cluster.kubernetes.resources import (
     as_json,
     as_yaml,
     cluster,
-    resource_name,
     secret,
     worker_group,
 )
 from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
 from forebay.cluster.plan import Plan
 
-_START = "000000"
+_MARK = "000000"
+_SITE = "of-this-site"
 _OF_A_START = "made at each start"
 
 
@@ -34,14 +35,15 @@ def plan(specification: KubernetesClusterSpecification, name: str) -> Plan:
         ("memory of a worker", f"{each.memory / 2**30:.3g} GiB"),
         ("GPUs of a worker", str(each.gpus)),
         ("volumes", ", ".join(f"{claim} at {path}" for claim, path in each.claims.items()) or "-"),
+        *each.money(name),
     )
     shown, problems = "", []
     try:
-        resource = resource_name(name, _START)
+        owner = Owner(name, _SITE, start_name(name, _MARK))
         made = [
-            secret(each, resource, _OF_A_START, _OF_A_START),
-            cluster(each, resource),
-            worker_group(each, resource, f"{resource}-1", f"{name}.1"),
+            secret(each, owner, _OF_A_START, _OF_A_START),
+            cluster(each, owner),
+            worker_group(each, owner, f"{owner.start}-1", f"{name}.1"),
         ]
         shown = as_yaml(made)
         if shutil.which("kubectl") is None:

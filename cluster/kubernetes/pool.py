@@ -4,17 +4,15 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from forebay.cluster.errors import BudgetSpentError
 from forebay.cluster.keeping.pool import PoolError, PoolSilentError, Seen, Stage
 from forebay.cluster.kubernetes.commands import kubectl
-from forebay.cluster.kubernetes.resources import (
-    GROUP_LABEL,
-    START_LABEL,
-    as_json,
-    worker_group,
-)
+from forebay.cluster.kubernetes.owner import START_LABEL, Owner
+from forebay.cluster.kubernetes.removal import GROUPS
+from forebay.cluster.kubernetes.resources import GROUP_LABEL, as_json, worker_group
 from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
+from forebay.cluster.spending import Spending
 
-GROUPS = "daskworkergroups.kubernetes.dask.org"
 _NEVER = {
     "ImagePullBackOff",
     "InvalidImageName",
@@ -30,26 +28,49 @@ _NOT_ITS_FAULT = {"Evicted", "NodeLost", "NodeShutdown", "Preempting", "Shutdown
 class KubernetesPool:
     """The groups of the workers of one start, a worker in each.
 
+    A worker is charged for from when its pod runs until its group is gone; what waits for a node
+    is promised its first hour, and has cost nothing.
+
     Parameters
     ----------
     specification
         What the cluster is.
-    resource
-        What its resource is called.
+    owner
+        The start.
+    spending
+        What the cluster has cost.
     """
 
-    def __init__(self, specification: KubernetesClusterSpecification, resource: str) -> None:
+    def __init__(
+        self, specification: KubernetesClusterSpecification, owner: Owner, spending: Spending
+    ) -> None:
         self._specification = specification
-        self._resource = resource
+        self._owner = owner
+        self._spending = spending
         self._number = 0
         self._said: dict[str, str] = {}
 
     async def ask(self, name: str, *, without: Collection[str]) -> str:
-        """Make the group of a worker, and return what it is called."""
+        """Make the group of a worker, if the budget has room; return what it is called."""
+        each = self._specification
         self._number += 1
-        group = f"{self._resource}-{self._number}"
-        made = worker_group(self._specification, self._resource, group, name, without)
-        await kubectl(self._specification, "create", "--filename=-", given=as_json([made]))
+        group = f"{self._owner.start}-{self._number}"
+        try:
+            token = self._spending.reserve(
+                self._owner.start,
+                price=each.cost_per_worker_hour or 0.0,
+                budget_per_day=each.budget_per_day,
+            )
+        except BudgetSpentError as error:
+            raise PoolSilentError(str(error)) from error
+        # Whatever becomes of the request, the group is known by its name.
+        self._spending.began(token, group)
+        made = worker_group(each, self._owner, group, name, without)
+        try:
+            await kubectl(each, "create", "--filename=-", given=as_json([made]))
+        except PoolError:
+            self._spending.refused(token)
+            raise
         return group
 
     async def look(self) -> Mapping[str, Seen]:
@@ -57,17 +78,33 @@ class KubernetesPool:
 
         The operator would let that worker begin again, and again.
         """
-        label = f"--selector={START_LABEL}={self._resource}"
+        label = f"--selector={START_LABEL}={self._owner.start}"
         try:
             said = await kubectl(self._specification, "get", f"{GROUPS},pods", label, "-o", "json")
         except PoolError as error:
             # Whatever it is that is wrong, what runs is not known now.
             raise PoolSilentError(str(error)) from error
         found = seen_in(json.loads(said)["items"])
+        self._charge(found)
         ended = {group: each for group, each in found.items() if each.stage is Stage.OVER}
         self._said = {group: each.reason for group, each in ended.items()}
         await self.give_up([group for group, each in ended.items() if each.state != _GOING])
         return found
+
+    def _charge(self, found: Mapping[str, Seen]) -> None:
+        """Write down which workers cost something."""
+        charged = {
+            str(each.machine)
+            for each in self._spending.running()
+            if each.start == self._owner.start
+        }
+        stages = {group: each.stage for group, each in found.items()}
+        over = {group for group in charged if stages.get(group, Stage.OVER) is Stage.OVER}
+        waiting = {group for group in charged if stages.get(group) is Stage.WAITING}
+        if over:
+            self._spending.ended(over)
+        if waiting:
+            self._spending.postponed(waiting)
 
     async def give_up(self, jobs: Collection[str]) -> None:
         """Remove groups, and their workers with them."""
@@ -96,7 +133,7 @@ def seen_in(items: Collection[Mapping[str, Any]]) -> dict[str, Seen]:
     }
 
 
-async def scheduler_seen(specification: KubernetesClusterSpecification, resource: str) -> Seen:
+async def scheduler_seen(specification: KubernetesClusterSpecification, owner: Owner) -> Seen:
     """Return how far the pod of a scheduler is.
 
     Raises
@@ -106,7 +143,7 @@ async def scheduler_seen(specification: KubernetesClusterSpecification, resource
     PoolSilentError
         If it does not answer.
     """
-    label = f"--selector={START_LABEL}={resource},dask.org/component=scheduler"
+    label = f"--selector={START_LABEL}={owner.start},dask.org/component=scheduler"
     pods = json.loads(await kubectl(specification, "get", "pods", label, "-o", "json"))["items"]
     return _seen_pod(pods[-1]) if pods else Seen(Stage.WAITING, "no pod yet")
 

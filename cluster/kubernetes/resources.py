@@ -7,17 +7,14 @@ nothing to do.
 
 import importlib
 import json
-import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.fit import VARIABLE, expectation
+from forebay.cluster.kubernetes.owner import Owner
 from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
 from forebay.cluster.worker_memory import ENVIRONMENT
 
-START_LABEL = "forebay/start"
-"""The label by which all resources of a start are found."""
 GROUP_LABEL = "dask.org/workergroup-name"
 """The operator's own label of the pods of a group."""
 PORT = 8786
@@ -26,59 +23,27 @@ _VERSION = "kubernetes.dask.org/v1"
 _TLS = "/var/run/forebay/tls"
 _STOP_SECONDS = 120
 """Time between being told to stop and being stopped; a worker needs 90 s of it at the most."""
-_LONGEST = 40
-"""Characters of a cluster's name: the operator adds to it, and 63 are the most."""
 
 
-def resource_name(name: str, start: str) -> str:
-    """Return what the resources of a start of a cluster are called.
-
-    Parameters
-    ----------
-    name
-        What the cluster is called.
-    start
-        Tells starts apart: a few characters of a-z and 0-9.
-
-    Raises
-    ------
-    ClusterError
-        If the name is none for Kubernetes.
-
-    Examples
-    --------
-    >>> resource_name("imaging", "1a2b3c")
-    'forebay-imaging-1a2b3c'
-    """
-    made = f"forebay-{name}-{start}"
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", made) or len(made) > _LONGEST:
-        most = _LONGEST - len(f"forebay--{start}")
-        raise ClusterError(
-            f"the cluster cannot be called {name!r} on Kubernetes: give it a name of at most {most} "
-            "characters of a-z, 0-9 and '-'"
-        )
-    return made
-
-
-def scheduler_address(specification: KubernetesClusterSpecification, resource: str) -> str:
+def scheduler_address(specification: KubernetesClusterSpecification, owner: Owner) -> str:
     """Return where pods reach the scheduler."""
-    return f"tls://{resource}-scheduler.{specification.namespace}.svc:{PORT}"
+    return f"tls://{owner.start}-scheduler.{specification.namespace}.svc:{PORT}"
 
 
 def secret(
-    specification: KubernetesClusterSpecification, resource: str, certificate: str, key: str
+    specification: KubernetesClusterSpecification, owner: Owner, certificate: str, key: str
 ) -> dict[str, Any]:
     """Return the secret with the certificate that scheduler and workers show and trust."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": _metadata(specification, resource, resource),
+        "metadata": _metadata(specification, owner, owner.start),
         "type": "kubernetes.io/tls",
         "stringData": {"tls.crt": certificate, "tls.key": key},
     }
 
 
-def cluster(specification: KubernetesClusterSpecification, resource: str) -> dict[str, Any]:
+def cluster(specification: KubernetesClusterSpecification, owner: Owner) -> dict[str, Any]:
     """Return the resource of the scheduler; the group of workers that goes with it is empty."""
     command = ["scheduler", "--most-workers", str(specification.maximum_workers)]
     ports = [{"name": "tcp-comm", "containerPort": PORT, "protocol": "TCP"}]
@@ -91,14 +56,14 @@ def cluster(specification: KubernetesClusterSpecification, resource: str) -> dic
     return {
         "apiVersion": _VERSION,
         "kind": "DaskCluster",
-        "metadata": _metadata(specification, resource, resource),
+        "metadata": _metadata(specification, owner, owner.start),
         "spec": {
             "scheduler": {
-                "spec": _pod(specification, resource, container),
+                "spec": _pod(specification, owner, container),
                 "service": {
                     "type": "ClusterIP",
                     "selector": {
-                        "dask.org/cluster-name": resource,
+                        "dask.org/cluster-name": owner.start,
                         "dask.org/component": "scheduler",
                     },
                     "ports": [
@@ -111,14 +76,14 @@ def cluster(specification: KubernetesClusterSpecification, resource: str) -> dic
                     ],
                 },
             },
-            "worker": {"replicas": 0, "spec": worker_pod(specification, resource, "none", ())},
+            "worker": {"replicas": 0, "spec": worker_pod(specification, owner, "none", ())},
         },
     }
 
 
 def worker_group(
     specification: KubernetesClusterSpecification,
-    resource: str,
+    owner: Owner,
     group: str,
     worker: str,
     without: Collection[str] = (),
@@ -129,8 +94,8 @@ def worker_group(
     ----------
     specification
         What is wanted.
-    resource
-        What the cluster's resource is called.
+    owner
+        The start that it belongs to.
     group
         What the group is called.
     worker
@@ -138,17 +103,17 @@ def worker_group(
     without
         Nodes on which it is not to run.
     """
-    metadata = _metadata(specification, resource, group)
-    labels = {"dask.org/cluster-name": resource, "dask.org/component": "workergroup"}
+    metadata = _metadata(specification, owner, group)
+    labels = {"dask.org/cluster-name": owner.start, "dask.org/component": "workergroup"}
     return {
         "apiVersion": _VERSION,
         "kind": "DaskWorkerGroup",
         "metadata": {**metadata, "labels": {**metadata["labels"], **labels}},
         "spec": {
-            "cluster": resource,
+            "cluster": owner.start,
             "worker": {
                 "replicas": 1,
-                "spec": worker_pod(specification, resource, worker, without),
+                "spec": worker_pod(specification, owner, worker, without),
             },
         },
     }
@@ -156,14 +121,14 @@ def worker_group(
 
 def worker_pod(
     specification: KubernetesClusterSpecification,
-    resource: str,
+    owner: Owner,
     worker: str,
     without: Collection[str],
 ) -> dict[str, Any]:
     """Return what the pod of a worker is."""
     each = specification
     command = [
-        *("worker", scheduler_address(each, resource)),
+        *("worker", scheduler_address(each, owner)),
         *("--name", worker),
         *("--threads", str(each.threads_per_worker)),
         *("--memory", str(int(each.memory) // max(1, each.gpus))),
@@ -173,7 +138,7 @@ def worker_pod(
         **_container(each, "worker", command),
         "resources": _resources(each.cpu, each.memory, each.gpus),
     }
-    pod = _pod(each, resource, container)
+    pod = _pod(each, owner, container)
     container["volumeMounts"] += [
         {"name": f"claim-{number}", "mountPath": str(folder)}
         for number, folder in enumerate(each.claims.values())
@@ -203,12 +168,12 @@ def as_json(resources: Sequence[dict[str, Any]]) -> str:
 
 
 def _metadata(
-    specification: KubernetesClusterSpecification, resource: str, name: str
+    specification: KubernetesClusterSpecification, owner: Owner, name: str
 ) -> dict[str, Any]:
     return {
         "name": name,
         "namespace": specification.namespace,
-        "labels": {START_LABEL: resource},
+        "labels": owner.labels,
     }
 
 
@@ -234,11 +199,11 @@ def _container(
 
 
 def _pod(
-    specification: KubernetesClusterSpecification, resource: str, container: dict[str, Any]
+    specification: KubernetesClusterSpecification, owner: Owner, container: dict[str, Any]
 ) -> dict[str, Any]:
     pod: dict[str, Any] = {
         "containers": [container],
-        "volumes": [{"name": "tls", "secret": {"secretName": resource}}],
+        "volumes": [{"name": "tls", "secret": {"secretName": owner.start}}],
         "terminationGracePeriodSeconds": _STOP_SECONDS,
         # What runs there has no business with Kubernetes itself.
         "automountServiceAccountToken": specification.service_account is not None,

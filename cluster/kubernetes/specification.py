@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from forebay.cluster.model import ElasticModel
+from forebay.cluster.paid import Orphan, PaidModel
 from forebay.cluster.plan import Plan
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Toleration(BaseModel):
         return self
 
 
-class KubernetesClusterSpecification(ElasticModel):
+class KubernetesClusterSpecification(PaidModel):
     """A scheduler and workers in pods, which the Dask operator makes."""
 
     kind: Literal["kubernetes"] = Field(
@@ -133,6 +133,12 @@ class KubernetesClusterSpecification(ElasticModel):
         if self.protocol != "tls":
             raise ValueError("pods speak TLS only: leave protocol out")
         return self
+
+    def reap(self, name: str, *, any_site: bool = False, dry_run: bool = False) -> list[Orphan]:
+        """Remove the resources of a cluster whose owner is gone."""
+        from forebay.cluster.kubernetes.reap import reap
+
+        return reap(self, name, any_site=any_site, dry_run=dry_run)
 
     def connected(self, name: str) -> AbstractContextManager["Client"]:
         """Join the cluster that runs by that name, or start one for the block."""

@@ -6,7 +6,6 @@ choose which worker ends.  So what the operator is given is made here, and passe
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
@@ -15,38 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.address.specification import AddressSpecification
 from forebay.cluster.address.start import join
-from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.certificates import put_new
 from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
 from forebay.cluster.keeping.joining import joined_or_started
-from forebay.cluster.keeping.keeper import Keeper, Patience
+from forebay.cluster.keeping.keeper import Keeper
+from forebay.cluster.keeping.patience import patience_of
+from forebay.cluster.keeping.paying import PaidCluster
 from forebay.cluster.keeping.place import (
     Place,
     abandoned,
     remove,
 )
 from forebay.cluster.keeping.pool import Stage
-from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.kubernetes.commands import kubectl
 from forebay.cluster.kubernetes.forwarding import forwarded
-from forebay.cluster.kubernetes.pool import GROUPS, KubernetesPool, scheduler_seen
-from forebay.cluster.kubernetes.resources import (
-    START_LABEL,
-    as_json,
-    cluster,
-    resource_name,
-    scheduler_address,
-    secret,
-)
+from forebay.cluster.kubernetes.owner import owner_of
+from forebay.cluster.kubernetes.pool import KubernetesPool, scheduler_seen
+from forebay.cluster.kubernetes.removal import CLUSTERS, remove_start
+from forebay.cluster.kubernetes.resources import as_json, cluster, scheduler_address, secret
 from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
 from forebay.cluster.loop import sheltered_loop
-from forebay.cluster.sizing import Limits
 
 if TYPE_CHECKING:
     from distributed import Client, Security
 
-_CLUSTERS = "daskclusters.kubernetes.dask.org"
 _WAIT_SECONDS = 5
 """Time for which kubectl waits for something before it is looked at why that does not come."""
 _DELETE_SECONDS = 25
@@ -111,11 +103,6 @@ def started(
         yield stack.enter_context(join(joined))
 
 
-def start_of(place: Place) -> str:
-    """Return what tells the start in a folder from others, on Kubernetes."""
-    return hashlib.sha256(str(place.path).encode()).hexdigest()[:6]
-
-
 class _Pods:
     """What keeps scheduler and workers, in an event loop of this process."""
 
@@ -132,7 +119,8 @@ class _Pods:
         self._place = place
         self._security = security
         self._stop = stop
-        self._resource = resource_name(name, start_of(place))
+        self._owner = owner_of(name, place)
+        self._spending = specification.spending(name)
 
     @contextmanager
     def within(self, loop: Any) -> Iterator[str]:
@@ -150,14 +138,14 @@ class _Pods:
     async def _running(self) -> AsyncIterator[str]:
         await self._sweep()
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._remove, self._resource, "--wait=false")
+            stack.push_async_callback(self._remove, self._owner.start, "--wait=false")
             await self._make()
             await self._wait_for_scheduler()
-            address = scheduler_address(self._specification, self._resource)
+            address = scheduler_address(self._specification, self._owner)
             if not self._specification.inside:
                 log = self._place.logs / "port-forward.log"
                 port = await stack.enter_async_context(
-                    forwarded(self._specification, self._resource, log)
+                    forwarded(self._specification, self._owner.start, log)
                 )
                 address = f"tls://127.0.0.1:{port}"
             await stack.enter_async_context(self._kept(address))
@@ -166,17 +154,17 @@ class _Pods:
     async def _make(self) -> None:
         certificate, key = self._place.ca_file.read_text(), self._place.key_file.read_text()
         made = [
-            secret(self._specification, self._resource, certificate, key),
-            cluster(self._specification, self._resource),
+            secret(self._specification, self._owner, certificate, key),
+            cluster(self._specification, self._owner),
         ]
         await kubectl(self._specification, "create", "--filename=-", given=as_json(made))
 
     async def _wait_for_scheduler(self) -> None:
         """Wait until the operator has made the scheduler, and it listens."""
-        deployment = f"deployment/{self._resource}-scheduler"
+        deployment = f"deployment/{self._owner.start}-scheduler"
         for what, condition, why in (
             (
-                f"{_CLUSTERS}/{self._resource}",
+                f"{CLUSTERS}/{self._owner.start}",
                 "--for=jsonpath={.status.phase}=Running",
                 "does the Dask operator run ('kubectl get pods -A', dask-kubernetes-operator)?",
             ),
@@ -200,7 +188,7 @@ class _Pods:
                     raise ClusterError(f"{what} has not come up ({error}): {why}") from error
             else:
                 return
-            seen = await scheduler_seen(self._specification, self._resource)
+            seen = await scheduler_seen(self._specification, self._owner)
             if seen.stage is Stage.OVER:
                 raise ClusterError(
                     f"the scheduler's pod does not run ({seen.state}, {seen.reason}): has "
@@ -216,31 +204,15 @@ class _Pods:
         connection = security.get_connection_args("client")
         scheduler: Any = rpc(address, connection_args=connection)  # type: ignore[no-untyped-call]
         crew = DistantCrew(scheduler)
-        pool = WatchedPool(KubernetesPool(each, self._resource), crew)
-        keeper = Keeper(
-            pool,
-            crew,
-            self._resource,
-            patience=Patience(
-                failed_starts=each.failed_starts,
-                most_waiting=each.most_waiting,
-                start_seconds=each.start_seconds,
-            ),
-        )
-        limits = Limits(
-            each.minimum_workers,
-            each.maximum_workers,
-            each.threads_per_worker,
-            each.work_seconds,
-            each.idle_seconds,
-        )
-        kept = KeptCluster(
+        pool = WatchedPool(KubernetesPool(each, self._owner, self._spending), crew)
+        keeper = Keeper(pool, crew, self._owner.start, patience=patience_of(each))
+        kept = PaidCluster(
             keeper,
-            limits,
+            paying=each,
+            name=self._name,
+            spending=self._spending,
             look_seconds=each.look_seconds,
             stop=self._stop,
-            name=self._name,
-            decisions=DecisionLog(decisions_path(each.place, self._name)),
         )
         pool.kept = kept
         try:
@@ -253,18 +225,12 @@ class _Pods:
 
     async def _sweep(self) -> None:
         """Remove what clusters whose commands were killed have left, and their folders."""
-        await self._remove(self._resource, f"--timeout={_DELETE_SECONDS}s")
+        await self._remove(self._owner.start, f"--timeout={_DELETE_SECONDS}s")
         for place in await asyncio.to_thread(abandoned, self._specification.folder, self._name):
-            await self._remove(resource_name(self._name, start_of(place)), "--wait=false")
+            await self._remove(owner_of(self._name, place).start, "--wait=false")
             await asyncio.to_thread(remove, place)
 
-    async def _remove(self, resource: str, option: str) -> None:
-        """Remove all resources of a start; the pods go with them."""
-        words = ("delete", f"{_CLUSTERS},{GROUPS},secrets", f"--selector={START_LABEL}={resource}")
-        try:
-            await kubectl(self._specification, *words, option)
-        except ClusterError as error:
-            raise ClusterError(
-                f"what the cluster {self._name} has made is left on Kubernetes ({error}): remove it "
-                f"with 'kubectl {' '.join(words)} -n {self._specification.namespace}'"
-            ) from error
+    async def _remove(self, start: str, option: str) -> None:
+        """Remove all resources of a start; nothing of it costs anything any more."""
+        await remove_start(self._specification, self._name, start, option)
+        self._spending.over(start)

@@ -11,6 +11,7 @@ from forebay.cluster.errors import ClusterError
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.plan import Plan
+from forebay.cluster.refill import refilled
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -54,6 +55,7 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
                 f"only {there} of {workers} local workers came up within {START_TIMEOUT:g} s: "
                 "what they said stands above"
             ) from error
+        stack.enter_context(refilled(cluster, loop))
         yield client
 
 

@@ -14,6 +14,7 @@ from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecificati
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.node.machine import Machine
 from forebay.cluster.plan import Plan
+from forebay.cluster.refill import refilled
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -51,6 +52,7 @@ def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
                 f"not all of {len(gpus)} GPU workers came up within {START_TIMEOUT:g} s: what they "
                 "said stands above"
             ) from error
+        stack.enter_context(refilled(cluster, loop))
         yield client
 
 
@@ -89,13 +91,9 @@ def _gpus(specification: LocalCudaClusterSpecification) -> tuple[GpuPlace, ...]:
     Raises
     ------
     ClusterError
-        If there is none, or not the one that is asked for.
+        If there is none, not the one that is asked for, or not the library that it takes.
     """
-    if find_spec("dask_cuda") is None:
-        raise ClusterError(
-            "a cluster of kind local-cuda needs dask-cuda: install forebay with the extra gpu "
-            "('pip install forebay[gpu]'), or choose the kind local"
-        )
+    need_libraries(specification)
     pynvml: Any = importlib.import_module("pynvml")
     try:
         pynvml.nvmlInit()
@@ -110,3 +108,25 @@ def _gpus(specification: LocalCudaClusterSpecification) -> tuple[GpuPlace, ...]:
     if missing or not wanted:
         raise ClusterError(f"gpus = {list(wanted)}: this machine has {number} GPUs, counted from 0")
     return gpu_places(Machine(), pynvml, wanted)
+
+
+def need_libraries(specification: LocalCudaClusterSpecification) -> None:
+    """Make sure that the libraries are there that a specification takes.
+
+    Raises
+    ------
+    ClusterError
+        If one is not.
+    """
+    needed = [("dask_cuda", f"kind = {specification.kind!r}", "choose the kind local")]
+    if specification.rmm_pool_size is not None:
+        needed.append(("rmm", "rmm_pool_size", "leave it out"))
+    if specification.protocol == "ucx":
+        # Dask has no UCX of its own any more.
+        needed.append(("distributed_ucxx", "protocol = 'ucx'", "leave it at 'tcp'"))
+    for library, setting, otherwise in needed:
+        if find_spec(library) is None:
+            raise ClusterError(
+                f"{setting} needs {library.replace('_', '-')}: install forebay with the extra gpu "
+                f"('pip install forebay[gpu]'), or {otherwise}"
+            )

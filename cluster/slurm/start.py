@@ -14,7 +14,8 @@ from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.certificates import put_new
 from forebay.cluster.keeping.joining import joined_or_started
-from forebay.cluster.keeping.keeper import Keeper, Patience
+from forebay.cluster.keeping.keeper import Keeper
+from forebay.cluster.keeping.patience import patience_of
 from forebay.cluster.keeping.place import (
     Place,
     abandoned,
@@ -22,7 +23,6 @@ from forebay.cluster.keeping.place import (
 )
 from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.loop import sheltered_loop
-from forebay.cluster.sizing import Limits
 from forebay.cluster.slurm.pool import SlurmPool
 from forebay.cluster.slurm.script import options_of, script_of
 
@@ -180,23 +180,11 @@ class _Keeping:
             SchedulerCrew(self._scheduler),
             # No other start of this cluster has workers of the same name.
             f"{self._name}.{self._scheduler.id.rpartition('-')[2][:8]}",
-            patience=Patience(
-                failed_starts=each.failed_starts,
-                most_waiting=each.most_waiting,
-                start_seconds=each.start_seconds,
-                margin_seconds=each.margin_seconds,
-                stagger_seconds=each.stagger_seconds,
-            ),
+            patience=patience_of(each),
         )
         cluster = KeptCluster(
             keeper,
-            Limits(
-                each.minimum_workers,
-                each.maximum_workers,
-                each.threads_per_worker,
-                each.work_seconds,
-                each.idle_seconds,
-            ),
+            each.limits,
             workers_per_job=each.workers_per_job,
             look_seconds=each.look_seconds,
             stop=self._stop,

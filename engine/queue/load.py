@@ -16,12 +16,12 @@ def recorded_load(database: Database) -> Iterator[dict[str, Any]]:
     """Return the units that were computed, in the order in which they could be begun.
 
     A unit could be begun when its last frame was there and the first job that asked for it was
-    submitted; times are seconds from the first of them on.
+    submitted; times are seconds since 1970-01-01 UTC.
 
     Yields
     ------
     dict
-        ``at``, ``seconds``, ``lane``, ``bytes`` and ``deadline`` of a unit.
+        ``at``, ``seconds``, ``lane``, ``bytes``, ``deadline`` and ``done`` of a unit.
     """
     # Both are what the service itself has written: PostgreSQL has greatest(), SQLite has max().
     taken_later = UNITS.c.taken_at > JOBS.c.created_at
@@ -33,20 +33,30 @@ def recorded_load(database: Database) -> Iterator[dict[str, Any]]:
         .subquery()
     )
     query = (
-        sa.select(came, UNITS.c.seconds, UNITS.c.bytes, JOBS.c.lane, JOBS.c.deadline)
+        sa.select(
+            came,
+            UNITS.c.seconds,
+            UNITS.c.bytes,
+            UNITS.c.published_at,
+            JOBS.c.lane,
+            JOBS.c.deadline,
+        )
         .join(first_asked, first_asked.c.result == UNITS.c.result)
         .join(JOBS, JOBS.c.job == first_asked.c.job)
         .where(UNITS.c.seconds.is_not(None))
         .order_by(came, UNITS.c.unit)
     )
     with database.read() as connection:
-        first: int | None = None
         for row in connection.execute(query):
-            first = row.came if first is None else first
             yield {
-                "at": (row.came - first) / 1e9,
+                "at": row.came / 1e9,
                 "seconds": max(_LEAST_SECONDS, row.seconds),
                 "lane": Lane(row.lane).label,
                 "bytes": row.bytes,
-                "deadline": None if row.deadline is None else (row.deadline - first) / 1e9,
+                "deadline": _seconds(row.deadline),
+                "done": _seconds(row.published_at),
             }
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9

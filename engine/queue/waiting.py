@@ -10,6 +10,7 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
 from forebay.engine.queue.states import JobState, UnitState
+from forebay.tiering import copies_of
 from forebay.tiering.catalogue.migrating import Database as AnyDatabase
 
 _IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILED)
@@ -19,8 +20,8 @@ _IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILE
 class Waiting:
     """The units that nobody is at."""
 
-    data: dict[str, int] = field(default_factory=dict)
-    """Bytes that they read, by the folder or bucket that their runs lie in."""
+    data: dict[tuple[str, ...], int] = field(default_factory=dict)
+    """Bytes that they read, by the folders or buckets that the copies of their runs lie in."""
     deadline_in: float | None = None
     """Time until the nearest deadline of their jobs, in seconds; None where there is none."""
 
@@ -53,24 +54,26 @@ def waiting(database: Database, *, cluster: str | None = None, job: int | None =
             .where(JOB_RESULTS.c.job.in_(jobs), idle)
         )
     )
-    found: Counter[str] = Counter()
+    found: Counter[tuple[str, ...]] = Counter()
     with database.read() as connection:
-        for location, number in connection.execute(data):
-            found[folder_of(location)] += int(number or 0)
+        sizes = connection.execute(data).all()
         deadline = connection.execute(soonest).scalar()
         now = database.now(connection)
+    for location, number in sizes:
+        found[folders_of(location)] += int(number or 0)
     return Waiting(dict(found), None if deadline is None else (deadline - now) / 1e9)
 
 
-def folder_of(location: str | None) -> str:
-    """Return the folder or bucket that a run lies in; empty where that is not known.
+def folders_of(location: str | None) -> tuple[str, ...]:
+    """Return the folders or buckets that the copies of a run lie in; none where that is not known.
 
     Examples
     --------
-    >>> folder_of("s3://archive/2026/run-7"), folder_of("/data/runs/run-7")
-    ('s3://archive/2026', '/data/runs')
+    >>> folders_of("s3://archive/2026/run-7"), folders_of("/data/runs/run-7")
+    (('s3://archive/2026',), ('/data/runs',))
     """
-    return "" if location is None else location.rstrip("/").rpartition("/")[0]
+    copies = () if location is None else copies_of(location)
+    return tuple(sorted({each.rstrip("/").rpartition("/")[0] for each in copies}))
 
 
 def work_waits(database: AnyDatabase, lane: Lane) -> bool:

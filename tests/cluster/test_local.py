@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dask
 import distributed
 import psutil
 import pytest
 
-from forebay.cluster import ClusterError, LocalClusterSpecification, connect
+from forebay.cluster import ClusterError, LocalClusterSpecification, connect, refill
 from forebay.cluster.local import start
 
 THREADS = LocalClusterSpecification(workers=2, processes=False)
@@ -223,6 +224,20 @@ def test_ctrl_c_while_the_workers_start_leaves_nothing_behind(
 def test_a_worker_that_dies_is_replaced() -> None:
     """A unit that kills its worker does not take the cluster with it."""
     with connect(PROCESSES) as client:
+        (pid,) = client.run(os.getpid).values()
+        os.kill(pid, signal.SIGKILL)
+        assert client.submit(os.getpid).result(timeout=60) != pid
+
+
+def test_a_worker_that_its_nanny_did_not_bring_back_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Dask waits some time for it, and then gives it up for good; so it does here at once."""
+    monkeypatch.setattr(refill, "LOOK_SECONDS", 0.2)
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 ms"}),
+        connect(PROCESSES) as client,
+    ):
         (pid,) = client.run(os.getpid).values()
         os.kill(pid, signal.SIGKILL)
         assert client.submit(os.getpid).result(timeout=60) != pid

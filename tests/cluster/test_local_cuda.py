@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.cluster.node.machines import Files, Link, build, pci
 
-from forebay.cluster import LocalCudaClusterSpecification
+from forebay.cluster import ClusterError, LocalCudaClusterSpecification
+from forebay.cluster.local_cuda import start
 from forebay.cluster.local_cuda.links import GpuPlace, gpu_places
 from forebay.cluster.local_cuda.nearest import choose
 from forebay.cluster.local_cuda.options import command_of, options_of
@@ -113,6 +114,29 @@ def test_what_is_not_found_is_not_used(tmp_path: Path) -> None:
     two = gpu_places(bare, nvml(nvlink=False), [0, 1])
     assert options_of(specification(protocol="ucx"), two)["enable_nvlink"] is False
     assert not any(name.startswith("enable_") for name in options_of(specification(), two))
+
+
+@pytest.mark.parametrize(
+    ("library", "given", "said"),
+    [
+        ("dask_cuda", {}, "kind = 'local-cuda' needs dask-cuda: install forebay with"),
+        ("rmm", {"rmm_pool_size": "1 GiB"}, "rmm_pool_size needs rmm: .* or leave it out"),
+        (
+            "distributed_ucxx",
+            {"protocol": "ucx"},
+            "protocol = 'ucx' needs distributed-ucxx: .* or leave it at",
+        ),
+    ],
+)
+def test_what_a_library_is_needed_for_is_refused_without_it(
+    monkeypatch: pytest.MonkeyPatch, library: str, given: dict[str, Any], said: str
+) -> None:
+    """Before anything is started: Dask would say so in the middle of that, or not at all."""
+    monkeypatch.setattr(start, "find_spec", lambda name: None if name == library else object())
+    with pytest.raises(ClusterError, match=said):
+        start.need_libraries(specification(**given))
+    monkeypatch.setattr(start, "find_spec", lambda _: object())
+    start.need_libraries(specification(**given))
 
 
 @pytest.mark.parametrize(

@@ -243,10 +243,9 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
 
 
 @on_slurm
-@pytest.mark.long
 def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm, warmed: Path) -> None:
     """Its worker finishes what it has, another one goes on, and no unit is begun twice."""
-    run, log = recorded(tmp_path, 40), tmp_path / "log"
+    run, log = recorded(tmp_path, 12), tmp_path / "log"
     published: list[JobEvent] = []
 
     def cut_short(event: JobEvent) -> None:
@@ -261,8 +260,8 @@ def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm, warm
     with connect(one, name="gpus") as client:
         result = process(run, counting(log, 0.3), client=client, on_event=cut_short)
         assert standing(client)["stopped_because"] == ""
-    assert len(result.done) == 40
-    assert sorted(map(int, log.read_text().split())) == list(range(40))
+    assert len(result.done) == 12
+    assert sorted(map(int, log.read_text().split())) == list(range(12))
     workers = {line.split()[0] for line in log.with_suffix(".workers").read_text().splitlines()}
     assert len(workers) == 2
 

@@ -17,11 +17,12 @@ from forebay.cli.app import app
 from forebay.cluster import ClusterError
 from forebay.cluster.aws import certificates
 from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Worker, complete
-from forebay.cluster.aws.owner import owning, site_of
+from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.aws.start import started
 from forebay.cluster.keeping.place import passing_place
+from forebay.cluster.keeping.site import site_of
 from forebay.cluster.keeping.talk import scale
 from forebay.cluster.spending import Spending
 
@@ -246,7 +247,7 @@ def test_reap_shows_and_ends_what_a_killed_command_has_left(
     assert len(instances(aws)) == 1
     assert orphan["InstanceId"] in told("cloud")
     assert not instances(aws)
-    assert told("cloud") == "0 machines of cloud ended\n"
+    assert told("cloud") == "0 orphans of cloud ended\n"
     assert "'here' is no cluster on AWS" in told("here", code=2)
 
 

@@ -7,7 +7,7 @@ import pytest
 from forebay.cluster import ClusterError
 from forebay.cluster.burst.load import LoadUnit, load_lines, read_load
 from forebay.cluster.burst.rule import BurstRules
-from forebay.cluster.burst.simulation import Site, simulate
+from forebay.cluster.burst.simulation import Own, Site, simulate
 
 RULES = BurstRules(
     most_wait_seconds=600.0, calm_wait_seconds=60.0, looks=2, maximum_workers=8, step=8,
@@ -36,6 +36,7 @@ def test_a_burst_meets_the_deadline_and_is_paid_for() -> None:
     # Each is paid for from then on, until it has nothing to do any more.
     most = 8 * 1.2 * (outcome.makespan - first) / 3600
     assert 0.8 * most < outcome.cost_there <= most + 1e-9
+    assert outcome.units_there is not None
     assert outcome.units_there * 60 / 3600 * 1.2 < outcome.cost_there
 
 
@@ -54,6 +55,18 @@ def test_workers_go_between_two_rushes() -> None:
     outcome = simulate([*RUSH, *later], Site(threads=4, price_there=1.2), RULES)
     assert [decision.workers for _, decision in outcome.decisions][:3] == [8, 0, 8]
     assert outcome.cost_there < 8 * 1.2 * 3600 / 3600
+
+
+def test_threads_come_and_go_as_they_did() -> None:
+    """What had begun goes on; times are those of any clock."""
+    load = [LoadUnit(at=5000.0, seconds=100.0) for _ in range(6)]
+    own = (Own(at=5000.0, threads=3), Own(at=5050.0, threads=1), Own(at=5250.0, threads=2))
+    site = Site(threads=9, own=own, price_there=1.0, price_here=36.0, burst=False)
+    outcome = simulate(load, site, RULES)
+    # Three end after 100 s, and then one runs at a time, until there is room for another at 250 s.
+    assert outcome.makespan == 350.0
+    assert outcome.mean == pytest.approx((3 * 100 + 200 + 300 + 350) / 6)
+    assert outcome.cost == pytest.approx(36.0 * (50 * 3 + 200 * 1 + 100 * 2) / 3600)
 
 
 def test_a_load_is_written_and_read_again(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from tests.slurm import until
 
 from forebay.cluster.client import client_of
 from forebay.cluster.keeping import scheduler_crew as crew_of
+from forebay.cluster.keeping.gpu import GpuErrors
 from forebay.cluster.keeping.health import LEAST_DISK, MOST_SKEW, complaint
 from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
-from forebay.cluster.keeping.worker import Health, gpu_errors
+from forebay.cluster.keeping.worker import Health
 from forebay.cluster.loop import sheltered_loop
 
 WELL = {"disk_free": 2**40, "memory_free": 0.5, "gpu_errors": []}
@@ -56,7 +57,70 @@ def test_a_disk_that_is_gone_has_no_room() -> None:
 
 
 def test_a_machine_without_a_gpu_has_no_gpu_errors() -> None:
-    assert [each for each in gpu_errors() if "GPU" not in each] == []
+    assert [each for each in GpuErrors().look() if "GPU" not in each] == []
+
+
+class NvmlError(Exception):
+    """An error as NVIDIA's library has them."""
+
+    def __init__(self, value: int = 0) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+def nvml(
+    uncorrected: list[int], happened: list[tuple[int, int]], *, events: bool = True
+) -> SimpleNamespace:
+    """NVIDIA's library with two GPUs; the second one counts no errors of its memory."""
+    unsupported = 3
+
+    def register(handle: int, kind: int, into: object) -> None:
+        if not events:
+            raise NvmlError(unsupported)
+
+    def wait(of: object, milliseconds: int) -> SimpleNamespace:
+        assert milliseconds == 0, "a heartbeat waits for nobody"
+        if not happened:
+            raise NvmlError
+        device, xid = happened.pop(0)
+        return SimpleNamespace(device=device, eventData=xid)
+
+    def count(handle: int, kind: int, counter: int) -> int:
+        if handle:
+            raise NvmlError(unsupported)
+        return sum(uncorrected)
+
+    return SimpleNamespace(
+        NVMLError=NvmlError,
+        NVML_ERROR_NOT_SUPPORTED=unsupported,
+        NVML_MEMORY_ERROR_TYPE_UNCORRECTED=1,
+        NVML_VOLATILE_ECC=0,
+        nvmlEventTypeXidCriticalError=8,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetIndex=lambda handle: handle,
+        nvmlEventSetCreate=object,
+        nvmlDeviceRegisterEvents=register,
+        nvmlEventSetWait_v2=wait,
+        nvmlDeviceGetTotalEccErrors=count,
+    )
+
+
+def test_errors_of_a_gpu_are_told_for_good_and_those_of_programs_are_not() -> None:
+    """A program that reads where it may not (XID 31) leaves the GPU well."""
+    uncorrected: list[int] = []
+    happened: list[tuple[int, int]] = []
+    errors = GpuErrors(nvml(uncorrected, happened))
+    assert errors.look() == []
+    happened += [(0, 31), (1, 94), (1, 94)]
+    hardware = "GPU 1: error of its hardware (XID 94)"
+    assert errors.look() == [hardware]
+    uncorrected.append(3)
+    memory = "GPU 0: 3 memory errors that could not be corrected"
+    assert errors.look() == [memory, hardware]
+    # Those that tell of no events still count the errors of their memory.
+    assert GpuErrors(nvml([3], [(1, 94)], events=False)).look() == [memory]
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cluster.keeping.batch import FAILED, RUNNING, WAITING, Batch, People
 
-from forebay.cluster.keeping.keeper import Keeper, Patience
+from forebay.cluster.keeping.keeper import Keeper
+from forebay.cluster.keeping.patience import Patience
 from forebay.cluster.keeping.pool import Seen, Stage
 
 PATIENCE = Patience(

@@ -4,9 +4,11 @@ Resources are files of a folder.  The kubectl that is put there makes, shows and
 thread does what the operator does, and runs the commands of the containers.
 """
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -121,20 +123,26 @@ class Pod:
                 self.process.wait()
 
 
+def put_kubectl(folder: Path) -> Path:
+    """Put a kubectl for the resources of a folder into it; return where to look for it."""
+    (folder / "resources").mkdir()
+    (found := folder / "bin").mkdir()
+    (kubectl := found / "kubectl").write_text(
+        _KUBECTL.format(python=sys.executable, folder=str(folder))
+    )
+    kubectl.chmod(0o755)
+    return found
+
+
 class Operator:
     """Makes pods of resources, until it is closed."""
 
     def __init__(self, folder: Path, python: Path) -> None:
         self.folder = folder
         self._python = python
+        self.bin = put_kubectl(folder)
         self.resources = folder / "resources"
-        self.resources.mkdir()
         self.pods: dict[str, Pod] = {}
-        self.bin = folder / "bin"
-        self.bin.mkdir()
-        kubectl = self.bin / "kubectl"
-        kubectl.write_text(_KUBECTL.format(python=sys.executable, folder=str(folder)))
-        kubectl.chmod(0o755)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -157,6 +165,8 @@ class Operator:
                 for name in self.there(kind):
                     if name not in self.pods:
                         self._begin(kind, name, role)
+                    elif role == "scheduler":
+                        self._tell_of_scheduler(name)
             there = {*self.there("DaskCluster"), *self.there("DaskWorkerGroup")}
             for name, pod in list(self.pods.items()):
                 path = self.resources / f"Pod_{name}"
@@ -176,8 +186,14 @@ class Operator:
         for file, text in content.items():
             (tls / file).write_text(text)
         self.pods[name] = Pod(name, owner, owner["spec"][role]["spec"], tls, self._python)
-        if role == "scheduler":
-            self._put(self.resources / f"Deployment_{name}-scheduler", {"kind": "Deployment"})
+
+    def _tell_of_scheduler(self, name: str) -> None:
+        """Say that a scheduler is available once it listens, as its probe does."""
+        path = self.resources / f"Deployment_{name}-scheduler"
+        if path.exists():
+            return
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 8786), 1):
+            self._put(path, {"kind": "Deployment"})
 
     def _put(self, path: Path, resource: dict[str, Any]) -> None:
         new = self.folder / f"{path.name}.new"

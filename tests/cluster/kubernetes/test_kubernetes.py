@@ -38,6 +38,8 @@ def specification(tmp_path: Path) -> KubernetesClusterSpecification:
         look_seconds=0.5,
         idle_seconds=0.1,
         folder=tmp_path / "clusters",
+        cost_per_worker_hour=1.0,
+        budget_per_day=9.0,
     )
 
 
@@ -58,7 +60,7 @@ def test_a_cluster_computes_and_leaves_nothing(
         assert operator.there("Secret") == [resource]
         assert operator.there("DaskWorkerGroup") == []
         tell_demand(client, "an engine", Demand(30.0, 1))
-        client.wait_for_workers(1, timeout=60)
+        client.wait_for_workers(1, timeout=120)
         assert set(client.run(lambda: os.environ["SITE"]).values()) == {"north sea"}
         assert client.submit(sum, [1, 2]).result(timeout=30) == 3
         connected: Any = client.scheduler
@@ -74,6 +76,9 @@ def test_a_cluster_computes_and_leaves_nothing(
     assert all("--namespace=imaging" in call for call in operator.calls())
     sizes = read_decisions(decisions_path(specification.folder, "pods"))
     assert [each.workers for each in sizes] == [1, 0]
+    (charge,) = specification.charges("pods")
+    assert (charge.machine, charge.price) == (f"{resource}-1", 1.0)
+    assert charge.ended is not None
 
 
 def test_check_shows_the_resources_and_makes_none(

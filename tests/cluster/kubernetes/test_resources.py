@@ -10,19 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from forebay.cluster import ClusterError, KubernetesClusterSpecification
-from forebay.cluster.kubernetes.resources import (
-    as_yaml,
-    cluster,
-    resource_name,
-    secret,
-    worker_group,
-)
+from forebay.cluster.kubernetes.owner import Owner, start_name
+from forebay.cluster.kubernetes.resources import as_yaml, cluster, secret, worker_group
 
 # They have no types.
 jsonschema: Any = importlib.import_module("jsonschema")
 yaml: Any = importlib.import_module("yaml")
 SCHEMAS = Path(__file__).parent / "schema"
 NAME = "forebay-pods-0a1b2c"
+OWNER = Owner("pods", "north", NAME)
 SMALL = {"image": "registry.example.org/forebay:1", "memory": "4 GiB", "maximum_workers": 4}
 FULL: dict[str, Any] = {
     **SMALL,
@@ -66,8 +62,8 @@ def check(resource: dict[str, Any]) -> None:
 def test_resources_are_what_the_operator_accepts(given: dict[str, Any]) -> None:
     """Every field is one of its own, of the right type, and survives the way through YAML."""
     made = specification(given)
-    group = worker_group(made, NAME, f"{NAME}-1", "pods.1", without=["node-7"])
-    text = as_yaml([secret(made, NAME, "CERTIFICATE", "KEY"), cluster(made, NAME), group])
+    group = worker_group(made, OWNER, f"{NAME}-1", "pods.1", without=["node-7"])
+    text = as_yaml([secret(made, OWNER, "CERTIFICATE", "KEY"), cluster(made, OWNER), group])
     _, scheduler, worker = yaml.safe_load_all(text)
     check(scheduler)
     check(worker)
@@ -82,10 +78,15 @@ def test_resources_are_what_the_operator_accepts(given: dict[str, Any]) -> None:
 def test_a_worker_is_as_it_was_asked_for() -> None:
     """Its size, GPUs, volumes, place and command stand in its pod, and its key does not."""
     made = specification(FULL)
-    group = worker_group(made, NAME, f"{NAME}-1", "pods.1", without=["node-7"])
+    group = worker_group(made, OWNER, f"{NAME}-1", "pods.1", without=["node-7"])
     assert group["spec"]["cluster"] == NAME
     assert group["spec"]["worker"]["replicas"] == 1
     assert group["metadata"]["namespace"] == "imaging"
+    assert {
+        "forebay/cluster": "pods",
+        "forebay/site": "north",
+        "forebay/start": NAME,
+    }.items() <= group["metadata"]["labels"].items()
     pod = group["spec"]["worker"]["spec"]
     (container,) = pod["containers"]
     amounts = {"cpu": "7.5", "memory": str(60 << 30), "nvidia.com/gpu": "2"}
@@ -135,4 +136,4 @@ def test_a_name_that_kubernetes_does_not_take_is_refused() -> None:
     """The operator adds to it what makes it longer."""
     for name in ("my_cluster", "Pods", "a" * 40):
         with pytest.raises(ClusterError, match="give it a name of at most 25 characters of a-z"):
-            resource_name(name, "0a1b2c")
+            start_name(name, "0a1b2c")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.engine.faults.conftest import GiveRun
 from tests.engine.faults.site import PATIENCE, Process, Site
-from tests.slurm import Slurm, until
+from tests.slurm import Slurm, forked, until
 
 from forebay.acquisition import Run
 from forebay.engine import SubmittedJob
@@ -15,6 +15,8 @@ from forebay.engine import SubmittedJob
 pytestmark = [pytest.mark.slurm, pytest.mark.long, pytest.mark.timeout(600)]
 
 BLOCKS = 30
+INTERRUPTIONS = 3
+"""Workers that are ended in the middle of what they do: cancelled, preempted, on a node that is down."""
 
 
 class Busy:
@@ -55,8 +57,10 @@ def job_on(slurm: Slurm, node: str) -> str:
     return str(until(lambda: slurm.call(*words).strip(), f"a job on {node}"))
 
 
-def test_it_goes_on_whatever_slurm_does(site: Site, give_run: GiveRun, slurm: Slurm) -> None:
-    """Workers are replaced; what they were at is done once more, and nothing else is."""
+def test_it_goes_on_whatever_slurm_does(
+    site: Site, give_run: GiveRun, slurm: Slurm, warmed: Path
+) -> None:
+    """Workers are replaced; what they had in hand is done once more, and nothing else is."""
     site.configure(
         cluster={
             "kind": "slurm",
@@ -69,6 +73,7 @@ def test_it_goes_on_whatever_slurm_does(site: Site, give_run: GiveRun, slurm: Sl
             "interface": "lo",
             "walltime": "01:00:00",
             "folder": str(site.folder / "clusters"),
+            **forked(warmed),
         }
     )
     busy = Busy(site, give_run(BLOCKS))
@@ -98,11 +103,13 @@ def test_it_goes_on_whatever_slurm_does(site: Site, give_run: GiveRun, slurm: Sl
     for job in busy.jobs:
         site.check(job)
 
-    # Units that were interrupted, and no others, were begun twice.
+    # A worker that is interrupted is at one unit, and may not have told of the one before; one that
+    # is told to go, and goes in order, costs its unit no attempt.
     lost = site.attempts("worker-lost")
     begun = [Counter(first for _, first in site.begun(job)) for job in busy.jobs]
     again = sum(each.total() - BLOCKS for each in begun)
-    assert again <= len(lost) <= 3
+    assert len(lost) <= again <= 2 * INTERRUPTIONS
+    assert len(lost) <= INTERRUPTIONS
     assert all(len(attempts) == 1 for attempts in lost.values())
     until(lambda: not slurm.jobs(), "that no worker is left without work")
     assert busy.service.end() == 0

@@ -18,11 +18,15 @@ from forebay.cli.session import (
 )
 
 if TYPE_CHECKING:
-    from forebay.cluster.aws.specification import AwsModel
-    from forebay.cluster.burst.simulation import Outcome
+    from forebay.cluster.burst.load import LoadUnit
+    from forebay.cluster.burst.simulation import Outcome, Own
+    from forebay.cluster.paid import PaidModel
 
 _NameArgument = Annotated[
-    str, typer.Argument(help="Name of a cluster on AWS.", autocompletion=complete_clusters)
+    str,
+    typer.Argument(
+        help="Name of a cluster on AWS or Kubernetes.", autocompletion=complete_clusters
+    ),
 ]
 
 
@@ -38,20 +42,18 @@ def reap(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would end.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """End the machines of a cluster whose command is gone, and remove what else it has left."""
-    from forebay.cluster.aws.reap import reap as reaped
-
-    found = reaped(_on_aws(context, name), name, any_site=any_site, dry_run=dry_run)
+    """End the machines or pods of a cluster whose command is gone, and remove what else is left."""
+    found = _paid(context, name).reap(name, any_site=any_site, dry_run=dry_run)
     if as_json:
         for each in found:
             print_json(each)
         return
     if found:
         rows = [(each.machine, each.kind, each.began, each.start) for each in found]
-        print_table(("machine", "what it is", "since", "start"), rows)
+        print_table(("machine or resource", "what it is", "since", "start"), rows)
     with writing_output():
         verb = "would be ended" if dry_run else "ended"
-        typer.echo(f"{len(found)} machines of {name} {verb}")
+        typer.echo(f"{len(found)} orphans of {name} {verb}")
 
 
 def load(
@@ -61,13 +63,9 @@ def load(
     ledger: LedgerOption = None,
 ) -> None:
     """Print the work that a ledger has seen: a line of JSON for each unit, for 'simulate'."""
-    from forebay.cluster.burst.load import LoadUnit, load_lines
-    from forebay.engine.queue.database import Database
-    from forebay.engine.queue.load import recorded_load
+    from forebay.cluster.burst.load import load_lines
 
-    call = session(context)
-    with Database(call.ledger(ledger, results, runs), create=False) as database:
-        units = [LoadUnit.model_validate(each) for each in recorded_load(database)]
+    units = _recorded(context, runs, results, ledger)
     with writing_output():
         for line in load_lines(units):
             typer.echo(line)
@@ -76,31 +74,51 @@ def load(
 def simulate(
     context: typer.Context,
     name: _NameArgument,
-    load: Annotated[Path, typer.Argument(help="A load, as 'forebay cluster load' prints it.")],
+    load: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A load, as 'forebay cluster load' prints it; the ledger's own if not given."
+        ),
+    ] = None,
     price_here: Annotated[
         float, typer.Option(min=0.0, help="What a thread-hour of the own cluster costs.")
     ] = 0.0,
+    recorded: Annotated[
+        bool,
+        typer.Option(
+            "--recorded",
+            help="With the own threads that the cluster's decisions tell of, not those of the "
+            "settings; and with what really came.",
+        ),
+    ] = False,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the burst rule of a cluster over a load, and show cost and latency with and without."""
     from dataclasses import replace
 
+    from forebay.cluster.burst.history import as_it_was
     from forebay.cluster.burst.load import read_load
     from forebay.cluster.burst.simulation import Site
     from forebay.cluster.burst.simulation import simulate as run
 
-    specification = _on_aws(context, name)
+    specification = _paid(context, name)
     price = specification.cost_per_worker_hour
     if specification.burst is None or price is None:
         raise OptionError(
             f"the cluster {name} needs a table burst and cost_per_worker_hour to be simulated"
         )
-    units = read_load(load)
+    units = _recorded(context, runs, results, ledger) if load is None else read_load(load)
+    if not units:
+        raise OptionError("there is no work in that ledger: name a load, or another ledger")
     rules = specification.burst.rules(
         maximum_workers=specification.maximum_workers, budget=specification.budget_per_day
     )
     site = Site(
         threads=specification.burst.threads_here,
+        own=_own(specification, name, units) if recorded else (),
         price_there=price,
         threads_per_worker=specification.threads_per_worker,
         price_here=price_here,
@@ -109,13 +127,16 @@ def simulate(
         "without": run(units, replace(site, burst=False), rules),
         "with": run(units, site, rules),
     }
+    if recorded:
+        was = as_it_was(units, specification.charges(name), site)
+        outcomes = ({} if was is None else {"was": was}) | outcomes
     if as_json:
         print_json({which: _figures(each) for which, each in outcomes.items()})
         return
     rows = [
         (
-            f"{which} burst",
-            each.units_there,
+            "as it was" if which == "was" else f"{which} burst",
+            "-" if each.units_there is None else each.units_there,
             seconds(each.makespan),
             seconds(each.mean),
             seconds(each.worst),
@@ -129,6 +150,34 @@ def simulate(
     with writing_output():
         for at, decision in outcomes["with"].decisions:
             typer.echo(f"after {seconds(at)}: {decision.workers} workers, {decision.reason}")
+
+
+def _recorded(
+    context: typer.Context, runs: Path | None, results: Path | None, ledger: str | None
+) -> "list[LoadUnit]":
+    from forebay.cluster.burst.load import LoadUnit
+    from forebay.engine.queue.database import Database
+    from forebay.engine.queue.load import recorded_load
+
+    call = session(context)
+    with Database(call.ledger(ledger, results, runs), create=False) as database:
+        return [LoadUnit.model_validate(each) for each in recorded_load(database)]
+
+
+def _own(specification: "PaidModel", name: str, units: "list[LoadUnit]") -> "tuple[Own, ...]":
+    """Return how the own cluster stood while a load was there."""
+    from forebay.cluster.burst.history import own_of
+    from forebay.cluster.decisions import decisions_path, read_decisions
+
+    path = decisions_path(specification.place, name)
+    own = own_of(read_decisions(path))
+    last = max(each.at if each.done is None else each.done for each in units)
+    if not any(units[0].at <= each.at <= last for each in own):
+        raise OptionError(
+            f"{path} tells of no decision of the burst rule while that load was there: leave "
+            "--recorded out"
+        )
+    return own
 
 
 def _figures(outcome: "Outcome") -> dict[str, Any]:
@@ -148,10 +197,12 @@ def _figures(outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def _on_aws(context: typer.Context, name: str) -> "AwsModel":
-    from forebay.cluster.aws.specification import AwsModel
+def _paid(context: typer.Context, name: str) -> "PaidModel":
+    from forebay.cluster.paid import PaidModel
 
     specification = cluster_of(session(context), name)
-    if not isinstance(specification, AwsModel):
-        raise OptionError(f"{name!r} is no cluster on AWS: only those cost by the hour here")
+    if not isinstance(specification, PaidModel):
+        raise OptionError(
+            f"{name!r} is no cluster on AWS or Kubernetes: only those cost by the hour here"
+        )
     return specification

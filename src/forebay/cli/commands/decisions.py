@@ -56,9 +56,9 @@ def decisions(
 
 def _rules_of(specification: "ClusterSpecification | None") -> "BurstRules | None":
     """Return the bounds of the burst rule as they stand in the settings; None where there are none."""
-    from forebay.cluster.aws.specification import AwsModel
+    from forebay.cluster.paid import PaidModel
 
-    if not isinstance(specification, AwsModel) or specification.burst is None:
+    if not isinstance(specification, PaidModel) or specification.burst is None:
         return None
     return specification.burst.rules(
         maximum_workers=specification.maximum_workers, budget=specification.budget_per_day

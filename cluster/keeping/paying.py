@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from forebay.cluster.aws.specification import AwsModel
 from forebay.cluster.burst.rule import Situation, Standing, decide
 from forebay.cluster.burst.settings import BurstSettings
 from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.service import KeptCluster
-from forebay.cluster.sizing import Limits
+from forebay.cluster.paid import PaidModel
 from forebay.cluster.slurm.queue_state import QueueState, queue_state
 from forebay.cluster.spending import Spending
 
@@ -26,8 +25,6 @@ class PaidCluster(KeptCluster):
     ----------
     keeper
         What keeps the machines.
-    limits
-        Between what the number of workers may be.
     paying
         What the cluster is, and what it may cost.
     name
@@ -43,16 +40,15 @@ class PaidCluster(KeptCluster):
     def __init__(
         self,
         keeper: Keeper,
-        limits: Limits,
         *,
-        paying: AwsModel,
+        paying: PaidModel,
         name: str,
         spending: Spending,
         clock: Callable[[], float] = time.monotonic,
         **more: Any,
     ) -> None:
         decisions = DecisionLog(decisions_path(paying.place, name))
-        super().__init__(keeper, limits, name=name, decisions=decisions, clock=clock, **more)
+        super().__init__(keeper, paying.limits, name=name, decisions=decisions, clock=clock, **more)
         self._paying = paying
         self._spending = spending
         self._written = decisions

@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from forebay.cli.app import app
 from forebay.cluster.aws.account import of_a_pool
-from forebay.cluster.aws.paying import PaidCluster
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.burst.settings import BurstSettings
 from forebay.cluster.decisions import read_decisions
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.keeper import Keeper
-from forebay.cluster.sizing import Demand, Limits
+from forebay.cluster.keeping.paying import PaidCluster
+from forebay.cluster.sizing import Demand
 from forebay.cluster.spending import Spending
 
 HOUR = 3600.0
@@ -32,6 +32,8 @@ GIVEN: dict[str, Any] = {
     "instance_type": "c5.large",
     "maximum_workers": 8,
     "look_seconds": 0.01,
+    "work_seconds": 60.0,
+    "idle_seconds": 60.0,
     "cost_per_worker_hour": 1.0,
 }
 
@@ -72,7 +74,6 @@ class Paid:
         keeper = Keeper(self.pool, self.crew, "cloud", clock=lambda: self.now)
         self.cluster = PaidCluster(
             keeper,
-            Limits(0, 8, work_seconds=60.0, idle_seconds=60.0),
             paying=specification,
             name="cloud",
             spending=spending,
@@ -143,7 +144,7 @@ def test_the_rule_learns_from_the_queue_and_from_slurm(
     )
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    data = {"s3://archive/2026": 900, "/data/runs": 100}
+    data = {("/data/runs", "s3://archive/2026"): 900, ("/data/runs",): 100}
     paid.cluster.take_demand("engine", Demand(7200.0, 72, data, deadline_in=1500.0))
     asyncio.run(paid.cluster.learn())
     settings = BurstSettings.model_validate(burst)
