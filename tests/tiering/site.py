@@ -12,6 +12,7 @@ from pydantic import ByteSize
 
 from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.engine.queue.database import Database
+from forebay.engine.results.volumes import ResultVolumes
 from forebay.opening import open_run
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import HeldMoves
@@ -133,9 +134,16 @@ class Site:
             self.pass_by(4000)
         self.mover().sweep()
 
+    def volumes(self) -> ResultVolumes:
+        """Return what takes results into the catalogue."""
+        return ResultVolumes(self.catalogue, self.database, self.tiers)
+
     def lies_in(self, name: str = "water") -> set[str]:
         """Return the tiers in which every object of a run lies, byte by byte."""
-        run = self.take_in(name)
+        return self.lies_in_tiers(self.take_in(name))
+
+    def lies_in_tiers(self, run: RunRecord) -> set[str]:
+        """Return the tiers in which every object of a run, or a volume, lies."""
         objects = self.catalogue.objects(run.run_id)
         found = set()
         for shelf in self.catalogue.shelves(run.run_id):

@@ -1,8 +1,6 @@
 """``forebay tier``: where runs lie, and moving them from one storage to another."""
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +22,14 @@ from forebay.cli.session import (
     session,
 )
 from forebay.cli.signals import stop_on_signals
+from forebay.cli.tiers import (
+    configured_tiers,
+    found_as,
+    not_there,
+    opened_catalogue,
+    published_in,
+    take_in_all,
+)
 
 if TYPE_CHECKING:
     from forebay.tiering.catalogue.catalogue import Catalogue
@@ -36,7 +42,8 @@ app = typer.Typer(help="Tiers: where runs lie, and moving them.", no_args_is_hel
 RunArgument = Annotated[
     str,
     typer.Argument(
-        help="Name of the run in the folder of the runs, or its path.",
+        help="Name of the run in the folder of the runs, or of a result in the folder of the results; "
+        "or its path.",
         autocompletion=complete_runs,
     ),
 ]
@@ -102,7 +109,7 @@ def check(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def status(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(help="Only this run.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Only this run, or result.")] = None,
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
@@ -118,8 +125,7 @@ def status(
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         known = {each.run_id: each for each in catalogue.runs()}
         if run is not None:
-            only = known_run(call, catalogue, run, runs)
-            known = {only.run_id: only}
+            known = {each.run_id: each for each in found_as(call, catalogue, run, runs, results)}
         moves = [each for each in Moves(catalogue.database).find() if each.run_id in known]
         filling, pace = look_ahead(call, catalogue.database, tiers)
         lies = {
@@ -132,7 +138,8 @@ def status(
             print_json(outlook_fields(tier))
         print_json(pace_fields(interval, pace))
         for each in known.values():
-            print_json({"run": each.name, "bytes": each.bytes, "tiers": lies[each.run_id]})
+            fields = {"run": each.name, "kind": each.kind, "bytes": each.bytes}
+            print_json({**fields, "tiers": lies[each.run_id]})
         for move in moves:
             print_json(_move_fields(move, known[move.run_id].name))
         for protection in kept:
@@ -141,7 +148,7 @@ def status(
     print_table(("tier", "used", "of", "filling", "watermark in", "full in"), outlook_rows(filling))
     typer.echo(pace_line(interval, pace))
     print_table(
-        ("run", "size", "lies in"),
+        ("run or result", "size", "lies in"),
         [
             (each.name, size(each.bytes), ", ".join(lies[each.run_id]) or "no tier")
             for each in known.values()
@@ -178,7 +185,7 @@ def move(
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Move a closed run into a tier: copy, read back, send readers there, then delete.
+    """Move a closed run, or a result, into a tier: copy, read back, send readers there, delete.
 
     The old copy goes when its grace is over, by 'forebay tier apply'. A move that was interrupted
     goes on where it was when it is asked for again.
@@ -189,16 +196,20 @@ def move(
     tiers = configured_tiers(call)
     _ = tiers[to]
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
         moves = Moves(catalogue.database)
-        planned = moves.plan(
-            found, tier=to, keep=keep, why=f"asked for by {_user()}", source=source
-        )
-        _agree_to_recall(catalogue, tiers, planned, found, yes=yes)
-        moves.retry(planned.move)
+        asked: list[tuple[MoveRecord, RunRecord]] = []
+        for found in not_there(
+            catalogue, found_as(call, catalogue, run, runs, results), to, keep=keep
+        ):
+            planned = moves.plan(
+                found, tier=to, keep=keep, why=f"asked for by {_user()}", source=source
+            )
+            _agree_to_recall(catalogue, tiers, planned, found, yes=yes)
+            moves.retry(planned.move)
+            asked.append((planned, found))
         _work(call, catalogue, tiers)
-        now = moves.get(planned.move)
-        _tell(now, found.name, as_json=as_json)
+        for planned, found in asked:
+            _tell(moves.get(planned.move), found.name, as_json=as_json)
 
 
 @app.command()
@@ -229,7 +240,7 @@ def plan(
     call = session(context)
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        _take_in(catalogue, tiers)
+        take_in_all(catalogue, tiers)
         wanted = _wanted(call, catalogue)
     _print_suggestions(wanted, as_json=as_json)
 
@@ -249,7 +260,7 @@ def apply(
     call = session(context)
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        _take_in(catalogue, tiers)
+        take_in_all(catalogue, tiers)
         moves = Moves(catalogue.database)
         for each in _wanted(call, catalogue):
             try:
@@ -286,7 +297,15 @@ def scan(
 
     call = session(context)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = look_through(catalogue, configured_tiers(call), repair=repair)
+        tiers = configured_tiers(call)
+        volumes = published_in(catalogue, tiers)
+        if repair:
+            # What was replaced is given up first, so that nobody takes it for lost.
+            volumes.take_in()
+        found = look_through(catalogue, tiers, repair=repair)
+        if repair:
+            found.taken_in += [f"{each}: entered in the ledger" for each in volumes.enter_found()]
+            found.passed_over += volumes.take_in()
     if as_json:
         print_json(found)
     else:
@@ -325,11 +344,11 @@ def pin(
     call = session(context)
     _ = configured_tiers(call)[tier]
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
         seconds = None if days is None else days * 86_400
-        catalogue.protect(
-            found.run_id, kind="pin", tier=tier, owner=_user(), reason=reason, seconds=seconds
-        )
+        for found in found_as(call, catalogue, run, runs, results):
+            catalogue.protect(
+                found.run_id, kind="pin", tier=tier, owner=_user(), reason=reason, seconds=seconds
+            )
     typer.echo(f"{found.name} stays in {tier}")
 
 
@@ -357,10 +376,10 @@ def hold(
     """Keep every copy of a run until the hold is ended, whatever policies say."""
     call = session(context)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        catalogue.protect(
-            found.run_id, kind="hold", tier=None, owner=_user(), reason=reason, seconds=None
-        )
+        for found in found_as(call, catalogue, run, runs, results):
+            catalogue.protect(
+                found.run_id, kind="hold", tier=None, owner=_user(), reason=reason, seconds=None
+            )
     typer.echo(f"no copy of {found.name} is deleted until the hold is ended")
 
 
@@ -380,9 +399,9 @@ def _end(
     call: Session, run: str, kind: str, ledger: str | None, results: Path | None, runs: Path | None
 ) -> None:
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        count = catalogue.unprotect(found.run_id, kind=kind)
-    typer.echo(f"{kind}s of {found.name} that are ended: {count}")
+        known = found_as(call, catalogue, run, runs, results)
+        count = sum(catalogue.unprotect(each.run_id, kind=kind) for each in known)
+    typer.echo(f"{kind}s of {known[0].name} that are ended: {count}")
 
 
 def _agree_to_recall(
@@ -401,51 +420,6 @@ def _agree_to_recall(
     except OptionError:
         Moves(catalogue.database).cancel(move.move)
         raise
-
-
-def configured_tiers(call: Session) -> "Tiers":
-    """Return the tiers of the configuration."""
-    from forebay.tiering.storage.tiers import Tiers
-
-    if not call.settings.tiers:
-        raise OptionError(
-            "no tiers are configured: they are the tables [tiers.NAME] of forebay.toml"
-        )
-    return Tiers(call.settings.tiers)
-
-
-@contextmanager
-def opened_catalogue(
-    call: Session, ledger: str | None, results: Path | None, runs: Path | None
-) -> "Iterator[Catalogue]":
-    """Open the catalogue that a command means."""
-    from forebay.engine.queue.database import Database
-    from forebay.tiering.catalogue.catalogue import Catalogue
-
-    database: Database
-    with Database(call.ledger(ledger, results, runs)) as database:
-        yield Catalogue(database)
-
-
-def known_run(call: Session, catalogue: "Catalogue", run: str, runs: Path | None) -> "RunRecord":
-    """Return a run as the catalogue knows it, taking it in where it does not."""
-    from forebay.tiering.moving.taking_in import take_in
-
-    location = call.location(run, runs)
-    if isinstance(location, str):
-        raise OptionError(f"{location} cannot be moved from here: only a run in a folder can be")
-    if not location.is_dir():
-        from forebay.acquisition.errors import RunNotFoundError
-
-        raise RunNotFoundError(f"{location} is not a run: there is no such folder")
-    return take_in(catalogue, configured_tiers(call), location)
-
-
-def _take_in(catalogue: "Catalogue", tiers: "Tiers") -> None:
-    from forebay.tiering.scan import take_in_runs
-
-    for passed_over in take_in_runs(catalogue, tiers):
-        typer.echo(f"passed over: {passed_over}", err=True)
 
 
 def _wanted(call: Session, catalogue: "Catalogue") -> "list[Suggestion]":
@@ -469,7 +443,8 @@ def _work(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "list[MoveRe
     from forebay.tiering.moving.mover import Mover
 
     with stop_on_signals("the object that is being copied is finished") as stop:
-        mover = Mover(catalogue.database, tiers, call.settings.tiering, stop=stop)
+        waits = published_in(catalogue, tiers).waits
+        mover = Mover(catalogue.database, tiers, call.settings.tiering, stop=stop, waits=waits)
         return mover.work()
 
 
@@ -482,7 +457,7 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
         typer.echo("the policies move nothing now")
         return
     print_table(
-        ("run", "size", "from", "to", "policy", "cost to read", "more per month"),
+        ("run or result", "size", "from", "to", "policy", "cost to read", "more per month"),
         [
             (
                 each.run.name,
@@ -499,7 +474,9 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
     total = sum(each.run.bytes for each in wanted)
     cost = sum(each.cost for each in wanted)
     month = sum(each.cost_per_month for each in wanted)
-    typer.echo(f"{len(wanted)} runs, {size(total)}; {cost:.2f} to read, {month:+.2f} in each month")
+    typer.echo(
+        f"{len(wanted)} runs and results, {size(total)}; {cost:.2f} to read, {month:+.2f} in each month"
+    )
 
 
 def _tell(move: "MoveRecord", run: str, *, as_json: bool) -> None:

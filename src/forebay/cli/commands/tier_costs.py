@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.commands.tier import configured_tiers, opened_catalogue
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, size
 from forebay.cli.session import (
@@ -17,6 +16,7 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
+from forebay.cli.tiers import configured_tiers, opened_catalogue
 
 if TYPE_CHECKING:
     from forebay.tiering.simulation.course import Course
