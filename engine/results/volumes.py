@@ -12,6 +12,7 @@ from blake3 import blake3
 from forebay.acquisition import durable
 from forebay.engine.errors import ResultNotFoundError
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.published import ResultRecord, enter, published
 from forebay.engine.queue.resting import Resting, resting, worked_on
 from forebay.engine.results.files import MANIFEST, PartFiles
@@ -24,7 +25,7 @@ from forebay.tiering.errors import MoveRefusedError, RunNotTieredError
 from forebay.tiering.keys import check_key
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.taking_in import home_shelf
-from forebay.tiering.reading.signpost import RESULT_LOCK, VOLUMES, KnownObject
+from forebay.tiering.reading.signpost import RESULT_LOCK, VOLUMES, KnownObject, of_volume
 from forebay.tiering.storage.tiers import Tiers
 
 RECORD = "volume.json"
@@ -109,7 +110,7 @@ class ResultVolumes:
         entered = []
         for home, known in Volumes(self.catalogue).by_home().items():
             records = [each for volume in known if (each := _record(home, volume)) is not None]
-            if not records or published(self.ledger, records[0].job.identity) is not None:
+            if not records:
                 continue
             # Of a unit that was computed anew, the part counts that was published last.
             latest = {
@@ -119,7 +120,11 @@ class ResultVolumes:
                     key=lambda unit: unit.published_at,
                 )
             }
-            record = replace(records[0], units=tuple(latest.values()))
+            there = {each.unit for each in Ledger(self.ledger).units(records[0].job.identity)}
+            lost = tuple(unit for name, unit in latest.items() if name not in there)
+            if not lost:
+                continue
+            record = replace(records[0], units=lost)
             folder = ResultFolder(home)
             with folder.session() as staging:
                 folder.describe(record.job, staging, ledger=self.ledger.name)
@@ -140,24 +145,27 @@ class ResultVolumes:
             return
         name = "/".join(result.folder.parts[-2 - record.job.run_name.count("/") :])
         with home_lock(result.folder / RESULT_LOCK):
-            named = {each.part for each in record.units}
             inside: set[str] = set()
-            for volume in Volumes(self.catalogue).of(result.folder):
-                inside |= self._settled(volume, named)
+            known = Volumes(self.catalogue).of(result.folder)
+            for volume in known:
+                inside |= self._settled(volume, record)
+            _remove_unfinished(result.folder, {each.run_id for each in known})
             new = replace(record, units=tuple(x for x in record.units if x.part not in inside))
             if not new.units:
                 return
             volume, objects = self._stock(new, result.folder, name)
             self.catalogue.add(volume, objects, {}, [home_shelf(volume, tier.name, path)])
 
-    def _settled(self, volume: RunRecord, named: Collection[str]) -> set[str]:
-        """Return the parts that a volume answers for, given those that the ledger names."""
+    def _settled(self, volume: RunRecord, record: ResultRecord) -> set[str]:
+        """Return the parts that a volume answers for, given what the ledger says is published."""
         keys = self.catalogue.objects(volume.run_id)
         parts = {key.split("/")[1] for key in keys if key.startswith(f"{PARTS}/")}
-        if parts <= set(named):
+        named = {each.part for each in record.units}
+        if parts <= named:
             return parts
         shelves = self.catalogue.shelves(volume.run_id)
-        if parts.isdisjoint(named) or all(each.home for each in shelves):
+        at_home_only = all(each.home for each in shelves)
+        if at_home_only or (parts.isdisjoint(named) and _replaced(volume, record)):
             # Nobody needs what was replaced; of what lies at home only, the rest gets a new volume.
             given_up = Volumes(self.catalogue).give_up(volume.run_id)
             return set() if given_up else parts
@@ -201,6 +209,27 @@ class ResultVolumes:
             kind=Kind.RESULT,
         )
         return found, objects
+
+
+def _replaced(volume: RunRecord, record: ResultRecord) -> bool:
+    """Tell whether other parts are published in the place of all that a volume holds.
+
+    A ledger that was lost, and of which a part was computed anew, does not know of all.
+    """
+    told = _record(Path(volume.home), volume)
+    answered = {(each.start, each.y, each.x) for each in record.units}
+    return told is not None and all((x.start, x.y, x.x) in answered for x in told.units)
+
+
+def _remove_unfinished(folder: Path, known: Collection[str]) -> None:
+    """Remove what was written of volumes before the process was killed that made them."""
+    for path in (folder / VOLUMES).iterdir():
+        if (
+            path.is_dir()
+            and path.name not in known
+            and not (folder / of_volume(path.name)).exists()
+        ):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _record(home: Path, volume: RunRecord) -> ResultRecord | None:

@@ -176,6 +176,23 @@ def test_what_is_computed_anew_gives_the_old_parts_up(lab: Published) -> None:
     assert len(open_result(forced.path).table()) == 5
 
 
+def test_a_ledger_that_does_not_know_of_a_part_deletes_no_copy_of_it(lab: Published) -> None:
+    """As one that was lost, and of whose units some were computed anew; a repair enters them."""
+    result = lab.process()
+    lab.move("cold")
+    volume = lab.volume()
+    with Database(lab.ledger) as database, database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM units")
+    again = lab.process(force=True)
+    with Database(lab.ledger) as database, database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM units WHERE start > 0")
+    lab.site.volumes().take_in()
+    lab.site.settle()
+    assert lab.site.lies_in_tiers(volume) == {"cold"}
+    assert lab.site.volumes().enter_found() == [str(result.path)]
+    assert len(open_result(again.path).table()) == 5
+
+
 def test_what_is_held_is_kept_though_it_was_computed_anew(lab: Published) -> None:
     """A hold keeps the copies of old parts until it is ended."""
     lab.process()

@@ -83,7 +83,7 @@ def export_run(
         raise BundleError(f"{bundle} cannot be a bundle: give the name of a folder to be made")
     with fresh_aside(path, contents.run.run_id) as aside:
         packing = packing_for(path, aside)
-        files = {
+        files: dict[str, Callable[[], bytes]] = {
             **{
                 f"{RUNS}{contents.name}/{key}": partial(contents.read, key)
                 for key in contents.objects
