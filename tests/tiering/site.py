@@ -177,10 +177,10 @@ def is_there(content: bytes | None, known: KnownObject) -> bool:
     return content is not None and (KnownObject(len(content), blake3(content).hexdigest()) == known)
 
 
-def points_of(site: Site, tier: str) -> list[str]:
-    """Return every point that a mover passes while it moves the run, and ends its grace."""
+def points_of(site: Site, subject: RunRecord, tier: str) -> list[str]:
+    """Return every point that a mover passes while it moves something, and ends its grace."""
     passed: list[str] = []
-    site.plan(tier)
+    site.moves.plan(subject, tier=tier, keep=False, why="a test")
     site.mover(passed.append).work()
     site.pass_by(GRACE + 1)
     site.mover(passed.append).work()
