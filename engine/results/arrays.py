@@ -1,5 +1,6 @@
 """Arrays of a part: a Zarr group whose every object is compared with its digest when read."""
 
+import asyncio
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -107,14 +108,20 @@ class CheckedStore(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        return self.get_sync(key, prototype=prototype, byte_range=byte_range)
+        if (self.root / key).exists():
+            return self.get_sync(key, prototype=prototype, byte_range=byte_range)
+        # From another tier: others need not wait for it.
+        return await asyncio.to_thread(
+            self.get_sync, key, prototype=prototype, byte_range=byte_range
+        )
 
     async def get_partial_values(  # noqa: D102 (Zarr's own)
         self,
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        return [self.get_sync(key, prototype=prototype, byte_range=at) for key, at in key_ranges]
+        several = (self.get(key, prototype, byte_range) for key, byte_range in key_ranges)
+        return list(await asyncio.gather(*several))
 
     def _read(self, key: str) -> bytes:
         return self._files.read(f"{self._name}/{key}", self._digests[key])
