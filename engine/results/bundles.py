@@ -56,7 +56,6 @@ def take_in_bundled(
     files: Files,
     *,
     where: str,
-    run_name: str,
     run_id: str,
     run: str,
     results: Path,
@@ -73,8 +72,6 @@ def take_in_bundled(
         The files, by ``RESULT/PATH``.
     where
         The bundle, for messages.
-    run_name
-        What the run is called here.
     run_id
         The run that came with them.
     run
@@ -99,8 +96,7 @@ def take_in_bundled(
         record = ResultRecord.from_json(_content(files, f"{name}/{RECORD}"), where=told)
         if record.job.run_id != run_id:
             raise ResultDamagedError(f"{told} is of the run {record.job.run_id}, not of {run_id}")
-        job = replace(record.job, run_name=run_name)
-        record = replace(record, job=job, location=run)
+        job, record = record.job, replace(record, location=run)
         folder = ResultFolder.of(results, job)
         folder.check(job, ledger=ledger.name)
         with folder.session() as staging:

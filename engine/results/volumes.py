@@ -1,5 +1,6 @@
 """Volumes: parts of a result that are moved between tiers together."""
 
+import contextlib
 import json
 import shutil
 import uuid
@@ -64,6 +65,18 @@ class ResultVolumes:
                 passed_over.append(" ".join(str(error).split()))
         self._forget()
         return passed_over
+
+    def unknown(self) -> list[str]:
+        """Return the folders of results of which the catalogue does not know all parts."""
+        by_home = Volumes(self.catalogue).by_home()
+        found = []
+        for each in resting(self.ledger):
+            inside = {part for known in by_home.get(each.folder, []) for part in self._parts(known)}
+            with contextlib.suppress(RunNotTieredError):
+                self.tiers.of_folder(each.folder)
+                if not Ledger(self.ledger).parts(each.result) <= inside:
+                    found.append(str(each.folder))
+        return found
 
     def of_folder(self, folder: Path) -> list[RunRecord]:
         """Return the volumes of the result in a folder, as it is now where nobody works on it.
@@ -158,8 +171,7 @@ class ResultVolumes:
 
     def _settled(self, volume: RunRecord, record: ResultRecord) -> set[str]:
         """Return the parts that a volume answers for, given what the ledger says is published."""
-        keys = self.catalogue.objects(volume.run_id)
-        parts = {key.split("/")[1] for key in keys if key.startswith(f"{PARTS}/")}
+        parts = self._parts(volume)
         named = {each.part for each in record.units}
         if parts <= named:
             return parts
@@ -171,6 +183,11 @@ class ResultVolumes:
             return set() if given_up else parts
         Volumes(self.catalogue).left_home(volume.run_id)
         return parts
+
+    def _parts(self, volume: RunRecord) -> set[str]:
+        """Return the parts that a volume holds."""
+        keys = self.catalogue.objects(volume.run_id)
+        return {key.split("/")[1] for key in keys if key.startswith(f"{PARTS}/")}
 
     def _stock(
         self, record: ResultRecord, folder: Path, name: str

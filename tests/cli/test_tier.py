@@ -102,6 +102,7 @@ def publish(laboratory: Path) -> tuple[Result, str]:
 def test_results_by_their_names(laboratory: Path) -> None:
     """Planned by a policy of their own, moved, looked at, kept, scrubbed and brought back."""
     result, name = publish(laboratory)
+    assert f"not in the catalogue: {result.path}" in told("tier", "scan")
     configured = CONFIGURATION.replace('runs = "a*"', 'runs = "apple"\ndata = "result"')
     (laboratory / "forebay.toml").write_text(configured)
     assert [each["run"] for each in objects("tier", "plan")] == [name]

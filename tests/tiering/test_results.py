@@ -391,7 +391,6 @@ def import_with_results(bundle: Path, away: Path) -> Path:
                 bundles.take_in_bundled(
                     files,
                     where=str(bundle),
-                    run_name=made.run,
                     run_id=made.run_id,
                     run=made.path,
                     results=away / "results",

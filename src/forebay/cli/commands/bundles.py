@@ -102,7 +102,6 @@ def import_(
                 take_in_bundled(
                     files,
                     where=str(bundle),
-                    run_name=made.run,
                     run_id=made.run_id,
                     run=made.path,
                     results=call.shared_results(results, root),

@@ -299,10 +299,12 @@ def scan(
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         tiers = configured_tiers(call)
         volumes = published_in(catalogue, tiers)
+        unknown = volumes.unknown()
         if repair:
             # What was replaced is given up first, so that nobody takes it for lost.
             volumes.take_in()
         found = look_through(catalogue, tiers, repair=repair)
+        found.taken_in += unknown
         if repair:
             found.taken_in += [f"{each}: entered in the ledger" for each in volumes.enter_found()]
             found.passed_over += volumes.take_in()
