@@ -1,4 +1,4 @@
-"""Which runs should move, by the policies that are configured."""
+"""Which runs and results should move, by the policies that are configured."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from forebay.tiering.catalogue.catalogue import protecting
-from forebay.tiering.catalogue.records import Protection, RunRecord, ShelfRecord, ShelfState
+from forebay.tiering.catalogue.records import Kind, Protection, RunRecord, ShelfRecord, ShelfState
 from forebay.tiering.specification import PolicySpecification, TierSpecification
 
 _DAY_NS = 86_400 * 10**9
@@ -15,10 +15,10 @@ _NOTHING: Mapping[str, int] = {}
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A run that a policy would move."""
+    """A run, or a volume of a result, that a policy would move."""
 
     run: RunRecord
-    """The run."""
+    """What moves."""
     source: str
     """The tier that it lies in."""
     target: str
@@ -96,8 +96,11 @@ def suggestions(
 
 
 def _fits(policy: PolicySpecification, run: RunRecord, now: int) -> bool:
+    # The results of a run lie in a folder that is called as the run.
+    name = run.name if run.kind is Kind.RAW else run.name.rpartition("/")[0]
     return (
-        fnmatchcase(run.name, policy.runs)
+        policy.data in {"both", run.kind}
+        and fnmatchcase(name, policy.runs)
         and run.bytes >= policy.larger_than
         and now - run.closed_at >= policy.older_than_days * _DAY_NS
         and now - max(run.read_at, run.closed_at) >= policy.unread_days * _DAY_NS

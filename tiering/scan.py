@@ -1,16 +1,18 @@
 """Comparing the catalogue with what lies in the tiers, and building it anew from there."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from forebay.acquisition import durable
 from forebay.acquisition.format.layout import CONTROL
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import SHELVES_FOLDER
-from forebay.tiering.catalogue.records import READABLE, ShelfRecord, ShelfState
+from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord, ShelfState
 from forebay.tiering.errors import (
     ArchivedError,
     CopyDamagedError,
@@ -21,9 +23,11 @@ from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import Manifest, read_manifest
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
+from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.packing.packed_shelf import lengths_in, manifest_in_pack
 from forebay.tiering.reading.signpost import SIGNPOST
-from forebay.tiering.storage.inventory import MANIFEST, STAYING, read_at
+from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME, read_at
+from forebay.tiering.storage.shelf import compare
 from forebay.tiering.storage.tiers import Tier, Tiers
 
 _DEPTH = 8
@@ -82,7 +86,7 @@ def scan(catalogue: Catalogue, tiers: Tiers, *, repair: bool) -> Findings:
     if repair:
         for run in catalogue.runs():
             if any(not each.home for each in catalogue.shelves(run.run_id)):
-                with home_lock(Path(run.home)):
+                with home_lock(run.lock):
                     put_signpost(catalogue, tiers, run.run_id)
     return found
 
@@ -189,6 +193,10 @@ def _take_in_copy(
         )
     ]
     home = Path(run.home)
+    if run.kind is Kind.RESULT:
+        # Unlike the log of a run, nothing there is needed to make it anew.
+        tiers.of_folder(home)
+        durable.make_folders(home)
     if not any(each.home for each in _shelves_of(catalogue, run.run_id)) and home.is_dir():
         home_tier, path = tiers.of_folder(home)
         moving = {key: each for key, each in manifest.objects.items() if _goes(key)}
@@ -201,6 +209,24 @@ def _take_in_copy(
         shelves.append(home_shelf(run, home_tier.name, path, state))
     catalogue.add(run, manifest.objects, manifest.documents, shelves, {manifest.shelf: packs})
     catalogue.saw(run.run_id, read_at=read_at(home))
+    if run.kind is Kind.RESULT:
+        _put_back_home(catalogue, tiers, run, shelves[0])
+
+
+def _put_back_home(catalogue: Catalogue, tiers: Tiers, run: RunRecord, shelf: ShelfRecord) -> None:
+    """Put what stays in the folder of a result back there, where that was lost with the folder."""
+    there = shelf_of_copy(catalogue, tiers, shelf)
+    for key, known in catalogue.objects(run.run_id).items():
+        path = Path(run.home) / key
+        if _goes(key) or path.exists():
+            continue
+        # An archive gives it when it has been recalled: then the next scan puts it back.
+        with contextlib.suppress(ArchivedError):
+            content = there.read(key)
+            compare(there, key, known, content)
+            with durable.storage_errors(str(path)):
+                durable.make_folders(path.parent)
+                durable.replace(path.with_name(f"{path.name}.partial"), path, content or b"")
 
 
 def _shelves_of(catalogue: Catalogue, run_id: str) -> list[ShelfRecord]:
@@ -208,7 +234,7 @@ def _shelves_of(catalogue: Catalogue, run_id: str) -> list[ShelfRecord]:
 
 
 def _goes(key: str) -> bool:
-    return not key.startswith(STAYING)
+    return not key.startswith(STAYING_AT_HOME)
 
 
 def _length(path: Path) -> int | None:

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from forebay.acquisition.format.layout import METADATA
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -146,7 +145,7 @@ def _put_right(
 ) -> bool:
     """Put an object of a copy right from another copy; tell whether one had it whole."""
     there = shelf_of_copy(catalogue, tiers, shelf)
-    held = home_lock(Path(run.home)) if shelf.home else contextlib.nullcontext()
+    held = home_lock(run.lock) if shelf.home else contextlib.nullcontext()
     for other in catalogue.shelves(run.run_id):
         if other.shelf == shelf.shelf or other.state not in READABLE:
             continue

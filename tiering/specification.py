@@ -170,6 +170,11 @@ class PolicySpecification(BaseModel):
     source: str = Field(alias="from", description="Tier that the runs lie in.")
     target: str = Field(alias="to", description="Tier that they are to lie in.")
     runs: str = Field(default="*", description="Names of the runs, with '*' for any text.")
+    data: Literal["raw", "result", "both"] = Field(
+        default="raw",
+        description="'raw': runs as they were recorded; 'result': what was published of them; or "
+        "'both'.",
+    )
     older_than_days: float = Field(default=0.0, ge=0.0, description="Days since it was closed.")
     unread_days: float = Field(default=0.0, ge=0.0, description="Days since it was last opened.")
     larger_than: ByteSize = Field(default=ByteSize(0), description="Least size of the run.")
@@ -365,6 +370,7 @@ def _covers(policy: PolicySpecification, other: PolicySpecification) -> bool:
     """Tell whether a policy fits every run that another one fits."""
     return (
         policy.source == other.source
+        and policy.data in {"both", other.data}
         and policy.when == "always"
         and not re.search(r"[?[]", policy.runs)
         and fnmatchcase(other.runs, policy.runs)
@@ -382,6 +388,8 @@ def _way_back(
         if following.source != way[-1].target or following in way:
             continue
         if not all(_overlap(following.runs, each.runs) for each in way):
+            continue
+        if len({each.data for each in (*way, following)} - {"both"}) > 1:
             continue
         if following.target == way[0].source:
             return [*way, following]

@@ -18,8 +18,9 @@ from forebay.engine.execution.work import seen_frames
 from forebay.engine.queue.dead import Attempt, DeadLetter
 from forebay.engine.queue.submission import Target
 from forebay.engine.registry import REGISTRY
+from forebay.engine.results.files import PartFiles
 from forebay.engine.results.output import Output
-from forebay.engine.results.part import MANIFEST, read_state
+from forebay.engine.results.part import read_state
 from forebay.engine.unit import Job, Unit, plan, unit_at
 from forebay.tiering import open_store
 
@@ -103,7 +104,7 @@ def reproduce(
     before: str | None = None
     state: Output | None = None
     if after is not None:
-        manifest = (Path(after) / MANIFEST).read_bytes()
+        manifest = PartFiles(Path(after)).manifest()
         before = json.loads(manifest)["unit"]
         state = read_state(Path(after), blake3_digest=blake3(manifest).hexdigest())
     elif isinstance(algorithm.needs, Sequential):

@@ -1,13 +1,12 @@
 """Arrays of a part: a Zarr group whose every object is compared with its digest when read."""
 
+import asyncio
 import json
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import xarray as xr
-from blake3 import blake3
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
@@ -18,7 +17,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore
 
-from forebay.engine.errors import ResultDamagedError
+from forebay.engine.results.files import PartFiles
 
 _METADATA = "zarr.json"
 _CHUNK_BYTES = 64 * 2**20
@@ -53,8 +52,8 @@ def encode_arrays(arrays: xr.Dataset) -> dict[str, memoryview]:
     return {**objects, _METADATA: memoryview(json.dumps(group).encode())}
 
 
-def open_arrays(folder: Path, digests: Mapping[str, str]) -> xr.Dataset:
-    """Return the arrays in a folder, lazily, given the digests of its objects by key.
+def open_arrays(files: PartFiles, name: str, digests: Mapping[str, str]) -> xr.Dataset:
+    """Return the arrays in a folder of a part, lazily, given the digests of its objects by key.
 
     Raises
     ------
@@ -62,7 +61,7 @@ def open_arrays(folder: Path, digests: Mapping[str, str]) -> xr.Dataset:
         If an object is missing or has changed; for the chunks, when they are computed.
     """
     arrays: xr.Dataset = xr.open_zarr(
-        CheckedStore(folder, digests=digests), consolidated=True, chunks={}
+        CheckedStore(files, name, digests=digests), consolidated=True, chunks={}
     )
     return arrays
 
@@ -71,14 +70,20 @@ class CheckedStore(LocalStore):
     """A folder of objects whose digests are known; none of them is ever taken for absent."""
 
     def __init__(
-        self, root: Path | str, *, digests: Mapping[str, str], read_only: bool = True
+        self, files: PartFiles, name: str, *, digests: Mapping[str, str], read_only: bool = True
     ) -> None:
-        """Read from `root` what `digests` names."""
-        super().__init__(root, read_only=read_only)
+        """Read from the folder `name` of a part what `digests` names."""
+        super().__init__(files.folder / name, read_only=read_only)
+        self._files = files
+        self._name = name
         self._digests = digests
 
     def with_read_only(self, read_only: bool = False) -> Self:  # noqa: D102 (Zarr's own)
-        return type(self)(self.root, digests=self._digests, read_only=read_only)
+        return type(self)(self._files, self._name, digests=self._digests, read_only=read_only)
+
+    async def _ensure_open(self) -> None:
+        # The folder goes with the part when that is moved to another tier.
+        self._is_open = True
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Tell Dask which arrays these are: those that have the same bytes."""
@@ -103,39 +108,23 @@ class CheckedStore(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        return self.get_sync(key, prototype=prototype, byte_range=byte_range)
+        if (self.root / key).exists():
+            return self.get_sync(key, prototype=prototype, byte_range=byte_range)
+        # From another tier: others need not wait for it.
+        return await asyncio.to_thread(
+            self.get_sync, key, prototype=prototype, byte_range=byte_range
+        )
 
     async def get_partial_values(  # noqa: D102 (Zarr's own)
         self,
         prototype: BufferPrototype,
         key_ranges: Iterable[tuple[str, ByteRequest | None]],
     ) -> list[Buffer | None]:
-        return [self.get_sync(key, prototype=prototype, byte_range=at) for key, at in key_ranges]
+        several = (self.get(key, prototype, byte_range) for key, byte_range in key_ranges)
+        return list(await asyncio.gather(*several))
 
     def _read(self, key: str) -> bytes:
-        return read_checked(self.root / key, self._digests[key])
-
-
-def read_checked(path: Path, digest: str) -> bytes:
-    """Read a file and compare it with its digest.
-
-    Raises
-    ------
-    ResultDamagedError
-        If it is missing or has changed.
-    """
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ResultDamagedError(
-            f"{path} is missing; if it was computed again meanwhile, open the result again, else "
-            "compute it again with --force"
-        ) from error
-    if blake3(content).hexdigest() != digest:
-        raise ResultDamagedError(
-            f"{path} has changed since it was published; compute it again with --force"
-        )
-    return content
+        return self._files.read(f"{self._name}/{key}", self._digests[key])
 
 
 def _encoding(variable: xr.Variable) -> dict[str, Any]:

@@ -188,7 +188,12 @@ _IDENTITY = 12
 
 def new_part_name(unit: Unit, staging: Path) -> str:
     """Return a name for a part that no other has: Dask may make an attempt twice."""
-    return f"{unit.label}-{unit.identity[:_IDENTITY]}.{staging.name}.{uuid.uuid4().hex[:8]}"
+    return part_name(unit.label, unit.identity, staging)
+
+
+def part_name(label: str, identity: str, staging: Path) -> str:
+    """Return such a name for the part of a unit, given its label and its identity."""
+    return f"{label}-{identity[:_IDENTITY]}.{staging.name}.{uuid.uuid4().hex[:8]}"
 
 
 def _place(ledger: Path | str) -> tuple[object, ...]:

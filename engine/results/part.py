@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from forebay.acquisition import durable
-from forebay.engine.results.arrays import encode_arrays, open_arrays, read_checked
+from forebay.engine.results.arrays import encode_arrays, open_arrays
+from forebay.engine.results.files import MANIFEST, PartFiles
 from forebay.engine.results.output import Output
 
 ARRAYS = "data.zarr"
 TABLE = "table.parquet"
 STATE_ARRAYS = "state.zarr"
 STATE_TABLE = "state.parquet"
-MANIFEST = "part.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,15 @@ def write_part(
 
 
 def read_part(folder: Path, *, blake3_digest: str) -> Output:
-    """Read a part; arrays are lazy.
+    """Read a part, from whichever tier it lies in; arrays are lazy.
 
     Raises
     ------
     ResultDamagedError
         If something of it is missing or has changed.
     """
-    digests = _digests(folder, blake3_digest)
-    return _read(folder, digests, ARRAYS, TABLE)
+    files = PartFiles(folder)
+    return _read(files, files.digests(blake3_digest), ARRAYS, TABLE)
 
 
 def read_state(folder: Path, *, blake3_digest: str) -> Output | None:
@@ -94,21 +94,17 @@ def read_state(folder: Path, *, blake3_digest: str) -> Output | None:
     ResultDamagedError
         If something of it is missing or has changed.
     """
-    digests = _digests(folder, blake3_digest)
+    files = PartFiles(folder)
+    digests = files.digests(blake3_digest)
     if STATE_TABLE not in digests and f"{STATE_ARRAYS}/zarr.json" not in digests:
         return None
-    state = _read(folder, digests, STATE_ARRAYS, STATE_TABLE)
+    state = _read(files, digests, STATE_ARRAYS, STATE_TABLE)
     return state.load() if isinstance(state, xr.Dataset) else state
 
 
-def _digests(folder: Path, blake3_digest: str) -> dict[str, str]:
-    files = json.loads(read_checked(folder / MANIFEST, blake3_digest))["files"]
-    return {name: file["blake3"] for name, file in files.items()}
-
-
-def _read(folder: Path, digests: Mapping[str, str], arrays: str, table: str) -> Output:
+def _read(files: PartFiles, digests: Mapping[str, str], arrays: str, table: str) -> Output:
     if table in digests:
-        content = read_checked(folder / table, digests[table])
+        content = files.read(table, digests[table])
         rows: pd.DataFrame = pq.ParquetFile(pa.BufferReader(content)).read().to_pandas()
         return rows
     within = {
@@ -116,7 +112,7 @@ def _read(folder: Path, digests: Mapping[str, str], arrays: str, table: str) -> 
         for name, digest in digests.items()
         if name.startswith(f"{arrays}/")
     }
-    return open_arrays(folder / arrays, within)
+    return open_arrays(files, arrays, within)
 
 
 def _encode(output: Output, arrays: str, table: str) -> dict[str, Buffer]:

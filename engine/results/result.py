@@ -57,6 +57,8 @@ class Result:
         ------
         ResultDamagedError
             If one is missing or has changed; for the values of arrays, when they are computed.
+        ArchivedError
+            If one has to be recalled from an archive before.
         """
         folder = ResultFolder(self.path)
         for unit in self.done:
@@ -99,7 +101,7 @@ class Result:
 
 
 def open_result(path: str | os.PathLike[str]) -> Result:
-    """Open the result of a job.
+    """Open the result of a job; its parts are read from whichever tier they lie in.
 
     Parameters
     ----------

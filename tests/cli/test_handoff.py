@@ -4,6 +4,10 @@ from pathlib import Path
 
 from tests.cli.conftest import Forebay
 from tests.tiering.site import Site
+from tests.tiering.test_results import LISTED
+
+from forebay.engine import process
+from forebay.opening import open_run
 
 
 def test_a_run_goes_into_a_bundle_and_out_of_it(forebay: Forebay, tmp_path: Path) -> None:
@@ -24,6 +28,21 @@ def test_a_run_goes_into_a_bundle_and_out_of_it(forebay: Forebay, tmp_path: Path
     assert (checked.code, checked.json[0]["ok"]) == (5, False)
     damaged = forebay("runs", "import", "bundle", "runs")
     assert (damaged.code, "flags/c.0' is missing" in damaged.error) == (5, True)
+
+
+def test_results_go_along_where_they_are_named(forebay: Forebay, tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        water = site.record("water")
+        result = process(open_run(water), LISTED)
+    (tmp_path / "away").mkdir()
+    words = ("runs", "export", "water", "bundle.tar", "--runs", "runs")
+    unknown = forebay(*words, "--result", "tracks-*")
+    assert (unknown.code, f"it has {result.path.name}" in unknown.error) == (2, True)
+    assert forebay(*words, "--result", "listed-*").code == 0
+    for _ in range(2):
+        told = forebay("runs", "import", "bundle.tar", "away", "--json").json[0]
+        assert told["results"] == [str(tmp_path / "away/results/water" / result.path.name)]
+    assert "5 of 5 frames" in forebay("runs", "show", "water", "--runs", "away").out
 
 
 def test_a_run_is_sent_and_found_again(forebay: Forebay, tmp_path: Path) -> None:

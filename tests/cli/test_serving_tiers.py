@@ -7,23 +7,26 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Start, lines
-from tests.cli.test_tier import CONFIGURATION, objects, write
+from tests.cli.test_tier import CONFIGURATION, objects, publish, write
 
 
-def test_a_service_moves_runs_until_it_is_told_to_stop(
+def test_a_service_moves_runs_and_results_until_it_is_told_to_stop(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And `tier status` tells how fast, and why."""
     configured = CONFIGURATION.replace("[tiering]", "[tiering]\ninterval_seconds = 0.1")
+    configured = configured.replace('runs = "a*"', 'runs = "a*"\ndata = "both"')
     (tmp_path / "forebay.toml").write_text(configured)
     for name in ("runs", "cold"):
         (tmp_path / name).mkdir()
     write(tmp_path / "runs" / "apple")
+    _, result = publish(tmp_path)
     monkeypatch.chdir(tmp_path)
     process = start(tmp_path, "serve", "--cluster", "none", "--json")
     assert json.loads(lines(process.stdout).readline())["event"] == "ready"
     seen: list[object] = []
-    while {"run": "apple", "tiers": ["cold"]} not in seen:
+    moved = [{"run": each, "tiers": ["cold"]} for each in ("apple", result)]
+    while not all(each in seen for each in moved):
         assert process.poll() is None
         told = objects("tier", "status")
         seen = [{key: each.get(key) for key in ("run", "tiers")} for each in told]

@@ -1,15 +1,19 @@
 """``forebay tier`` and ``forebay scrub``, and how they tell of what cannot be done."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.tiering.test_results import LISTED
 from typer.testing import CliRunner
 
 from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.cli.app import app
+from forebay.engine import Result, open_result, process
+from forebay.opening import open_run
 
 CONFIGURATION = """
 runs = "runs"
@@ -87,6 +91,44 @@ def test_from_the_first_look_to_the_last(laboratory: Path) -> None:
     told("tier", "move", "apple", "--to", "hot")
     assert "all as committed" in told("runs", "verify", "apple")
     assert "says what lies in the tiers" in told("tier", "scan")
+
+
+def publish(laboratory: Path) -> tuple[Result, str]:
+    """Publish something of a run; return it, and the name that commands know it by."""
+    result = process(open_run(laboratory / "runs" / "apple"), LISTED)
+    return result, f"apple/{result.path.name}"
+
+
+def test_results_by_their_names(laboratory: Path) -> None:
+    """Planned by a policy of their own, moved, looked at, kept, scrubbed and brought back."""
+    result, name = publish(laboratory)
+    assert f"not in the catalogue: {result.path}" in told("tier", "scan")
+    configured = CONFIGURATION.replace('runs = "a*"', 'runs = "apple"\ndata = "result"')
+    (laboratory / "forebay.toml").write_text(configured)
+    assert [each["run"] for each in objects("tier", "plan")] == [name]
+    (moved,) = objects("tier", "apply")
+    assert (moved["run"], moved["state"]) == (name, "done")
+    assert list((result.path / "parts").iterdir()) == []
+    assert f"{result.path}: 3 of 3 frames" in told("runs", "show", "apple")
+    assert len(open_result(result.path).table()) == 3
+    (lies,) = [each for each in objects("tier", "status", name) if "tiers" in each]
+    assert (lies["kind"], lies["tiers"]) == ("result", ["cold"])
+    assert "1 copies" in told("scrub", name)
+    told("tier", "hold", name, "--reason", "audit")
+    assert "has put a hold on it" in told("tier", "move", name, "--to", "hot", code=4)
+    told("tier", "release", str(result.path))
+    told("tier", "move", str(result.path), "--to", "hot")
+    assert "lies in 'hot' already" in told("tier", "move", name, "--to", "hot", code=4)
+    assert "says what lies in the tiers" in told("tier", "scan")
+
+
+def test_lost_results_are_built_anew(laboratory: Path) -> None:
+    """With what the ledger knew of them, by the same command as runs."""
+    result, name = publish(laboratory)
+    told("tier", "move", name, "--to", "cold")
+    shutil.rmtree(laboratory / "runs" / "results")
+    assert "entered in the ledger" in told("tier", "scan", "--repair")
+    assert len(open_result(result.path).table()) == 3
 
 
 def test_a_pinned_run_is_passed_over_by_policies(laboratory: Path) -> None:

@@ -1,6 +1,7 @@
 """Kill a mover at each kind of point that it passes, and let another one go on each time.
 
-Run as a program, since it forks: ``killed_mover.py FOLDER FROM TO [POINT]...``.  Every point has a process of
+Run as a program, since it forks: ``killed_mover.py WHAT FOLDER FROM TO [POINT]...``, where what moves
+is a ``run`` or a ``result``.  Every point has a process of
 its own, forked from one that has imported everything and has not spoken to an object store.  It
 prints the names of the points.
 """
@@ -18,24 +19,54 @@ import obstore
 import xarray
 from tests.children import in_a_child
 from tests.tiering.site import GRACE, Site, points_of
+from tests.tiering.test_results import LISTED
 
+from forebay.engine import open_result, process
+from forebay.opening import open_run
+from forebay.tiering.catalogue.records import Kind, RunRecord
 from forebay.tiering.reading import mending
 from forebay.tiering.url_store import UrlStore
 
 IMPORTED = (dask.array, obstore, xarray, mending, UrlStore)
 
 
+WHAT = sys.argv[1]
+"""What moves."""
+
+
+def subject(site: Site) -> RunRecord:
+    """Return the run, or the volume of its result."""
+    run = site.take_in()
+    return next((each for each in site.catalogue.runs() if each.kind is Kind.RESULT), run)
+
+
+def move(site: Site, tier: str) -> None:
+    """Move it, and let the grace pass."""
+    site.moves.plan(subject(site), tier=tier, keep=False, why="a test")
+    site.settle()
+
+
+def check_readable(site: Site) -> None:
+    """Read what can be read, and compare all of it."""
+    site.check_readable(frames=2)
+    if WHAT == "result":
+        (path,) = (site.runs / "results" / "water").iterdir()
+        assert list(open_result(path).table()["mean"]) == [0, 1]
+
+
 def prepare(folder: Path, source: str) -> None:
-    """Make a laboratory whose run lies in a tier."""
+    """Make a laboratory whose run, or result, lies in a tier."""
     with Site(folder) as site:
-        site.record("water", frames=2)
-        site.take_in()
+        water = site.record("water", frames=2)
+        if WHAT == "result":
+            process(open_run(water), LISTED, ledger=folder / "ledger.sqlite")
+            site.volumes().take_in()
         if source != "hot":
-            site.move(source)
+            move(site, source)
 
 
 def move_and_die(folder: Path, target: str, point: int) -> None:
-    """Move the run, and be killed at the point of that number."""
+    """Move it, and be killed at the point of that number."""
     points = itertools.count()
 
     def reached(_: str) -> None:
@@ -43,37 +74,38 @@ def move_and_die(folder: Path, target: str, point: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with Site(folder) as site:
-        site.plan(target)
+        site.moves.plan(subject(site), tier=target, keep=False, why="a test")
         site.mover(reached).work()
         site.pass_by(GRACE + 1)
         site.mover(reached).work()
 
 
 def check_and_go_on(folder: Path, target: str) -> None:
-    """See that the run is there, whole, and let another mover end what was begun."""
+    """See that it is there, whole, and let another mover end what was begun."""
     with Site(folder) as site:
-        assert site.lies_in(), "no tier has all of the run"
-        site.check_readable(frames=2)
+        moving = subject(site)
+        assert site.lies_in_tiers(moving), "no tier has all of it"
+        check_readable(site)
         site.settle()
         assert site.moves.find() == []
-        if site.lies_in() != {target}:
+        if site.lies_in_tiers(moving) != {target}:
             # Killed before it was asked for.
-            site.move(target)
-        assert site.lies_in() == {target}
-        site.check_readable(frames=2)
+            move(site, target)
+        assert site.lies_in_tiers(moving) == {target}
+        check_readable(site)
         others = {"warm", "cold", "packed"} - {target}
         assert all(site.files(name) == set() for name in others), "something was left behind"
 
 
 def pass_all(folder: Path, target: str, told: Path) -> None:
-    """Move the run without being killed, and write down every point that is passed."""
+    """Move it without being killed, and write down every point that is passed."""
     with Site(folder) as site:
-        told.write_text("\n".join(points_of(site, target)))
+        told.write_text("\n".join(points_of(site, subject(site), target)))
 
 
 def main() -> None:
     """Kill at the middle one of the points of each name."""
-    folder, source, target = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    folder, source, target = Path(sys.argv[2]), sys.argv[3], sys.argv[4]
     # The catalogue knows folders by their paths: each mover works in the same one.
     used, kept, told = folder / "used", folder / "kept", folder / "points"
     used.mkdir()
@@ -83,7 +115,7 @@ def main() -> None:
     places: dict[str, list[int]] = {}
     for place, name in enumerate(told.read_text().split("\n")):
         places.setdefault(name, []).append(place)
-    wanted = sys.argv[4:] or list(places)
+    wanted = sys.argv[5:] or list(places)
     for name, passed in [(name, places[name]) for name in wanted]:
         shutil.rmtree(used)
         shutil.copytree(kept, used)

@@ -14,6 +14,7 @@ from pydantic import ByteSize
 
 from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.engine.queue.database import Database
+from forebay.engine.results.volumes import ResultVolumes
 from forebay.opening import open_run
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import HeldMoves
@@ -148,9 +149,16 @@ class Site:
             self.pass_by(4000)
         self.mover().sweep()
 
+    def volumes(self) -> ResultVolumes:
+        """Return what takes results into the catalogue."""
+        return ResultVolumes(self.catalogue, self.database, self.tiers)
+
     def lies_in(self, name: str = "water") -> set[str]:
         """Return the tiers in which every object of a run lies, byte by byte."""
-        run = self.take_in(name)
+        return self.lies_in_tiers(self.take_in(name))
+
+    def lies_in_tiers(self, run: RunRecord) -> set[str]:
+        """Return the tiers in which every object of a run, or a volume, lies."""
         objects = self.catalogue.objects(run.run_id)
         found = set()
         for shelf in self.catalogue.shelves(run.run_id):
@@ -184,10 +192,10 @@ def is_there(content: bytes | None, known: KnownObject) -> bool:
     return content is not None and (KnownObject(len(content), blake3(content).hexdigest()) == known)
 
 
-def points_of(site: Site, tier: str) -> list[str]:
-    """Return every point that a mover passes while it moves the run, and ends its grace."""
+def points_of(site: Site, subject: RunRecord, tier: str) -> list[str]:
+    """Return every point that a mover passes while it moves something, and ends its grace."""
     passed: list[str] = []
-    site.plan(tier)
+    site.moves.plan(subject, tier=tier, keep=False, why="a test")
     site.mover(passed.append).work()
     site.pass_by(GRACE + 1)
     site.mover(passed.append).work()

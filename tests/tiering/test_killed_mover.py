@@ -35,20 +35,22 @@ HOME_CHANGES = ("object copied", "object verified", "signpost put", "object dele
 @pytest.mark.fault
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("source", "target", "points"),
+    ("what", "source", "target", "points"),
     [
-        ("hot", "cold", ()),
-        ("cold", "hot", HOME_CHANGES),
-        ("hot", "packed", PACKING),
+        ("run", "hot", "cold", ()),
+        ("run", "cold", "hot", HOME_CHANGES),
+        ("run", "hot", "packed", PACKING),
+        ("result", "hot", "packed", HOME_CHANGES[2:]),
+        ("result", "cold", "hot", HOME_CHANGES[:1]),
     ],
 )
 def test_killed_anywhere_no_object_is_lost(
-    quick: Path, warmed: Path, source: str, target: str, points: tuple[str, ...]
+    quick: Path, warmed: Path, what: str, source: str, target: str, points: tuple[str, ...]
 ) -> None:
-    """Some tier has all of the run each time, it is read, and the next mover ends the move."""
+    """Some tier has all of it each time, it is read, and the next mover ends the move."""
     program = Path(__file__).with_name("killed_mover.py")
     ended = subprocess.run(
-        [str(warmed / "python"), str(program), str(quick), source, target, *points],
+        [str(warmed / "python"), str(program), what, str(quick), source, target, *points],
         capture_output=True,
         text=True,
         check=False,

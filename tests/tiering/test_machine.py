@@ -1,4 +1,4 @@
-"""Whatever is done to runs, tiers and movers, in any order, no object is lost or served wrong."""
+"""Whatever is done to runs, results, tiers and movers, in any order, nothing is lost or wrong."""
 
 import itertools
 import os
@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,7 +19,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tests.tiering.site import GRACE, Killed, Site, killed_at
+from tests.tiering.test_results import LISTED
 
+from forebay.engine import open_result, process
+from forebay.opening import open_run
 from forebay.tiering.catalogue.held import Claim
 from forebay.tiering.catalogue.records import READABLE, MoveState, ShelfState
 from forebay.tiering.errors import MoveRefusedError, MoveTakenOverError
@@ -49,7 +54,8 @@ class TierMachine(RuleBasedStateMachine):
         protected = self.site.catalogue.protections()
         before = self.site.moves.find()
         try:
-            move = self.site.plan(tier, keep=keep)
+            subject = self.site.catalogue.run(self.run_id)
+            move = self.site.moves.plan(subject, tier=tier, keep=keep, why="a test")
         except MoveRefusedError:
             return
         if not keep and not before:
@@ -141,7 +147,7 @@ class TierMachine(RuleBasedStateMachine):
             return
         key = chance.choice(sorted(self.site.catalogue.objects(self.run_id))[1:])
         path = Path(self.site.tiers[tier].where(relied_on[0].path)) / key
-        if key.startswith("_forebay") or not path.exists():
+        if key.startswith(("_forebay", "volumes")) or not path.exists():
             return
         # The others must be whole then, or the last whole copy of the object would be gone.
         if lose:
@@ -162,7 +168,7 @@ class TierMachine(RuleBasedStateMachine):
     def it_is_read_as_it_was(self) -> None:
         """Whatever is under way."""
         if hasattr(self, "run_id"):
-            self.site.check_readable(frames=FRAMES)
+            self.check_readable()
 
     @invariant()
     def states_agree(self) -> None:
@@ -179,7 +185,11 @@ class TierMachine(RuleBasedStateMachine):
 
     def whole(self) -> set[str]:
         """Return the tiers in which all of the run lies."""
-        return self.site.lies_in()
+        return self.site.lies_in_tiers(self.site.catalogue.run(self.run_id))
+
+    def check_readable(self) -> None:
+        """Read it as anybody does, and compare all of it."""
+        self.site.check_readable(frames=FRAMES)
 
     def tier_of(self, shelf: str) -> str:
         """Return the tier of a copy."""
@@ -192,7 +202,7 @@ class TierMachine(RuleBasedStateMachine):
                 self.site.pass_by(6000)
                 self.site.settle()
                 assert self.whole()
-                self.site.check_readable(frames=FRAMES)
+                self.check_readable()
                 states = {each.state for each in self.site.catalogue.shelves()}
                 allowed = {ShelfState.AVAILABLE, ShelfState.DELETED, ShelfState.DRAINING}
                 assert states <= allowed
@@ -201,12 +211,32 @@ class TierMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_whatever_is_done_no_object_is_lost() -> None:
+class ResultMachine(TierMachine):
+    """One volume of a result in the place of the run."""
+
+    @initialize()
+    def begin(self) -> None:
+        """Publish a result."""
+        water = self.site.record("water", frames=FRAMES)
+        result = process(open_run(water), LISTED, ledger=self.site.folder / "ledger.sqlite")
+        self.path, self.rows = result.path, result.table()
+        (volume,) = self.site.volumes().of_folder(result.path)
+        self.run_id = volume.run_id
+
+    def check_readable(self) -> None:
+        """Read the result as anybody does."""
+        pd.testing.assert_frame_equal(open_result(self.path).table(), self.rows)
+
+
+@pytest.mark.parametrize(("machine", "examples"), [(TierMachine, 5), (ResultMachine, 3)])
+def test_whatever_is_done_no_object_is_lost(
+    machine: type[RuleBasedStateMachine], examples: int
+) -> None:
     """Nor served wrong, at any step of it, and everything comes to its end."""
     chosen = settings(
-        max_examples=5,
+        max_examples=examples,
         stateful_step_count=12,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(TierMachine, settings=chosen)
+    run_state_machine_as_test(machine, settings=chosen)

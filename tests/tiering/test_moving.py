@@ -313,7 +313,7 @@ def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:
 def test_a_mover_that_holds_the_folder_is_waited_for(site: Site) -> None:
     """Nobody changes the run's folder under it."""
     site.plan("cold")
-    with home_lock(site.runs / "water"):
+    with home_lock(site.take_in().lock):
         (move,) = site.work()
         assert move.state == MoveState.PUBLISHED
         assert move.error == f"{site.runs / 'water'} is being changed by another mover"

@@ -9,12 +9,12 @@ from forebay.acquisition import open_run as open_in_folder
 from forebay.acquisition.format.record import Extent
 from forebay.tiering.archive.recall import Recall
 from forebay.tiering.catalogue.catalogue import Catalogue
-from forebay.tiering.catalogue.records import READABLE, RunRecord, ShelfRecord
+from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord
 from forebay.tiering.errors import MoveRefusedError, TierError
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.reading.tiered_store import TieredStore
-from forebay.tiering.storage.inventory import STAYING
+from forebay.tiering.storage.inventory import STAYING_AT_HOME
 from forebay.tiering.storage.tiers import Tiers
 
 
@@ -84,7 +84,9 @@ def keys_of(run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent |
         If the run has no such frames.
     """
     if frames is None:
-        return [key for key in objects if not key.startswith(STAYING)]
+        return [key for key in objects if not key.startswith(STAYING_AT_HOME)]
+    if run.kind is not Kind.RAW:
+        raise MoveRefusedError(f"{run.name} is a result: it is recalled as a whole, without frames")
     opened = open_in_folder(TieredStore(LocalStore(Path(run.home), read_only=True), read_only=True))
     count = opened.history.frames
     if not 0 <= frames.start < frames.stop <= count:

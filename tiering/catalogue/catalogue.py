@@ -12,6 +12,7 @@ from forebay.tiering.catalogue.migrating import Database, bring_up_to_date
 from forebay.tiering.catalogue.records import (
     READABLE,
     TAKING_ROOM,
+    Kind,
     Protection,
     RunRecord,
     ShelfRecord,
@@ -106,7 +107,7 @@ class Catalogue:
         """Return every run, by name."""
         with self.database.read() as connection:
             rows = connection.execute(sa.select(RUNS).order_by(RUNS.c.name, RUNS.c.run_id))
-            return [RunRecord(**row) for row in rows.mappings()]
+            return [_run_of(row) for row in rows.mappings()]
 
     def run(self, run_id: str) -> RunRecord:
         """Return a run.
@@ -123,7 +124,7 @@ class Catalogue:
             raise UnknownRunError(
                 f"the catalogue knows no run {run_id}: 'forebay tier scan --repair' takes it in"
             )
-        return RunRecord(**row)
+        return _run_of(row)
 
     def objects(self, run_id: str) -> dict[str, KnownObject]:
         """Return what the objects of a run are, by their keys, documents last."""
@@ -345,6 +346,10 @@ def protecting(protections: Sequence[Protection], tier: str) -> Protection | Non
 def shelf_of(row: sa.RowMapping) -> ShelfRecord:
     """Return the record of a row of the table of shelves."""
     return ShelfRecord(**{**row, "state": ShelfState(row["state"])})
+
+
+def _run_of(row: sa.RowMapping) -> RunRecord:
+    return RunRecord(**{**row, "kind": Kind(row["kind"])})
 
 
 def _values(shelf: ShelfRecord) -> dict[str, Any]:

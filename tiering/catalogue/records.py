@@ -2,6 +2,18 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from forebay.tiering.reading import signpost
+
+
+class Kind(StrEnum):
+    """What is moved as one."""
+
+    RAW = "raw"
+    """A run as it was recorded."""
+    RESULT = "result"
+    """A volume: parts of a result that were published when it was taken in."""
 
 
 class ShelfState(StrEnum):
@@ -62,22 +74,37 @@ TAKING_ROOM = (
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run, as the catalogue knows it."""
+    """A run, or a volume of a result, as the catalogue knows it."""
 
     run_id: str
     """Its identity, a UUID."""
     name: str
-    """Its name in the folder of the runs."""
+    """Its name in the folder of the runs, or that of the result in the folder of the results."""
     home: str
-    """The folder that it was recorded in."""
+    """The folder that it was recorded in, or the folder of the result."""
     bytes: int
     """Length of all its objects."""
     objects: int
     """Number of its objects."""
     closed_at: int
-    """When it was closed, in nanoseconds since 1970-01-01 UTC."""
+    """When it was closed, or the last part published, in nanoseconds since 1970-01-01 UTC."""
     read_at: int
     """When it was last opened, as far as is known."""
+    kind: Kind = Kind.RAW
+    """Whether it is a run or a volume of a result."""
+
+    @property
+    def signpost(self) -> Path:
+        """The file that tells readers where its copies lie."""
+        if self.kind is Kind.RAW:
+            return Path(self.home) / signpost.SIGNPOST
+        return Path(self.home) / signpost.of_volume(self.run_id)
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked by who changes what lies at its home."""
+        key = signpost.HOME_LOCK if self.kind is Kind.RAW else signpost.RESULT_LOCK
+        return Path(self.home) / key
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The tables of the catalogue; changes to them are made by the migrations.
 
-A run has objects, which never change, and copies of all of them, each on a shelf of a tier.  A
+A run, or a volume of a result, has objects, which never change, and copies of all of them, each on a shelf of a tier.  A
 shelf is made by one move and never used again once it is emptied, so nothing that a mover does
 late can touch what another one has put somewhere else.  A move that is worked on is held under the
 number of its epoch, and nothing is written about it but by who holds that epoch.
@@ -8,7 +8,7 @@ number of its epoch, and nothing is written about it but by who holds that epoch
 
 import sqlalchemy as sa
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that makes these tables."""
 VERSION_TABLE = "alembic_version_tiering"
 """Where it is kept which migration was made last; the queue has another one, for its own tables."""
@@ -29,6 +29,7 @@ RUNS = sa.Table(
     sa.Column("objects", sa.BigInteger, nullable=False, comment="number of them"),
     sa.Column("closed_at", sa.BigInteger, nullable=False, comment="ns since 1970-01-01 UTC"),
     sa.Column("read_at", sa.BigInteger, nullable=False, comment="when it was last opened"),
+    sa.Column("kind", sa.String, nullable=False, server_default="raw", comment="raw or result"),
 )
 
 OBJECTS = sa.Table(

@@ -4,19 +4,20 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from forebay.acquisition.control import running_acquisitions
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.migrating import Database
 from forebay.tiering.catalogue.moves import Moves
+from forebay.tiering.catalogue.records import RunRecord
 from forebay.tiering.continuous.filling import Filling, FillingWatch
 from forebay.tiering.continuous.outlook import expected_bytes, outlooks
 from forebay.tiering.continuous.rule import Allowed, Situation, allowed
 from forebay.tiering.errors import MoveRefusedError
 from forebay.tiering.moving.circuits import Circuits
-from forebay.tiering.moving.mover import Mover
+from forebay.tiering.moving.mover import Mover, at_once
 from forebay.tiering.moving.pace import Pace
 from forebay.tiering.policy import suggestions
 from forebay.tiering.scan import take_in_runs
@@ -33,6 +34,16 @@ _log = logging.getLogger("forebay.tiering")
 
 type Recordings = Callable[[], Sequence[Mapping[str, Any]]]
 """Gives the status of each recording on this machine."""
+
+
+class Beside(Protocol):
+    """What is moved beside runs."""
+
+    def take_in(self) -> list[str]:
+        """Take it into the catalogue as it is now; return what cannot be, and why."""
+
+    def waits(self, run: RunRecord) -> str | None:
+        """Say why something is not to be moved yet; None if it may be."""
 
 
 def _none_waits() -> bool:
@@ -61,6 +72,8 @@ class ContinuousMoving:
         Tells whether real-time work waits to be computed.
     recordings
         Tells of the recordings on this machine.
+    beside
+        What is moved beside runs.
     """
 
     def __init__(
@@ -72,12 +85,14 @@ class ContinuousMoving:
         stop: threading.Event,
         realtime_waits: Callable[[], bool] = _none_waits,
         recordings: Recordings = running_acquisitions,
+        beside: Beside | None = None,
     ) -> None:
         self._specifications = specifications
         self._settings = settings
         self._stop = stop
         self._realtime_waits = realtime_waits
         self._recordings = recordings
+        self._beside = beside
         self._tiers = Tiers(specifications)
         self._catalogue = Catalogue(database)
         self._moves = Moves(database)
@@ -94,6 +109,7 @@ class ContinuousMoving:
             pace=self._pace,
             avoided=lambda: self._circuits.open,
             failed=self._circuits.failed,
+            waits=at_once if beside is None else beside.waits,
         )
         self._decided = threading.Event()
         self._told: dict[str, str] = {}
@@ -125,7 +141,8 @@ class ContinuousMoving:
 
     def decide(self) -> None:
         """Take in what is closed, ask for what policies want, and try out tiers that failed."""
-        for passed_over in take_in_runs(self._catalogue, self._tiers):
+        others = [] if self._beside is None else self._beside.take_in()
+        for passed_over in (*take_in_runs(self._catalogue, self._tiers), *others):
             # A run that is open is passed over until it is closed.
             _log.info("passed over: %s", passed_over)
         with self._searching:

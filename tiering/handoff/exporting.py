@@ -2,11 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from forebay.tiering.errors import BundleError
 from forebay.tiering.handoff import bagit
@@ -16,6 +18,8 @@ from forebay.tiering.handoff.packing import Packing, packing_for
 
 RUNS = f"{bagit.PAYLOAD}runs/"
 """Where the run lies in the payload, in a folder of its name."""
+RESULTS = f"{bagit.PAYLOAD}results/"
+"""Where results lie in the payload, each in a folder of its name below one of the run's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ def export_run(
     contents: Contents,
     bundle: str | os.PathLike[str],
     *,
+    results: Mapping[str, Callable[[], bytes]] = MappingProxyType({}),
     on_object: Callable[[str], None] = lambda _key: None,
 ) -> Bundled:
     """Write a run into a bundle, which has its name when all of it is durable.
@@ -48,6 +53,8 @@ def export_run(
         The run.
     bundle
         The bag's folder, or a tar file if the name ends in ``.tar``; there must be nothing yet.
+    results
+        Gives the files of results that go along, by the result's name and the path within it.
     on_object
         Called after each object, to show progress: tests end it there.
 
@@ -76,23 +83,31 @@ def export_run(
         raise BundleError(f"{bundle} cannot be a bundle: give the name of a folder to be made")
     with fresh_aside(path, contents.run.run_id) as aside:
         packing = packing_for(path, aside)
+        files: dict[str, Callable[[], bytes]] = {
+            **{
+                f"{RUNS}{contents.name}/{key}": partial(contents.read, key)
+                for key in contents.objects
+            },
+            **{f"{RESULTS}{contents.name}/{name}": read for name, read in results.items()},
+        }
+        bagit.check_paths(files, where=str(path))
         digests: dict[str, str] = {}
-        for key in contents.objects:
-            content = contents.read(key)
-            name = f"{RUNS}{contents.name}/{key}"
+        size = 0
+        for name, read in files.items():
+            content = read()
             digests[name] = hashlib.sha512(content).hexdigest()
             packing.put(name, content)
-            on_object(key)
-        bagit.check_paths(digests, where=str(path))
-        _put_tags(packing, contents, digests)
+            size += len(content)
+            on_object(name)
+        _put_tags(packing, contents, digests, size)
         made = packing.finish()
         on_object(bagit.manifest_name(bagit.ALGORITHM))
         name_whole(made, path)
     run = contents.run
-    return Bundled(str(path), contents.name, run.run_id, len(digests), contents.size)
+    return Bundled(str(path), contents.name, run.run_id, len(digests), size)
 
 
-def _put_tags(packing: Packing, contents: Contents, digests: dict[str, str]) -> None:
+def _put_tags(packing: Packing, contents: Contents, digests: dict[str, str], size: int) -> None:
     """Put the files that make a bag of the payload."""
     run = contents.run
     info = {
@@ -100,7 +115,7 @@ def _put_tags(packing: Packing, contents: Contents, digests: dict[str, str]) -> 
         "Bagging-Date": datetime.now(UTC).date().isoformat(),
         "External-Identifier": run.run_id,
         "External-Description": f"run {run.name}, {run.history.frames} frames",
-        "Payload-Oxum": f"{contents.size}.{len(digests)}",
+        "Payload-Oxum": f"{size}.{len(digests)}",
     }
     files = {
         bagit.DECLARATION: bagit.declaration(),

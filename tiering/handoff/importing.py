@@ -3,25 +3,34 @@
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+from blake3 import blake3
 
 from forebay.acquisition import durable
 from forebay.acquisition.errors import RunNameError
 from forebay.acquisition.format.layout import METADATA, check_run_name
+from forebay.errors import ForebayError
 from forebay.tiering.errors import BundleDamagedError, BundleError
 from forebay.tiering.handoff.aside import flush_below, fresh_aside, name_whole
 from forebay.tiering.handoff.bag import Bag, check_bag, read_bag
 from forebay.tiering.handoff.contents import contents_of
-from forebay.tiering.handoff.exporting import RUNS, Bundled
+from forebay.tiering.handoff.exporting import RESULTS, RUNS, Bundled
 from forebay.tiering.handoff.unpacking import files_of
+from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import of_this_place
+
+type TakeResults = Callable[[Bundled, Mapping[str, Callable[[], Iterator[bytes]]]], None]
+"""Takes results in, given their run and, by name and path, what yields the bytes of their files."""
 
 
 def import_run(
     bundle: str | os.PathLike[str],
     root: str | os.PathLike[str],
     *,
+    take_results: TakeResults | None = None,
     on_object: Callable[[str], None] = lambda _key: None,
 ) -> Bundled:
     """Put the run of a bundle into a folder of runs.
@@ -35,6 +44,9 @@ def import_run(
         A folder or a tar file.
     root
         The folder of runs.
+    take_results
+        Takes in the results that go along with the run, once that is there; it may be called with
+        the same ones again.  They are left out if not given.
     on_object
         Called after each object, to show progress: tests end it there.
 
@@ -63,15 +75,22 @@ def import_run(
             raise BundleDamagedError(f"{problems[0]}{more}: get the bundle once more")
         name, run_id = _run_in(bag)
         target = Path(root).absolute() / name
-        with fresh_aside(target, run_id) as aside:
-            made = aside / name
-            size = _copy(bag, f"{RUNS}{name}/", made, on_object)
-            _check_run(made, run_id, len(bag.paths), bag.files.where)
-            with durable.storage_errors(str(made)):
-                flush_below(made)
-            on_object(METADATA)
-            name_whole(made, target)
-        return Bundled(str(target), name, run_id, len(bag.paths), size)
+        results = {path: path.removeprefix(f"{RESULTS}{name}/") for path in _results_in(bag)}
+        paths = [path for path in bag.paths if path not in results]
+        size = sum(bag.files.sizes[path] for path in bag.paths)
+        made = Bundled(str(target), name, run_id, len(bag.paths), size)
+        if not (results and _is_there(bag, paths, target, run_id)):
+            with fresh_aside(target, run_id) as aside:
+                put = aside / name
+                _copy(bag, paths, f"{RUNS}{name}/", put, on_object)
+                _check_run(put, run_id, len(paths), bag.files.where)
+                with durable.storage_errors(str(put)):
+                    flush_below(put)
+                on_object(METADATA)
+                name_whole(put, target)
+        if take_results is not None and results:
+            take_results(made, {name: partial(bag.parts, path) for path, name in results.items()})
+        return made
 
 
 def check_bundle(bundle: str | os.PathLike[str]) -> list[str]:
@@ -99,7 +118,10 @@ def _run_in(bag: Bag) -> tuple[str, str]:
     """Return the name of the one run in a bag, and its identity."""
     where = bag.files.where
     names = set()
+    results = set(_results_in(bag))
     for path in bag.paths:
+        if path in results:
+            continue
         name, _, key = path.removeprefix(RUNS).partition("/")
         if not path.startswith(RUNS) or not key:
             raise BundleError(f"{where} holds {path!r}, which is no part of a run in {RUNS}")
@@ -116,6 +138,9 @@ def _run_in(bag: Bag) -> tuple[str, str]:
         check_run_name(name)
     except RunNameError as error:
         raise BundleDamagedError(f"{where} holds {RUNS}{name}, and {error}") from error
+    for path in results:
+        if not path.startswith(f"{RESULTS}{name}/"):
+            raise BundleError(f"{where} holds {path!r}, which is no result of the run {name!r}")
     document = f"{RUNS}{name}/{METADATA}"
     if document not in bag.paths:
         raise BundleError(f"{where} holds no run: {document!r} is not in it")
@@ -126,17 +151,45 @@ def _run_in(bag: Bag) -> tuple[str, str]:
         raise BundleDamagedError(f"{where}: {document!r} does not say what run it is") from error
 
 
-def _copy(bag: Bag, prefix: str, made: Path, on_object: Callable[[str], None]) -> int:
-    size = 0
-    for path in bag.paths:
+def _results_in(bag: Bag) -> list[str]:
+    return [path for path in bag.paths if path.startswith(RESULTS)]
+
+
+def _is_there(bag: Bag, paths: Sequence[str], target: Path, run_id: str) -> bool:
+    """Tell whether the run of a bundle is at its place already, every byte of it."""
+    if not target.is_dir():
+        return False
+    try:
+        there = contents_of(target)
+    except ForebayError:
+        return False
+    if there.run.run_id != run_id or len(there.objects) != len(paths):
+        return False
+    for path in paths:
+        digest, size = blake3(), 0
+        for part in bag.parts(path):
+            digest.update(part)
+            size += len(part)
+        key = path.removeprefix(RUNS).partition("/")[2]
+        if there.objects.get(key) != KnownObject(size, str(digest.hexdigest())):
+            return False
+    return True
+
+
+def _copy(
+    bag: Bag,
+    paths: Sequence[str],
+    prefix: str,
+    made: Path,
+    on_object: Callable[[str], None],
+) -> None:
+    for path in paths:
         key = path.removeprefix(prefix)
         target = made / key
         with durable.storage_errors(str(target)):
             target.parent.mkdir(parents=True, exist_ok=True)
-            written, _ = durable.write_aside(target, bag.parts(path))
-        size += written
+            durable.write_aside(target, bag.parts(path))
         on_object(key)
-    return size
 
 
 def _check_run(made: Path, run_id: str, objects: int, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Only one mover at a time changes the folder that a run was recorded in."""
+"""Only one mover at a time changes the folder that a run, or a result, was made in."""
 
 import contextlib
 import fcntl
@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forebay.tiering.errors import PlaceUnavailableError
-from forebay.tiering.storage.inventory import HOME_LOCK
 
 # struct flock of Linux: type, whence, start, length, process; see the lock of a run's writer.
 _FLOCK = struct.Struct("@hhqqi")
 
 
 @contextlib.contextmanager
-def home_lock(home: Path) -> Iterator[None]:
-    """Hold the folder of a run for the time of the block.
+def home_lock(path: Path) -> Iterator[None]:
+    """Hold the folder of a run, or of a result, by its lock for the time of the block.
 
     Other copies lie on shelves whose names are never used again, so that a mover which wakes up
     late finds only what nobody wants any more.  The folder of a run keeps its name.  A mover that
@@ -28,8 +27,8 @@ def home_lock(home: Path) -> Iterator[None]:
     PlaceUnavailableError
         If another mover holds it, or there is no such folder.
     """
-    path = home / HOME_LOCK
     try:
+        path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise PlaceUnavailableError(f"{path} cannot be opened: {error.strerror}") from error
@@ -38,7 +37,9 @@ def home_lock(home: Path) -> Iterator[None]:
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
         except BlockingIOError as error:
-            raise PlaceUnavailableError(f"{home} is being changed by another mover") from error
+            raise PlaceUnavailableError(
+                f"{path.parent.parent} is being changed by another mover"
+            ) from error
         yield
     finally:
         os.close(descriptor)

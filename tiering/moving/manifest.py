@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.tiering.catalogue.catalogue import Catalogue
-from forebay.tiering.catalogue.records import RunRecord, ShelfRecord
+from forebay.tiering.catalogue.records import Kind, RunRecord, ShelfRecord
 from forebay.tiering.errors import CopyDamagedError
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,7 @@ def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
     documents = catalogue.documents(run.run_id)
     packs = {pack.name: dict(pack.starts) for pack in catalogue.packs(shelf.shelf)}
     content = {
-        # Who knows no packs would take the copy for one that lacks all objects.
-        "format": _FORMAT if packs else 1,
+        "format": _format(run, packs=bool(packs)),
         "run_id": run.run_id,
         "name": run.name,
         "home": run.home,
@@ -47,8 +46,19 @@ def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
         },
         "documents": {key: text.decode() for key, text in documents.items()},
         **({"packs": packs} if packs else {}),
+        **({"kind": run.kind} if run.kind is not Kind.RAW else {}),
     }
     return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _format(run: RunRecord, *, packs: bool) -> int:
+    """Return the oldest format that has what is to be said: who knows no more refuses it.
+
+    Without packs one would miss all objects; without kinds, take a result for a run.
+    """
+    if run.kind is not Kind.RAW:
+        return 3
+    return 2 if packs else 1
 
 
 def read_manifest(content: bytes, *, where: str) -> Manifest:
@@ -77,6 +87,7 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
             objects=len(objects),
             closed_at=int(document["closed_at"]),
             read_at=0,
+            kind=Kind(document.get("kind", Kind.RAW)),
         )
         documents = {str(key): str(text).encode() for key, text in document["documents"].items()}
         packs = tuple(

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import batched
-from pathlib import Path
 
 from forebay.acquisition.run.lock import writer_name
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -19,8 +18,10 @@ from forebay.tiering.catalogue.migrating import Database
 from forebay.tiering.catalogue.moves import Moves
 from forebay.tiering.catalogue.records import (
     READABLE,
+    Kind,
     MoveRecord,
     MoveState,
+    RunRecord,
     ShelfRecord,
     ShelfState,
 )
@@ -42,7 +43,7 @@ from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.packing.pack import Pack, pack_up
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
-from forebay.tiering.storage.inventory import MANIFEST, STAYING
+from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME
 from forebay.tiering.storage.shelf import Came, Shelf, unhindered
 from forebay.tiering.storage.tiers import Tiers
 
@@ -63,6 +64,11 @@ type Reached = Callable[[str], None]
 
 def _go_on(_: object) -> None:
     """Do nothing."""
+
+
+def at_once(_: RunRecord) -> str | None:
+    """Wait for nothing."""
+    return None
 
 
 class Mover:
@@ -89,6 +95,8 @@ class Mover:
         Says which tiers nothing is moved from or to for the time being, by their names.
     failed
         Told of the tiers that a move concerned which has failed.
+    waits
+        Says why something is not to be moved yet, such as a result that a job publishes into.
     """
 
     def __init__(
@@ -102,6 +110,7 @@ class Mover:
         pace: Pace | None = None,
         avoided: Callable[[], Collection[str]] = frozenset,
         failed: Callable[[Collection[str]], None] = _go_on,
+        waits: Callable[[RunRecord], str | None] = at_once,
     ) -> None:
         self._catalogue = Catalogue(database)
         self._moves = Moves(database)
@@ -114,6 +123,7 @@ class Mover:
         self._pace = pace or Pace()
         self._avoided = avoided
         self._tell_failed = failed
+        self._waits = waits
         self._holder = f"{writer_name()} {uuid.uuid4().hex[:8]}"
 
     def work(self) -> list[MoveRecord]:
@@ -178,6 +188,8 @@ class Mover:
 
     def _begin(self, claim: Claim) -> MoveRecord:
         run = self._catalogue.run(claim.move.run_id)
+        if (why := self._waits(run)) is not None:
+            return self._held.pause(claim, seconds=_SHORT_PAUSE, error=why, counts=False)
         tier = self._tiers[claim.move.tier]
         shelves = self._catalogue.shelves(run.run_id)
         home = any(each.home and each.tier == tier.name for each in shelves)
@@ -389,7 +401,7 @@ class Mover:
         shelf = self._shelf(source)
         # Documents go first: no reader that knows only Zarr shall see frames vanish one by one.
         keys = list(self._catalogue.objects(source.run_id))[::-1]
-        gone = [key for key in keys if not (source.home and key.startswith(STAYING))]
+        gone = [key for key in keys if not (source.home and key.startswith(STAYING_AT_HOME))]
         if not source.home:
             gone = [MANIFEST, *gone]
         for name in dict.fromkeys(shelf.stored_as(key) for key in gone):
@@ -398,6 +410,9 @@ class Mover:
         shelf.remove_leftovers()
         if not source.home:
             shelf.remove_folders()
+        elif self._catalogue.run(source.run_id).kind is Kind.RESULT:
+            # The folder of a part is there as long as something of the part is.
+            shelf.remove_folders_of(gone)
 
     def _delete_given_up(self, shelf: ShelfRecord) -> None:
         with self._at(shelf):
@@ -413,8 +428,7 @@ class Mover:
     def _put_signpost(self, claim: Claim) -> None:
         """Tell readers, in the run's folder, where its copies lie."""
         run = self._catalogue.run(claim.move.run_id)
-        home = Path(run.home)
-        with home_lock(home):
+        with home_lock(run.lock):
             # Within the lock: a mover that was overtaken must not put an old one back.
             self._held.renew(claim, lease_seconds=self._settings.lease_seconds)
             put_signpost(self._catalogue, self._tiers, run.run_id)
@@ -422,7 +436,9 @@ class Mover:
     def _objects(self, claim: Claim, target: ShelfRecord) -> dict[str, KnownObject]:
         objects = self._catalogue.objects(claim.move.run_id)
         if target.home:
-            return {key: each for key, each in objects.items() if not key.startswith(STAYING)}
+            return {
+                key: each for key, each in objects.items() if not key.startswith(STAYING_AT_HOME)
+            }
         return objects
 
     def _source(self, claim: Claim) -> ShelfRecord:
@@ -440,7 +456,7 @@ class Mover:
         """Hold the folder of the run, where it is that which is changed."""
         if not record.home:
             return contextlib.nullcontext()
-        return home_lock(Path(self._catalogue.run(record.run_id).home))
+        return home_lock(self._catalogue.run(record.run_id).lock)
 
     def _passing(self, claim: Claim, *shelves: ShelfRecord) -> Callable[[int], None]:
         """Return what bytes go through: no faster than allowed, and the claim is kept meanwhile."""

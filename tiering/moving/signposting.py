@@ -1,25 +1,23 @@
 """Telling readers where the copies of a run lie."""
 
 import uuid
-from pathlib import Path
 
 from forebay.acquisition import durable
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import READABLE, ShelfState
-from forebay.tiering.reading.signpost import SIGNPOST, Signpost
+from forebay.tiering.reading.signpost import Signpost
 from forebay.tiering.storage.tiers import Tiers
 
 
 def put_signpost(catalogue: Catalogue, tiers: Tiers, run_id: str) -> None:
     """Write where the copies of a run lie into its folder; the caller holds that folder."""
     run = catalogue.run(run_id)
-    home = Path(run.home)
     shelves = [each for each in catalogue.shelves(run_id) if each.state in READABLE]
     away = sorted(
         (each for each in shelves if not each.home),
         key=lambda each: (each.state is ShelfState.DRAINING, tiers.rank(each.tier)),
     )
-    path = home / SIGNPOST
+    path = run.signpost
     if not away and any(each.home for each in shelves):
         if path.exists():
             path.unlink()

@@ -16,6 +16,20 @@ from forebay.tiering.archive.terms import RecallTerms
 
 SIGNPOST = f"{layout.CONTROL}/tiers.json"
 """Its key in the run's folder."""
+HOME_LOCK = f"{layout.CONTROL}/tiers.lock"
+"""What is locked by who changes something in the run's folder."""
+
+VOLUMES = "volumes"
+"""Where a result keeps what concerns its volumes: parts that are moved together."""
+RESULT_LOCK = f"{VOLUMES}/lock"
+"""What is locked by who changes something in a result's folder."""
+_OF_VOLUME = "tiers.json"
+
+
+def of_volume(volume: str) -> str:
+    """Return the key of the signpost of a volume in the result's folder."""
+    return f"{VOLUMES}/{volume}/{_OF_VOLUME}"
+
 
 _FORMAT = 2
 

@@ -54,6 +54,8 @@ class TieredStore(Store):
     read_only
         Whether it refuses to write.  What is written goes home, and any copy of what was there
         before is removed.
+    signpost
+        Key of the signpost at home.
 
     Examples
     --------
@@ -77,6 +79,7 @@ class TieredStore(Store):
         places: Sequence[Store] | None = None,
         cache: ReadCache | None = None,
         read_only: bool = False,
+        signpost: str = SIGNPOST,
     ) -> None:
         super().__init__(read_only=read_only)
         self._home = home.with_read_only(read_only) if home.read_only != read_only else home
@@ -84,6 +87,7 @@ class TieredStore(Store):
         self._signpost: Signpost | None = None
         self._looked = places is not None
         self._cache = cache
+        self._signpost_key = signpost
         self._opened: dict[str, Store] = {}
 
     @property
@@ -92,7 +96,13 @@ class TieredStore(Store):
         return self._home.root if isinstance(self._home, LocalStore) else None
 
     def with_read_only(self, read_only: bool = False) -> Self:  # noqa: D102 (Zarr's own)
-        return type(self)(self._home, places=self._given, cache=self._cache, read_only=read_only)
+        return type(self)(
+            self._home,
+            places=self._given,
+            cache=self._cache,
+            read_only=read_only,
+            signpost=self._signpost_key,
+        )
 
     def __eq__(self, other: object) -> bool:
         """Tell whether it is the same run, opened in the same way."""
@@ -263,9 +273,13 @@ class TieredStore(Store):
         count = len(post.objects) - packed + len(place.packs)
         return ArchivedError(
             f"{key} of {home} lies in an archive ({found.storage_class}) and must be recalled: "
-            f"'forebay tier recall {Path(home).name}' does that for the run, "
+            f"'forebay tier recall {self._recalled_as(Path(home))}' does that for all of it, "
             f"{found.told(size, count)}"
         )
+
+    def _recalled_as(self, home: Path) -> str:
+        """Return the name of the run, or of the result in the folder of its run."""
+        return home.name if self._signpost_key == SIGNPOST else f"{home.parent.name}/{home.name}"
 
     def _right(
         self, key: str, found: Buffer, known: KnownObject, byte_range: ByteRequest | None
@@ -297,8 +311,8 @@ class TieredStore(Store):
     async def _look(self) -> None:
         """Read the signpost, if there is one."""
         self._looked = True
-        found = await self._home.get(SIGNPOST, default_buffer_prototype())
-        where = f"{str(self._home).removeprefix('file://')}/{SIGNPOST}"
+        found = await self._home.get(self._signpost_key, default_buffer_prototype())
+        where = f"{str(self._home).removeprefix('file://')}/{self._signpost_key}"
         content = None if found is None else found.to_bytes()
         self._signpost = None if content is None else Signpost.from_json(content, where=where)
 
@@ -395,7 +409,7 @@ class TieredStore(Store):
         check_key(prefix, prefix=True)
         if not self._looked:
             await self._look()
-        seen = {key async for key in self._home.list_prefix(prefix) if key != SIGNPOST}
+        seen = {key async for key in self._home.list_prefix(prefix) if key != self._signpost_key}
         if self._signpost is not None:
             seen |= {key for key in self._signpost.objects if key.startswith(prefix)}
         for place in self._given or ():
@@ -408,7 +422,9 @@ class TieredStore(Store):
         if not self._looked:
             await self._look()
         below = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
-        seen = {name async for name in self._home.list_dir(prefix) if below + name != SIGNPOST}
+        seen = {
+            name async for name in self._home.list_dir(prefix) if below + name != self._signpost_key
+        }
         if self._signpost is not None:
             seen |= {
                 key[len(below) :].partition("/")[0]

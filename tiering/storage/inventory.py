@@ -14,11 +14,12 @@ from forebay.acquisition import Run
 from forebay.acquisition import open_run as open_in_folder
 from forebay.acquisition.format import layout
 from forebay.tiering.errors import RunNotTieredError
-from forebay.tiering.reading.signpost import SIGNPOST, KnownObject
+from forebay.tiering.reading.signpost import HOME_LOCK, SIGNPOST, VOLUMES, KnownObject
 
 STAYING = f"{layout.CONTROL}/"
 """What lies below it is copied with a run, and stays in its folder too when the rest goes."""
-HOME_LOCK = f"{layout.CONTROL}/tiers.lock"
+STAYING_AT_HOME = (STAYING, f"{VOLUMES}/")
+"""The same, of runs and of volumes of results."""
 MANIFEST = f"{layout.CONTROL}/copy.json"
 """What says of a copy in a tier that it is whole, and of what."""
 

@@ -5,9 +5,9 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -261,6 +261,16 @@ class Shelf:
                 for name in names:
                     if _UNFINISHED.search(name):
                         (folder / name).unlink(missing_ok=True)
+
+    def remove_folders_of(self, keys: Iterable[str]) -> None:
+        """Remove folders in which objects lay, and nothing lies any more, but those at the top."""
+        if self.folder is None:
+            return
+        above = {parent for key in keys for parent in PurePosixPath(key).parents}
+        for each in sorted(above, key=lambda each: len(each.parts), reverse=True):
+            if len(each.parts) > 1:
+                with contextlib.suppress(OSError):
+                    (self.folder / each).rmdir()
 
     def remove_folders(self) -> None:
         """Remove the folders of a shelf that nothing lies on any more."""

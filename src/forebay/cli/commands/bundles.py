@@ -1,14 +1,30 @@
 """``forebay runs export``, ``import`` and ``check-bundle``: runs as bundles that stand alone."""
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forebay.cli.catalogue import find_results
 from forebay.cli.commands.runs import RunArgument
-from forebay.cli.errors import VerificationError
+from forebay.cli.errors import OptionError, VerificationError
 from forebay.cli.output import print_json, progress, size
-from forebay.cli.session import JsonOption, RunsOption, session
+from forebay.cli.session import (
+    JsonOption,
+    LedgerOption,
+    ResultsOption,
+    RunsOption,
+    Session,
+    SharedResultsOption,
+    session,
+)
+
+if TYPE_CHECKING:
+    from forebay.acquisition import Run
+    from forebay.tiering.handoff.exporting import Bundled
 
 BundleArgument = Annotated[
     Path, typer.Argument(help="The bundle: a folder, or a tar file that is not compressed.")
@@ -22,18 +38,32 @@ def export(
         Path,
         typer.Argument(help="Folder to be made, or a tar file where the name ends in '.tar'."),
     ],
+    result: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--result",
+            help="A result that goes along: the name of its folder, with '*' for any text; again "
+            "for more of them.",
+        ),
+    ] = None,
     runs: RunsOption = None,
+    results: ResultsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a closed run into a bundle (BagIt) that needs nothing beside it."""
+    """Write a closed run into a bundle (BagIt) that needs nothing beside it.
+
+    Results go along where they are named: '--result "*"' for all of the run.
+    """
     from forebay.tiering.handoff.contents import contents_of
     from forebay.tiering.handoff.exporting import export_run
 
-    contents = contents_of(session(context).location(run, runs))
+    call = session(context)
+    contents = contents_of(call.location(run, runs))
+    beside = _results_of(call, contents.run, result or [], results)
     with progress("objects") as bars:
-        total = len(contents.objects)
+        total = len(contents.objects) + len(beside)
         task = bars.add_task(f"exporting {contents.name}", total=total, note="")
-        made = export_run(contents, bundle, on_object=lambda _: bars.advance(task))
+        made = export_run(contents, bundle, results=beside, on_object=lambda _: bars.advance(task))
     if as_json:
         print_json(made)
     else:
@@ -47,23 +77,67 @@ def import_(
         Path | None,
         typer.Argument(help="Folder of runs that it goes into; the setting 'runs' if not given."),
     ] = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put the run of a bundle into a folder of runs, every byte compared.
 
-    Nothing is seen of it there before all of it is there.  Ends with code 5 and names the file
-    where something of the bundle is missing, has changed, or does not belong there.
+    Nothing is seen of it there before all of it is there.  Results that the bundle holds are put
+    among the others and entered in the ledger; what is there already stays.  Ends with code 5 and
+    names the file where something of the bundle is missing, has changed, or does not belong there.
     """
     from forebay.tiering.handoff.importing import import_run
 
-    folder = session(context).runs(root)
+    call = session(context)
+    folder = call.runs(root)
+    entered: list[Path] = []
+
+    def take(made: "Bundled", files: "Mapping[str, Callable[[], Iterator[bytes]]]") -> None:
+        from forebay.engine.queue.database import Database
+        from forebay.engine.results.bundles import take_in_bundled
+
+        with Database(call.ledger(ledger, results, root)) as database:
+            entered.extend(
+                take_in_bundled(
+                    files,
+                    where=str(bundle),
+                    run_id=made.run_id,
+                    run=made.path,
+                    results=call.shared_results(results, root),
+                    ledger=database,
+                )
+            )
+
     with progress("objects") as bars:
         task = bars.add_task(f"importing {bundle.name}", total=None, note="")
-        made = import_run(bundle, folder, on_object=lambda _: bars.advance(task))
+        made = import_run(bundle, folder, take_results=take, on_object=lambda _: bars.advance(task))
     if as_json:
-        print_json(made)
+        print_json({**asdict(made), "results": [str(each) for each in entered]})
     else:
         typer.echo(f"{made.path}: {made.objects} objects, {size(made.bytes)}: all as committed")
+        for each in entered:
+            typer.echo(f"{each}: entered in the ledger")
+
+
+def _results_of(
+    call: Session, run: "Run", patterns: list[str], results: Path | None
+) -> "Mapping[str, Callable[[], bytes]]":
+    """Return the files of those of a run's results that fit one of the patterns."""
+    folder = call.results(results) or (run.path and run.path.absolute().parent / "results")
+    if not patterns:
+        return {}
+    found = {} if folder is None else {each.name: each for each in find_results(folder, run)}
+    chosen: dict[str, Path] = {}
+    for pattern in patterns:
+        fitting = {name: each for name, each in found.items() if fnmatchcase(name, pattern)}
+        if not fitting:
+            known = ", ".join(found) or "none"
+            raise OptionError(f"the run {run.name} has no result {pattern!r}; it has {known}")
+        chosen |= fitting
+    from forebay.engine.results.bundles import files_of_result
+
+    return {name: read for each in chosen.values() for name, read in files_of_result(each).items()}
 
 
 def check_bundle(bundle: BundleArgument, as_json: JsonOption = False) -> None:

@@ -13,7 +13,7 @@ from forebay.cli.session import (
     session,
     user_name,
 )
-from forebay.cli.tiers import RunArgument, configured_tiers, known_run, opened_catalogue
+from forebay.cli.tiers import RunArgument, configured_tiers, found_as, opened_catalogue
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="What for; it is shown to others.")]
 
@@ -34,11 +34,16 @@ def pin(
     call = session(context)
     _ = configured_tiers(call)[tier]
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
         seconds = None if days is None else days * 86_400
-        catalogue.protect(
-            found.run_id, kind="pin", tier=tier, owner=user_name(), reason=reason, seconds=seconds
-        )
+        for found in found_as(call, catalogue, run, runs, results):
+            catalogue.protect(
+                found.run_id,
+                kind="pin",
+                tier=tier,
+                owner=user_name(),
+                reason=reason,
+                seconds=seconds,
+            )
     typer.echo(f"{found.name} stays in {tier}")
 
 
@@ -64,10 +69,10 @@ def hold(
     """Keep every copy of a run until the hold is ended, whatever policies say."""
     call = session(context)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        catalogue.protect(
-            found.run_id, kind="hold", tier=None, owner=user_name(), reason=reason, seconds=None
-        )
+        for found in found_as(call, catalogue, run, runs, results):
+            catalogue.protect(
+                found.run_id, kind="hold", tier=None, owner=user_name(), reason=reason, seconds=None
+            )
     typer.echo(f"no copy of {found.name} is deleted until the hold is ended")
 
 
@@ -86,6 +91,6 @@ def _end(
     call: Session, run: str, kind: str, ledger: str | None, results: Path | None, runs: Path | None
 ) -> None:
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        count = catalogue.unprotect(found.run_id, kind=kind)
-    typer.echo(f"{kind}s of {found.name} that are ended: {count}")
+        known = found_as(call, catalogue, run, runs, results)
+        count = sum(catalogue.unprotect(each.run_id, kind=kind) for each in known)
+    typer.echo(f"{kind}s of {known[0].name} that are ended: {count}")

@@ -17,11 +17,11 @@ from forebay.cli.session import (
     session,
 )
 from forebay.cli.signals import stop_on_signals
-from forebay.cli.tiers import RunArgument, configured_tiers, known_run, opened_catalogue
+from forebay.cli.tiers import RunArgument, configured_tiers, found_as, opened_catalogue
 
 if TYPE_CHECKING:
     from forebay.acquisition.format.record import Extent
-    from forebay.tiering.archive.recall import Progress
+    from forebay.tiering.archive.recall import Progress, Recall
 
 _RANGE = re.compile(r"(\d+):(\d+)")
 
@@ -48,43 +48,64 @@ def recall(
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a run that lies in an archive recalled, so that it can be read for some days.
+    """Have a run, or a result, that lies in an archive recalled, so that it can be read for some days.
 
     The cost is shown first. Asking again costs nothing: what was asked for already is only looked
     at.
     """
     from forebay.tiering.archive.copies import archived_copy, keys_of, recall_of
+    from forebay.tiering.errors import MoveRefusedError
 
     call = session(context)
     tiers = configured_tiers(call)
     wanted = None if frames is None else _extent(frames)
+    recalls: list[tuple[str, str, Recall]] = []
+    refused: list[MoveRefusedError] = []
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
-        shelf = archived_copy(catalogue, tiers, found, tier=tier)
-        objects = catalogue.objects(found.run_id)
-        work = recall_of(catalogue, tiers, shelf, keys_of(found, objects, wanted))
-    if work is None:
-        raise OptionError(f"the tier {shelf.tier!r} is no archive any more")
-    progress = work.look()
-    if progress.away:
-        count = f"{len(progress.away)} objects of {found.name}"
-        agree(f"{count} are recalled from {shelf.tier!r}, {work.told(progress.away)}", yes=yes)
-    # Those that are near already stay so for as long, which costs nothing but the request.
-    work.request(days=days or tiers[shelf.tier].specification.recall_days)
-    progress = work.look()
-    if wait and not progress.over:
-        pause = min(900.0, max(5.0, work.archive.terms.hours * 3600 / 50))
-        with stop_on_signals("the recall goes on by itself") as stop:
-            progress = work.wait(
-                timeout=timeout * 3600, pause=pause, stop=stop, on_look=lambda each: _tell(each)
-            )
+        for found in found_as(call, catalogue, run, runs, results):
+            try:
+                shelf = archived_copy(catalogue, tiers, found, tier=tier)
+            except MoveRefusedError as error:
+                # Of a result, some parts may be near.
+                refused.append(error)
+                continue
+            keys = keys_of(found, catalogue.objects(found.run_id), wanted)
+            work = recall_of(catalogue, tiers, shelf, keys)
+            if work is None:
+                raise OptionError(f"the tier {shelf.tier!r} is no archive any more")
+            recalls.append((found.name, shelf.tier, work))
+    if not recalls:
+        raise refused[0]
+    for name, place, work in recalls:
+        progress = work.look()
+        if progress.away:
+            count = f"{len(progress.away)} objects of {name}"
+            agree(f"{count} are recalled from {place!r}, {work.told(progress.away)}", yes=yes)
+        # Those that are near already stay so for as long, which costs nothing but the request.
+        work.request(days=days or tiers[place].specification.recall_days)
+    for name, place, work in recalls:
+        progress = work.look()
+        if wait and not progress.over:
+            progress = _waited_for(work, timeout)
+        _show(name, place, work, progress, as_json=as_json)
+
+
+def _waited_for(work: "Recall", timeout: float) -> "Progress":
+    pause = min(900.0, max(5.0, work.archive.terms.hours * 3600 / 50))
+    with stop_on_signals("the recall goes on by itself") as stop:
+        return work.wait(
+            timeout=timeout * 3600, pause=pause, stop=stop, on_look=lambda each: _tell(each)
+        )
+
+
+def _show(name: str, tier: str, work: "Recall", progress: "Progress", *, as_json: bool) -> None:
     if as_json:
-        print_json({"run": found.name, "tier": shelf.tier, **asdict(progress)})
+        print_json({"run": name, "tier": tier, **asdict(progress)})
     elif progress.over:
-        typer.echo(f"{found.name} can be read: {len(progress.near)} objects are near")
+        typer.echo(f"{name} can be read: {len(progress.near)} objects are near")
     else:
         typer.echo(
-            f"{found.name} was asked for: {len(progress.near)} objects are near, and "
+            f"{name} was asked for: {len(progress.near)} objects are near, and "
             f"{len(progress.coming) + len(progress.away)} come in about "
             f"{work.archive.terms.hours:.3g} hours"
         )

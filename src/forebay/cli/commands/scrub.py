@@ -14,7 +14,7 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
-from forebay.cli.tiers import configured_tiers, known_run, opened_catalogue
+from forebay.cli.tiers import configured_tiers, found_as, opened_catalogue
 
 
 def scrub(
@@ -48,7 +48,9 @@ def scrub(
         cache.sweep()
     limit = None if rate is None else rate_of(rate)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        chosen = [known_run(call, catalogue, each, runs) for each in run or ()]
+        chosen = [
+            found for each in run or () for found in found_as(call, catalogue, each, runs, results)
+        ]
         found = read_through(catalogue, tiers, chosen or catalogue.runs(), bytes_per_second=limit)
     if as_json:
         print_json(found)

@@ -113,7 +113,10 @@ def _moving(
         return nullcontext()
     from forebay.engine.queue.lanes import Lane
     from forebay.engine.queue.waiting import work_waits
+    from forebay.engine.results.volumes import ResultVolumes
+    from forebay.tiering.catalogue.catalogue import Catalogue
     from forebay.tiering.continuous.service import ContinuousMoving
+    from forebay.tiering.storage.tiers import Tiers
 
     return ContinuousMoving(
         database,
@@ -121,6 +124,7 @@ def _moving(
         settings.tiering,
         stop=stop,
         realtime_waits=lambda: work_waits(database, Lane.REALTIME),
+        beside=ResultVolumes(Catalogue(database), database, Tiers(settings.tiers)),
     )
 
 

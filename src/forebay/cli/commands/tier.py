@@ -20,7 +20,15 @@ from forebay.cli.session import (
     user_name,
 )
 from forebay.cli.signals import stop_on_signals
-from forebay.cli.tiers import RunArgument, configured_tiers, known_run, opened_catalogue
+from forebay.cli.tiers import (
+    RunArgument,
+    configured_tiers,
+    found_as,
+    not_there,
+    opened_catalogue,
+    published_in,
+    take_in_all,
+)
 
 if TYPE_CHECKING:
     from forebay.tiering.catalogue.catalogue import Catalogue
@@ -91,7 +99,7 @@ def check(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def status(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(help="Only this run.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Only this run, or result.")] = None,
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
@@ -107,8 +115,7 @@ def status(
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         known = {each.run_id: each for each in catalogue.runs()}
         if run is not None:
-            only = known_run(call, catalogue, run, runs)
-            known = {only.run_id: only}
+            known = {each.run_id: each for each in found_as(call, catalogue, run, runs, results)}
         moves = [each for each in Moves(catalogue.database).find() if each.run_id in known]
         filling, pace = look_ahead(call, catalogue.database, tiers)
         lies = {
@@ -121,7 +128,8 @@ def status(
             print_json(outlook_fields(tier))
         print_json(pace_fields(interval, pace))
         for each in known.values():
-            print_json({"run": each.name, "bytes": each.bytes, "tiers": lies[each.run_id]})
+            fields = {"run": each.name, "kind": each.kind, "bytes": each.bytes}
+            print_json({**fields, "tiers": lies[each.run_id]})
         for move in moves:
             print_json(_move_fields(move, known[move.run_id].name))
         for protection in kept:
@@ -130,7 +138,7 @@ def status(
     print_table(("tier", "used", "of", "filling", "watermark in", "full in"), outlook_rows(filling))
     typer.echo(pace_line(interval, pace))
     print_table(
-        ("run", "size", "lies in"),
+        ("run or result", "size", "lies in"),
         [
             (each.name, size(each.bytes), ", ".join(lies[each.run_id]) or "no tier")
             for each in known.values()
@@ -167,7 +175,7 @@ def move(
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Move a closed run into a tier: copy, read back, send readers there, then delete.
+    """Move a closed run, or a result, into a tier: copy, read back, send readers there, delete.
 
     The old copy goes when its grace is over, by 'forebay tier apply'. A move that was interrupted
     goes on where it was when it is asked for again.
@@ -178,16 +186,20 @@ def move(
     tiers = configured_tiers(call)
     _ = tiers[to]
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = known_run(call, catalogue, run, runs)
         moves = Moves(catalogue.database)
-        planned = moves.plan(
-            found, tier=to, keep=keep, why=f"asked for by {user_name()}", source=source
-        )
-        _agree_to_recall(catalogue, tiers, planned, found, yes=yes)
-        moves.retry(planned.move)
+        asked: list[tuple[MoveRecord, RunRecord]] = []
+        for found in not_there(
+            catalogue, found_as(call, catalogue, run, runs, results), to, keep=keep
+        ):
+            planned = moves.plan(
+                found, tier=to, keep=keep, why=f"asked for by {user_name()}", source=source
+            )
+            _agree_to_recall(catalogue, tiers, planned, found, yes=yes)
+            moves.retry(planned.move)
+            asked.append((planned, found))
         _work(call, catalogue, tiers)
-        now = moves.get(planned.move)
-        _tell(now, found.name, as_json=as_json)
+        for planned, found in asked:
+            _tell(moves.get(planned.move), found.name, as_json=as_json)
 
 
 @app.command()
@@ -218,7 +230,7 @@ def plan(
     call = session(context)
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        _take_in(catalogue, tiers)
+        take_in_all(catalogue, tiers)
         wanted = _wanted(call, catalogue)
     _print_suggestions(wanted, as_json=as_json)
 
@@ -238,7 +250,7 @@ def apply(
     call = session(context)
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        _take_in(catalogue, tiers)
+        take_in_all(catalogue, tiers)
         moves = Moves(catalogue.database)
         for each in _wanted(call, catalogue):
             try:
@@ -275,7 +287,17 @@ def scan(
 
     call = session(context)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        found = look_through(catalogue, configured_tiers(call), repair=repair)
+        tiers = configured_tiers(call)
+        volumes = published_in(catalogue, tiers)
+        unknown = volumes.unknown()
+        if repair:
+            # What was replaced is given up first, so that nobody takes it for lost.
+            volumes.take_in()
+        found = look_through(catalogue, tiers, repair=repair)
+        found.taken_in += unknown
+        if repair:
+            found.taken_in += [f"{each}: entered in the ledger" for each in volumes.enter_found()]
+            found.passed_over += volumes.take_in()
     if as_json:
         print_json(found)
     else:
@@ -315,13 +337,6 @@ def _agree_to_recall(
         raise
 
 
-def _take_in(catalogue: "Catalogue", tiers: "Tiers") -> None:
-    from forebay.tiering.scan import take_in_runs
-
-    for passed_over in take_in_runs(catalogue, tiers):
-        typer.echo(f"passed over: {passed_over}", err=True)
-
-
 def _wanted(call: Session, catalogue: "Catalogue") -> "list[Suggestion]":
     from forebay.tiering.policy import suggestions
 
@@ -343,7 +358,8 @@ def _work(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "list[MoveRe
     from forebay.tiering.moving.mover import Mover
 
     with stop_on_signals("the object that is being copied is finished") as stop:
-        mover = Mover(catalogue.database, tiers, call.settings.tiering, stop=stop)
+        waits = published_in(catalogue, tiers).waits
+        mover = Mover(catalogue.database, tiers, call.settings.tiering, stop=stop, waits=waits)
         return mover.work()
 
 
@@ -356,7 +372,7 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
         typer.echo("the policies move nothing now")
         return
     print_table(
-        ("run", "size", "from", "to", "policy", "cost to read", "more per month"),
+        ("run or result", "size", "from", "to", "policy", "cost to read", "more per month"),
         [
             (
                 each.run.name,
@@ -373,7 +389,9 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
     total = sum(each.run.bytes for each in wanted)
     cost = sum(each.cost for each in wanted)
     month = sum(each.cost_per_month for each in wanted)
-    typer.echo(f"{len(wanted)} runs, {size(total)}; {cost:.2f} to read, {month:+.2f} in each month")
+    typer.echo(
+        f"{len(wanted)} runs and results, {size(total)}; {cost:.2f} to read, {month:+.2f} in each month"
+    )
 
 
 def _tell(move: "MoveRecord", run: str, *, as_json: bool) -> None:
