@@ -3,7 +3,7 @@
 import http.client
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Buffer, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -199,16 +199,21 @@ def test_a_disk_that_fills_up_meanwhile(site: Site, small: Path) -> None:
 class Forgetful(Shelf):
     """A place that says yes to everything and keeps nothing."""
 
-    def _put(self, key: str, content: object) -> None:
-        """Do nothing."""
+    def _put(self, key: str, parts: Iterator[Buffer], **_: Any) -> None:
+        """Take what comes and put it nowhere."""
+        for _part in parts:
+            pass
 
 
 class Decaying(Shelf):
     """A place that keeps everything but one bit of it."""
 
-    def _put(self, key: str, content: Any) -> None:
-        """Flip the last bit of what is put."""
-        super()._put(key, content[:-1] + bytes([content[-1] ^ 1]))
+    def _put(self, key: str, parts: Iterator[Buffer], **options: Any) -> None:
+        """Flip the last bit of what was put."""
+        super()._put(key, parts, **options)
+        assert self.folder is not None
+        content = (self.folder / key).read_bytes()
+        (self.folder / key).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 @pytest.mark.parametrize("place", [Forgetful, Decaying])
