@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from tests.acquisition.storage.server import running_server
+from tests.acquisition.storage.seaweedfs import running_seaweedfs
+from tests.acquisition.storage.server import BUCKET, running_server
 from tests.tiering.site import Site
 
 
@@ -23,10 +24,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[int]:
-    """The port of an S3 server."""
+def moto_server() -> Iterator[int]:
+    """The port of a server that knows what AWS knows: archives, versions, regions."""
     with running_server() as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server() -> Iterator[int]:
+    """The port of a server that people keep their data on, and that checks who signs."""
+    with running_seaweedfs(BUCKET) as port:
+        yield port
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> int:
+    """The port of an S3 server; tests that say so take each of them."""
+    port: int = request.getfixturevalue(f"{getattr(request, 'param', 'moto')}_server")
+    return port
 
 
 @pytest.fixture
