@@ -47,10 +47,20 @@ class Site:
         Where all of it lies.
     cold
         The place of the cold tier, if it is not a folder.
+    ledger
+        Where the catalogue is kept, if not in the folder.
     """
 
-    def __init__(self, folder: Path, *, cold: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cold: str | None = None,
+        ledger: Path | str | None = None,
+        **options: Any,
+    ) -> None:
         self.folder = folder
+        self.ledger = ledger or folder / "ledger.sqlite"
         self.runs = folder / "runs"
         self.runs.mkdir(exist_ok=True)
         self.time = NOON
@@ -71,7 +81,7 @@ class Site:
     def open(self) -> None:
         """Open the catalogue."""
         self.tiers = Tiers(self.specifications)
-        self.database = Database(self.folder / "ledger.sqlite", now=lambda: self.time)
+        self.database = Database(self.ledger, now=lambda: self.time)
         self.catalogue = Catalogue(self.database)
         self.moves = Moves(self.database)
         self.held = HeldMoves(self.database)
