@@ -59,6 +59,28 @@ def parts_of_file(
         os.close(descriptor)
 
 
+def content_of_file(path: Path, span: tuple[int, int] | None = None) -> bytes:
+    """Return the bytes of a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    span
+        Where to begin and to end, in bytes; all of it if not given.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with path.open("rb") as file:
+        if span is None:
+            return file.read()
+        file.seek(span[0])
+        return file.read(span[1] - span[0])
+
+
 def put_file(path: Path, parts: Iterable[Buffer], *, check: Check) -> None:
     """Write a file past the page cache, flush it, have it checked, and give it its name.
 

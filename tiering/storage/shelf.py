@@ -17,7 +17,7 @@ from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, Tier
 from forebay.tiering.keys import check_key
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
-from forebay.tiering.storage.files import Check, parts_of_file, put_file
+from forebay.tiering.storage.files import Check, content_of_file, parts_of_file, put_file
 from forebay.tiering.url_store import translated
 
 if TYPE_CHECKING:
@@ -87,20 +87,18 @@ class Shelf:
     def read(self, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
         check_key(key)
-        if self.folder is not None:
-            try:
-                return b"".join(self.parts(key))
-            except FileNotFoundError:
-                return None
         span = self.span(key)
         if span is not None and span[0] == span[1]:
             return b""
-        path, options = self._wanted(self.stored_as(key), span)
-        with translated(self.where):
-            try:
+        try:
+            if self.folder is not None:
+                with _readable(self.where):
+                    return content_of_file(self.folder / self.stored_as(key), span)
+            path, options = self._wanted(self.stored_as(key), span)
+            with translated(self.where):
                 return bytes(obstore.get(self.bucket, path, options=options).bytes())
-            except FileNotFoundError:
-                return None
+        except FileNotFoundError:
+            return None
 
     def parts(self, key: str, *, from_disk: bool = False) -> Iterator[Buffer]:
         """Yield an object's bytes, part by part; a part holds until the next one is asked for.
