@@ -126,9 +126,10 @@ def test_wrong_credentials_are_named_and_not_shown(
     lab: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that checks signatures refuses them, and the run lies where it lay."""
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-that-one")
     lab.plan("cold")
-    (move,) = lab.work()
+    with monkeypatch.context() as wrong:
+        wrong.setenv("AWS_SECRET_ACCESS_KEY", "not-that-one")
+        (move,) = lab.work()
     assert move.error is not None
     assert "the credentials in the environment are wrong; check them" in move.error
     assert "not-that-one" not in move.error
