@@ -9,10 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import sqlalchemy as sa
+from tests.acquisition.storage.seaweedfs import running_seaweedfs
 from tests.acquisition.storage.server import BUCKET, Line, relayed, running_server
+from tests.engine.queue import servers as postgresql
 from tests.tiering.site import Site
 
+from forebay.engine.queue.database import Database
 from forebay.tiering import connect
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.schema import METADATA
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -26,10 +32,24 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[int]:
-    """The port of an S3 server."""
+def moto_server() -> Iterator[int]:
+    """The port of a server that knows what AWS knows: archives, versions, regions."""
     with running_server() as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server() -> Iterator[int]:
+    """The port of a server that people keep their data on, and that checks who signs."""
+    with running_seaweedfs(BUCKET) as port:
+        yield port
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> int:
+    """The port of an S3 server; tests that say so take each of them."""
+    port: int = request.getfixturevalue(f"{getattr(request, 'param', 'moto')}_server")
+    return port
 
 
 @pytest.fixture
@@ -43,10 +63,31 @@ def quick(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(scope="session")
+def postgresql_ledger() -> Iterator[str]:
+    """A database on a PostgreSQL server."""
+    with postgresql.running_server() as server, server.database("tiers") as url:
+        yield url
+
+
 @pytest.fixture
-def site(quick: Path) -> Iterator[Site]:
+def ledger(request: pytest.FixtureRequest, quick: Path) -> Path | str:
+    """Where the catalogue is kept, empty: in a file; tests that say so take PostgreSQL as well."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return quick / "ledger.sqlite"
+    url: str = request.getfixturevalue("postgresql_ledger")
+    with Database(url) as database:
+        Catalogue(database)
+        with database.write() as connection:
+            for table in reversed(METADATA.sorted_tables):
+                connection.execute(sa.delete(table))
+    return url
+
+
+@pytest.fixture
+def site(quick: Path, ledger: Path | str) -> Iterator[Site]:
     """A laboratory with a hot, a warm and a cold tier, and one closed run in the hot one."""
-    with Site(quick) as made:
+    with Site(quick, ledger=ledger) as made:
         made.record("water")
         yield made
 

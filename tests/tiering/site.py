@@ -60,10 +60,20 @@ class Site:
         Where all of it lies.
     cold
         The place of the cold tier, if it is not a folder.
+    ledger
+        Where the catalogue is kept, if not in the folder.
     """
 
-    def __init__(self, folder: Path, *, cold: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        cold: str | None = None,
+        ledger: Path | str | None = None,
+        **options: Any,
+    ) -> None:
         self.folder = folder
+        self.ledger = ledger or folder / "ledger.sqlite"
         self.runs = folder / "runs"
         self.runs.mkdir(exist_ok=True)
         self.time = NOON
@@ -84,10 +94,9 @@ class Site:
     def open(self) -> None:
         """Open the catalogue."""
         self.tiers = Tiers(self.specifications)
-        ledger = self.folder / "ledger.sqlite"
-        if not ledger.exists():
-            ledger.write_bytes(new_ledger())
-        self.database = Database(ledger, now=lambda: self.time)
+        if isinstance(self.ledger, Path) and not self.ledger.exists():
+            self.ledger.write_bytes(new_ledger())
+        self.database = Database(self.ledger, now=lambda: self.time)
         self.catalogue = Catalogue(self.database)
         self.moves = Moves(self.database)
         self.held = HeldMoves(self.database)

@@ -3,7 +3,7 @@
 import http.client
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Buffer, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from forebay.tiering.storage.tiers import Tier
 
 pytestmark = pytest.mark.s3
 
+each_server = pytest.mark.parametrize("server", ["moto", "seaweedfs"], indirect=True)
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
 
 
@@ -34,6 +35,7 @@ def lab(bucket: str, quick: Path) -> Iterator[Site]:
         yield site
 
 
+@each_server
 def test_a_run_goes_into_a_bucket_and_comes_back(lab: Site, server: int) -> None:
     """It is read from there by range and whole, and nothing is left when it has come back."""
     lab.move("cold")
@@ -46,6 +48,7 @@ def test_a_run_goes_into_a_bucket_and_comes_back(lab: Site, server: int) -> None
     assert list(left) == []
 
 
+@each_server
 @pytest.mark.parametrize(
     ("fate", "number"), [("lose request", 0), ("lose reply", 7), ("forbid", 18)]
 )
@@ -61,6 +64,7 @@ def test_a_line_that_fails_once_costs_time_only(
     lab.check_readable()
 
 
+@each_server
 def test_a_line_that_is_cut_keeps_the_run_where_it_is(lab: Site, line: Line) -> None:
     """The move waits, goes on where it was when the line is back, and copies nothing twice."""
     line.cut(6)
@@ -90,6 +94,21 @@ def test_who_may_not_write_is_told_so(lab: Site, line: Line) -> None:
     assert probe(lab.tiers["cold"]).problem is not None
 
 
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+def test_wrong_credentials_are_named_and_not_shown(
+    lab: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that checks signatures refuses them, and the run lies where it lay."""
+    lab.plan("cold")
+    with monkeypatch.context() as wrong:
+        wrong.setenv("AWS_SECRET_ACCESS_KEY", "not-that-one")
+        (move,) = lab.work()
+    assert move.error is not None
+    assert "the credentials in the environment are wrong; check them" in move.error
+    assert "not-that-one" not in move.error
+    assert lab.lies_in() == {"hot"}
+
+
 def test_a_bucket_that_is_not_there(lab: Site) -> None:
     """Nothing is moved."""
     missing = TierSpecification(url="s3://no-such-bucket/a")
@@ -113,6 +132,7 @@ def test_a_reader_goes_on_with_another_copy_where_a_bucket_does_not_answer(
     lab.check_readable()
 
 
+@each_server
 def test_an_object_in_several_parts_has_no_name_before_all_of_it_was_compared(
     lab: Site, server: int
 ) -> None:
@@ -172,16 +192,21 @@ def test_a_disk_that_fills_up_meanwhile(site: Site, small: Path) -> None:
 class Forgetful(Shelf):
     """A place that says yes to everything and keeps nothing."""
 
-    def _put(self, key: str, content: object) -> None:
-        """Do nothing."""
+    def _put(self, key: str, parts: Iterator[Buffer], **_: Any) -> None:
+        """Take what comes and put it nowhere."""
+        for _part in parts:
+            pass
 
 
 class Decaying(Shelf):
     """A place that keeps everything but one bit of it."""
 
-    def _put(self, key: str, content: Any) -> None:
-        """Flip the last bit of what is put."""
-        super()._put(key, content[:-1] + bytes([content[-1] ^ 1]))
+    def _put(self, key: str, parts: Iterator[Buffer], **options: Any) -> None:
+        """Flip the last bit of what was put."""
+        super()._put(key, parts, **options)
+        assert self.folder is not None
+        content = (self.folder / key).read_bytes()
+        (self.folder / key).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 @pytest.mark.parametrize("place", [Forgetful, Decaying])

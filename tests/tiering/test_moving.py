@@ -22,6 +22,9 @@ from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST
 
+BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+pytestmark = pytest.mark.parametrize("ledger", BACKENDS, indirect=True)
+
 
 def test_a_run_moves_and_is_read_as_before(site: Site) -> None:
     """By whoever opens it then, by who had opened it before, and by who was sent it."""
@@ -203,9 +206,9 @@ def test_a_pin_ends_by_itself(site: Site) -> None:
         )
 
 
-def test_enough_copies_stay(quick: Path) -> None:
+def test_enough_copies_stay(quick: Path, ledger: Path | str) -> None:
     """As many verified ones as the settings ask for, besides the one that goes."""
-    with Site(quick, min_copies=2) as site:
+    with Site(quick, ledger=ledger, min_copies=2) as site:
         site.record("water")
         site.plan("cold")
         site.work()

@@ -1,14 +1,12 @@
 """A shelf on which objects lie in packs."""
 
-import asyncio
 import io
 import zipfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import obstore
 from blake3 import blake3
 
 from forebay.tiering.errors import CopyDamagedError
@@ -16,7 +14,6 @@ from forebay.tiering.packing.pack import FOLDER, Pack, PackWriter
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import MANIFEST
 from forebay.tiering.storage.shelf import PART_BYTES, Came, Passing, Shelf, compare, unhindered
-from forebay.tiering.url_store import translated
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,9 @@ class PackedShelf(Shelf):
         there = replace(pack, bytes=length[0], blake3=str(digest.hexdigest()))
         return Came(tuple(pack.starts), there)
 
-    async def _bytes_of(
+    def _bytes_of(
         self, pack: Pack, source: Shelf, passing: Passing, digest: Any, length: list[int]
-    ) -> AsyncIterator[bytes]:
+    ) -> Iterator[bytes]:
         writer = PackWriter()
 
         def counted(part: bytes) -> bytes:
@@ -76,7 +73,7 @@ class PackedShelf(Shelf):
 
         for key in pack.starts:
             known = self.objects[key]
-            content = await asyncio.to_thread(source.read, key)
+            content = source.read(key)
             compare(source, key, known, content)
             passing(known.bytes)
             for part in writer.entry(key, content or b"", blake3=known.blake3):
@@ -98,20 +95,17 @@ class PackedShelf(Shelf):
         pack = self._pack_of.get(key)
         if pack is None:
             return super().look_along(key, passing=passing)
-        self.forget(pack.name)
         whole, place = blake3(), 0
         members = _Members(pack, self.objects)
-        with translated(self.where):
-            try:
-                stored = obstore.get(self.bucket, f"{self.path}/{pack.name}")
-                for part in stored.stream(min_chunk_size=PART_BYTES):
-                    content = memoryview(part)
-                    whole.update(content)
-                    members.take(content, place)
-                    place += len(content)
-                    passing(len(content))
-            except FileNotFoundError:
-                return dict.fromkeys(pack.starts)
+        try:
+            for part in self.parts_stored_as(pack.name, from_disk=True):
+                content = memoryview(part)
+                whole.update(content)
+                members.take(content, place)
+                place += len(content)
+                passing(len(content))
+        except FileNotFoundError:
+            return dict.fromkeys(pack.starts)
         as_put = (place, str(whole.hexdigest())) == (pack.bytes, pack.blake3)
         # Of a pack that was only found, nobody knows what it was as it was put.
         return members.found() if as_put or pack.blake3 is None else dict.fromkeys(pack.starts)

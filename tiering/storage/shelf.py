@@ -1,11 +1,9 @@
 """A shelf: the place in a tier where one copy of a run lies, under the keys of the run."""
 
-import asyncio
 import contextlib
 import errno
-import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Buffer, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -19,19 +17,20 @@ from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, Tier
 from forebay.tiering.keys import check_key
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.storage.files import Check, content_of_file, parts_of_file, put_file
 from forebay.tiering.url_store import translated
 
 if TYPE_CHECKING:
     from obstore import GetOptions
 
 PART_BYTES = 8 * 2**20
-"""Bytes that are read at a time, and put by one request of a large object."""
+"""Bytes that a bucket is asked for at a time, and that one request of a large object puts."""
 _PARTS_AT_ONCE = 4
 _NO_VERSION = "null"
 """What a bucket calls the version of an object whose versioning is switched off."""
 _LARGE_BYTES = 64 * 2**20
 _UNFINISHED = re.compile(r"#\d+$")
-"""How obstore calls a file that has not got its name yet."""
+"""How a file is called that has not got its name yet, as obstore does it."""
 _FULL = ("No space left on device", "Disk quota exceeded", "os error 28", "os error 122")
 
 type Passing = Callable[[int], None]
@@ -40,6 +39,10 @@ type Passing = Callable[[int], None]
 
 def unhindered(_: int) -> None:
     """Let bytes through."""
+
+
+def _anything(_size: int, _digest: str) -> None:
+    """Take what was written for right: it is read back later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,49 @@ class Shelf:
         span = self.span(key)
         if span is not None and span[0] == span[1]:
             return b""
-        path, options = self.wanted(key)
-        with translated(self.where):
-            try:
+        try:
+            if self.folder is not None:
+                with _readable(self.where):
+                    return content_of_file(self.folder / self.stored_as(key), span)
+            path, options = self._wanted(self.stored_as(key), span)
+            with translated(self.where):
                 return bytes(obstore.get(self.bucket, path, options=options).bytes())
-            except FileNotFoundError:
-                return None
+        except FileNotFoundError:
+            return None
+
+    def parts(self, key: str, *, from_disk: bool = False) -> Iterator[Buffer]:
+        """Yield an object's bytes, part by part; a part holds until the next one is asked for.
+
+        Parameters
+        ----------
+        key
+            The object.
+        from_disk
+            Whether a file is read from its disk as far as the system lets one: what it still
+            holds in memory says nothing of what was stored.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        """
+        check_key(key)
+        span = self.span(key)
+        if span is None or span[0] < span[1]:
+            yield from self.parts_stored_as(self.stored_as(key), span, from_disk=from_disk)
+
+    def parts_stored_as(
+        self, name: str, span: tuple[int, int] | None = None, *, from_disk: bool = False
+    ) -> Iterator[Buffer]:
+        """Yield the bytes of what lies here under a name, as `parts` does of an object."""
+        if self.folder is not None:
+            with _readable(self.where):
+                yield from parts_of_file(self.folder / name, span, from_disk=from_disk)
+            return
+        path, options = self._wanted(name, span)
+        with translated(self.where):
+            found = obstore.get(self.bucket, path, options=options)
+            yield from found.stream(min_chunk_size=PART_BYTES)
 
     def read_range(self, name: str, start: int, end: int) -> bytes:
         """Return bytes of what lies here under a name."""
@@ -100,11 +140,9 @@ class Shelf:
             found = obstore.get_range(self.bucket, f"{self.path}/{name}", start=start, end=end)
             return bytes(found)
 
-    def wanted(self, key: str) -> "tuple[str, GetOptions | None]":
-        """Return what is asked of the tier to read an object."""
-        span = self.span(key)
-        path = f"{self.path}/{self.stored_as(key)}"
-        return path, None if span is None else {"range": span}
+    def _wanted(self, name: str, span: tuple[int, int] | None) -> "tuple[str, GetOptions | None]":
+        """Return what is asked of an object store."""
+        return f"{self.path}/{name}", None if span is None else {"range": span}
 
     def copy(
         self, key: str, known: KnownObject, source: "Shelf", *, passing: Passing = unhindered
@@ -126,39 +164,61 @@ class Shelf:
             If there is no room here.
         """
         check_key(key)
-        if known.bytes <= _LARGE_BYTES:
-            content = source.read(key)
-            compare(source, key, known, content)
-            passing(known.bytes)
-            self._put(key, content or b"")
-        else:
-            self._put(key, _checked(source, key, known, passing))
+
+        def check(size: int, digest: str) -> None:
+            _check(source, key, known, size, digest)
+
+        self._put(key, _let_through(source, key, passing), size=known.bytes, check=check)
         return Came((key,), None)
 
     def put(self, key: str, content: bytes) -> None:
         """Put an object, and make it durable."""
         check_key(key)
-        self._put(key, content)
+        self._put(key, iter([content]), size=len(content))
 
-    def put_parts(self, key: str, parts: AsyncIterator[bytes]) -> None:
+    def put_parts(self, key: str, parts: Iterator[Buffer]) -> None:
         """Put an object that is made part by part, and make it durable."""
         check_key(key)
         self._put(key, parts)
 
-    def _put(self, key: str, content: bytes | AsyncIterator[bytes]) -> None:
-        with _room(self.where), translated(self.where, done="written"):
+    def _put(
+        self,
+        key: str,
+        parts: Iterator[Buffer],
+        *,
+        size: int | None = None,
+        check: Check = _anything,
+    ) -> None:
+        """Put parts of an object; it has its name only if they are what is expected."""
+        with _room(self.where):
             if self.folder is not None:
-                # obstore makes folders, and flushes nothing.
-                durable.make_folders((self.folder / key).parent)
-            attributes: Any = dict(self.attributes) or None
+                put_file(self.folder / key, parts, check=check)
+                return
+            self._put_in_bucket(key, _checked(parts, check), size=size)
+
+    def _put_in_bucket(self, key: str, parts: Iterator[bytes], *, size: int | None) -> None:
+        attributes: Any = dict(self.attributes) or None
+        path = f"{self.path}/{key}"
+        with translated(self.where, done="written"):
             try:
-                if isinstance(content, bytes):
-                    path = f"{self.path}/{key}"
+                if size is not None and size <= _LARGE_BYTES:
                     stored = obstore.put(
-                        self.bucket, path, content, attributes=attributes, use_multipart=False
+                        self.bucket,
+                        path,
+                        b"".join(parts),
+                        attributes=attributes,
+                        use_multipart=False,
                     )
                 else:
-                    stored = asyncio.run(self._put_parts(key, content, attributes))
+                    stored = obstore.put(
+                        self.bucket,
+                        path,
+                        parts,
+                        attributes=attributes,
+                        use_multipart=True,
+                        chunk_size=PART_BYTES,
+                        max_concurrency=_PARTS_AT_ONCE,
+                    )
             except FileNotFoundError as error:
                 raise PlaceUnavailableError(
                     f"{self.where} cannot be written: there is no such bucket; make it, or check "
@@ -170,45 +230,18 @@ class Shelf:
                 "free: switch the bucket's versioning off, or set 'versioned' for the tier if "
                 "something else ends old versions"
             )
-        if self.folder is not None:
-            with _room(self.where):
-                durable.flush_file(self.folder / key)
-                durable.flush_folder((self.folder / key).parent)
-
-    async def _put_parts(self, key: str, parts: AsyncIterator[bytes], attributes: Any) -> Any:
-        return await obstore.put_async(
-            self.bucket,
-            f"{self.path}/{key}",
-            parts,
-            attributes=attributes,
-            use_multipart=True,
-            chunk_size=PART_BYTES,
-            max_concurrency=_PARTS_AT_ONCE,
-        )
 
     def look(self, key: str, *, passing: Passing = unhindered) -> KnownObject | None:
-        """Read an object back from where it is stored, and return what it is; None if nothing is.
-
-        A file is read from its disk as far as the system lets one: what it still holds in memory
-        says nothing of what was stored.
-        """
-        check_key(key)
-        self.forget(self.stored_as(key))
+        """Read an object back from where it is stored; return what it is, None if nothing is."""
         digest, size = blake3(), 0
-        span = self.span(key)
-        if span is not None and span[0] == span[1]:
-            return KnownObject(0, str(digest.hexdigest()))
-        path, options = self.wanted(key)
-        with translated(self.where):
-            try:
-                for part in obstore.get(self.bucket, path, options=options).stream(
-                    min_chunk_size=PART_BYTES
-                ):
-                    digest.update(memoryview(part))
-                    size += len(part)
-                    passing(len(part))
-            except FileNotFoundError:
-                return None
+        try:
+            for part in self.parts(key, from_disk=True):
+                content = memoryview(part)
+                digest.update(content)
+                size += len(content)
+                passing(len(content))
+        except FileNotFoundError:
+            return None
         return KnownObject(size, str(digest.hexdigest()))
 
     def look_along(
@@ -216,11 +249,6 @@ class Shelf:
     ) -> dict[str, KnownObject | None]:
         """Read an object back, with those that lie in one piece with it."""
         return {key: self.look(key, passing=passing)}
-
-    def forget(self, name: str) -> None:
-        """Have the system drop what it holds in memory of what lies here under a name."""
-        if self.folder is not None:
-            _forget(self.folder / name)
 
     def seen(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Return the lengths of the run's objects, by the lengths of what lies here."""
@@ -282,24 +310,25 @@ class Shelf:
                 folder.rmdir()
 
 
-async def _checked(
-    source: Shelf, key: str, known: KnownObject, passing: Passing
-) -> AsyncIterator[bytes]:
-    """Yield the parts of an object; fail behind the last one if they are not what is known."""
+def _let_through(source: Shelf, key: str, passing: Passing) -> Iterator[Buffer]:
+    """Yield the parts of an object that is to be copied."""
+    try:
+        for part in source.parts(key):
+            passing(len(memoryview(part)))
+            yield part
+    except FileNotFoundError as error:
+        raise CopyDamagedError(f"{source.where}/{key} is missing") from error
+
+
+def _checked(parts: Iterator[Buffer], check: Check) -> Iterator[bytes]:
+    """Yield parts that may be kept; fail behind the last one if they are not right."""
     digest, size = blake3(), 0
-    path, options = source.wanted(key)
-    with translated(source.where):
-        try:
-            found = await obstore.get_async(source.bucket, path, options=options)
-            async for part in found.stream(min_chunk_size=PART_BYTES):
-                content = bytes(part)
-                digest.update(content)
-                size += len(content)
-                passing(len(content))
-                yield content
-        except FileNotFoundError as error:
-            raise CopyDamagedError(f"{source.where}/{key} is missing") from error
-    _check(source, key, known, size, digest.hexdigest())
+    for part in parts:
+        content = bytes(part)
+        digest.update(content)
+        size += len(content)
+        yield content
+    check(size, str(digest.hexdigest()))
 
 
 def compare(source: Shelf, key: str, known: KnownObject, content: bytes | None) -> None:
@@ -341,15 +370,15 @@ def _room(where: str) -> Iterator[None]:
         raise PlaceUnavailableError(f"{where} cannot be written: {said}") from error
 
 
-def _forget(path: Path) -> None:
-    """Have the system drop what it holds of a file in memory."""
+@contextlib.contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Tell a file that is not there from one that cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        yield
+    except PlaceUnavailableError:
+        raise
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            return
-        raise PlaceUnavailableError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
+            raise FileNotFoundError(str(error)) from error
+        said = error.strerror or str(error)
+        raise PlaceUnavailableError(f"{where} cannot be read: {said}") from error

@@ -17,7 +17,7 @@ from typing import Literal
 
 from obstore.store import S3Store
 
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
 _SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
 BUCKET = "instrument-7"
@@ -32,7 +32,7 @@ def bucket_at(port: int, prefix: str, *, bucket: str = BUCKET) -> S3Store:
         prefix=prefix,
         endpoint=f"http://127.0.0.1:{port}",
         access_key_id="AKIAEXAMPLE",
-        secret_access_key="secret",
+        secret_access_key="hush",
         region="us-east-1",
         client_options={"allow_http": True},
         retry_config={

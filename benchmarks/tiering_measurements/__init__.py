@@ -1,0 +1,1 @@
+"""What tiering is measured by."""
