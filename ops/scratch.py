@@ -139,7 +139,7 @@ def _padded(work: Work, given: Mapping[str, Any]) -> float:
 
 _FFT = Need(chunk=7.5, frame=4)
 _MORPHOLOGY = Need(chunk=1.1, slab=4.5)
-_ARITHMETIC = Need(chunk=3.2, frame=2)
+_POINTWISE = Need(chunk=1.1, frame=3, slab=5)
 _CODES = Need(chunk=3, fixed=6e6)
 _WINDOWS = Need(chunk=1, fixed=200e6)
 
@@ -160,6 +160,7 @@ NEEDS: dict[str, Need] = {
     "coherence": Need(chunk=2.2, more=_segments),
     "compand": _CODES,
     "continue_iir_filter": Need(chunk=6.5, more=_sections),
+    "correct_camera": _POINTWISE,
     "correct_drift": Need(chunk=3.2, frame=13),
     "correct_photobleaching": Need(
         chunk=2.2,
@@ -188,7 +189,7 @@ NEEDS: dict[str, Need] = {
     "find_particles": Need(chunk=1, part=10),
     "find_peaks_series": Need(chunk=8),
     "fir_filter": Need(chunk=2.2, frame=1),
-    "flat_field": _ARITHMETIC,
+    "flat_field": _POINTWISE,
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
     "fourier_ring_correlation": Need(chunk=1, frame=22),
@@ -242,9 +243,9 @@ NEEDS: dict[str, Need] = {
         )
     ),
     "stitch_tiles": Need(chunk=6, frame=6),
-    "subtract_background": _ARITHMETIC,
-    "subtract_dark": _ARITHMETIC,
-    "to_electrons": _ARITHMETIC,
+    "subtract_background": _POINTWISE,
+    "subtract_dark": _POINTWISE,
+    "to_electrons": _POINTWISE,
     "to_integers": Need(chunk=2, frame=1),
     "triangle_threshold": Need(chunk=4, frame=2, more=_histograms),
     "unsupervised_wiener": Need(chunk=3.5, more=_mirrored),

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from forebay.ops._blocks import apply
 from forebay.ops._checks import check_frames, check_number
 from forebay.ops.errors import OperationError
-from forebay.ops.reduction.companding import Companding, looked_up
+from forebay.ops.pointwise.formulas import looked_up
+from forebay.ops.pointwise.one_pass import apply_pointwise
+from forebay.ops.reduction.companding import Companding
 
 
 def quantise_to_noise(
@@ -70,7 +71,7 @@ def quantise_to_noise(
     table = fewest_values(counts, limit * camera.noise(counts)).astype(
         frames.dtype.newbyteorder("=")
     )
-    return apply(looked_up, frames, (), dtype=table.dtype, kwargs={"table": table})
+    return apply_pointwise(looked_up, frames, dtype=table.dtype, table=table)
 
 
 def fewest_values(
