@@ -140,7 +140,8 @@ def _padded(work: Work, given: Mapping[str, Any]) -> float:
 _FFT = Need(chunk=7.5, frame=4)
 _MORPHOLOGY = Need(chunk=1.1, slab=4.5)
 _POINTWISE = Need(chunk=1.1, frame=3, slab=5)
-_CODES = Need(chunk=3, fixed=6e6)
+_CODES = Need(chunk=0.6, slab=5, fixed=6e6)
+_SAME_PIXELS = Need(chunk=2.1, slab=4)
 _WINDOWS = Need(chunk=1, fixed=200e6)
 
 NEEDS: dict[str, Need] = {
@@ -172,7 +173,7 @@ NEEDS: dict[str, Need] = {
     "crop": Need(chunk=1),
     "difference_of_gaussians": Need(chunk=1.1, slab=6),
     "dilation": _MORPHOLOGY,
-    "drop_low_bits": Need(chunk=2, frame=1),
+    "drop_low_bits": _SAME_PIXELS,
     "erosion": _MORPHOLOGY,
     "estimate_drift": Need(chunk=8.5, frame=12),
     "estimate_illumination": Need(
@@ -235,7 +236,7 @@ NEEDS: dict[str, Need] = {
     "saturated_fraction": Need(chunk=0.5, frame=0.5),
     "select_frames": Need(chunk=1),
     "sharpness": Need(chunk=10.5, frame=1),
-    "sparsify": Need(chunk=2, frame=1),
+    "sparsify": _SAME_PIXELS,
     "spectrogram": Need(
         more=lambda work, given: (
             _segments(work, given)
@@ -246,7 +247,7 @@ NEEDS: dict[str, Need] = {
     "subtract_background": _POINTWISE,
     "subtract_dark": _POINTWISE,
     "to_electrons": _POINTWISE,
-    "to_integers": Need(chunk=2, frame=1),
+    "to_integers": _SAME_PIXELS,
     "triangle_threshold": Need(chunk=4, frame=2, more=_histograms),
     "unsupervised_wiener": Need(chunk=3.5, more=_mirrored),
     "wavelet_denoise": Need(chunk=1.1, slab=8),

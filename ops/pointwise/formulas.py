@@ -8,14 +8,17 @@ from forebay.ops._arrays import Array, namespace
 from forebay.ops.pointwise.one_pass import pointwise
 
 
-@pointwise("T pixel", "R offset", "R factor", result="R")
+@pointwise("T pixel", "R offset", "R factor", result="R", in_place=True)
 def corrected(pixel: Array, *, offset: Array | float, factor: Array | float, dtype: str) -> Array:
     """Return ``(pixel - offset) * factor``."""
     xp = namespace(pixel)
-    real = xp.astype(pixel, getattr(xp, dtype), copy=False)
+    real = xp.astype(pixel, getattr(xp, dtype))
     # What changes nothing need not be done.
-    less = real if isinstance(offset, float) and offset == 0 else real - offset
-    return less if isinstance(factor, float) and factor == 1 else less * factor
+    if not (isinstance(offset, float) and offset == 0):
+        real -= offset
+    if not (isinstance(factor, float) and factor == 1):
+        real *= factor
+    return real
 
 
 @pointwise("T pixel", "R bias", "R current", "R ratio", result="R")
@@ -24,7 +27,10 @@ def undarkened(
 ) -> Array:
     """Return ``pixel - bias - current * ratio``."""
     xp = namespace(pixel)
-    return xp.astype(pixel, getattr(xp, dtype), copy=False) - bias - current * ratio
+    real = xp.astype(pixel, getattr(xp, dtype))
+    real -= bias
+    real -= current * ratio
+    return real
 
 
 @pointwise("T pixel", "T low", "T high", "T background", result="T")
@@ -39,10 +45,23 @@ def flattened(pixel: Array, *, low: float, high: float, background: float, dtype
 def rounded(pixel: Array, *, least: float, most: float, dtype: str) -> Array:
     """Return the nearest whole number from `least` to `most`, halves to the even one; 0 for NaN."""
     xp = namespace(pixel)
-    if xp.isdtype(pixel.dtype, "real floating"):
-        zero = xp.zeros((), dtype=pixel.dtype, device=device(pixel))
-        pixel = xp.round(xp.where(xp.isnan(pixel), zero, pixel))
-    return xp.astype(xp.clip(pixel, least, most), getattr(xp, dtype))
+    if not xp.isdtype(pixel.dtype, "real floating"):
+        return xp.astype(clipped(pixel, least, most), getattr(xp, dtype))
+    zero = xp.zeros((), dtype=pixel.dtype, device=device(pixel))
+    whole = xp.where(xp.isnan(pixel), zero, clipped(xp.round(pixel), least, most))
+    return xp.astype(whole, getattr(xp, dtype))
+
+
+def clipped(array: Array, least: float, most: float) -> Array:
+    """Return `array` with nothing below `least` and above `most`; NaN stays.
+
+    The `clip` of array-api-compat passes over an array ten times.
+    """
+    xp = namespace(array)
+    low, high = (
+        xp.asarray(each, dtype=array.dtype, device=device(array)) for each in (least, most)
+    )
+    return xp.minimum(xp.maximum(array, low), high)
 
 
 @pointwise("T pixel", "int32 count", "T top", result="T")
@@ -52,7 +71,7 @@ def without_low_bits(pixel: Array, *, count: int, top: int, dtype: str) -> Array
     half = 1 << (count - 1)
     odd = (pixel >> count) & 1
     least, limit = int(xp.iinfo(pixel.dtype).min), top - half
-    rounded = ((xp.clip(pixel, least, limit) + (half - 1) + odd) >> count) << count
+    rounded = ((clipped(pixel, least, limit) + (half - 1) + odd) >> count) << count
     highest = xp.asarray(top, dtype=getattr(xp, dtype), device=device(pixel))
     return xp.where(pixel > limit, highest, rounded)
 

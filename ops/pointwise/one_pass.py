@@ -80,7 +80,7 @@ def _elementwise(kernel: Kernel) -> Any:
 
 
 def pointwise(
-    *parameters: str, result: str
+    *parameters: str, result: str, in_place: bool = False
 ) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
     """Make a block function of a formula, and of the kernel of the same name.
 
@@ -90,6 +90,8 @@ def pointwise(
         Of the kernel, each with its type.
     result
         Its type.
+    in_place
+        The formula holds nothing but its result, so that slabs would save nothing.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def pointwise(
             given.update(zip(names, images, strict=True))
             if is_cupy_array(pixels):
                 return _launched(kernel, pixels, given, dtype)
-            if is_numpy_array(pixels) and pixels.size > SLAB and pixels.ndim > 1:
+            if is_numpy_array(pixels) and not in_place and pixels.size > SLAB and pixels.ndim > 1:
                 return _by_slabs(formula, pixels, given, names, dtype)
             return formula(pixels, **given, dtype=dtype)
 

@@ -121,10 +121,13 @@ def test_slabs_give_what_all_pixels_at_once_do(shape: tuple[int, ...], rng: Any)
     pixels = rng.integers(0, 999, shape).astype(np.uint16)
     image = rng.normal(size=shape[1:]).astype(np.float32)
     assert pixels.size > SLAB
+    bias, ratio = np.float32(3), np.float32(0.5)
 
-    found = formulas.corrected(pixels, image, names=("offset",), factor=0.5, dtype="float32")
+    found = formulas.undarkened(
+        pixels, image, names=("current",), bias=bias, ratio=ratio, dtype="float32"
+    )
 
-    np.testing.assert_array_equal(found, (pixels.astype(np.float32) - image) * np.float32(0.5))
+    np.testing.assert_array_equal(found, pixels.astype(np.float32) - bias - image * ratio)
 
 
 def cuda_text() -> str:
