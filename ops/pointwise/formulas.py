@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace
+from forebay.ops._arrays import Array, clipped, namespace
 from forebay.ops.pointwise.one_pass import pointwise
 
 
@@ -47,21 +47,9 @@ def rounded(pixel: Array, *, least: float, most: float, dtype: str) -> Array:
     xp = namespace(pixel)
     if not xp.isdtype(pixel.dtype, "real floating"):
         return xp.astype(clipped(pixel, least, most), getattr(xp, dtype))
-    zero = xp.zeros((), dtype=pixel.dtype, device=device(pixel))
-    whole = xp.where(xp.isnan(pixel), zero, clipped(xp.round(pixel), least, most))
+    whole = clipped(xp.round(pixel), least, most)
+    whole[xp.isnan(pixel)] = 0.0
     return xp.astype(whole, getattr(xp, dtype))
-
-
-def clipped(array: Array, least: float, most: float) -> Array:
-    """Return `array` with nothing below `least` and above `most`; NaN stays.
-
-    The `clip` of array-api-compat passes over an array ten times.
-    """
-    xp = namespace(array)
-    low, high = (
-        xp.asarray(each, dtype=array.dtype, device=device(array)) for each in (least, most)
-    )
-    return xp.minimum(xp.maximum(array, low), high)
 
 
 @pointwise("T pixel", "int32 count", "T top", result="T")
