@@ -24,6 +24,7 @@ from forebay.acquisition.run.verify import Verification, verify_run
 if TYPE_CHECKING:
     import dask.array as da
     import xarray as xr
+    from zarr.core.buffer import BufferPrototype
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,24 @@ class Run:
         """
         return self.frames_of(self.blocks)
 
-    def frames_of(self, blocks: Sequence[Block]) -> "xr.DataArray":
-        """Return the frames of some blocks that follow each other, lazily, as `frames` does."""
+    def frames_of(
+        self, blocks: Sequence[Block], *, prototype: "BufferPrototype | None" = None
+    ) -> "xr.DataArray":
+        """Return the frames of some blocks that follow each other, lazily, as `frames` does.
+
+        Parameters
+        ----------
+        blocks
+            The blocks.
+        prototype
+            Zarr's way to the memory where frames are to be: with
+            ``zarr.buffer.gpu.buffer_prototype`` a chunk is a CuPy array. Bytes are checked and
+            decoded by the host before. None keeps them in its memory; coordinates are always there.
+        """
         # Whoever records frames need not wait for these to be loaded.
         import xarray as xr
 
-        along = self._array(FRAMES, blocks)
+        along = self._array(FRAMES, blocks, prototype)
         start = blocks[0].extent.start if blocks else 0
         coordinates: dict[str, Any] = {
             "t": ("t", np.arange(start, start + along.shape[0])),
@@ -125,20 +138,25 @@ class Run:
             attrs={"run": self.name, "run_id": self.run_id, **attributes},
         )
 
-    def _array(self, name: str, blocks: Sequence[Block]) -> "da.Array":
+    def _array(
+        self, name: str, blocks: Sequence[Block], prototype: "BufferPrototype | None" = None
+    ) -> "da.Array":
         import dask.array as da
         from dask.base import tokenize
 
-        source = BlockArray(name, self.layout, tuple(blocks), self.objects)
+        source = BlockArray(name, self.layout, tuple(blocks), self.objects, prototype)
         along = tuple(len(block.extent) for block in blocks) or (0,)
         first = blocks[0].number if blocks else 0
         # Two copies of a run must not pass for one another when they are compared.
-        token = tokenize(self.location, self.run_id, first, len(blocks))
+        where = None if prototype is None else prototype.nd_buffer.__qualname__
+        token = tokenize(self.location, self.run_id, first, len(blocks), where)
         array: da.Array = da.from_array(  # type: ignore[no-untyped-call]
             source,
             chunks=(along, *source.shape[1:]),
             name=f"{name}-{token}",
-            meta=np.empty((0,) * source.ndim, source.dtype),
+            meta=source.empty(),
+            # Dask is not to bring to the host what is elsewhere.
+            asarray=prototype is None,
         )
         return array
 
