@@ -51,6 +51,7 @@ from forebay.ops import (
 )
 from forebay.ops import gaussian_psf as psf_of
 from forebay.ops.pointwise import formulas
+from forebay.ops.pointwise.one_pass import Pointwise
 
 COPY_BYTES = 2**30
 HOST_FRAMES = 2
@@ -90,7 +91,7 @@ TRANSFORMS: dict[str, Callable[[ModuleType, Any], object]] = {
 """The bare transforms that an operation cannot do without."""
 CORRECTED: dict[str, Any] = {"names": ("factor",), "offset": 0.0}
 ROUNDED = {"low": -9.0, "high": 9.0, "least": 0.0, "most": 65_535.0, "work": "float32"}
-KERNELS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+KERNELS: dict[str, tuple[Pointwise, dict[str, Any]]] = {
     "correct_camera": (formulas.corrected, CORRECTED | {"dtype": "float32"}),
     "correct_camera (to uint16)": (
         formulas.corrected_rounded,
@@ -100,11 +101,10 @@ KERNELS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 """What is one kernel on a GPU, and what it is given."""
 
 
-def stepwise(function: Callable[..., Any], given: dict[str, Any]) -> Callable[[Any, Any], Any]:
+def stepwise(function: Pointwise, given: dict[str, Any]) -> Callable[[Any, Any], Any]:
     """Return the arithmetic of a kernel, one step after the other."""
     numbers = {name: each for name, each in given.items() if name != "names"}
-    formula: Callable[..., Any] = function.__wrapped__  # type: ignore[attr-defined]
-    return lambda pixels, image: formula(pixels, factor=image, **numbers)
+    return lambda pixels, image: function.__wrapped__(pixels, factor=image, **numbers)
 
 
 def chain(frames: xr.DataArray, image: xr.DataArray) -> xr.DataArray:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -79,9 +79,21 @@ def _elementwise(kernel: Kernel) -> Any:
     )
 
 
+class Pointwise(Protocol):
+    """A block function of `pointwise`."""
+
+    __wrapped__: Callable[..., Array]
+    """The formula itself."""
+
+    def __call__(
+        self, pixels: Array, *images: Array, names: Sequence[str] = (), dtype: str, **given: Any
+    ) -> Array:
+        """Return the formula of pixels, in one pass."""
+
+
 def pointwise(
     *parameters: str, result: str, in_place: bool = False
-) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+) -> Callable[[Callable[..., Array]], Pointwise]:
     """Make a block function of a formula, and of the kernel of the same name.
 
     Parameters
@@ -102,7 +114,7 @@ def pointwise(
         arrays whose ``names`` are given, and with numbers by keyword.
     """
 
-    def made(formula: Callable[..., Array]) -> Callable[..., Array]:
+    def made(formula: Callable[..., Array]) -> Pointwise:
         kernel = Kernel(formula.__name__, parameters, result)
         KERNELS[kernel.name] = kernel
 
@@ -123,7 +135,7 @@ def pointwise(
 
 
 def apply_pointwise(
-    function: Callable[..., Array],
+    function: Pointwise,
     frames: xr.DataArray,
     *,
     dtype: npt.DTypeLike,
