@@ -212,7 +212,8 @@ def test_the_kernel_of_a_formula_gives_what_the_formula_gives(
         "R": np.ctypeslib.as_ctypes_type(np.dtype(work)),
         "int32": ctypes.c_int,
     }
-    held, arguments = [], []
+    held: list[npt.NDArray[Any]] = []
+    arguments: list[Any] = []
     for parameter in kernel.parameters:
         kind, called = parameter.removeprefix("raw ").split()
         if parameter.startswith("raw ") or called == "pixel" or called in IMAGES:
