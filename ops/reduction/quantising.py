@@ -52,8 +52,8 @@ def quantise_to_noise(
     next to their middle. No other choice has fewer values. The table is checked against the bound
     count by count when it is made. `compand` puts the values into bytes instead, with a bound that
     has a constant part. Poisson noise of 400 photons takes 2.4 times less space with ``"zstd"`` at
-    the default, and the same as before with ``"blosc-zstd"`` (measured). Needs about nine times the
-    chunk's pixels in bytes as scratch.
+    the default, and the same as before with ``"blosc-zstd"`` (measured). Needs its
+    result and a few megabytes as scratch.
 
     Examples
     --------
