@@ -4,12 +4,15 @@
 
 What the memory can do is measured first, by copying an array within the device.  An operation has
 to read its frames once and to write its result once, so that no implementation can be faster than
-those bytes at that bandwidth; ``of copy`` says how near to that it is.  For operations that are
+those bytes at that bandwidth; ``of copy`` says how near to that it is.  What is point-wise is one kernel: ``kernel of copy`` is of
+that alone, without the time of Python around it, and ``times stepwise`` how much faster it is than
+its arithmetic one step after the other.  For operations that are
 Fourier transforms, ``of fft`` is the time of the bare transforms by that of the operation.  GPU times
 are between CUDA events, after a warm-up; NumPy times are of the clock, on fewer frames, for each
-frame.  Then blocks are sent to the device, worked on and fetched, one after the other and with
-pinned memory on two streams: ``hidden`` is the part of the transfers' time that the second way
-saves.  Last, blocks go from a Zarr array on this disk to a result on the host.
+frame.  Then blocks in pinned memory are sent to the device, worked on and fetched, one after the other and
+on two streams, through the same memory: ``hidden`` is the part of the transfers' time that the
+second way saves, ``could be hidden`` the part that the work lasts as long as.  Last, blocks go from a
+Zarr array on this disk to a result on the host.
 
 Without CuPy or a device it says so and ends well; ``--numpy`` does everything with NumPy in the
 GPU's place, for which transfers are copies: a dry run.
@@ -35,6 +38,7 @@ from rich.table import Table
 from forebay.ops import (
     background,
     bandpass,
+    correct_camera,
     find_particles,
     flat_field,
     fourier_bandpass,
@@ -46,6 +50,8 @@ from forebay.ops import (
     white_top_hat,
 )
 from forebay.ops import gaussian_psf as psf_of
+from forebay.ops.pointwise import formulas
+from forebay.ops.pointwise.one_pass import Pointwise
 
 COPY_BYTES = 2**30
 HOST_FRAMES = 2
@@ -59,6 +65,10 @@ OPERATIONS: dict[str, Operation] = {
     "background (median)": lambda frames, _: background(frames),
     "background (mean)": lambda frames, _: background(frames, method="mean"),
     "subtract_background": subtract_background,
+    "correct_camera": lambda frames, image: correct_camera(frames, flat=image, gain=0.5),
+    "correct_camera (to uint16)": lambda frames, image: correct_camera(
+        frames, flat=image, gain=0.5, threshold=9, dtype="uint16"
+    ),
     "flat_field": lambda frames, image: flat_field(frames, flat=image),
     "gaussian_filter": lambda frames, _: gaussian_filter(frames, sigma=2),
     "bandpass": lambda frames, _: bandpass(frames, background_sigma=5),
@@ -79,6 +89,22 @@ TRANSFORMS: dict[str, Callable[[ModuleType, Any], object]] = {
     "power_spectrum": lambda xp, real: xp.fft.fft2(real),
 }
 """The bare transforms that an operation cannot do without."""
+CORRECTED: dict[str, Any] = {"names": ("factor",), "offset": 0.0}
+ROUNDED = {"low": -9.0, "high": 9.0, "least": 0.0, "most": 65_535.0, "work": "float32"}
+KERNELS: dict[str, tuple[Pointwise, dict[str, Any]]] = {
+    "correct_camera": (formulas.corrected, CORRECTED | {"dtype": "float32"}),
+    "correct_camera (to uint16)": (
+        formulas.corrected_rounded,
+        CORRECTED | ROUNDED | {"dtype": "uint16"},
+    ),
+}
+"""What is one kernel on a GPU, and what it is given."""
+
+
+def stepwise(function: Pointwise, given: dict[str, Any]) -> Callable[[Any, Any], Any]:
+    """Return the arithmetic of a kernel, one step after the other."""
+    numbers = {name: each for name, each in given.items() if name != "names"}
+    return lambda pixels, image: function.__wrapped__(pixels, factor=image, **numbers)
 
 
 def chain(frames: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
@@ -101,8 +127,14 @@ class Device(Protocol):
     def seconds(self, work: Callable[[], object], repeats: int) -> float:
         """Return the median time of some work, after a warm-up."""
 
-    def streamed(self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any]) -> None:
-        """Send blocks, work on them and fetch the results, transfers beside the work."""
+    def streamed(
+        self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any], *, streams: int
+    ) -> list[np.ndarray[Any, Any]]:
+        """Send blocks, work on them and fetch the results: with one stream, in this order.
+
+        With two, the transfers of a block go on beside the work on the other.  Returns the last
+        result of each stream.
+        """
 
     def tidy(self) -> None:
         """Give back memory that is not used."""
@@ -137,24 +169,27 @@ class Gpu:
             seconds.append(1e-3 * self.xp.cuda.get_elapsed_time(begin, end))
         return statistics.median(seconds)
 
-    def streamed(self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any]) -> None:
-        """Use two streams in turn, each with pinned memory of its own for what is sent and fetched."""
-        streams = [self.xp.cuda.Stream(non_blocking=True) for _ in range(2)]
-        sent = [self._pinned(blocks[0].shape, blocks[0].dtype) for _ in streams]
-        fetched: list[Any] = [None, None]
+    def streamed(
+        self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any], *, streams: int
+    ) -> list[np.ndarray[Any, Any]]:
+        """Use streams in turn, each with pinned memory of its own for what is sent and fetched."""
+        lanes = [self.xp.cuda.Stream(non_blocking=True) for _ in range(streams)]
+        sent = [self._pinned(blocks[0].shape, blocks[0].dtype) for _ in lanes]
+        fetched: list[Any] = [None] * streams
         for number, block in enumerate(blocks):
-            at = number % 2
-            streams[at].synchronize()
+            at = number % streams
+            lanes[at].synchronize()
             sent[at][...] = block
-            with streams[at]:
+            with lanes[at]:
                 array = self.xp.empty(block.shape, block.dtype)
-                array.set(sent[at], stream=streams[at])
+                array.set(sent[at], stream=lanes[at])
                 result = work(array)
                 if fetched[at] is None:
                     fetched[at] = self._pinned(result.shape, result.dtype)
-                result.get(stream=streams[at], out=fetched[at], blocking=False)
-        for stream in streams:
-            stream.synchronize()
+                result.get(stream=lanes[at], out=fetched[at], blocking=False)
+        for lane in lanes:
+            lane.synchronize()
+        return fetched
 
     def _pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         size = int(np.prod(shape)) * dtype.itemsize
@@ -185,10 +220,11 @@ class DryRun:
         work()
         return host_seconds(work, repeats)
 
-    def streamed(self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any]) -> None:
+    def streamed(
+        self, blocks: list[np.ndarray[Any, Any]], work: Callable[[Any], Any], *, streams: int
+    ) -> list[np.ndarray[Any, Any]]:
         """Do one thing after the other."""
-        for block in blocks:
-            self.here(work(self.there(block)))
+        return [self.here(work(self.there(block))) for block in blocks][-streams:]
 
     def tidy(self) -> None:
         """Do nothing."""
@@ -260,6 +296,12 @@ def measure(device: Device, frames: int, side: int, repeats: int) -> dict[str, A
         if name in TRANSFORMS:
             real = there.data.astype("float32")
             bare = device.seconds(partial(TRANSFORMS[name], device.xp, real), repeats) / on_device
+        alone = steps = None
+        if name in KERNELS:
+            function, given = KERNELS[name]
+            pair = (there.data, image_there.data)
+            alone = device.seconds(partial(function, *pair, **given), repeats)
+            steps = device.seconds(partial(stepwise(function, given), *pair), repeats)
         rows.append(
             {
                 "operation": name,
@@ -267,6 +309,8 @@ def measure(device: Device, frames: int, side: int, repeats: int) -> dict[str, A
                 "gpu_GB_per_s": 1e-9 * moved / on_device,
                 "of_copy": moved / on_device / bandwidth,
                 "of_fft": bare,
+                "kernel_of_copy": None if alone is None else moved / alone / bandwidth,
+                "times_stepwise": None if alone is None or steps is None else steps / alone,
                 "numpy_ms_per_frame": 1e3 * on_host / len(few),
                 "times_numpy": (on_host / len(few)) / (on_device / frames),
             }
@@ -275,7 +319,7 @@ def measure(device: Device, frames: int, side: int, repeats: int) -> dict[str, A
     return {"copy_GB_per_s": 1e-9 * bandwidth, "frames": frames, "side": side, "operations": rows}
 
 
-def transfers(device: Device, frames: int, side: int, repeats: int) -> dict[str, float]:
+def transfers(device: Device, frames: int, side: int, repeats: int) -> dict[str, float | None]:
     """Return how long blocks take there and back, and what part of the transfers is hidden."""
     block = scene(max(frames // 8, 1), side)
     blocks = [block] * BLOCKS
@@ -287,20 +331,22 @@ def transfers(device: Device, frames: int, side: int, repeats: int) -> dict[str,
     array = device.there(block)
     working = BLOCKS * device.seconds(partial(work, array), repeats)
 
-    def one_by_one() -> None:
-        for each in blocks:
-            device.here(work(device.there(each)))
-
-    one_by_one()
-    after_each_other = host_seconds(one_by_one, repeats)
-    device.streamed(blocks, work)
-    beside = host_seconds(partial(device.streamed, blocks, work), repeats)
-    moving = max(after_each_other - working, 1e-9)
+    taken = {}
+    for streams in (1, 2):
+        through = partial(device.streamed, blocks, work, streams=streams)
+        for result in through():
+            # A race between the streams would show in the values.
+            np.testing.assert_array_equal(result, device.here(work(array)))
+        taken[streams] = host_seconds(through, repeats)
+    after_each_other, beside = taken[1], taken[2]
+    moving = after_each_other - working
     return {
         "one_by_one_ms_per_block": 1e3 * after_each_other / BLOCKS,
         "two_streams_ms_per_block": 1e3 * beside / BLOCKS,
         "work_ms_per_block": 1e3 * working / BLOCKS,
-        "hidden": (after_each_other - beside) / moving,
+        # Where nothing is sent anywhere, there may be nothing to hide.
+        "hidden": (after_each_other - beside) / moving if moving > 0 else None,
+        "could_be_hidden": min(1.0, working / moving) if moving > 0 else None,
     }
 
 

@@ -9,6 +9,7 @@ and says by how much they can be off. Whatever cannot be done raises `OperationE
 from forebay.ops.accessor import FramesAccessor
 from forebay.ops.correction.background import background, subtract_background
 from forebay.ops.correction.bad_pixels import bad_pixels, replace_bad_pixels
+from forebay.ops.correction.camera import correct_camera
 from forebay.ops.correction.cosmic_rays import remove_cosmic_rays
 from forebay.ops.correction.dark import subtract_dark
 from forebay.ops.correction.fixed_pattern import remove_fixed_pattern
@@ -115,6 +116,7 @@ __all__ = [
     "coherence",
     "compand",
     "continue_iir_filter",
+    "correct_camera",
     "correct_drift",
     "correct_photobleaching",
     "crop",

@@ -139,8 +139,9 @@ def _padded(work: Work, given: Mapping[str, Any]) -> float:
 
 _FFT = Need(chunk=7.5, frame=4)
 _MORPHOLOGY = Need(chunk=1.1, slab=4.5)
-_ARITHMETIC = Need(chunk=3.2, frame=2)
-_CODES = Need(chunk=3, fixed=6e6)
+_POINTWISE = Need(chunk=1.1, frame=3, slab=5)
+_CODES = Need(chunk=0.6, slab=5, fixed=6e6)
+_SAME_PIXELS = Need(chunk=2.1, slab=4)
 _WINDOWS = Need(chunk=1, fixed=200e6)
 
 NEEDS: dict[str, Need] = {
@@ -160,6 +161,7 @@ NEEDS: dict[str, Need] = {
     "coherence": Need(chunk=2.2, more=_segments),
     "compand": _CODES,
     "continue_iir_filter": Need(chunk=6.5, more=_sections),
+    "correct_camera": _POINTWISE,
     "correct_drift": Need(chunk=3.2, frame=13),
     "correct_photobleaching": Need(
         chunk=2.2,
@@ -171,7 +173,7 @@ NEEDS: dict[str, Need] = {
     "crop": Need(chunk=1),
     "difference_of_gaussians": Need(chunk=1.1, slab=6),
     "dilation": _MORPHOLOGY,
-    "drop_low_bits": Need(chunk=2, frame=1),
+    "drop_low_bits": _SAME_PIXELS,
     "erosion": _MORPHOLOGY,
     "estimate_drift": Need(chunk=8.5, frame=12),
     "estimate_illumination": Need(
@@ -188,7 +190,7 @@ NEEDS: dict[str, Need] = {
     "find_particles": Need(chunk=1, part=10),
     "find_peaks_series": Need(chunk=8),
     "fir_filter": Need(chunk=2.2, frame=1),
-    "flat_field": _ARITHMETIC,
+    "flat_field": _POINTWISE,
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
     "fourier_ring_correlation": Need(chunk=1, frame=22),
@@ -234,7 +236,7 @@ NEEDS: dict[str, Need] = {
     "saturated_fraction": Need(chunk=0.5, frame=0.5),
     "select_frames": Need(chunk=1),
     "sharpness": Need(chunk=10.5, frame=1),
-    "sparsify": Need(chunk=2, frame=1),
+    "sparsify": _SAME_PIXELS,
     "spectrogram": Need(
         more=lambda work, given: (
             _segments(work, given)
@@ -242,10 +244,10 @@ NEEDS: dict[str, Need] = {
         )
     ),
     "stitch_tiles": Need(chunk=6, frame=6),
-    "subtract_background": _ARITHMETIC,
-    "subtract_dark": _ARITHMETIC,
-    "to_electrons": _ARITHMETIC,
-    "to_integers": Need(chunk=2, frame=1),
+    "subtract_background": _POINTWISE,
+    "subtract_dark": _POINTWISE,
+    "to_electrons": _POINTWISE,
+    "to_integers": _SAME_PIXELS,
     "triangle_threshold": Need(chunk=4, frame=2, more=_histograms),
     "unsupervised_wiener": Need(chunk=3.5, more=_mirrored),
     "wavelet_denoise": Need(chunk=1.1, slab=8),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
+from zarr.core.buffer import BufferPrototype
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.codec import checked
@@ -38,6 +39,8 @@ class BlockArray:
     """The blocks to read, in order and without a gap between them."""
     objects: Objects
     """Where the blocks lie."""
+    prototype: BufferPrototype | None = None
+    """Zarr's way to the memory where what is read is to be, as a GPU's; None for the host's."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -55,15 +58,25 @@ class BlockArray:
         """Number of axes."""
         return len(self.shape)
 
-    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        """Read a part of the array."""
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part of the array: a NumPy array, or what the prototype makes."""
         keys = key if isinstance(key, tuple) else (key,)
         along, rest = keys[0], keys[1:]
         if isinstance(along, int | np.integer):
             one = range(self.shape[0])[along : along + 1 or None]
-            return np.asarray(self._read(one)[(0, *rest)])
+            return self._placed(np.asarray(self._read(one)[(0, *rest)]))
         positions = range(*along.indices(self.shape[0]))
-        return self._read(positions)[(slice(None), *rest)]
+        return self._placed(self._read(positions)[(slice(None), *rest)])
+
+    def empty(self) -> Any:
+        """Return an array without values where those that are read will be."""
+        return self._placed(np.empty((0,) * self.ndim, self.dtype))
+
+    def _placed(self, pixels: npt.NDArray[Any]) -> Any:
+        """Return what was read and checked in the host's memory where it is to be."""
+        if self.prototype is None:
+            return pixels
+        return self.prototype.nd_buffer.from_numpy_array(pixels).as_ndarray_like()
 
     def _read(self, positions: range) -> npt.NDArray[Any]:
         if positions.step < 0:

@@ -24,6 +24,7 @@ from forebay.acquisition.run.verify import Verification, verify_run
 if TYPE_CHECKING:
     import dask.array as da
     import xarray as xr
+    from zarr.core.buffer import BufferPrototype
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,32 @@ class Run:
         """
         return self.frames_of(self.blocks)
 
-    def frames_of(self, blocks: Sequence[Block]) -> "xr.DataArray":
-        """Return the frames of some blocks that follow each other, lazily, as `frames` does."""
-        start = blocks[0].extent.start if blocks else 0
-        return self._labelled(start, lambda name: self._lazy(name, blocks))
+    def frames_of(
+        self, blocks: Sequence[Block], *, prototype: "BufferPrototype | None" = None
+    ) -> "xr.DataArray":
+        """Return the frames of some blocks that follow each other, lazily, as `frames` does.
 
-    def read(self, blocks: Sequence[Block], extent: Extent) -> "xr.DataArray":
+        Parameters
+        ----------
+        blocks
+            The blocks.
+        prototype
+            Zarr's way to the memory where frames are to be: with
+            ``zarr.buffer.gpu.buffer_prototype`` a chunk is a CuPy array. Bytes are checked and
+            decoded by the host before. None keeps them in its memory; coordinates are always there.
+        """
+        start = blocks[0].extent.start if blocks else 0
+        return self._labelled(
+            start, self._lazy(FRAMES, blocks, prototype), lambda name: self._lazy(name, blocks)
+        )
+
+    def read(
+        self,
+        blocks: Sequence[Block],
+        extent: Extent,
+        *,
+        prototype: "BufferPrototype | None" = None,
+    ) -> "xr.DataArray":
         """Read frames at once, with what `frames` has beside them.
 
         Parameters
@@ -110,6 +131,8 @@ class Run:
             Blocks that follow each other and hold the frames.
         extent
             Which frames, by their places in the run.
+        prototype
+            Zarr's way to the memory where frames are to be, as for `frames_of`.
 
         Raises
         ------
@@ -127,20 +150,22 @@ class Run:
             or (extent.start <= block.extent.start and block.extent.stop <= extent.stop)
         ]
         objects = ObjectsAtHand.of(self.objects, keys)
-        return self._labelled(
-            extent.start,
-            lambda name: BlockArray(name, self.layout, tuple(blocks), objects)[within],
-        )
 
-    def _labelled(self, start: int, array: Callable[[str], Any]) -> "xr.DataArray":
-        """Return frames with their coordinates and attributes, from the arrays of these names."""
+        def source(name: str, prototype: "BufferPrototype | None" = None) -> Any:
+            return BlockArray(name, self.layout, tuple(blocks), objects, prototype)[within]
+
+        return self._labelled(extent.start, source(FRAMES, prototype), source)
+
+    def _labelled(
+        self, start: int, frames: Any, coordinate: Callable[[str], Any]
+    ) -> "xr.DataArray":
+        """Return frames with their coordinates and attributes."""
         # Whoever records frames need not wait for these to be loaded.
         import xarray as xr
 
-        along = array(FRAMES)
         coordinates: dict[str, Any] = {
-            "t": ("t", np.arange(start, start + along.shape[0])),
-            **{name: ("t", array(name)) for name in COORDINATES},
+            "t": ("t", np.arange(start, start + frames.shape[0])),
+            **{name: ("t", coordinate(name)) for name in COORDINATES},
         }
         coordinates["timestamp"] = ("t", coordinates["timestamp"][1].view("datetime64[ns]"))
         metadata = self.layout.metadata
@@ -153,27 +178,32 @@ class Run:
         }
         attributes = {name: value for name, value in known.items() if value is not None}
         return xr.DataArray(
-            along,
+            frames,
             dims=self.layout.dims,
             coords=coordinates,
             name=FRAMES,
             attrs={"run": self.name, "run_id": self.run_id, **attributes},
         )
 
-    def _lazy(self, name: str, blocks: Sequence[Block]) -> "da.Array":
+    def _lazy(
+        self, name: str, blocks: Sequence[Block], prototype: "BufferPrototype | None" = None
+    ) -> "da.Array":
         import dask.array as da
         from dask.base import tokenize
 
-        source = BlockArray(name, self.layout, tuple(blocks), self.objects)
+        source = BlockArray(name, self.layout, tuple(blocks), self.objects, prototype)
         along = tuple(len(block.extent) for block in blocks) or (0,)
         first = blocks[0].number if blocks else 0
         # Two copies of a run must not pass for one another when they are compared.
-        token = tokenize(self.location, self.run_id, first, len(blocks))
+        where = None if prototype is None else prototype.nd_buffer.__qualname__
+        token = tokenize(self.location, self.run_id, first, len(blocks), where)
         array: da.Array = da.from_array(  # type: ignore[no-untyped-call]
             source,
             chunks=(along, *source.shape[1:]),
             name=f"{name}-{token}",
-            meta=np.empty((0,) * source.ndim, source.dtype),
+            meta=source.empty(),
+            # Dask is not to bring to the host what is elsewhere.
+            asarray=prototype is None,
         )
         return array
 

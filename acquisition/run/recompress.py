@@ -197,7 +197,7 @@ def _frames(run: Run, block: Block) -> Iterator[Frame]:
 
 
 def _array(run: Run, name: str, block: Block) -> np.ndarray:
-    return BlockArray(name, run.layout, (block,), run.objects)[:]
+    return np.asarray(BlockArray(name, run.layout, (block,), run.objects)[:])
 
 
 def _pixel_bytes(pixels: np.ndarray) -> memoryview:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import scipy.ndimage
 import scipy.signal
@@ -158,6 +159,15 @@ SINGLES = (
         "flat_field",
         lambda given: ops.flat_field(given.frames, flat=given.flat),
         lambda given: single(given) / given.flat.values,
+    ),
+    Case(
+        "correct_camera, to integers",
+        lambda given: ops.correct_camera(
+            given.frames, dark=given.dark, flat=given.flat + given.dark, gain=0.5, dtype="uint16"
+        ),
+        lambda given: da.clip(da.rint(corrected(given) * np.float32(0.5)), 0, 65535).astype(
+            np.uint16
+        ),
     ),
     Case(
         "gaussian_filter, 1 pixel",

@@ -10,6 +10,9 @@ from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecificati
 NEAREST = "forebay.cluster.local_cuda.nearest"
 """The module that lets a worker use the port that is next to its GPU."""
 
+BACKEND = "DASK_ARRAY__BACKEND"
+"""The variable by which a worker that is started by itself has Dask's setting."""
+
 
 def options_of(
     specification: LocalCudaClusterSpecification, gpus: Sequence[GpuPlace]
@@ -34,6 +37,8 @@ def options_of(
         "host": "127.0.0.1",
         "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         "worker_dashboard_address": "127.0.0.1:0",
+        # By this setting of Dask's a worker knows that what it reads is for its GPU.
+        "config": {"array": {"backend": "cupy"}},
     }
     if specification.device_memory_limit is not None:
         options["device_memory_limit"] = int(specification.device_memory_limit)
@@ -67,6 +72,7 @@ def command_of(options: dict[str, Any], gpu: GpuPlace, *, all_gpus: Sequence[Gpu
     words = [f"CUDA_VISIBLE_DEVICES={','.join(map(str, visible))}"]
     if options.get("enable_infiniband") and gpu.port is not None:
         words.append(f"UCX_NET_DEVICES={gpu.port}")
+    words += [f"{BACKEND}={options['config']['array']['backend']}"]
     words += ["dask", "cuda", "worker", "SCHEDULER"]
     words += ["--nthreads", str(options["threads_per_worker"])]
     for name in ("memory_limit", "device_memory_limit", "rmm_pool_size", "protocol"):

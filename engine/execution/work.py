@@ -15,12 +15,14 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from zarr.core.buffer import BufferPrototype
 
 from forebay.acquisition import Block, Run
 from forebay.acquisition.errors import RunDamagedError
 from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
+from forebay.engine.execution.placement import placed, prototype_of_worker
 from forebay.engine.execution.recent_log import RecentLog
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.results.folder import new_part_name
@@ -170,8 +172,9 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
     recent = RecentLog()
     try:
         with recent, _local_dask():
-            before = None if order.state is None else order.state.read()
-            frames = seen_frames(order.run, order.unit, order.blocks)
+            prototype = prototype_of_worker()
+            before = placed(None if order.state is None else order.state.read(), prototype)
+            frames = seen_frames(order.run, order.unit, order.blocks, prototype=prototype)
             output, state = call(order.algorithm, order.unit, frames, order.arguments, state=before)
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
         folder = order.staging / new_part_name(order.unit, order.staging)
@@ -204,16 +207,22 @@ def error_line(error: BaseException) -> str:
     return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}…"
 
 
-def seen_frames(run: Run, unit: Unit, blocks: tuple[Block, ...]) -> xr.DataArray:
-    """Return the frames that a unit has to see, lazily.
+def seen_frames(
+    run: Run,
+    unit: Unit,
+    blocks: tuple[Block, ...],
+    *,
+    prototype: BufferPrototype | None = None,
+) -> xr.DataArray:
+    """Return the frames that a unit has to see, lazily, where a `prototype` of Zarr's puts them.
 
     Those of a block are read here, once, whatever the algorithm does with them; those of a whole
     run are read as the algorithm's graph asks for them.
     """
     if isinstance(unit.job.needs, WholeRun):
-        return run.frames_of(blocks)
+        return run.frames_of(blocks, prototype=prototype)
     seen = unit.seen
-    loaded = run.read(blocks, seen.t)
+    loaded = run.read(blocks, seen.t, prototype=prototype)
     if unit.tiled:
         loaded = loaded.isel(y=slice(seen.y.start, seen.y.stop), x=slice(seen.x.start, seen.x.stop))
         loaded = loaded.assign_coords(

@@ -1,5 +1,8 @@
 """Frames and an image to correct them with, made sure to fit each other exactly."""
 
+from typing import Any
+
+import numpy as np
 import xarray as xr
 
 from forebay.ops._arrays import library, real_dtype
@@ -10,7 +13,12 @@ from forebay.ops.errors import OperationError
 def aligned(
     frames: xr.DataArray, image: xr.DataArray, name: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return both in real dtypes; raise `OperationError` unless `image` fits `frames` exactly.
+    """Return both in real dtypes, the image as `laid_on` gives it."""
+    return frames.astype(real_dtype(frames.dtype)), laid_on(frames, image, name)
+
+
+def laid_on(frames: xr.DataArray, image: xr.DataArray, name: str) -> xr.DataArray:
+    """Return `image` in its real dtype; raise `OperationError` unless it fits `frames` exactly.
 
     Arithmetic in xarray keeps the common part of coordinates that differ, so that a shifted image
     would crop the frames without a word. It also merges attributes and other coordinates: the
@@ -40,4 +48,10 @@ def aligned(
     bare = xr.DataArray(image.data, dims=image.dims).astype(real_dtype(image.dtype))
     if frames.chunks is not None and image.chunks is not None:
         bare = bare.chunk({dim: frames.variable.chunksizes[dim] for dim in image.dims})
-    return frames.astype(real_dtype(frames.dtype)), bare
+    return bare
+
+
+def joint_dtype(frames: xr.DataArray, *images: xr.DataArray | float) -> np.dtype[Any]:
+    """Return the real dtype that frames and images are worked on in together."""
+    arrays = [frames, *(each for each in images if isinstance(each, xr.DataArray))]
+    return np.result_type(*(real_dtype(each.dtype) for each in arrays))

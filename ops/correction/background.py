@@ -9,7 +9,9 @@ from array_api_compat import device
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_whole
-from forebay.ops.correction.alignment import aligned
+from forebay.ops.correction.alignment import joint_dtype, laid_on
+from forebay.ops.pointwise.formulas import corrected
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 
 def background(
@@ -124,5 +126,6 @@ def subtract_background(frames: xr.DataArray, background: xr.DataArray) -> xr.Da
     [[[-1.0, 0.0]], [[1.0, 0.0]]]
     """
     check_frames(frames, ())
-    frames, background = aligned(frames, background, "background")
-    return (frames - background).rename(frames.name).assign_attrs(frames.attrs)
+    level = laid_on(frames, background, "background")
+    dtype = joint_dtype(frames, level)
+    return apply_pointwise(corrected, frames, dtype=dtype, offset=level, factor=1.0)

@@ -2,9 +2,12 @@
 
 import xarray as xr
 
+from forebay.ops._arrays import real_dtype
 from forebay.ops._checks import check_frames, check_number
-from forebay.ops.correction.alignment import aligned
+from forebay.ops.correction.alignment import joint_dtype, laid_on
 from forebay.ops.errors import OperationError
+from forebay.ops.pointwise.formulas import corrected, undarkened
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 
 def subtract_dark(
@@ -51,7 +54,7 @@ def subtract_dark(
     Dark current grows in proportion to time; the bias does not, so that a dark with the bias in it
     must not be scaled. Without exposures `bias` changes nothing and is refused.
 
-    Works chunk by chunk with Dask. A task needs about twice its chunk in float32 as scratch.
+    Works chunk by chunk with Dask. A task needs little more than its result as scratch.
 
     Howell, Handbook of CCD Astronomy, 2nd edition, chapter 4 (2006).
 
@@ -69,19 +72,25 @@ def subtract_dark(
             f"exposure is {exposure!r} and dark_exposure {dark_exposure!r}, but the dark is scaled "
             "by both together; give both, or neither"
         )
-    values, level = aligned(frames, dark, "dark")
-    if exposure is None:
+    level = laid_on(frames, dark, "dark")
+    if exposure is None or dark_exposure is None:
         if bias is not None:
             raise OperationError(
                 "bias is given without exposures, which it is not needed for: the dark holds it; "
                 "give exposure and dark_exposure, or leave it out"
             )
-        return _described(values - level, frames)
-    scale = exposure_ratio(values, exposure, dark_exposure)
-    if bias is None:
-        return _described(values - level * scale, frames)
-    _, constant = aligned(frames, bias, "bias")
-    return _described(values - constant - (level - constant) * scale, frames)
+        dtype = joint_dtype(frames, level)
+        return apply_pointwise(corrected, frames, dtype=dtype, offset=level, factor=1.0)
+    ratio = exposure_ratio(frames, exposure, dark_exposure)
+    constant = 0.0 if bias is None else laid_on(frames, bias, "bias")
+    return apply_pointwise(
+        undarkened,
+        frames,
+        dtype=joint_dtype(frames, level, constant, ratio),
+        bias=constant,
+        current=level - constant,
+        ratio=ratio,
+    )
 
 
 def exposure_ratio(
@@ -91,10 +100,5 @@ def exposure_ratio(
     over = check_number("dark_exposure", dark_exposure, above=0)
     if not isinstance(exposure, xr.DataArray):
         return check_number("exposure", exposure, above=0) / over
-    _, each = aligned(frames, exposure, "exposure")
-    return (each / over).astype(frames.dtype)
-
-
-def _described(result: xr.DataArray, frames: xr.DataArray) -> xr.DataArray:
-    """Return `result` with the order of dimensions, the name and the attributes of `frames`."""
-    return result.transpose(*frames.dims).rename(frames.name).assign_attrs(frames.attrs)
+    each = laid_on(frames, exposure, "exposure")
+    return (each / over).astype(real_dtype(frames.dtype))

@@ -6,7 +6,9 @@ import numpy as np
 import xarray as xr
 
 from forebay.ops._checks import check_frames
-from forebay.ops.correction.alignment import aligned
+from forebay.ops.correction.alignment import joint_dtype, laid_on
+from forebay.ops.pointwise.formulas import corrected
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 
 def flat_field(
@@ -56,15 +58,22 @@ def flat_field(
     [[30.0, 30.0, nan]]
     """
     check_frames(frames, list(dims))
-    frames, gain = aligned(frames, flat, "flat")
-    signal = frames
+    offset, factor = response(frames, flat, dark, dims)
+    dtype = joint_dtype(frames, offset, factor)
+    return apply_pointwise(corrected, frames, dtype=dtype, offset=offset, factor=factor)
+
+
+def response(
+    frames: xr.DataArray, flat: xr.DataArray, dark: xr.DataArray | None, dims: Sequence[Hashable]
+) -> tuple[xr.DataArray | float, xr.DataArray]:
+    """Return what each pixel gives without light, and what makes its response that of the mean."""
+    gain = laid_on(frames, flat, "flat")
+    offset: xr.DataArray | float = 0.0
     if dark is not None:
-        frames, dark = aligned(frames, dark, "dark")
-        signal, gain = frames - dark, gain - dark
-    gain, level = usable_gain(gain, dims)
-    # One pass over the frames: the rest is done with a single image.
-    result = (signal * (level / gain)).transpose(*frames.dims)
-    return result.rename(frames.name).assign_attrs(frames.attrs)
+        offset = laid_on(frames, dark, "dark")
+        gain = gain - offset
+    usable, level = usable_gain(gain, dims)
+    return offset, level / usable
 
 
 def usable_gain(gain: xr.DataArray, dims: Sequence[Hashable]) -> tuple[xr.DataArray, xr.DataArray]:

@@ -13,6 +13,8 @@ from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
+from forebay.ops.pointwise.formulas import corrected
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 FEWEST = 4
 """Frames that an exponential with three parameters is fitted to, at least."""
@@ -95,9 +97,8 @@ def correct_photobleaching(
         check_kernel(frames, [dim], FEWEST, "an exponential", remedy="use method='ratio'")
         means = apply(fitted_decay, means, [dim], dtype=np.dtype(np.float64), kwargs={})
     usable = means.where(means > 0)
-    factor = (usable.isel({dim: 0}, drop=True) / usable).astype(dtype)
-    result = (frames.astype(dtype) * factor.variable).transpose(*frames.dims)
-    return result.rename(frames.name).assign_attrs(frames.attrs)
+    factor = usable.isel({dim: 0}, drop=True) / usable
+    return apply_pointwise(corrected, frames, dtype=dtype, offset=0.0, factor=factor)
 
 
 def fitted_decay(means: Array) -> Array:

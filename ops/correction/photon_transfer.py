@@ -5,10 +5,11 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
-from forebay.ops._arrays import real_dtype
 from forebay.ops._checks import check_frames, check_kernel, check_number
-from forebay.ops.correction.alignment import aligned
+from forebay.ops.correction.alignment import aligned, joint_dtype, laid_on
 from forebay.ops.errors import OperationError
+from forebay.ops.pointwise.formulas import corrected
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 
 def photon_transfer(
@@ -153,8 +154,8 @@ def to_electrons(
 
     Notes
     -----
-    A NaN in any is NaN in the result. Works chunk by chunk with Dask. A task needs about four
-    times its chunk in float32 as scratch.
+    A NaN in any is NaN in the result. Works chunk by chunk with Dask. A task needs little
+    more than its result as scratch.
 
     Examples
     --------
@@ -164,17 +165,22 @@ def to_electrons(
     [[0.0, 5.0]]
     """
     check_frames(frames, ())
-    values = frames.astype(real_dtype(frames.dtype))
+    shift: xr.DataArray | float
     if isinstance(offset, xr.DataArray):
-        _, offset = aligned(frames, offset, "offset")
+        shift = laid_on(frames, offset, "offset")
     else:
-        offset = check_number("offset", offset)
+        shift = check_number("offset", offset)
+    factor = electrons_per_count(frames, gain)
+    dtype = joint_dtype(frames, shift, factor)
+    result = apply_pointwise(corrected, frames, dtype=dtype, offset=shift, factor=factor)
+    return result.assign_attrs(units="electron")
+
+
+def electrons_per_count(frames: xr.DataArray, gain: float | xr.DataArray) -> float | xr.DataArray:
+    """Return a gain if it is one for all pixels of `frames`, or lies on them."""
     if isinstance(gain, xr.DataArray):
-        _, gain = aligned(frames, gain, "gain")
-    else:
-        gain = check_number("gain", gain, above=0)
-    result = ((values - offset) * gain).transpose(*frames.dims).rename(frames.name)
-    return result.assign_attrs(frames.attrs | {"units": "electron"})
+        return laid_on(frames, gain, "gain")
+    return check_number("gain", gain, above=0)
 
 
 def _slope(

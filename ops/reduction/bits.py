@@ -2,12 +2,12 @@
 
 import numpy as np
 import xarray as xr
-from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace
-from forebay.ops._blocks import apply
+from forebay.ops._blocks import replaced
 from forebay.ops._checks import check_frames, check_whole
 from forebay.ops.errors import OperationError
+from forebay.ops.pointwise.formulas import without_low_bits
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 
 def drop_low_bits(frames: xr.DataArray, *, count: int) -> xr.DataArray:
@@ -46,21 +46,10 @@ def drop_low_bits(frames: xr.DataArray, *, count: int) -> xr.DataArray:
     check_whole("count", count, least=0)
     check_bits(frames.dtype, count)
     dtype = frames.dtype.newbyteorder("=")
-    return apply(without_low_bits, frames, (), dtype=dtype, kwargs={"count": int(count)})
-
-
-def without_low_bits(array: Array, *, count: int) -> Array:
-    """Return `array`, integers, rounded to multiples of ``2**count``."""
     if count == 0:
-        return array
-    xp = namespace(array)
-    ends, half = xp.iinfo(array.dtype), 1 << (count - 1)
-    odd = (array >> count) & 1
-    # Above this a pixel would be rounded to more than its type holds.
-    limit = int(ends.max) - half
-    top = xp.asarray(int(ends.max), dtype=array.dtype, device=device(array))
-    rounded = ((xp.clip(array, int(ends.min), limit) + (half - 1) + odd) >> count) << count
-    return xp.where(array > limit, top, rounded)
+        return replaced(frames, frames.data.astype(dtype))
+    top = int(np.iinfo(dtype).max)
+    return apply_pointwise(without_low_bits, frames, dtype=dtype, count=int(count), top=top)
 
 
 def check_bits(dtype: "np.dtype[np.generic]", count: int) -> None:

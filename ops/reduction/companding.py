@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace
-from forebay.ops._blocks import apply
 from forebay.ops._checks import check_frames, check_number, check_whole
 from forebay.ops.errors import OperationError
+from forebay.ops.pointwise.formulas import looked_up
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 _HIGHEST = 65_535
 _FINEST, _COARSEST = 1e-6, 1e6
@@ -154,7 +153,7 @@ def compand(
     """
     check_frames(frames, ())
     table = companding.codes(frames.dtype, dtype)
-    return apply(looked_up, frames, (), dtype=table.dtype, kwargs={"table": table})
+    return apply_pointwise(looked_up, frames, dtype=table.dtype, table=table)
 
 
 def expand(codes: xr.DataArray, companding: Companding) -> xr.DataArray:
@@ -179,15 +178,7 @@ def expand(codes: xr.DataArray, companding: Companding) -> xr.DataArray:
     """
     check_frames(codes, (), name="codes")
     table = companding.counts(codes.dtype)
-    return apply(looked_up, codes, (), dtype=table.dtype, kwargs={"table": table})
-
-
-def looked_up(array: Array, *, table: npt.NDArray[Any]) -> Array:
-    """Return the entry of `table` for each value of `array`."""
-    xp = namespace(array)
-    entries = xp.asarray(table, device=device(array))
-    index = xp.astype(xp.reshape(array, (-1,)), xp.int64)
-    return xp.reshape(xp.take(entries, index, axis=0), array.shape)
+    return apply_pointwise(looked_up, codes, dtype=table.dtype, table=table)
 
 
 def _checked(name: str, dtype: np.dtype[Any]) -> np.dtype[Any]:

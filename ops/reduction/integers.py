@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
-from forebay.ops._blocks import apply
+from forebay.ops._arrays import real_dtype
 from forebay.ops._checks import check_frames, check_number
 from forebay.ops.errors import OperationError
+from forebay.ops.pointwise.formulas import rounded
+from forebay.ops.pointwise.one_pass import apply_pointwise
 
 _BITS = (8, 16, 32, 64)
 
@@ -46,19 +46,10 @@ def to_integers(frames: xr.DataArray, *, dtype: npt.DTypeLike) -> xr.DataArray:
     """
     check_frames(frames, ())
     target = integer_dtype(dtype)
-    given = real_dtype(frames.dtype) if frames.dtype.kind == "f" else frames.dtype
-    limits = common_limits(given, target)
-    return apply(rounded, frames, (), dtype=target, kwargs={"limits": limits, "dtype": target.name})
-
-
-def rounded(array: Array, *, limits: tuple[float, float], dtype: str) -> Array:
-    """Return `array` as integers of `dtype` between `limits`, and 0 where it is NaN."""
-    xp = namespace(array)
-    if xp.isdtype(array.dtype, "real floating"):
-        array = as_real(array)
-        zero = xp.zeros((), dtype=array.dtype, device=device(array))
-        array = xp.round(xp.where(xp.isnan(array), zero, array))
-    return xp.astype(xp.clip(array, *limits), getattr(xp, dtype))
+    if frames.dtype.kind == "f":
+        frames = frames.astype(real_dtype(frames.dtype), copy=False)
+    least, most = common_limits(frames.dtype, target)
+    return apply_pointwise(rounded, frames, dtype=target, least=least, most=most)
 
 
 def integer_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from forebay.ops._blocks import apply
 from forebay.ops._checks import check_frames, check_number
 from forebay.ops.errors import OperationError
-from forebay.ops.reduction.companding import Companding, looked_up
+from forebay.ops.pointwise.formulas import looked_up
+from forebay.ops.pointwise.one_pass import apply_pointwise
+from forebay.ops.reduction.companding import Companding
 
 
 def quantise_to_noise(
@@ -51,8 +52,8 @@ def quantise_to_noise(
     next to their middle. No other choice has fewer values. The table is checked against the bound
     count by count when it is made. `compand` puts the values into bytes instead, with a bound that
     has a constant part. Poisson noise of 400 photons takes 2.4 times less space with ``"zstd"`` at
-    the default, and the same as before with ``"blosc-zstd"`` (measured). Needs about nine times the
-    chunk's pixels in bytes as scratch.
+    the default, and the same as before with ``"blosc-zstd"`` (measured). Needs its
+    result and a few megabytes as scratch.
 
     Examples
     --------
@@ -70,7 +71,7 @@ def quantise_to_noise(
     table = fewest_values(counts, limit * camera.noise(counts)).astype(
         frames.dtype.newbyteorder("=")
     )
-    return apply(looked_up, frames, (), dtype=table.dtype, kwargs={"table": table})
+    return apply_pointwise(looked_up, frames, dtype=table.dtype, table=table)
 
 
 def fewest_values(

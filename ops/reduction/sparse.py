@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from array_api_compat import device
 
-from forebay.ops._arrays import Array, namespace
-from forebay.ops._blocks import apply
 from forebay.ops._checks import check_frames, check_number
+from forebay.ops.pointwise.formulas import flattened
+from forebay.ops.pointwise.one_pass import apply_pointwise
 from forebay.ops.reduction.integers import check_held
 
 
@@ -50,17 +49,10 @@ def sparsify(frames: xr.DataArray, *, threshold: float, background: float = 0) -
     """
     check_frames(frames, ())
     dtype = frames.dtype.newbyteorder("=")
-    limits = background_limits(dtype, threshold, background)
-    kwargs = {"limits": limits, "background": background}
-    return apply(flattened, frames, (), dtype=dtype, kwargs=kwargs)
-
-
-def flattened(array: Array, *, limits: tuple[float, float], background: float) -> Array:
-    """Return `array` with `background` where it lies within `limits`, both included."""
-    xp = namespace(array)
-    low, high = limits
-    value = xp.asarray(background, dtype=array.dtype, device=device(array))
-    return xp.where((array >= low) & (array <= high), value, array)
+    low, high = background_limits(dtype, threshold, background)
+    return apply_pointwise(
+        flattened, frames, dtype=dtype, low=low, high=high, background=background
+    )
 
 
 def background_limits(

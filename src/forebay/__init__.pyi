@@ -1,3 +1,4 @@
+from . import ops
 from .acquisition import (
     AcquisitionStatus,
     Block,
@@ -66,6 +67,7 @@ __all__ = [
     "open_result",
     "open_run",
     "open_source",
+    "ops",
     "process",
     "reprocess",
     "reproduce",

@@ -98,8 +98,8 @@ def test_with_ucx_what_is_found_is_used(machine: Machine) -> None:
     }
     assert options["preload"] == ["forebay.cluster.local_cuda.nearest"]
     assert command_of(options, places[1], all_gpus=places) == (
-        "CUDA_VISIBLE_DEVICES=1,0 UCX_NET_DEVICES=mlx5_2:1 dask cuda worker SCHEDULER "
-        f"--nthreads 1 --memory-limit {32 << 30} --device-memory-limit {60 << 30} "
+        "CUDA_VISIBLE_DEVICES=1,0 UCX_NET_DEVICES=mlx5_2:1 DASK_ARRAY__BACKEND=cupy dask cuda "
+        f"worker SCHEDULER --nthreads 1 --memory-limit {32 << 30} --device-memory-limit {60 << 30} "
         f"--rmm-pool-size {70 << 30} --protocol ucx --enable-tcp-over-ucx --enable-nvlink "
         "--enable-infiniband  # NUMA node 1, cores 16-31"
     )

@@ -23,6 +23,7 @@ from forebay.ops import (
     black_top_hat,
     closing,
     coherence,
+    correct_camera,
     correct_drift,
     correct_photobleaching,
     difference_of_gaussians,
@@ -90,6 +91,9 @@ def is_described_by(result: xr.DataArray, frames: xr.DataArray) -> bool:
 KEEP_DIMS: dict[str, Operation] = {
     "align_channels": lambda frames: align_channels(frames, dim="t", edge="nearest"),
     "apply_window": apply_window,
+    "correct_camera": lambda frames: correct_camera(
+        frames, dark=background(frames) / 9, flat=background(frames) + 1, threshold=9
+    ),
     "correct_drift": lambda frames: correct_drift(frames, DRIFT, edge="nearest"),
     "bandpass": lambda frames: bandpass(frames, background_sigma=2, truncate=3),
     "fourier_bandpass": lambda frames: fourier_bandpass(frames, min_wavelength=3, max_wavelength=9),

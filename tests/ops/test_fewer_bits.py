@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from forebay.ops import OperationError, drop_low_bits, sparsify, to_integers
-from forebay.ops.reduction.bits import without_low_bits
-from forebay.ops.reduction.integers import rounded
-from forebay.ops.reduction.sparse import background_limits, flattened
+from forebay.ops.pointwise.formulas import flattened, rounded, without_low_bits
+from forebay.ops.reduction.sparse import background_limits
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 
@@ -131,18 +130,19 @@ def test_they_are_the_same_in_each_library(xp: Any, rng: np.random.Generator, dt
     values = rng.integers(0, 255, (2, 9)).astype(dtype) + np.dtype(dtype).type(0.5)
     given = xp.array(values)
 
-    limits = background_limits(values.dtype, 20, 100)
+    low, high = background_limits(values.dtype, 20, 100)
     np.testing.assert_array_equal(
-        xp.host(flattened(given, limits=limits, background=100)),
+        xp.host(flattened(given, low=low, high=high, background=100, dtype=dtype)),
         sparsify(image(values), threshold=20, background=100),
     )
     np.testing.assert_array_equal(
-        xp.host(rounded(given, limits=(0, 127), dtype="int8")),
+        xp.host(rounded(given, least=0, most=127, dtype="int8")),
         to_integers(image(values), dtype="int8").clip(min=0),
     )
     if dtype != "float32":
         np.testing.assert_array_equal(
-            xp.host(without_low_bits(given, count=3)), drop_low_bits(image(values), count=3)
+            xp.host(without_low_bits(given, count=3, top=np.iinfo(dtype).max, dtype=dtype)),
+            drop_low_bits(image(values), count=3),
         )
 
 

@@ -27,6 +27,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "cell_averaging_cfar": {"false_alarm_rate": 1e-3},
     "compand": {"companding": Companding(gain=1, read_noise=9), "dtype": "uint16"},
     "continue_iir_filter": {"sos": SECTIONS},
+    "correct_camera": {"gain": 0.5},
     "correct_drift": {
         "drift": xr.DataArray([1.0, 0.5], dims="axis", coords={"axis": ["y", "x"]}),
         "order": 1,

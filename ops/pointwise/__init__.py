@@ -1,0 +1,1 @@
+"""What is done to each pixel by itself, in one pass over memory."""
