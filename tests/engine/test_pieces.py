@@ -182,6 +182,9 @@ def greedy(frames):
 
 algorithm = forebay.Algorithm("greedy", "1.0.0", greedy, divisible=True)
 run = forebay.open_run({run.location!r})
+# Libraries that are loaded when they are first used reserve room of their own.
+light = forebay.Algorithm("light", "1.0.0", lambda frames: pd.DataFrame({{"t": frames.t}}))
+forebay.process(run, light, results={str(Path(run.location).parent / "light")!r})
 used = 1024 * int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0])
 # There is room for two frames, with the threads that computing starts, and not for eight.
 resource.setrlimit(resource.RLIMIT_AS, (used + 1_200_000_000,) * 2)
