@@ -136,7 +136,7 @@ class Outcomes:
         attempts = {each.unit: each.attempt for each in held}
         query = _OWN.with_for_update() if lock else _OWN
         values = {"names": list(attempts), "holder": self._holder}
-        found = connection.execute(query, values).all() if attempts else []
+        found: Sequence[Any] = connection.execute(query, values).all() if attempts else []
         return {row.unit: row for row in found if row.attempt == attempts[row.unit]}
 
     def publish(self, parts: Sequence[tuple[Held, Part, float]]) -> dict[str, Published]:

@@ -71,7 +71,7 @@ def add_units(
     # Another service may have planned the same run, now or long ago.
     added = connection.execute(_insert(connection.dialect.name), {"rows": rows}).rowcount
     if added < len(rows):
-        there = among(UNITS.c.unit, [row["unit"] for row in rows])
+        there = among(UNITS.c.unit, [unit.identity for unit, _ in units])
         known = dict(connection.execute(sa.select(UNITS.c.unit, UNITS.c.state).where(there)).all())
     again = (UnitState.CANCELLED, UnitState.SUPERSEDED)
     if revived := [name for name, state in known.items() if state in again]:
