@@ -7,7 +7,12 @@ from forebay.engine.registry import REGISTRY
 
 
 def algorithm(
-    name: str, *, version: str, needs: Needs | None = None, scratch: Scratch | None = None
+    name: str,
+    *,
+    version: str,
+    needs: Needs | None = None,
+    scratch: Scratch | None = None,
+    divisible: bool = False,
 ) -> Callable[[Function], Algorithm]:
     """Declare a function to be an algorithm, and register it.
 
@@ -29,6 +34,10 @@ def algorithm(
         frames, whose values mean nothing, and the parameters by keyword. No more units are handed
         out than their frames and this have room in the workers' memory. `forebay.ops.scratch_bytes`
         tells it of operations.
+    divisible
+        Whether what is returned of a frame depends on that frame and its halo alone, and comes in
+        the order of the frames. A block for which no worker has the memory is then computed in
+        pieces, one after the other; the result is the same.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def algorithm(
     """
 
     def declare(function: Function) -> Algorithm:
-        declared = Algorithm(name, version, function, needs or Blockwise(), scratch)
+        declared = Algorithm(name, version, function, needs or Blockwise(), scratch, divisible)
         REGISTRY.add(declared)
         return declared
 

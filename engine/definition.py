@@ -96,6 +96,9 @@ class Algorithm:
     scratch: Scratch | None = None
     """How many bytes a worker needs for it, beside the frames that it sees: a function that gets
     the frames as a DataArray whose values mean nothing, and the parameters."""
+    divisible: bool = False
+    """Whether what it returns of a frame depends on that frame and its halo alone, in the order of
+    the frames: then a block that is too large for a worker's memory is computed in pieces."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -112,6 +115,11 @@ class Algorithm:
             raise AlgorithmError(
                 f"{self.name} cannot need {self.needs!r}: give Blockwise(...), WholeRun() or "
                 "Sequential()"
+            )
+        if self.divisible and not isinstance(self.needs, Blockwise):
+            raise AlgorithmError(
+                f"{self.name} cannot be divisible and need {self.needs!r}: only blocks are computed "
+                "in pieces; leave divisible out"
             )
         _ = self.parameters
 

@@ -5,9 +5,10 @@ import logging
 from forebay.acquisition import Run
 from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.workbench import FindAlgorithm, Workbench
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import Jobs
-from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.leases import Service
 from forebay.engine.queue.submission import Target
 
 _log = logging.getLogger("forebay.engine")

@@ -7,6 +7,7 @@ import queue
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from forebay.acquisition import Run
 from forebay.cluster.allocation import Share, divide
@@ -16,6 +17,7 @@ from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
 from forebay.engine.execution.executor import Executor, GivenUp, Lost, Outcome
 from forebay.engine.execution.flights import Flights, InFlight
+from forebay.engine.execution.pieces import most_pieces
 from forebay.engine.execution.planner import Planner
 from forebay.engine.execution.recording import Recording
 from forebay.engine.execution.work import (
@@ -27,9 +29,10 @@ from forebay.engine.execution.work import (
     noted_worker,
 )
 from forebay.engine.execution.workbench import FindAlgorithm
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
-from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.leases import Service
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.unit import Unit
@@ -312,10 +315,10 @@ class Dispatcher:
         for each in ready:
             by_bench[id(each.bench), each.claim.lane].append(each)
         for group in by_bench.values():
-            wary = [each for each in group if each.claim.avoid is not None]
-            for each in wary:
+            choosy = [each for each in group if each.claim.avoid or each.claim.memory]
+            for each in choosy:
                 self._submit([each])
-            group = [each for each in group if each.claim.avoid is None]
+            group = [each for each in group if not (each.claim.avoid or each.claim.memory)]
             if group:
                 for some in itertools.batched(group, self._size_of_task(group)):
                     self._submit(some)
@@ -356,6 +359,7 @@ class Dispatcher:
                 lambda outcome: self._messages.put((some, outcome)),
                 priority=priority,
                 avoid=claim.avoid,
+                memory=claim.memory,
             )
         except AlgorithmError as error:
             if self._run is not None:
@@ -410,11 +414,11 @@ class Dispatcher:
                             back.append(each)
                         else:
                             why = Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=died)
-                            failed.append((each, why))
+                            failed.append((each, self._remediable(each, why)))
                 case _:
                     for each, one in zip(some, outcome, strict=True):
                         if isinstance(one, Failed):
-                            failed.append((each, one.failure))
+                            failed.append((each, self._remediable(each, one.failure)))
                         else:
                             computed.append((each, one))
         everything = [*(each for each, _ in computed), *(each for each, _ in failed), *back]
@@ -430,6 +434,14 @@ class Dispatcher:
                 f"the Dask cluster gave up units ({gone.reason}); {self.published} units are "
                 "published: start the cluster again and run it again to go on"
             )
+
+    def _remediable(self, each: InFlight, failure: Failure) -> Failure:
+        """Return a failure with what could be done about it."""
+        return replace(
+            failure,
+            memory=self._executor.exceeded_memory(failure.worker),
+            most_pieces=most_pieces(each.order.algorithm, each.order.unit),
+        )
 
 
 def _storage_now(order: Order) -> float:

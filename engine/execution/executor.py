@@ -66,12 +66,22 @@ class Executor(Protocol):
         """Bytes of memory that the workers have together; None where nobody knows."""
 
     def submit(
-        self, orders: Sequence[Order], done: Done, *, priority: int, avoid: str | None = None
+        self,
+        orders: Sequence[Order],
+        done: Done,
+        *,
+        priority: int,
+        avoid: str | None = None,
+        memory: int | None = None,
     ) -> None:
         """Have units computed one after the other; a higher priority goes first.
 
-        `avoid` names a worker that is to compute them only if there is no other.
+        `avoid` names a worker that is to compute them only if there is no other; with `memory`,
+        workers with no more than so many bytes are to do so only if none has more.
         """
+
+    def exceeded_memory(self, worker: str | None) -> int | None:
+        """Return a worker's bytes of memory if another one has more; None if none is known to."""
 
     def has_worker(self, worker: str | None) -> bool:
         """Tell whether a worker is there, as far as is known."""
@@ -104,6 +114,7 @@ class InProcessExecutor:
         *,
         priority: int,  # noqa: ARG002
         avoid: str | None = None,  # noqa: ARG002
+        memory: int | None = None,  # noqa: ARG002
     ) -> None:
         """Have units computed, in the order of submission."""
 
@@ -114,6 +125,10 @@ class InProcessExecutor:
         future = self._pool.submit(compute_units, orders)
         self._futures.add(future)
         future.add_done_callback(finished)
+
+    def exceeded_memory(self, worker: str | None) -> int | None:  # noqa: ARG002
+        """Say that there is no other one."""
+        return None
 
     def has_worker(self, worker: str | None) -> bool:  # noqa: ARG002
         """Say yes: there is but this process."""
@@ -141,7 +156,7 @@ class DaskExecutor:
         self._client = client
         self._futures: set[Any] = set()
         self._slots = 1
-        self._workers: frozenset[str] = frozenset()
+        self._workers: dict[str, int] = {}
         self._memory: int | None = None
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
@@ -165,7 +180,13 @@ class DaskExecutor:
         return self._memory
 
     def submit(
-        self, orders: Sequence[Order], done: Done, *, priority: int, avoid: str | None = None
+        self,
+        orders: Sequence[Order],
+        done: Done,
+        *,
+        priority: int,
+        avoid: str | None = None,
+        memory: int | None = None,
     ) -> None:
         """Have units computed as one task.
 
@@ -183,7 +204,7 @@ class DaskExecutor:
             # Dask would send the function of a loaded file by its name, which no worker knows; and
             # a worker that cannot read what it is sent never answers.
             packed = cloudpickle.dumps(list(orders))
-            others = sorted(self._workers.difference({avoid})) if avoid else []
+            others = self._others(avoid, memory)
             future = self._client.submit(
                 compute_packed,
                 packed,
@@ -211,6 +232,12 @@ class DaskExecutor:
             done(outcome)
 
         future.add_done_callback(finished)
+
+    def exceeded_memory(self, worker: str | None) -> int | None:
+        """Compare the limits that the scheduler knows."""
+        self._ask()
+        own = self._workers.get(worker or "", 0)
+        return own if own and max(self._workers.values()) > own else None
 
     def has_worker(self, worker: str | None) -> bool:
         """Tell whether the scheduler knew a worker when it was last asked."""
@@ -240,6 +267,16 @@ class DaskExecutor:
             # Releasing is a message without an answer: it works whether the cluster lives or not.
             future.release()
 
+    def _others(self, avoid: str | None, memory: int | None) -> list[str]:
+        """Return the workers that are to compute; none where it may be any."""
+        if avoid is None and memory is None:
+            return []
+        large = {name for name, limit in self._workers.items() if limit > (memory or 0)}
+        if memory is not None and not large:
+            _log.warning("no worker has more than %.3g GiB of memory any more", memory / 2**30)
+        # Dask takes any worker where none of these is left.
+        return sorted((large or self._workers.keys()) - {avoid})
+
     async def _identity(self) -> Any:
         return await self._client.scheduler.identity(n_workers=-1)
 
@@ -259,7 +296,7 @@ class DaskExecutor:
             if not threads:
                 _log.warning("units wait: the Dask cluster has no workers")
         limits = [each.get("memory_limit") or 0 for each in workers.values()]
-        self._workers = frozenset(workers)
+        self._workers = dict(zip(workers, limits, strict=True))
         self._memory = sum(limits) if limits and all(limits) else None
         self._slots, self._asked_at = max(1, threads), now
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from forebay.engine.execution.work import Order
 from forebay.engine.execution.workbench import Workbench
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.lanes import Lane
-from forebay.engine.queue.leases import Claim
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from forebay.acquisition.errors import RunDamagedError
 from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
+from forebay.engine.execution.pieces import in_pieces
 from forebay.engine.execution.placement import placed, prototype_of_worker
 from forebay.engine.execution.recent_log import RecentLog
 from forebay.engine.queue.retry import Failure, FailureClass
@@ -56,6 +57,8 @@ class Order:
     """Folder in which to put the part."""
     state: "KeptState | None" = None
     """What the unit before has left."""
+    pieces: int = 1
+    """In how many pieces, one after the other, to compute it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +175,13 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
     recent = RecentLog()
     try:
         with recent, _local_dask():
-            prototype = prototype_of_worker()
-            before = placed(None if order.state is None else order.state.read(), prototype)
-            frames = seen_frames(order.run, order.unit, order.blocks, prototype=prototype)
-            output, state = call(order.algorithm, order.unit, frames, order.arguments, state=before)
+            if order.pieces > 1:
+                output: Output = in_pieces(
+                    order.unit, order.pieces, lambda piece: _call(order, piece)[0]
+                )
+                state = None
+            else:
+                output, state = _call(order, order.unit)
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
         folder = order.staging / new_part_name(order.unit, order.staging)
         try:
@@ -188,6 +194,14 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
         story = traceback.format_exc()
         return Failed(Failure(failure_of(error), line, story, worker, recent.text()))
     return Computed(part, time.monotonic() - started)
+
+
+def _call(order: Order, unit: Unit) -> tuple[Output, Output | None]:
+    """Compute a unit, or a piece of it."""
+    prototype = prototype_of_worker()
+    before = placed(None if order.state is None else order.state.read(), prototype)
+    frames = seen_frames(order.run, unit, order.blocks, prototype=prototype)
+    return call(order.algorithm, unit, frames, order.arguments, state=before)
 
 
 def _worker() -> str | None:

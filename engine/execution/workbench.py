@@ -12,8 +12,8 @@ from forebay.engine.definition import Algorithm
 from forebay.engine.errors import ResultDamagedError
 from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.work import KeptState, Order
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.leases import Claim
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.submission import Target
 from forebay.engine.results.folder import ResultFolder
@@ -104,6 +104,7 @@ class Workbench:
             blocks,
             self.staging,
             self._state(claim),
+            claim.pieces,
         )
 
     def took(self, seconds: float) -> None:

@@ -22,6 +22,8 @@ _WAIT_SECONDS = 30.0
 _IDLE_SECONDS = 10.0
 """How long PostgreSQL lets a writer hold up the others while it does nothing."""
 _RETRY_SECONDS = 0.01
+_CACHE_KIBIBYTES = 32_768
+"""Most memory that a connection to an SQLite file keeps of it."""
 _WRITER_LOCK = 0x666F7265
 """Number of the advisory lock that PostgreSQL's writer holds."""
 _CHANNEL = "forebay"
@@ -351,6 +353,8 @@ def _prepare(connection: Any, _: object) -> None:
     _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    # What a batch touches, of a table and its indexes, is more than the 2 MiB that are usual.
+    connection.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")
 
 
 def _write_ahead(connection: Any) -> None:

@@ -3,7 +3,7 @@
 Nothing is recorded but by the service that holds the unit, under the number of its attempt.
 """
 
-import itertools
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from forebay.engine.definition import Sequential
 from forebay.engine.queue.database import Database, plain
+from forebay.engine.queue.many import Names, among, given_rows
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
 from forebay.engine.queue.schema import ATTEMPTS, RESULTS, UNITS
 from forebay.engine.queue.sequence import give_up_behind, go_on
@@ -20,7 +21,6 @@ from forebay.engine.queue.states import HELD_UNITS, UnitState
 from forebay.engine.results.part import Part
 from forebay.engine.unit import needs_of
 
-_AT_ONCE = 400
 _LONGEST_TEXT = 20_000
 _MOST_KNOWN = 10_000
 _OWNED = (
@@ -35,11 +35,19 @@ _OWNED = (
     UNITS.c.retries,
     UNITS.c.deaths,
     UNITS.c.alone,
+    UNITS.c.memory,
+    UNITS.c.pieces,
     UNITS.c.error,
     UNITS.c.began_at,
 )
 
 
+_NAMES = sa.bindparam("names", type_=Names())
+_OWN = sa.select(*_OWNED).where(
+    among(UNITS.c.unit, _NAMES),
+    UNITS.c.holder == sa.bindparam("holder"),
+    UNITS.c.state.in_(HELD_UNITS),
+)
 _PLACE = ("result", "start", "y", "x")
 _GIVEN = UNITS.alias("given")
 _PLACES = (
@@ -51,30 +59,43 @@ _PLACES = (
         _GIVEN,
         sa.and_(*(UNITS.c[name] == _GIVEN.c[name] for name in _PLACE)),
     )
-    .where(_GIVEN.c.unit.in_(sa.bindparam("names", expanding=True)))
+    .where(among(_GIVEN.c.unit, _NAMES))
     .where(UNITS.c.state != UnitState.SUPERSEDED)
     .with_for_update(of=UNITS)
 )
 """Finds units, and the others over the same frames."""
-_PUBLISH = (
-    sa.update(UNITS)
-    .where(UNITS.c.unit == sa.bindparam("of"))
-    .values(
-        # As few parameters as there can be.
-        state=sa.literal_column(f"'{UnitState.DONE}'"),
-        holder=sa.null(),
-        not_before=sa.null(),
-        part=sa.bindparam("new_part"),
-        part_blake3=sa.bindparam("digest"),
-        part_bytes=sa.bindparam("size"),
-        rows=sa.bindparam("number"),
-        seconds=sa.bindparam("took"),
-        error=sa.null(),
-        failure=sa.null(),
-        ended_at=sa.bindparam("now"),
-        published_at=sa.bindparam("now"),
+
+
+@functools.cache
+def _publish(dialect: str) -> sa.Update:
+    """Return the statement that publishes parts."""
+    given = given_rows(
+        dialect,
+        {
+            "unit": sa.String(),
+            "part": sa.String(),
+            "part_blake3": sa.String(),
+            "part_bytes": sa.BigInteger(),
+            "rows": sa.BigInteger(),
+            "seconds": sa.Double(),
+        },
     )
-)
+    new = {each.name: each for each in given.c if each.name != "unit"}
+    now = sa.bindparam("now", type_=sa.BigInteger())
+    return (
+        sa.update(UNITS)
+        .where(UNITS.c.unit == given.c.unit)
+        .values(
+            **new,
+            state=UnitState.DONE,
+            holder=None,
+            not_before=None,
+            error=None,
+            failure=None,
+            ended_at=now,
+            published_at=now,
+        )
+    )
 
 
 class Held(Protocol):
@@ -113,20 +134,10 @@ class Outcomes:
     ) -> dict[str, sa.Row[Any]]:
         """Return the rows of those units that are still held under these attempts."""
         attempts = {each.unit: each.attempt for each in held}
-        names = list(attempts)
-        rows: dict[str, Any] = {}
-        for begin in range(0, len(names), _AT_ONCE):
-            query = sa.select(*_OWNED).where(
-                UNITS.c.unit.in_(names[begin : begin + _AT_ONCE]),
-                UNITS.c.holder == self._holder,
-                UNITS.c.state.in_(HELD_UNITS),
-            )
-            if lock:
-                query = query.with_for_update()
-            for row in connection.execute(query).all():
-                if row.attempt == attempts[row.unit]:
-                    rows[row.unit] = row
-        return rows
+        query = _OWN.with_for_update() if lock else _OWN
+        values = {"names": list(attempts), "holder": self._holder}
+        found: Sequence[Any] = connection.execute(query, values).all() if attempts else []
+        return {row.unit: row for row in found if row.attempt == attempts[row.unit]}
 
     def publish(self, parts: Sequence[tuple[Held, Part, float]]) -> dict[str, Published]:
         """Publish parts, in one transaction; those whose attempt is not the current one are not.
@@ -160,17 +171,17 @@ class Outcomes:
                 stops.add(row.stop)
                 rows.append(
                     {
-                        "of": row.unit,
-                        "new_part": part.name,
-                        "digest": part.blake3,
-                        "size": part.bytes,
-                        "number": part.rows,
-                        "took": seconds,
-                        "now": now,
+                        "unit": row.unit,
+                        "part": part.name,
+                        "part_blake3": part.blake3,
+                        "part_bytes": part.bytes,
+                        "rows": part.rows,
+                        "seconds": seconds,
                     }
                 )
             if rows:
-                connection.execute(_PUBLISH, rows)
+                values = {"rows": rows, "now": now}
+                connection.execute(_publish(self._database.dialect), values)
                 self._go_on(connection, results, stops)
                 settle_results(connection, results, now=now)
         return published
@@ -205,7 +216,11 @@ class Outcomes:
             failure = _plain(told)
             deaths = row.deaths + (failure.kind is FailureClass.WORKER_LOST)
             verdict = self._policy.decide(
-                failure, retries=row.retries, deaths=deaths, error_before=row.error
+                failure,
+                retries=row.retries,
+                deaths=deaths,
+                error_before=row.error,
+                pieces=row.pieces,
             )
             state = UnitState.DEAD
             if verdict.retry:
@@ -217,6 +232,8 @@ class Outcomes:
                 "deaths": deaths,
                 "alone": row.alone or verdict.alone,
                 "avoid": failure.worker if verdict.elsewhere else None,
+                "memory": failure.memory if verdict.more_memory else row.memory,
+                "pieces": row.pieces * (1 + verdict.split),
                 "failure": failure.kind,
                 "error": failure.error,
                 "not_before": now + int(verdict.wait_seconds * 1e9)
@@ -281,15 +298,15 @@ class Outcomes:
         attempts = {each.unit: each.attempt for each in held}
         own: dict[str, sa.Row[Any]] = {}
         there: dict[str, sa.Row[Any]] = {}
-        for names in itertools.batched(attempts, _AT_ONCE):
-            for row in connection.execute(_PLACES, {"names": names}).all():
-                there[row.unit] = row
-                if (
-                    row.attempt == attempts.get(row.unit)
-                    and row.holder == self._holder
-                    and row.state in HELD_UNITS
-                ):
-                    own[row.unit] = row
+        found = connection.execute(_PLACES, {"names": list(attempts)}).all() if attempts else []
+        for row in found:
+            there[row.unit] = row
+            if (
+                row.attempt == attempts.get(row.unit)
+                and row.holder == self._holder
+                and row.state in HELD_UNITS
+            ):
+                own[row.unit] = row
         return own, there
 
     def _supersede(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
 class FailureClass(StrEnum):
@@ -42,18 +42,33 @@ class Failure:
     """The worker that was at it."""
     log: str | None = None
     """What the worker logged last."""
+    memory: int | None = None
+    """Bytes of memory of that worker, where another one has more."""
+    most_pieces: int = 1
+    """How many pieces, one after the other, the unit can be computed in."""
 
 
 class RetryRule(BaseModel):
-    """What to do about failures of some classes."""
+    """What to do about failures of some classes.
+
+    A rule that cannot be followed does not fit: one that asks for more memory where no worker has
+    more, or one that splits what cannot be split further.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     failures: tuple[FailureClass, ...] = Field(
         default=tuple(FailureClass), description="Classes of failures; all if not given."
     )
-    action: Literal["retry", "give-up"] = Field(
-        default="retry", description="Whether to try again, or to keep it as a dead letter."
+    action: Literal["retry", "more-memory", "split", "give-up"] = Field(
+        default="retry",
+        description="Whether to try again as it is; on a worker with more memory than this one; in "
+        "twice as many pieces, one after the other; or to keep it as a dead letter.",
+    )
+    up_to: PositiveInt | None = Field(
+        default=None,
+        description="Apply only before so many retries; the rules behind this one decide about "
+        "later failures.",
     )
     same_error: bool | None = Field(
         default=None,
@@ -80,14 +95,37 @@ DEFAULT_RULES = (
     RetryRule(failures=(FailureClass.INVALID,), action="give-up"),
     RetryRule(failures=(FailureClass.RAISED,), same_error=True, action="give-up"),
     RetryRule(failures=(FailureClass.RAISED,), retries=3, wait_seconds=0.0),
+    RetryRule(
+        failures=(FailureClass.WORKER_LOST,),
+        action="split",
+        retries=1,
+        wait_seconds=0.0,
+        alone=True,
+    ),
     RetryRule(failures=(FailureClass.WORKER_LOST,), retries=1, wait_seconds=0.0, alone=True),
+    RetryRule(failures=(FailureClass.OUT_OF_MEMORY,), up_to=1, wait_seconds=0.0, alone=True),
+    RetryRule(
+        failures=(FailureClass.OUT_OF_MEMORY,),
+        action="more-memory",
+        retries=10,
+        wait_seconds=0.0,
+        alone=True,
+    ),
+    RetryRule(
+        failures=(FailureClass.OUT_OF_MEMORY,),
+        action="split",
+        retries=10,
+        wait_seconds=0.0,
+        alone=True,
+    ),
     RetryRule(failures=(FailureClass.OUT_OF_MEMORY,), retries=2, wait_seconds=0.0, alone=True),
     RetryRule(failures=(FailureClass.TIMED_OUT,), retries=1, wait_seconds=0.0),
     RetryRule(failures=(FailureClass.LEASE_EXPIRED,), retries=5, wait_seconds=0.0),
     RetryRule(failures=(FailureClass.INPUT_OUTPUT,), retries=8, elsewhere=True),
 )
 """A wrong result is wrong again, and so is an error that came twice; what kills workers must not
-kill a third; all else may be chance."""
+kill a third; what runs out of memory gets all of a worker's, then a larger worker's, then becomes
+smaller; all else may be chance."""
 
 PROMPT_RULES = (
     *DEFAULT_RULES[:-1],
@@ -108,6 +146,10 @@ class Verdict:
     """Whether nothing else may be computed meanwhile."""
     elsewhere: bool = False
     """Whether another worker is to compute it."""
+    more_memory: bool = False
+    """Whether a worker with more memory is to compute it."""
+    split: bool = False
+    """Whether it is to be computed in twice as many pieces."""
 
 
 class RetryPolicy:
@@ -127,7 +169,8 @@ class RetryPolicy:
     >>> policy = RetryPolicy()
     >>> lost = Failure(FailureClass.WORKER_LOST, "KilledWorker")
     >>> policy.decide(lost, retries=0, deaths=1, error_before=None)
-    Verdict(retry=True, wait_seconds=0.0, alone=True, elsewhere=False)
+    Verdict(retry=True, wait_seconds=0.0, alone=True, elsewhere=False, more_memory=False, \
+split=False)
     >>> policy.decide(lost, retries=1, deaths=2, error_before=None).retry
     False
     """
@@ -144,7 +187,13 @@ class RetryPolicy:
         self._chance = chance or random.Random()  # noqa: S311 (no secret)
 
     def decide(
-        self, failure: Failure, *, retries: int, deaths: int, error_before: str | None
+        self,
+        failure: Failure,
+        *,
+        retries: int,
+        deaths: int,
+        error_before: str | None,
+        pieces: int = 1,
     ) -> Verdict:
         """Decide about a unit that failed.
 
@@ -158,10 +207,14 @@ class RetryPolicy:
             Workers that died under it, this one included.
         error_before
             The error of the attempt before, if there was one.
+        pieces
+            Pieces that it was computed in.
         """
         same = failure.error == error_before
         for rule in self._rules:
-            if failure.kind in rule.failures and rule.same_error in {None, same}:
+            fits = failure.kind in rule.failures and rule.same_error in {None, same}
+            early = rule.up_to is None or retries < rule.up_to
+            if fits and early and _possible(rule, failure, pieces):
                 # Of deaths no other failure uses up a retry: a third worker is never risked.
                 had = deaths - 1 if failure.kind is FailureClass.WORKER_LOST else retries
                 if rule.action == "give-up" or had >= rule.retries or retries >= self._most:
@@ -169,5 +222,23 @@ class RetryPolicy:
                 doubled = rule.wait_seconds * 2.0 ** min(retries, 1000)
                 longest = min(rule.most_wait_seconds, doubled)
                 wait = self._chance.uniform(0.0, longest)
-                return Verdict(True, wait, rule.alone, rule.elsewhere)
+                return Verdict(
+                    retry=True,
+                    wait_seconds=wait,
+                    alone=rule.alone,
+                    elsewhere=rule.elsewhere,
+                    more_memory=rule.action == "more-memory",
+                    split=rule.action == "split",
+                )
         return Verdict(retry=False)
+
+
+def _possible(rule: RetryRule, failure: Failure, pieces: int) -> bool:
+    """Tell whether a rule can be followed."""
+    match rule.action:
+        case "more-memory":
+            return failure.memory is not None
+        case "split":
+            return pieces < failure.most_pieces
+        case _:
+            return True

@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0005"
+REVISION = "0006"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -130,6 +130,14 @@ UNITS = sa.Table(
     sa.Column("published_at", sa.BigInteger, comment="when its part was published"),
     sa.Column("before", sa.String, comment="the unit whose state it goes on with"),
     sa.Column("avoid", sa.String, comment="worker that is to compute it only if no other can"),
+    sa.Column("memory", sa.BigInteger, comment="bytes with which a worker is too small for it"),
+    sa.Column(
+        "pieces",
+        sa.Integer,
+        nullable=False,
+        server_default="1",
+        comment="in how many, one after the other, it is computed",
+    ),
     sa.Index("units_to_take", "result", "state", "start", "y", "x"),
     sa.Index("units_by_frames", "result", "start"),
     sa.Index("units_of_holder", "holder", sqlite_where=_HELD, postgresql_where=_HELD),

@@ -20,6 +20,8 @@ FRESH: dict[str, Any] = {
     "deaths": 0,
     "alone": False,
     "avoid": None,
+    "memory": None,
+    "pieces": 1,
     "failure": None,
     "error": None,
 }

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, UNITS
+from forebay.engine.queue.schema import (
+    DEPENDENCIES,
+    JOB_RESULTS,
+    JOBS,
+    RESULTS,
+    SERVICES,
+    UNITS,
+)
 from forebay.engine.queue.states import (
     ENDED_JOBS,
     OPEN_UNITS,
@@ -17,7 +24,13 @@ _AT_ONCE = 500
 
 
 def assign(connection: sa.Connection, results: Sequence[str]) -> None:
-    """Let each result serve the most urgent of the jobs that ask for it and may be worked on."""
+    """Let each result serve the most urgent of the jobs that ask for it and may be worked on.
+
+    One that is for a cluster for which nobody computes goes behind all others: what it shares with
+    them would else wait as long as that is so.
+    """
+    served = sa.select(SERVICES.c.service).where(SERVICES.c.cluster == JOBS.c.cluster).exists()
+    nobodys = sa.and_(JOBS.c.cluster.is_not(None), ~served)
     most_urgent = (
         sa.select(JOBS.c.job)
         .join(JOB_RESULTS, JOB_RESULTS.c.job == JOBS.c.job)
@@ -27,6 +40,7 @@ def assign(connection: sa.Connection, results: Sequence[str]) -> None:
             JOBS.c.private.is_(None),
         )
         .order_by(
+            sa.case((nobodys, 1), else_=0),
             JOBS.c.lane,
             JOBS.c.priority.desc(),
             sa.func.coalesce(JOBS.c.deadline, 2**62),
@@ -40,6 +54,22 @@ def assign(connection: sa.Connection, results: Sequence[str]) -> None:
         connection.execute(
             sa.update(RESULTS).where(RESULTS.c.result.in_(some)).values(driver=most_urgent)
         )
+
+
+def assign_shared(connection: sa.Connection) -> None:
+    """Assign anew what jobs for one cluster share with others, as services come and go."""
+    of_clusters = (
+        sa.select(JOB_RESULTS.c.result)
+        .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+        .where(JOBS.c.state == JobState.READY, JOBS.c.cluster.is_not(None))
+    )
+    shared = (
+        sa.select(JOB_RESULTS.c.result)
+        .where(JOB_RESULTS.c.result.in_(of_clusters))
+        .group_by(JOB_RESULTS.c.result)
+        .having(sa.func.count() > 1)
+    )
+    assign(connection, list(connection.execute(shared).scalars()))
 
 
 def drop_unwanted(connection: sa.Connection, results: Sequence[str], *, now: int) -> None:
@@ -65,12 +95,14 @@ def settle_results(connection: sa.Connection, results: Iterable[str], *, now: in
     """End the jobs that ask for these results, if everything of theirs is done."""
     for some in _in_groups(sorted(set(results))):
         of_job = JOB_RESULTS.alias()
+        # The first one that is found: as EXISTS, PostgreSQL may choose to go through all units.
         open_unit = (
             sa.select(UNITS.c.unit)
             .join(of_job, of_job.c.result == UNITS.c.result)
             .where(of_job.c.job == JOBS.c.job, UNITS.c.state.in_(OPEN_UNITS))
+            .limit(1)
             .correlate(JOBS)
-            .exists()
+            .scalar_subquery()
         )
         # Nearly always there is more to do, which this finds without a look at each job.
         query = (
@@ -79,7 +111,7 @@ def settle_results(connection: sa.Connection, results: Iterable[str], *, now: in
             .where(
                 JOB_RESULTS.c.result.in_(some),
                 JOBS.c.state == JobState.READY,
-                sa.or_(~open_unit, JOBS.c.failures_allowed.is_not(None)),
+                sa.or_(open_unit.is_(None), JOBS.c.failures_allowed.is_not(None)),
             )
             .distinct()
         )

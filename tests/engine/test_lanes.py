@@ -38,7 +38,13 @@ class Full:
         self.given: list[tuple[int, Done]] = []
 
     def submit(
-        self, orders: Sequence[Order], done: Done, *, priority: int, avoid: str | None = None
+        self,
+        orders: Sequence[Order],
+        done: Done,
+        *,
+        priority: int,
+        avoid: str | None = None,
+        memory: int | None = None,
     ) -> None:
         self.given.append((priority, done))
 
@@ -46,6 +52,9 @@ class Full:
         for _, done in self.given[:number]:
             done(Lost("gone"))
         del self.given[:number]
+
+    def exceeded_memory(self, worker: str | None) -> int | None:
+        return None
 
     def has_worker(self, worker: str | None) -> bool:
         return True

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from forebay.acquisition import Extent
 from forebay.engine import Blockwise, Sequential
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import JobRecord, Jobs
-from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.leases import Service
 from forebay.engine.queue.ledger import Ledger, UnitRecord
 from forebay.engine.queue.outcomes import Published
 from forebay.engine.queue.planning import Planning

@@ -16,10 +16,11 @@ from tests.engine.queue.servers import Server
 
 from forebay.engine.errors import JobError, LedgerError
 from forebay.engine.queue import database as database_module
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
-from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.leases import Service
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.schema import UNITS
 from forebay.engine.queue.submission import Submission

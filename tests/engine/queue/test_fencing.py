@@ -13,8 +13,9 @@ from tests.engine.queue import others
 from tests.engine.queue.desk import RAISED, Clock, Desk, Place
 
 from forebay.engine.errors import LeaseLostError
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.leases import Service
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.schema import SERVICES
 

@@ -23,9 +23,10 @@ from tests.engine.queue.conftest import Ledger
 from tests.engine.queue.desk import Desk, target, units
 
 from forebay.engine.errors import JobError, LeaseLostError
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.jobs import JobRecord
 from forebay.engine.queue.lanes import Lane
-from forebay.engine.queue.leases import Claim, Service
+from forebay.engine.queue.leases import Service
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS

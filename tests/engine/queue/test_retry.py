@@ -103,6 +103,39 @@ def test_the_first_rule_that_fits_decides() -> None:
     assert decide(policy, invalid, retries=1) == Verdict(False)
 
 
+def test_what_runs_out_of_memory_gets_all_there_is_before_it_becomes_smaller() -> None:
+    """All of a worker's, then a larger worker's, then half as many frames at a time."""
+    policy = RetryPolicy()
+
+    def verdict(retries: int, *, memory: int | None, pieces: int, most: int) -> Verdict:
+        failure = Failure(
+            FailureClass.OUT_OF_MEMORY, "MemoryError", memory=memory, most_pieces=most
+        )
+        return policy.decide(
+            failure, retries=retries, deaths=0, error_before="MemoryError", pieces=pieces
+        )
+
+    assert verdict(0, memory=4, pieces=1, most=8) == Verdict(True, alone=True)
+    larger = verdict(1, memory=4, pieces=1, most=8)
+    assert larger == Verdict(True, alone=True, more_memory=True)
+    smaller = verdict(2, memory=None, pieces=1, most=8)
+    assert smaller == Verdict(True, alone=True, split=True)
+    assert verdict(4, memory=None, pieces=4, most=8) == smaller
+    assert verdict(5, memory=None, pieces=8, most=8) == Verdict(False)
+    assert verdict(1, memory=None, pieces=1, most=1) == Verdict(True, alone=True)
+    assert verdict(2, memory=None, pieces=1, most=1) == Verdict(False)
+
+
+def test_a_rule_may_be_for_the_first_failures_alone() -> None:
+    """Those behind it decide about later ones."""
+    policy = RetryPolicy([RetryRule(up_to=2, wait_seconds=0.0), RetryRule(action="give-up")])
+    assert [decide(policy, FailureClass.RAISED, retries=n).retry for n in (0, 1, 2)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_what_no_rule_fits_is_not_tried_again() -> None:
     """Nor is anything where there are no rules."""
     only = RetryPolicy([RetryRule(failures=(FailureClass.RAISED,))])

@@ -1,7 +1,7 @@
 """Units that follow on each other: in order, and none waits for what will not come."""
 
 import pytest
-from tests.engine.queue.desk import RAISED, Clock, Desk, target, unit
+from tests.engine.queue.desk import RAISED, Clock, Desk, by_run, target, unit
 
 from forebay.engine.errors import JobError
 from forebay.engine.queue.dead import DeadLetters
@@ -169,6 +169,43 @@ def test_a_job_for_one_cluster_is_computed_there(desk: Desk) -> None:
     elsewhere = Service(desk.database, cluster="gpus")
     assert len(elsewhere.claim(10)) == 2
     elsewhere.end()
+
+
+def test_what_a_cluster_without_service_shares_with_others_is_computed_by_them(desk: Desk) -> None:
+    """A more urgent job keeps it only where somebody computes for its cluster."""
+    urgent = desk.submit("shared", "own", cluster="gpus", priority=5)
+    anywhere = desk.submit("shared")
+    for run in ("shared", "own"):
+        desk.plan(run, 2)
+    (first,) = desk.take(1)
+    assert (first.job, by_run([first], desk)) == (anywhere, ["shared"])
+
+    gpus = Service(desk.database, cluster="gpus")
+    assert desk.take(9) == []
+    (second,) = [each for each in desk.take(9, by=gpus) if each.result == first.result]
+    assert second.job == urgent
+    gpus.end()
+    (again,) = desk.take(9)
+    assert (again.unit, again.job) == (second.unit, anywhere)
+    desk.publish([first, again])
+    assert (desk.state(anywhere), desk.state(urgent)) == ("done", "ready")
+
+
+def test_when_the_last_service_of_a_cluster_dies_others_compute_what_they_may(
+    desk: Desk, clock: Clock
+) -> None:
+    """As soon as it is taken for dead."""
+    urgent = desk.submit("shared", cluster="gpus", priority=5)
+    anywhere = desk.submit("shared")
+    desk.plan("shared", 1)
+    gpus = Service(desk.database, cluster="gpus")
+    (held,) = desk.take(by=gpus)
+    assert held.job == urgent
+    assert desk.take() == []
+    clock.step(31)
+    assert desk.service.bury_the_dead() == [gpus.identity]
+    (taken,) = desk.take()
+    assert (taken.unit, taken.job) == (held.unit, anywhere)
 
 
 def test_a_job_of_chosen_units_ends_with_them(desk: Desk) -> None:

@@ -1,0 +1,169 @@
+"""Whose turn it is: the results with units to take, the most urgent first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
+from forebay.engine.queue.states import JobState, UnitState
+
+_BETWEEN = 9
+"""Units that are taken in their order before another job that has aged may pass."""
+_CANDIDATES = 64
+"""Results that are looked at for one claim."""
+_ORDER = (
+    JOBS.c.lane,
+    JOBS.c.priority.desc(),
+    sa.func.coalesce(JOBS.c.deadline, 2**62),
+    JOBS.c.job,
+    RESULTS.c.run_name,
+    RESULTS.c.result,
+)
+_ALL_LANES = tuple(int(each) for each in Lane)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A result from which units are taken."""
+
+    row: sa.Row[Any]
+    """The result, and the job that it serves."""
+    state: UnitState = UnitState.READY
+    """The units that are taken."""
+    passes: bool = False
+    """Whether it passes others for one unit, having had no turn for long."""
+
+    @property
+    def lane(self) -> int:
+        """The lane that its units are taken in."""
+        return Lane.REPROCESS if self.state == UnitState.DEFERRED else self.row.lane
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Its place among the others, the lowest first."""
+        row = self.row
+        deadline = 2**62 if row.deadline is None else row.deadline
+        late = self.state == UnitState.DEFERRED
+        return self.lane, row.lane, -row.priority, deadline, row.job, late
+
+
+class Turns:
+    """Says whose turn it is, for one service.
+
+    Parameters
+    ----------
+    service
+        The service: jobs that are for another one alone are not for it.
+    cluster
+        The cluster that computes for it: jobs for another one are not for it.
+    ageing
+        Time without a turn, in nanoseconds, after which a job moves up by one lane.
+    """
+
+    def __init__(self, service: str, *, cluster: str | None, ageing: int) -> None:
+        self._service = service
+        self._cluster = cluster
+        self._ageing = ageing
+        self._in_order = _BETWEEN
+        self._any = self._queued(of_one_job=False)
+        self._of_one_job = self._queued(of_one_job=True)
+        # Who has moved up furthest: by its lane, less one for each time that it has aged.
+        place = sa.cast(JOBS.c.lane, sa.BigInteger) * ageing + JOBS.c.served_at
+        aged = self._any.where(JOBS.c.lane > 0, JOBS.c.served_at <= sa.bindparam("served"))
+        self._aged = aged.order_by(place, *_ORDER).limit(1)
+
+    def all(
+        self,
+        connection: sa.Connection,
+        *,
+        now: int,
+        job: int | None = None,
+        lanes: Sequence[int] | None = None,
+    ) -> list[Turn]:
+        """Return the results with units to take, in their order.
+
+        What a live job has deferred is work on old frames: it goes first in the lane of that, but
+        behind what the job has not deferred.
+        """
+        query = self._any if job is None else self._of_one_job
+        query = query.order_by(*_ORDER).limit(_CANDIDATES)
+        values = self._values(now=now, job=job, lanes=lanes)
+        turns = [Turn(row) for row in connection.execute(query, values)]
+        if lanes is None or Lane.REPROCESS in lanes:
+            old = self._values(now=now, job=job, lanes=None, state=UnitState.DEFERRED)
+            late = [Turn(row, UnitState.DEFERRED) for row in connection.execute(query, old)]
+            turns = sorted([*turns, *late], key=lambda turn: turn.place)
+        if job is not None or self._in_order < _BETWEEN:
+            return turns
+        first = connection.execute(self._aged, {**values, "served": now - self._ageing}).first()
+        if first is None:
+            return turns
+        lane = first.lane - (now - first.served_at) // self._ageing
+        place = next((n for n, turn in enumerate(turns) if turn.lane >= lane), len(turns))
+        if place == len(turns) or turns[place].row.job == first.job:
+            return turns
+        others = [each for each in turns[place:] if each.row.result != first.result]
+        return [*turns[:place], Turn(first, passes=True), *others]
+
+    def took(self, turn: Turn, number: int) -> None:
+        """Take in how many units were taken of one."""
+        self._in_order = 0 if turn.passes and number else self._in_order + number
+
+    def wanting(self, connection: sa.Connection, *, now: int) -> frozenset[int]:
+        """Return the lanes that have units to take."""
+        ready = self._any.with_only_columns(JOBS.c.lane).distinct()
+        values = self._values(now=now, job=None, lanes=None)
+        lanes = set(connection.execute(ready, values).scalars())
+        values = self._values(now=now, job=None, lanes=None, state=UnitState.DEFERRED)
+        if connection.execute(self._any.limit(1), values).first() is not None:
+            lanes.add(int(Lane.REPROCESS))
+        return frozenset(lanes)
+
+    def _values(
+        self,
+        *,
+        now: int,
+        job: int | None,
+        lanes: Sequence[int] | None,
+        state: UnitState = UnitState.READY,
+    ) -> dict[str, Any]:
+        values = {"now": now, "lanes": _ALL_LANES if lanes is None else lanes, "in_state": state}
+        return values if job is None else {**values, "of_job": job}
+
+    def _queued(self, *, of_one_job: bool) -> sa.Select[Any]:
+        """Return the query for results with units to take."""
+        columns = (
+            RESULTS.c.result,
+            JOBS.c.job,
+            JOBS.c.lane,
+            JOBS.c.priority,
+            JOBS.c.deadline,
+            JOBS.c.served_at,
+        )
+        # One look at the index for each result.  As EXISTS, PostgreSQL may choose to go through all
+        # units that wait.
+        ready = (
+            sa.select(UNITS.c.unit)
+            .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state == sa.bindparam("in_state"))
+            .limit(1)
+            .correlate(RESULTS)
+            .scalar_subquery()
+            .is_not(None)
+        )
+        free = sa.or_(RESULTS.c.held_until.is_(None), RESULTS.c.held_until <= sa.bindparam("now"))
+        lanes = JOBS.c.lane.in_(sa.bindparam("lanes", expanding=True))
+        query = sa.select(*columns).where(ready, free, JOBS.c.state == JobState.READY, lanes)
+        if not of_one_job:
+            return query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
+                sa.or_(JOBS.c.cluster.is_(None), JOBS.c.cluster == self._cluster)
+            )
+        mine = sa.or_(JOBS.c.private.is_(None), JOBS.c.private == self._service)
+        return (
+            query.select_from(RESULTS)
+            .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+            .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+            .where(JOBS.c.job == sa.bindparam("of_job"), mine)
+        )
