@@ -121,6 +121,8 @@ class Run:
         blocks: Sequence[Block],
         extent: Extent,
         *,
+        y: slice = slice(None),
+        x: slice = slice(None),
         prototype: "BufferPrototype | None" = None,
     ) -> "xr.DataArray":
         """Read frames at once, with what `frames` has beside them.
@@ -131,6 +133,8 @@ class Run:
             Blocks that follow each other and hold the frames.
         extent
             Which frames, by their places in the run.
+        y, x
+            Which pixels of them.
         prototype
             Zarr's way to the memory where frames are to be, as for `frames_of`.
 
@@ -151,10 +155,12 @@ class Run:
         ]
         objects = ObjectsAtHand.of(self.objects, keys)
 
-        def source(name: str, prototype: "BufferPrototype | None" = None) -> Any:
-            return BlockArray(name, self.layout, tuple(blocks), objects, prototype)[within]
+        def source(name: str, prototype: "BufferPrototype | None" = None) -> BlockArray:
+            return BlockArray(name, self.layout, tuple(blocks), objects, prototype)
 
-        return self._labelled(extent.start, source(FRAMES, prototype), source)
+        channels = [slice(None)] * (len(self.layout.dims) - 3)
+        frames = source(FRAMES, prototype)[(within, *channels, y, x)]
+        return self._labelled(extent.start, frames, lambda name: source(name)[within])
 
     def _labelled(
         self, start: int, frames: Any, coordinate: Callable[[str], Any]

@@ -236,12 +236,12 @@ def seen_frames(
     if isinstance(unit.job.needs, WholeRun):
         return run.frames_of(blocks, prototype=prototype)
     seen = unit.seen
-    loaded = run.read(blocks, seen.t, prototype=prototype)
     if unit.tiled:
-        loaded = loaded.isel(y=slice(seen.y.start, seen.y.stop), x=slice(seen.x.start, seen.x.stop))
-        loaded = loaded.assign_coords(
-            y=np.arange(seen.y.start, seen.y.stop), x=np.arange(seen.x.start, seen.x.stop)
-        )
+        y, x = slice(seen.y.start, seen.y.stop), slice(seen.x.start, seen.x.stop)
+        loaded = run.read(blocks, seen.t, y=y, x=x, prototype=prototype)
+        loaded = loaded.assign_coords(y=np.arange(y.start, y.stop), x=np.arange(x.start, x.stop))
+    else:
+        loaded = run.read(blocks, seen.t, prototype=prototype)
     name = f"frames-{unit.identity}"
     return loaded.copy(data=da.from_array(loaded.data, chunks=-1, name=name))  # type: ignore[no-untyped-call]
 
