@@ -243,6 +243,7 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
 
 
 @on_slurm
+@pytest.mark.long
 def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm, warmed: Path) -> None:
     """Its worker finishes what it has, another one goes on, and no unit is begun twice."""
     run, log = recorded(tmp_path, 12), tmp_path / "log"
