@@ -40,10 +40,10 @@ def encode_arrays(arrays: xr.Dataset) -> dict[str, memoryview]:
         write_empty_chunks=True,
         encoding={name: _encoding(variable) for name, variable in arrays.variables.items()},
     )
+    # In the order of the variables: Zarr's own is that in which its writes happened to end, and the
+    # same arrays are to be the same bytes.
     documents = {
-        key.removesuffix(f"/{_METADATA}"): json.loads(content.to_bytes())
-        for key, content in stored.items()
-        if key.endswith(f"/{_METADATA}")
+        str(name): json.loads(stored[f"{name}/{_METADATA}"].to_bytes()) for name in arrays.variables
     }
     group = json.loads(stored.pop(_METADATA).to_bytes())
     consolidated = {"kind": "inline", "must_understand": False, "metadata": documents}

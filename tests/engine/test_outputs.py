@@ -1,5 +1,6 @@
 """What an algorithm may return, and what becomes of it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.engine.conftest import WriteRun
 from forebay.engine import Algorithm, Blockwise, Result, WholeRun, process
 from forebay.engine.definition import Needs
 from forebay.engine.errors import ResultFormError, UnitsFailedError
+from forebay.engine.results.arrays import encode_arrays
 
 
 def of(function: Callable[..., Any], needs: Needs | None = None) -> Algorithm:
@@ -55,6 +57,15 @@ def test_parts_with_equal_metadata_are_not_taken_for_one_another(write_run: Writ
     assert isinstance(first, xr.Dataset)
     assert isinstance(second, xr.Dataset)
     assert first["frames"].data.name != second["frames"].data.name
+
+
+def test_metadata_are_in_the_order_of_the_variables() -> None:
+    """The same arrays are the same bytes, in whatever order their objects were written."""
+    names = ["zeta", "alpha", "mid", "beta"]
+    arrays = xr.Dataset({name: ("t", np.arange(3)) for name in names}, {"t": [4, 5, 6]})
+    group = json.loads(bytes(encode_arrays(arrays)["zarr.json"]))
+    assert list(group["consolidated_metadata"]["metadata"]) == list(arrays.variables)
+    assert list(arrays.variables)[:4] == names
 
 
 def test_a_large_array_is_kept_in_several_chunks(

@@ -129,7 +129,7 @@ def unequal() -> Iterator[Any]:
     }
     scheduler = {
         "cls": library.Scheduler,
-        "options": {"dashboard": False, "host": "127.0.0.1", "port": 0},
+        "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
     }
     with (
         library.SpecCluster(workers=workers, scheduler=scheduler, silence_logs=False) as cluster,

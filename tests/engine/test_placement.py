@@ -86,7 +86,7 @@ def test_workers_get_the_setting_from_their_cluster() -> None:
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=1,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             config={"array": {"backend": "cupy"}},
         ) as cluster,
         cluster.get_client() as client,

@@ -38,6 +38,8 @@ def test_what_needs_it_waits_for_room_and_the_rest_goes_on(site: Site, give_run:
     assert not job.record().ended
     (seen / "ballast").unlink()
     until(lambda: job.record().ended, "the end of the job", seconds=120)
+    # What is looked at below is a copy: it must not have what the service is about to remove.
+    until(lambda: not [*seen.glob("*/staging/*")], "that nothing is staged")
     for name in seen.iterdir():
         shutil.copytree(name, disk / name.name)
     site.check(job)
