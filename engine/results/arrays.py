@@ -40,11 +40,10 @@ def encode_arrays(arrays: xr.Dataset) -> dict[str, memoryview]:
         write_empty_chunks=True,
         encoding={name: _encoding(variable) for name, variable in arrays.variables.items()},
     )
-    # In the order of the variables: Zarr's own is that in which its writes happened to end, and the
-    # same arrays are to be the same bytes.
-    documents = {
-        str(name): json.loads(stored[f"{name}/{_METADATA}"].to_bytes()) for name in arrays.variables
-    }
+    # The same arrays are to be the same bytes: Zarr's own order is that in which its writes happened
+    # to end, and coordinates of arrays that were put together come in any.
+    names = [*arrays.data_vars, *sorted(arrays.coords, key=str)]
+    documents = {str(name): json.loads(stored[f"{name}/{_METADATA}"].to_bytes()) for name in names}
     group = json.loads(stored.pop(_METADATA).to_bytes())
     consolidated = {"kind": "inline", "must_understand": False, "metadata": documents}
     group["consolidated_metadata"] = consolidated

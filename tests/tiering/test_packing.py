@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ByteSize
-from tests.tiering.site import GRACE, Killed, Site, is_there, killed_at
+from tests.tiering.site import GRACE, Killed, Site, is_there
 from tests.tiering.test_scan import forget_everything
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
@@ -105,14 +105,14 @@ def test_a_pack_that_was_lost_is_put_back_before_the_other_copy_goes(site: Site)
 
 def test_a_copy_goes_on_behind_the_packs_that_were_noted(site: Site) -> None:
     """With the packs that it began with, whatever is configured by then."""
-    passed: list[str] = []
-    site.plan("packed")
-    first = next(
-        number for number in range(100) if (passed or _point(site, passed))[number] == "pack noted"
-    )
+
+    def kill(point: str) -> None:
+        if point == "pack noted":
+            raise Killed
+
     site.plan("packed")
     with pytest.raises(Killed):
-        site.mover(killed_at(first)).work()
+        site.mover(kill).work()
     (shelf,) = [each for each in site.catalogue.shelves() if each.tier == "packed"]
     before = [(pack.name, pack.starts) for pack in site.catalogue.packs(shelf.shelf)]
     site.specifications["packed"] = TierSpecification(
@@ -131,14 +131,6 @@ def test_a_copy_goes_on_behind_the_packs_that_were_noted(site: Site) -> None:
         is_there(place.read(key), known)
         for key, known in site.catalogue.objects(shelf.run_id).items()
     )
-
-
-def _point(site: Site, passed: list[str]) -> list[str]:
-    """Move the run there and back, and write down the points that are passed on the way there."""
-    site.mover(passed.append).work()
-    site.settle()
-    site.move("hot")
-    return passed
 
 
 def test_any_range_of_a_packed_object_is_that_of_the_object() -> None:
