@@ -1,9 +1,12 @@
-"""Results in bundles: what goes along with a run, and taking it into a ledger elsewhere."""
+"""Results that are handed over: what goes along with a run, and taking it into a ledger elsewhere."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
+
+from blake3 import blake3
 
 from forebay.acquisition import durable
 from forebay.engine.errors import ResultDamagedError, ResultNotFoundError
@@ -11,6 +14,8 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.published import PublishedUnit, ResultRecord, enter, published
 from forebay.engine.results.files import MANIFEST, PartFiles
 from forebay.engine.results.folder import PARTS, ResultFolder, part_name
+from forebay.tiering.handoff.results import ResultContents
+from forebay.tiering.reading.signpost import KnownObject
 
 RECORD = "result.json"
 """What the ledger knows of the parts, in the bundle's folder of a result."""
@@ -19,8 +24,8 @@ type Files = Mapping[str, Callable[[], Iterator[bytes]]]
 """Gives the bytes of each file by its path; they are compared with their digest on the way."""
 
 
-def files_of_result(folder: Path) -> Mapping[str, Callable[[], bytes]]:
-    """Return what goes into a bundle of a result: its parts, and what the ledger knows of them.
+def contents_of_result(folder: Path) -> ResultContents:
+    """Return what is handed over of a result: its parts, and what the ledger knows of them.
 
     Parameters
     ----------
@@ -42,14 +47,59 @@ def files_of_result(folder: Path) -> Mapping[str, Callable[[], bytes]]:
         record = published(database, identity)
     if record is None or not record.units:
         raise ResultNotFoundError(f"of {folder} nothing is published that could be handed over")
-    files: dict[str, Callable[[], bytes]] = {f"{folder.name}/{RECORD}": record.to_json}
+    told = record.to_json()
+    objects = {RECORD: KnownObject(len(told), str(blake3(told).hexdigest()))}
     for unit in record.units:
-        part = PartFiles(result.parts / unit.part)
-        known = {MANIFEST: unit.part_blake3, **part.digests(unit.part_blake3)}
-        for name, digest in known.items():
-            path = f"{folder.name}/{PARTS}/{unit.part}/{name}"
-            files[path] = lambda part=part, name=name, digest=digest: part.read(name, digest)  # type: ignore[misc]
-    return files
+        files = PartFiles(result.parts / unit.part).objects(unit.part_blake3)
+        objects |= {f"{PARTS}/{unit.part}/{name}": known for name, known in files.items()}
+
+    def bytes_of(key: str) -> bytes:
+        if key == RECORD:
+            return told
+        part, _, name = key.removeprefix(f"{PARTS}/").partition("/")
+        return PartFiles(result.parts / part).read(name, objects[key].blake3)
+
+    return ResultContents(folder.name, record.job.run_id, objects, bytes_of)
+
+
+def files_of(contents: ResultContents) -> Mapping[str, Callable[[], bytes]]:
+    """Return what gives the bytes of each file of a result, by ``RESULT/PATH``."""
+    return {f"{contents.name}/{key}": partial(contents.read, key) for key in contents.objects}
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerElsewhere:
+    """The ledger of the place that results are sent to, and the folder of its results."""
+
+    ledger: Path | str
+    """The ledger: a path, or the URL of a database."""
+    results: Path
+    """The folder of all results there."""
+    run_id: str
+    """The run that came with them."""
+    run: str
+    """Where that lies there."""
+
+    def has(self, result: ResultContents) -> bool:
+        """Tell whether everything of a result is entered."""
+        record = ResultRecord.from_json(result.read(RECORD), where=result.name)
+        if isinstance(self.ledger, Path) and not self.ledger.exists():
+            return False
+        with Database(self.ledger) as database:
+            known = {each.unit for each in _known(database, record.job.identity)}
+        return known >= {each.unit for each in record.units}
+
+    def enter(self, files: Files) -> None:
+        """Take a result in; what is there already stays."""
+        with Database(self.ledger) as database:
+            take_in_bundled(
+                files,
+                where=self.run,
+                run_id=self.run_id,
+                run=self.run,
+                results=self.results,
+                ledger=database,
+            )
 
 
 def take_in_bundled(

@@ -7,6 +7,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from forebay.engine.errors import ResultDamagedError
+from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.reading.volumes import read_moved
 
 MANIFEST = "part.json"
@@ -61,6 +62,19 @@ class PartFiles:
         """
         files = json.loads(self.read(MANIFEST, blake3_digest))["files"]
         return {name: file["blake3"] for name, file in files.items()}
+
+    def objects(self, blake3_digest: str) -> dict[str, KnownObject]:
+        """Return what all files are, the manifest among them, given the digest of that.
+
+        Raises
+        ------
+        ResultDamagedError, ArchivedError, PlaceUnavailableError
+            As `read`.
+        """
+        content = self.read(MANIFEST, blake3_digest)
+        files = json.loads(content)["files"]
+        known = {name: KnownObject(each["bytes"], each["blake3"]) for name, each in files.items()}
+        return {MANIFEST: KnownObject(len(content), blake3_digest), **known}
 
     def manifest(self) -> bytes:
         """Return the manifest of a part of which nothing is known.

@@ -1,7 +1,6 @@
 """Volumes: parts of a result that are moved between tiers together."""
 
 import contextlib
-import json
 import shutil
 import uuid
 from collections.abc import Collection, Mapping
@@ -16,7 +15,7 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.published import ResultRecord, enter, published
 from forebay.engine.queue.resting import Resting, resting, worked_on
-from forebay.engine.results.files import MANIFEST, PartFiles
+from forebay.engine.results.files import PartFiles
 from forebay.engine.results.folder import DESCRIPTION, PARTS, ResultFolder
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -198,10 +197,8 @@ class ResultVolumes:
         objects: dict[str, KnownObject] = {}
         for unit in record.units:
             below = f"{PARTS}/{unit.part}"
-            manifest = PartFiles(folder / below).read(MANIFEST, unit.part_blake3)
-            objects[f"{below}/{MANIFEST}"] = KnownObject(len(manifest), unit.part_blake3)
-            for file, known in json.loads(manifest)["files"].items():
-                objects[check_key(f"{below}/{file}")] = KnownObject(known["bytes"], known["blake3"])
+            files = PartFiles(folder / below).objects(unit.part_blake3)
+            objects |= {check_key(f"{below}/{file}"): known for file, known in files.items()}
         for key, known in objects.items():
             if not _has(folder / key, known.bytes):
                 raise RunNotTieredError(

@@ -45,6 +45,21 @@ def test_results_go_along_where_they_are_named(forebay: Forebay, tmp_path: Path)
     assert "5 of 5 frames" in forebay("runs", "show", "water", "--runs", "away").out
 
 
+def test_results_are_sent_along_where_they_are_named(forebay: Forebay, tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        result = process(open_run(site.record("water")), LISTED)
+    (tmp_path / "away").mkdir()
+    words = ("transfer", "water", "away", "--runs", "runs")
+    for wrong in (["--result", "tracks-*"], ["--result", "*", "--compression", "zstd"]):
+        assert forebay(*words, *wrong).code == 2
+    assert not list((tmp_path / "away").iterdir())
+    told = forebay(*words, "--result", "*", "--json").json[0]
+    assert [each["state"] for each in (told, *told["results"])] == ["sent", "sent"]
+    assert result.path.name in told["results"][0]["receipt"]["target"]
+    assert forebay(*words, "--result", "listed-*").out.count("there already, whole") == 2
+    assert "5 of 5 frames" in forebay("runs", "show", "water", "--runs", "away").out
+
+
 def test_a_run_is_sent_and_found_again(forebay: Forebay, tmp_path: Path) -> None:
     with Site(tmp_path) as site:
         site.record("water")

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from tests.children import in_a_child
 from tests.tiering.site import Site
+from tests.tiering.test_results import LISTED
+from tests.tiering.test_results_sent import send
 
+from forebay.engine import open_result, process
 from forebay.opening import open_run
 from forebay.tiering.errors import TargetTakenError
 from forebay.tiering.handoff import aside
@@ -27,9 +30,9 @@ type Reached = Callable[[str], None]
 
 
 def prepare(folder: Path) -> None:
-    """Make a run, and a bundle of it."""
+    """Make a run, a result of it, and a bundle of the run."""
     with Site(folder) as site:
-        site.record("water", frames=2)
+        process(open_run(site.record("water", frames=2)), LISTED)
         export_run(contents_of(site.runs / "water"), folder / "given")
 
 
@@ -56,7 +59,14 @@ def transfer(folder: Path, reached: Reached) -> None:
     Transfer(contents, destination, contents.own_shelf, streams=1, reached=reached).run()
 
 
-WAYS = (export, export_tar, take_in, transfer)
+def transfer_result(folder: Path, reached: Reached) -> None:
+    """Send the run to another folder, and its result behind it."""
+    (result,) = (folder / "runs" / "results" / "water").iterdir()
+    results = [open_result(result)]
+    send(folder / "runs" / "water", folder / "to", results, streams=1, reached=reached)
+
+
+WAYS = (export, export_tar, take_in, transfer, transfer_result)
 
 
 def die_at(number: int) -> Reached:
@@ -94,7 +104,7 @@ def look(folder: Path, way: Callable[[Path, Reached], None]) -> None:
     to = folder / "to"
 
     def is_whole() -> bool:
-        seen = [each for each in to.iterdir() if not each.name.startswith(".")]
+        seen = [each for each in to.iterdir() if not each.name.startswith((".", "results"))]
         for each in seen:
             if way in (export, export_tar):
                 assert check_bundle(each) == []
@@ -108,8 +118,11 @@ def look(folder: Path, way: Callable[[Path, Reached], None]) -> None:
     except TargetTakenError:
         assert there, "something that is not whole is in the way"
     assert is_whole()
-    left = [each.name for each in to.iterdir() if each.name.startswith(".")]
+    left = [*to.glob(".*"), *to.glob("water/_forebay/handoff/results/.*")]
     assert left == [], f"{left} were left behind"
+    if way is transfer_result:
+        (result,) = (to / "results" / "water").iterdir()
+        assert len(open_result(result).table()) == 2
 
 
 def main() -> None:

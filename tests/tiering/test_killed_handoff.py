@@ -21,6 +21,11 @@ PASSED = {
     "transfer: behind the name",
     "transfer: receipt at the target",
     "transfer: receipt at the source",
+    "transfer_result: manifest put",
+    "transfer_result: object there",
+    "transfer_result: objects sent",
+    "transfer_result: named",
+    "transfer_result: receipt at the target",
 }
 
 

@@ -18,7 +18,7 @@ from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.submission import Submission, Target
 from forebay.engine.results import bundles
-from forebay.engine.results.bundles import files_of_result
+from forebay.engine.results.bundles import contents_of_result, files_of
 from forebay.opening import open_run
 from forebay.tiering.catalogue.records import Kind, MoveState, RunRecord, ShelfState
 from forebay.tiering.errors import MoveRefusedError
@@ -331,7 +331,11 @@ def test_results_go_along_in_a_bundle(lab: Published, tier: str) -> None:
     if tier != "hot":
         lab.move(tier)
     bundle = lab.site.folder / "water.tar"
-    export_run(contents_of(lab.site.runs / "water"), bundle, results=files_of_result(result.path))
+    export_run(
+        contents_of(lab.site.runs / "water"),
+        bundle,
+        results=files_of(contents_of_result(result.path)),
+    )
     assert check_bundle(bundle) == []
     away = lab.site.folder / "away"
     away.mkdir()
@@ -348,7 +352,11 @@ def test_an_import_that_was_killed_goes_on(lab: Published, monkeypatch: Any) -> 
     """Before its parts were entered, they count for nothing, and go."""
     result = lab.process()
     bundle = lab.site.folder / "water-bundle"
-    export_run(contents_of(lab.site.runs / "water"), bundle, results=files_of_result(result.path))
+    export_run(
+        contents_of(lab.site.runs / "water"),
+        bundle,
+        results=files_of(contents_of_result(result.path)),
+    )
     away = lab.site.folder / "away"
     away.mkdir()
 
@@ -368,7 +376,7 @@ def test_an_import_that_was_killed_goes_on(lab: Published, monkeypatch: Any) -> 
 def test_a_bundle_whose_results_are_not_as_published_is_refused(lab: Published) -> None:
     """Though all digests of the bag are right; the run is there, and nothing of the result."""
     result = lab.process()
-    files = dict(files_of_result(result.path))
+    files = dict(files_of(contents_of_result(result.path)))
     table = next(name for name in files if name.endswith(".parquet"))
     files[table] = lambda: b"rows of somebody else"
     bundle = lab.site.folder / "water-bundle"

@@ -34,6 +34,11 @@ class Contents:
     """What each object is, by its key: blocks first, then logs, then documents, the group last."""
 
     @property
+    def run_id(self) -> str:
+        """The run's identity."""
+        return self.run.run_id
+
+    @property
     def size(self) -> int:
         """Length of all of them."""
         return sum(each.bytes for each in self.objects.values())

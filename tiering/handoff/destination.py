@@ -1,7 +1,7 @@
 """Where a run is sent to: a folder of runs, or a prefix of an object store."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -11,18 +11,31 @@ from forebay.acquisition import durable
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import TargetTakenError, UnknownPlaceError
 from forebay.tiering.handoff.aside import clear_aside, emptied, flush_below, held_aside, name_whole
-from forebay.tiering.handoff.receipt import MANIFEST
+from forebay.tiering.handoff.receipt import MANIFEST, manifest_objects
+from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.store import SCHEMES
 from forebay.tiering.url_store import translated
 
 
 class Destination(Protocol):
-    """A place for one run, which is seen there when it is whole."""
+    """A place for what is sent, which is seen there when it is whole."""
 
     @property
     def shelf(self) -> Shelf:
-        """Where the run lies in the end."""
+        """Where it lies in the end."""
+
+    def refuse_other(self, run_id: str, manifest: bytes) -> None:
+        """Refuse a place that holds anything but what was sent there of the same.
+
+        Raises
+        ------
+        TargetTakenError
+            If it holds something else.
+        """
+
+    def holds(self, objects: Mapping[str, KnownObject]) -> bool:
+        """Tell whether all of that is there, as far as that is seen without reading it."""
 
     def making(self, identity: str, manifest: bytes) -> AbstractContextManager[Shelf]:
         """Give where the objects are put; when the block has ended, the run is at its place.
@@ -56,6 +69,14 @@ class FolderDestination:
     def shelf(self) -> Shelf:
         """Where the run lies in the end."""
         return self._shelf(self._path)
+
+    def refuse_other(self, run_id: str, manifest: bytes) -> None:
+        """Refuse a place that holds another run, or that one with other content."""
+        check_target(self.shelf, run_id, manifest)
+
+    def holds(self, objects: Mapping[str, KnownObject]) -> bool:
+        """Tell whether all of that is there, by its lengths."""
+        return lie_on(self.shelf, objects)
 
     @contextmanager
     def making(self, identity: str, manifest: bytes) -> Iterator[Shelf]:
@@ -103,6 +124,14 @@ class BucketDestination:
         """Where the run lies in the end."""
         return self._shelf
 
+    def refuse_other(self, run_id: str, manifest: bytes) -> None:
+        """Refuse a place that holds another run, or that one with other content."""
+        check_target(self.shelf, run_id, manifest)
+
+    def holds(self, objects: Mapping[str, KnownObject]) -> bool:
+        """Tell whether all of that is there, by its lengths."""
+        return lie_on(self.shelf, objects)
+
     @contextmanager
     def making(self, identity: str, manifest: bytes) -> Iterator[Shelf]:  # noqa: ARG002
         """Give where the objects are put; when the block has ended, the run is at its place."""
@@ -125,6 +154,47 @@ class BucketDestination:
             except AlreadyExistsError:
                 # An earlier attempt, or somebody else's: what it says is compared.
                 return
+
+
+def check_target(place: Shelf, run_id: str, manifest: bytes | None = None) -> None:
+    """Refuse a place that holds anything but what was sent there of a run.
+
+    Parameters
+    ----------
+    place
+        The place.
+    run_id
+        The run that is to be sent there.
+    manifest
+        What is to be sent; anything of that run if not given.
+
+    Raises
+    ------
+    TargetTakenError
+        If it holds something else.
+    """
+    found = place.read(MANIFEST)
+    if found is not None:
+        other, _ = manifest_objects(found, where=f"{place.where}/{MANIFEST}")
+        what = "" if other == run_id else "another run"
+    else:
+        what = "something that was not sent there" if place.sizes() else ""
+    if what:
+        raise TargetTakenError(
+            f"{place.where} holds {what}: nothing is sent there; choose another place, or another "
+            "name with --name"
+        )
+    if None not in {found, manifest} and found != manifest:
+        raise TargetTakenError(
+            f"{place.where} holds other content of that run: nothing is sent there; find out "
+            "which of the two is right, and choose another place or name for this one"
+        )
+
+
+def lie_on(shelf: Shelf, objects: Mapping[str, KnownObject]) -> bool:
+    """Tell whether objects lie on a shelf, by their lengths."""
+    sizes = shelf.sizes()
+    return all(sizes.get(key) == each.bytes for key, each in objects.items())
 
 
 def destination_at(place: str | os.PathLike[str], name: str) -> Destination:

@@ -9,8 +9,8 @@ from forebay.acquisition.run.recompress import recompress, recompressed_id
 from forebay.tiering.errors import PlaceUnavailableError
 from forebay.tiering.handoff.aside import emptied, held_folder
 from forebay.tiering.handoff.contents import Contents, contents_of
-from forebay.tiering.handoff.destination import Destination
-from forebay.tiering.handoff.sending import Sent, check_target, sent_already
+from forebay.tiering.handoff.destination import Destination, check_target
+from forebay.tiering.handoff.sending import Sent, sent_already
 
 
 def send_repacked(

@@ -1,11 +1,11 @@
-"""Sending a closed run to another site: whole, compared there, and acknowledged at both ends."""
+"""Sending a run, or a result, to another site: whole, compared there, acknowledged at both ends."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.format.layout import METADATA
@@ -13,11 +13,9 @@ from forebay.acquisition.run.lock import writer_name
 from forebay.tiering.errors import (
     CopyDamagedError,
     PlaceUnavailableError,
-    TargetTakenError,
     TransferStoppedError,
 )
 from forebay.tiering.handoff.budget import ByteBudget
-from forebay.tiering.handoff.contents import Contents
 from forebay.tiering.handoff.destination import Destination
 from forebay.tiering.handoff.receipt import (
     MANIFEST,
@@ -29,6 +27,7 @@ from forebay.tiering.handoff.receipt import (
     sent_key,
 )
 from forebay.tiering.moving.throttle import Throttle
+from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.shelf import Shelf
 
 STREAMS = 4
@@ -39,6 +38,25 @@ _PUTS = 2
 
 type Reached = Callable[[str], None]
 """Told of each point that a transfer comes to."""
+
+
+class Sendable(Protocol):
+    """What is sent: objects that belong together."""
+
+    @property
+    def run_id(self) -> str:
+        """The run that they are of."""
+
+    @property
+    def objects(self) -> Mapping[str, KnownObject]:
+        """What each object is, by its key."""
+
+    @property
+    def size(self) -> int:
+        """Length of all of them."""
+
+    def read(self, key: str) -> bytes:
+        """Return an object, compared with what it is known as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +74,12 @@ class Sent:
 
 
 class Transfer:
-    """One attempt at sending a run.
+    """One attempt at sending a run, or a result.
 
     Parameters
     ----------
     contents
-        The run.
+        What is sent.
     destination
         Where it goes.
     source
@@ -84,7 +102,7 @@ class Transfer:
 
     def __init__(
         self,
-        contents: Contents,
+        contents: Sendable,
         destination: Destination,
         source: Shelf,
         *,
@@ -132,16 +150,12 @@ class Transfer:
             If it was told to stop.  After each of these, another attempt goes on from there.
         """
         begun = self._now()
-        run_id = self._contents.run.run_id
+        run_id = self._contents.run_id
         content = manifest(run_id, self._contents.objects)
         place = self._destination.shelf
-        check_target(place, run_id)
-        if place.read(MANIFEST) not in {None, content}:
-            raise TargetTakenError(
-                f"{place.where} holds other content of that run: nothing is sent there; find out "
-                "which of the two is right, and choose another place or name for this one"
-            )
-        if (done := sent_already(run_id, self._destination, self._source)) is not None:
+        self._destination.refuse_other(run_id, content)
+        done = sent_already(run_id, self._destination, self._source)
+        if done is not None and done.receipt.manifest == digest_of(content):
             return done
         with self._destination.making(run_id, content) as shelf:
             self._reached("manifest put")
@@ -232,34 +246,6 @@ class Transfer:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def check_target(place: Shelf, run_id: str) -> None:
-    """Refuse a place that holds anything but what was sent there of a run.
-
-    Parameters
-    ----------
-    place
-        The place.
-    run_id
-        The run that is to be sent there.
-
-    Raises
-    ------
-    TargetTakenError
-        If it holds something else.
-    """
-    found = place.read(MANIFEST)
-    if found is not None:
-        other, _ = manifest_objects(found, where=f"{place.where}/{MANIFEST}")
-        what = "" if other == run_id else "another run"
-    else:
-        what = "something that was not sent there" if place.sizes() else ""
-    if what:
-        raise TargetTakenError(
-            f"{place.where} holds {what}: nothing is sent there; choose another place, or another "
-            "name with --name"
-        )
-
-
 def sent_already(run_id: str, destination: Destination, source: Shelf) -> Sent | None:
     """Return what was done by an earlier transfer of a run, if all of it is at the target.
 
@@ -278,9 +264,8 @@ def sent_already(run_id: str, destination: Destination, source: Shelf) -> Sent |
         return None
     receipt = Receipt.from_json(said, where=f"{place.where}/{RECEIPT}")
     known, objects = manifest_objects(content, where=f"{place.where}/{MANIFEST}")
-    sizes = place.sizes()
-    whole = all(sizes.get(key) == each.bytes for key, each in objects.items())
-    if not whole or known != run_id or receipt.manifest != digest_of(content):
+    told = known == run_id and receipt.manifest == digest_of(content)
+    if not (told and destination.holds(objects)):
         return None
     _acknowledge(source, sent_key(place.where), receipt)
     return Sent("there already", receipt, 0, 0)

@@ -2,28 +2,25 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forebay.cli.catalogue import find_results
 from forebay.cli.commands.runs import RunArgument
-from forebay.cli.errors import OptionError, VerificationError
+from forebay.cli.errors import VerificationError
 from forebay.cli.output import print_json, progress, size
+from forebay.cli.results import ResultOption, results_of
 from forebay.cli.session import (
     JsonOption,
     LedgerOption,
     ResultsOption,
     RunsOption,
-    Session,
     SharedResultsOption,
     session,
 )
 
 if TYPE_CHECKING:
-    from forebay.acquisition import Run
     from forebay.tiering.handoff.exporting import Bundled
 
 BundleArgument = Annotated[
@@ -38,14 +35,7 @@ def export(
         Path,
         typer.Argument(help="Folder to be made, or a tar file where the name ends in '.tar'."),
     ],
-    result: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--result",
-            help="A result that goes along: the name of its folder, with '*' for any text; again "
-            "for more of them.",
-        ),
-    ] = None,
+    result: ResultOption = None,
     runs: RunsOption = None,
     results: ResultsOption = None,
     as_json: JsonOption = False,
@@ -54,12 +44,17 @@ def export(
 
     Results go along where they are named: '--result "*"' for all of the run.
     """
+    from forebay.engine.results.bundles import files_of
     from forebay.tiering.handoff.contents import contents_of
     from forebay.tiering.handoff.exporting import export_run
 
     call = session(context)
     contents = contents_of(call.location(run, runs))
-    beside = _results_of(call, contents.run, result or [], results)
+    beside = {
+        name: read
+        for each in results_of(call, contents, result or [], results)
+        for name, read in files_of(each).items()
+    }
     with progress("objects") as bars:
         total = len(contents.objects) + len(beside)
         task = bars.add_task(f"exporting {contents.name}", total=total, note="")
@@ -118,26 +113,6 @@ def import_(
         typer.echo(f"{made.path}: {made.objects} objects, {size(made.bytes)}: all as committed")
         for each in entered:
             typer.echo(f"{each}: entered in the ledger")
-
-
-def _results_of(
-    call: Session, run: "Run", patterns: list[str], results: Path | None
-) -> "Mapping[str, Callable[[], bytes]]":
-    """Return the files of those of a run's results that fit one of the patterns."""
-    folder = call.results(results) or (run.path and run.path.absolute().parent / "results")
-    if not patterns:
-        return {}
-    found = {} if folder is None else {each.name: each for each in find_results(folder, run)}
-    chosen: dict[str, Path] = {}
-    for pattern in patterns:
-        fitting = {name: each for name, each in found.items() if fnmatchcase(name, pattern)}
-        if not fitting:
-            known = ", ".join(found) or "none"
-            raise OptionError(f"the run {run.name} has no result {pattern!r}; it has {known}")
-        chosen |= fitting
-    from forebay.engine.results.bundles import files_of_result
-
-    return {name: read for each in chosen.values() for name, read in files_of_result(each).items()}
 
 
 def check_bundle(bundle: BundleArgument, as_json: JsonOption = False) -> None:

@@ -1,5 +1,6 @@
 """``forebay transfer``: send a closed run to another site."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,13 +9,15 @@ from forebay.cli.commands.runs import RunArgument
 from forebay.cli.commands.scrub import rate_of
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, progress, size
-from forebay.cli.session import JsonOption, RunsOption, session
+from forebay.cli.results import ResultOption, results_of
+from forebay.cli.session import JsonOption, ResultsOption, RunsOption, session
 from forebay.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from forebay.acquisition.format.codec import CompressionName
-    from forebay.tiering.handoff.contents import Contents
-    from forebay.tiering.handoff.sending import Sent
+    from forebay.tiering.handoff.destination import Destination
+    from forebay.tiering.handoff.results import Ledger
+    from forebay.tiering.handoff.sending import Sendable, Sent
 
 
 def transfer(
@@ -42,37 +45,54 @@ def transfer(
             help="Pack the frames anew for there: none, zstd, blosc-lz4 or blosc-zstd.",
         ),
     ] = None,
+    result: ResultOption = None,
     runs: RunsOption = None,
+    results: ResultsOption = None,
+    ledger_there: Annotated[
+        str | None,
+        typer.Option(
+            help="Path or URL of the ledger, at the place that it goes to, in which results are "
+            "entered; 'results/ledger.sqlite' in the folder there if not given.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Send a closed run to another site: whole, compared there, acknowledged at both ends.
 
     Nothing is seen of it there before all of it has been read back.  A transfer that was
-    interrupted goes on when it is given again; one that is done already says so.  With
-    --compression another run with the same pixels is made and sent: what a run holds never
-    changes.
+    interrupted goes on when it is given again; one that is done already says so.  Results go along
+    where they are named, behind the run: '--result "*"' for all of it.  With --compression another
+    run with the same pixels is made and sent: what a run holds never changes.
     """
     from forebay.tiering.handoff.contents import contents_of
     from forebay.tiering.handoff.destination import destination_at
     from forebay.tiering.handoff.repacking import send_repacked
+    from forebay.tiering.handoff.results import destination_of_result
     from forebay.tiering.handoff.sending import Transfer
 
     call = session(context)
     limit = None if rate is None else rate_of(rate)
     packing = None if compression is None else _compression(compression)
+    if packing is not None and result:
+        raise OptionError(
+            "--result and --compression cannot be given together: results belong to the run that "
+            "they were computed from, and what is packed anew is another one"
+        )
     contents = contents_of(call.location(run, runs), name=name)
+    beside = results_of(call, contents, result or [], results)
     destination = destination_at(destination_given, contents.name)
+    ledger = _ledger(destination, contents.run_id, ledger_there)
     with (
         stop_on_signals("what is on its way is sent to its end") as stop,
         progress("objects") as bars,
     ):
-        total = len(contents.objects)
+        total = len(contents.objects) + sum(len(each.objects) for each in beside)
         task = bars.add_task(f"sending {contents.name}", total=total, note="")
 
-        def send(what: "Contents") -> "Sent":
+        def send(what: "Sendable", to: "Destination" = destination) -> "Sent":
             return Transfer(
                 what,
-                destination,
+                to,
                 contents.own_shelf,
                 streams=streams,
                 bytes_per_second=limit,
@@ -84,9 +104,32 @@ def transfer(
             sent = send(contents)
         else:
             sent = send_repacked(contents, destination, packing, call.runs(runs), send=send)
+        along = [send(each, destination_of_result(each, destination, ledger)) for each in beside]
     if as_json:
-        print_json(sent)
+        print_json({**asdict(sent), "results": [asdict(each) for each in along]})
         return
+    for each in (sent, *along):
+        _tell(each)
+
+
+def _ledger(destination: "Destination", run_id: str, given: str | None) -> "Ledger | None":
+    """Return the ledger of the place that a run goes to; None where there is none to enter into."""
+    from forebay.engine.execution.wanted import ledger_at
+    from forebay.engine.results.bundles import LedgerElsewhere
+
+    folder = destination.shelf.folder
+    if folder is None:
+        if given is not None:
+            raise OptionError(
+                "--ledger-there is for a folder of runs: in an object store results stay with "
+                "their run, and are entered where that is sent to from there"
+            )
+        return None
+    results = folder.parent / "results"
+    return LedgerElsewhere(ledger_at(given, results), results, run_id, str(folder))
+
+
+def _tell(sent: "Sent") -> None:
     receipt = sent.receipt
     if sent.state == "there already":
         typer.echo(f"{receipt.target}: there already, whole, since {receipt.done}")
