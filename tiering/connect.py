@@ -1,8 +1,10 @@
 """Connections to object stores, as the environment gives credentials for them."""
 
 import os
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,15 +14,18 @@ PUT_TIMEOUT = timedelta(minutes=5)
 """How long one request may take; a block is written by one."""
 RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 """How long an object store may fail; without a limit, missing credentials take minutes to show."""
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
-def connect(place: Path | str) -> "Bucket":
+def connect(place: Path | str, settings: Mapping[str, Any] = NO_SETTINGS) -> "Bucket":
     """Return a folder, or a prefix of an object store, to read objects from and write them to.
 
     Parameters
     ----------
     place
         A folder, or ``s3://bucket/prefix``, ``gs://bucket/prefix`` or ``az://container/prefix``.
+    settings
+        Settings of the connection that the environment does not have.
 
     Raises
     ------
@@ -46,4 +51,4 @@ def connect(place: Path | str) -> "Bucket":
         options["allow_http"] = True
     given: dict[str, Any] = {"retry_config": RETRIES, "client_options": options}
     with translated(place):
-        return from_url(place, **given)
+        return from_url(place, **given, **settings)

@@ -73,6 +73,12 @@ class MoveTakenOverError(TieringError):
     exit_code = ExitCode.CONFLICT
 
 
+class LockedError(TieringError):
+    """An object is locked where it lies, and cannot be deleted before its time is over."""
+
+    exit_code = ExitCode.CONFLICT
+
+
 class CopyDamagedError(TieringError, OSError):
     """An object of a copy is missing there, or is not what the catalogue says."""
 

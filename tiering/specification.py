@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from forebay.tiering.archive.terms import CLASSES, HOURS, RecallTerms
+from forebay.tiering.storage.encryption import Encryption
 
 _SCHEMES = ("s3", "gs", "az")
 _SECRET = re.compile(r"[^/]*@")
@@ -83,6 +84,25 @@ class TierSpecification(BaseModel):
         description="Whether the bucket may keep versions of what is deleted, as one with object "
         "lock has to; one that does is refused if not.",
     )
+    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        default=None,
+        description="Of s3://: how the server encrypts what is put there; as the bucket does it if "
+        "not given.",
+    )
+    encryption_key: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Of s3:// with 'aws:kms': the key, by its identity, alias or ARN.",
+    )
+    lock_days: PositiveInt | None = Field(
+        default=None,
+        description="Of s3:// with object lock: days for which what has come there cannot be "
+        "deleted, by nobody who may not bypass it; not locked if not given.",
+    )
+    lock_mode: Literal["governance", "compliance"] = Field(
+        default="governance",
+        description="Of s3:// with object lock: 'compliance' cannot be bypassed by anyone.",
+    )
     cost_per_gb_month: float = Field(
         default=0.0, ge=0.0, description="What a gigabyte (10^9 bytes) costs there in a month."
     )
@@ -124,6 +144,30 @@ class TierSpecification(BaseModel):
         if self._is_archive and (self.storage_class, self.recall_speed) not in HOURS:
             raise ValueError(f"{self.storage_class} has no recall_speed {self.recall_speed!r}")
         return self
+
+    @model_validator(mode="after")
+    def _protected(self) -> Self:
+        wanted = ("encryption", "encryption_key", "lock_days", "lock_mode")
+        given = [name for name in wanted if name in self.model_fields_set]
+        if given and not (isinstance(self.url, str) and self.url.startswith("s3://")):
+            raise ValueError(
+                f"{given[0]} is for a tier in s3://: elsewhere it is set where the bucket is made"
+            )
+        if self.encryption_key is not None and not str(self.encryption).startswith("aws:kms"):
+            raise ValueError("encryption_key is for encryption = 'aws:kms': no other takes a key")
+        if self.lock_days is not None and not self.versioned:
+            raise ValueError(
+                "lock_days needs versioned = true: a bucket with object lock keeps versions, which "
+                "something else has to end"
+            )
+        return self
+
+    @property
+    def encrypted(self) -> Encryption | None:
+        """How what is put there is encrypted; None for as the bucket does it."""
+        if self.encryption is None:
+            return None
+        return Encryption(self.encryption, self.encryption_key)
 
     @property
     def _is_archive(self) -> bool:

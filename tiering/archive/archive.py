@@ -4,26 +4,20 @@ What became of a request is known to S3 alone, and asked there each time: nothin
 beside it that could say otherwise.
 """
 
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from forebay.tiering.archive.terms import CLASSES, RecallTerms
-from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TierError
+from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.storage.encryption import Encryption
+from forebay.tiering.storage.s3 import S3Place
 
 _EXPIRY = re.compile(r'expiry-date="([^"]+)"')
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
-_PATIENCE = 30
-"""Seconds that one request may be silent."""
-_CONNECTIONS = 16
 
 
 class Reach(StrEnum):
@@ -60,20 +54,24 @@ class Archive:
         ``s3://bucket/prefix`` of the copy.
     terms
         On which terms it gives objects back.
+    encryption
+        How objects are encrypted that are put away; as the bucket does it if not given.
     now
         The time.
-
-    Notes
-    -----
-    The connection is botocore's: obstore cannot restore objects, nor change their class.
     """
 
-    def __init__(self, url: str, terms: RecallTerms, *, now: Callable[[], datetime] = _now) -> None:
-        parts = urlsplit(url)
+    def __init__(
+        self,
+        url: str,
+        terms: RecallTerms,
+        *,
+        encryption: Encryption | None = None,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
         self.url = url
         self.terms = terms
-        self._bucket = parts.netloc
-        self._prefix = parts.path.strip("/")
+        self._place = S3Place(url)
+        self._encryption = {} if encryption is None else encryption.for_copies()
         self._now = now
 
     def check(self) -> None:
@@ -86,8 +84,8 @@ class Archive:
         PlaceUnavailableError
             If the bucket does not answer, or not to us.
         """
-        with self._translated(""):
-            self._client.head_bucket(Bucket=self._bucket)
+        with self._place.translated(""):
+            self._place.client.head_bucket(Bucket=self._place.bucket)
 
     def standing(self, key: str) -> Standing:
         """Return how it is with an object.
@@ -99,8 +97,7 @@ class Archive:
         PlaceUnavailableError
             If the bucket does not answer, or not to us.
         """
-        with self._translated(key):
-            head = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        head = self._place.head(key)
         if head.get("StorageClass") not in CLASSES:
             return Standing(Reach.NEAR)
         told = str(head.get("Restore", ""))
@@ -133,9 +130,10 @@ class Archive:
             "Days": days,
             "GlacierJobParameters": {"Tier": self.terms.speed.capitalize()},
         }
-        with self._translated(key, done="recalled", passed_over="RestoreAlreadyInProgress"):
-            self._client.restore_object(
-                Bucket=self._bucket, Key=self._key(key), RestoreRequest=wanted
+        place = self._place
+        with place.translated(key, done="recalled", passed_over="RestoreAlreadyInProgress"):
+            place.client.restore_object(
+                Bucket=place.bucket, Key=place.key(key), RestoreRequest=wanted
             )
 
     def put_away(self, key: str) -> None:
@@ -148,100 +146,25 @@ class Archive:
         PlaceUnavailableError
             If the bucket does not answer, or keeps the object in another class.
         """
-        name, wanted = self._key(key), self.terms.storage_class
-        with self._translated(key, done="put away"):
-            head = self._client.head_object(Bucket=self._bucket, Key=name)
-            if head.get("StorageClass") == wanted:
-                return
-            self._client.copy_object(
-                Bucket=self._bucket,
+        place, wanted = self._place, self.terms.storage_class
+        name = place.key(key)
+        head = place.head(key, done="put away")
+        if head.get("StorageClass") == wanted:
+            return
+        with place.translated(key, done="put away"):
+            place.client.copy_object(
+                Bucket=place.bucket,
                 Key=name,
-                CopySource={"Bucket": self._bucket, "Key": name},
+                CopySource={"Bucket": place.bucket, "Key": name},
                 # What was read back is what is put away, and nothing that came since.
                 CopySourceIfMatch=head["ETag"],
                 StorageClass=wanted,
                 MetadataDirective="COPY",
+                **self._encryption,
             )
-            head = self._client.head_object(Bucket=self._bucket, Key=name)
+        head = place.head(key, done="put away")
         if head.get("StorageClass") != wanted:
             raise PlaceUnavailableError(
                 f"{self.url}/{key} is not of the class {wanted} after it was put into it: check "
                 "whether this object store has that class"
             )
-
-    def _key(self, key: str) -> str:
-        return f"{self._prefix}/{key}" if self._prefix else key
-
-    @property
-    def _client(self) -> Any:
-        given = os.environ
-        endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL")
-        return _connected(
-            endpoint or given.get("AWS_ENDPOINT"),
-            given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION"),
-            given.get("AWS_ACCESS_KEY_ID"),
-        )
-
-    @contextmanager
-    def _translated(
-        self, key: str, *, done: str = "looked at", passed_over: str = ""
-    ) -> Iterator[None]:
-        _botocore()
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            yield
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code == passed_over:
-                return
-            if code in _ABSENT:
-                raise CopyDamagedError(f"{self.url}/{key} is missing") from error
-            raise PlaceUnavailableError(
-                f"{self.url}/{key} cannot be {done}: check the credentials in the environment, and "
-                f"whether they may do that ({code})"
-            ) from error
-        except BotoCoreError as error:
-            said = " ".join(str(error).split())
-            raise PlaceUnavailableError(
-                f"{self.url}/{key} cannot be {done}: check the network, and credentials, region "
-                f"and endpoint in the environment ({said})"
-            ) from error
-
-
-def _botocore() -> Any:
-    """Return botocore's module of sessions.
-
-    Raises
-    ------
-    TierError
-        If it is not installed.
-    """
-    try:
-        import botocore.session
-    except ImportError as error:
-        raise TierError(
-            "a tier of an archive class needs botocore, which is not installed: "
-            "pip install 'forebay[aws]'"
-        ) from error
-    return botocore.session
-
-
-@lru_cache(maxsize=4)
-def _connected(endpoint: str | None, region: str | None, _: str | None) -> Any:
-    """Return a connection as the environment says; making one takes half a second."""
-    session = _botocore().get_session()
-    from botocore.config import Config
-
-    return session.create_client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name=region,
-        config=Config(
-            connect_timeout=_PATIENCE,
-            read_timeout=_PATIENCE,
-            max_pool_connections=_CONNECTIONS,
-            retries={"max_attempts": 4, "mode": "standard"},
-            s3={"addressing_style": "path" if endpoint else "auto"},
-        ),
-    )

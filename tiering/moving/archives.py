@@ -9,6 +9,7 @@ from forebay.tiering.archive.recall import Recall
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import ShelfRecord, ShelfState
 from forebay.tiering.packing.copies import shelf_of_copy
+from forebay.tiering.storage.inventory import MANIFEST
 from forebay.tiering.storage.shelf import Passing
 from forebay.tiering.storage.tiers import Tiers
 
@@ -69,12 +70,24 @@ class Archives:
         )
 
     def put_away(self, shelf: ShelfRecord, keys: Iterable[str], passing: Passing) -> None:
-        """Give objects that were read back the class of their archive, where they lie in one."""
-        archive = self.tiers[shelf.tier].archive(shelf.path)
-        if archive is None:
+        """Give objects that were read back the class of their archive, and lock them.
+
+        Each of both where the tier has it.
+        """
+        tier = self.tiers[shelf.tier]
+        archive, lock = tier.archive(shelf.path), tier.lock(shelf.path)
+        if archive is None and lock is None:
             return
         there = shelf_of_copy(self.catalogue, self.tiers, shelf)
-        for name in dict.fromkeys(there.stored_as(key) for key in keys):
-            archive.put_away(name)
-            passing(0)
-            self.reached("object put away")
+        names = dict.fromkeys(there.stored_as(key) for key in keys)
+        if archive is not None:
+            for name in names:
+                archive.put_away(name)
+                passing(0)
+                self.reached("object put away")
+        if lock is not None:
+            # What was put away is another version, which has no lock yet.
+            for name in (*names, MANIFEST):
+                lock.lock(name)
+                passing(0)
+                self.reached("object locked")

@@ -29,6 +29,7 @@ def shelf_of_copy(catalogue: Catalogue, tiers: Tiers, record: ShelfRecord) -> Sh
         folder=shelf.folder,
         attributes=shelf.attributes,
         versioned=shelf.versioned,
+        lock=shelf.lock,
         packs=packs,
         objects=catalogue.objects(record.run_id),
         manifest=lambda: manifest(catalogue, record),

@@ -8,6 +8,7 @@ from blake3 import blake3
 
 from forebay.tiering.errors import TieringError
 from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.storage.s3 import S3Place
 from forebay.tiering.storage.tiers import Tier
 
 _PROBES = ".forebay-probe"
@@ -35,10 +36,13 @@ def probe(tier: Tier) -> Probe:
             free = shutil.disk_usage(tier.folder).free
         if (archive := tier.archive(_PROBES)) is not None:
             archive.check()
+        if (lock := tier.lock(_PROBES)) is not None:
+            lock.check()
         shelf = tier.shelf(_PROBES)
         content = uuid.uuid4().bytes * 64
         key = uuid.uuid4().hex
         shelf.put(key, content)
+        encrypted_as = _encryption_of(tier, key)
         given_back = shelf.look(key)
         listed = shelf.sizes().get(key)
         shelf.delete([key])
@@ -51,4 +55,14 @@ def probe(tier: Tier) -> Probe:
         return Probe(tier.name, f"{tier.where('')} gives back other bytes than it was given", free)
     if left is not None:
         return Probe(tier.name, f"{tier.where('')} keeps what is deleted", free)
+    if encrypted_as != (wanted := tier.specification.encryption):
+        what = f"{tier.where('')} does not encrypt as it is asked to"
+        return Probe(tier.name, f"{what}: an object put with {wanted} has {encrypted_as}", free)
     return Probe(tier.name, None, free)
+
+
+def _encryption_of(tier: Tier, key: str) -> str | None:
+    """Return how an object is encrypted, where that was asked for."""
+    if tier.specification.encryption is None:
+        return None
+    return str(S3Place(tier.where(_PROBES)).head(key).get("ServerSideEncryption", "no encryption"))

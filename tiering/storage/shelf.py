@@ -18,6 +18,7 @@ from forebay.tiering.keys import check_key
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.files import Check, content_of_file, parts_of_file, put_file
+from forebay.tiering.storage.object_lock import ObjectLock
 from forebay.tiering.url_store import translated
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Shelf:
     """What is said of each object that is put, such as its storage class."""
     versioned: bool = False
     """Whether the bucket may keep versions of what is deleted."""
+    lock: ObjectLock | None = None
+    """What locks objects here, where the tier has them locked."""
 
     def stored_as(self, key: str) -> str:
         """Return the name of what holds an object here, below the shelf's path."""
@@ -268,13 +271,21 @@ class Shelf:
         return found
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; those that are not there are gone already."""
+        """Delete objects; those that are not there are gone already.
+
+        Raises
+        ------
+        LockedError
+            If one is locked; those before it are gone.
+        """
         for key in keys:
             check_key(key)
             if self.folder is not None:
                 with _room(self.where):
                     (self.folder / key).unlink(missing_ok=True)
             else:
+                if self.lock is not None:
+                    self.lock.refuse_locked(key)
                 with translated(self.where, done="written"), contextlib.suppress(FileNotFoundError):
                     obstore.delete(self.bucket, f"{self.path}/{key}")
         if self.folder is not None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from forebay.tiering.archive.archive import Archive
 from forebay.tiering.catalogue.records import ShelfRecord
-from forebay.tiering.connect import connect
+from forebay.tiering.connect import NO_SETTINGS, connect
 from forebay.tiering.errors import RunNotTieredError, TierError
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import Place
 from forebay.tiering.specification import TierSpecification
+from forebay.tiering.storage.object_lock import ObjectLock
+from forebay.tiering.storage.s3 import S3Place
 from forebay.tiering.storage.shelf import Shelf
 
 
@@ -47,19 +49,29 @@ class Tier:
         plain = stored is None or self.folder is not None or self.specification.recall is not None
         attributes = {} if plain else {"Storage-Class": str(stored)}
         root = self.where("") if self.folder is None else self.folder
+        encryption = self.specification.encrypted
         return Shelf(
-            connect(root),
+            connect(root, NO_SETTINGS if encryption is None else encryption.for_puts()),
             path,
             where=self.where(path),
             folder=None if self.folder is None else self.folder / path,
             attributes=attributes,
             versioned=self.specification.versioned,
+            lock=self.lock(path),
         )
 
     def archive(self, path: str) -> Archive | None:
         """Return the archive in which copies within it lie; None where they are read at once."""
         terms = self.specification.recall
-        return None if terms is None else Archive(self.where(path), terms)
+        encryption = self.specification.encrypted
+        return None if terms is None else Archive(self.where(path), terms, encryption=encryption)
+
+    def lock(self, path: str) -> ObjectLock | None:
+        """Return what locks copies within it; None where nothing does."""
+        days = self.specification.lock_days
+        if days is None:
+            return None
+        return ObjectLock(S3Place(self.where(path)), days, self.specification.lock_mode)
 
 
 class Tiers:
