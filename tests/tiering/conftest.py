@@ -64,9 +64,23 @@ def quick(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_ledger() -> Iterator[str]:
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server."""
+    with postgresql.running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_ledger(postgresql_server: postgresql.Server) -> Iterator[str]:
     """A database on a PostgreSQL server."""
-    with postgresql.running_server() as server, server.database("tiers") as url:
+    with postgresql_server.database("tiers") as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgresql(postgresql_server: postgresql.Server) -> Iterator[str]:
+    """A database on a PostgreSQL server without any tables."""
+    with postgresql_server.database("empty") as url:
         yield url
 
 

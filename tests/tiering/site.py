@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from blake3 import blake3
 from pydantic import ByteSize
 
@@ -20,12 +21,20 @@ from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import HeldMoves
 from forebay.tiering.catalogue.moves import Moves
 from forebay.tiering.catalogue.records import MoveRecord, MoveState, RunRecord
+from forebay.tiering.catalogue.schema import METADATA, VERSION_TABLE
 from forebay.tiering.moving.mover import Mover
 from forebay.tiering.moving.taking_in import take_in
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings, TierSpecification
 from forebay.tiering.storage.tiers import Tiers
+
+on_each_database = pytest.mark.parametrize(
+    "ledger",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)],
+    indirect=True,
+)
+"""Has a test keep its catalogue in each kind of database."""
 
 NOON = 1_800_000_000 * 10**9
 GRACE = 100.0
@@ -100,6 +109,19 @@ class Site:
         self.catalogue = Catalogue(self.database)
         self.moves = Moves(self.database)
         self.held = HeldMoves(self.database)
+
+    def forget_everything(self) -> None:
+        """Lose the catalogue, and the ledger beside it where that is a file."""
+        if isinstance(self.ledger, Path):
+            self.database.close()
+            for path in self.ledger.parent.glob(f"{self.ledger.name}*"):
+                path.unlink()
+        else:
+            with self.database.write() as connection:
+                METADATA.drop_all(connection)
+                connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+            self.database.close()
+        self.open()
 
     def __enter__(self) -> Self:
         return self

@@ -16,16 +16,38 @@ from forebay.tiering.catalogue.schema import METADATA, REVISION, VERSION_TABLE
 from forebay.tiering.errors import CatalogueError
 
 
-def engine_of(path: Path) -> sa.Engine:
-    return sa.create_engine(f"sqlite:///{path}")
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a catalogue is to be kept, without any tables yet: a file, or a database of a server."""
+    if request.param == "sqlite":
+        return tmp_path / "ledger.sqlite"
+    url: str = request.getfixturevalue("empty_postgresql")
+    return url
 
 
-def test_the_migrations_make_the_tables_of_the_schema(tmp_path: Path) -> None:
+on_each = pytest.mark.parametrize(
+    "place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
+)
+
+
+def engine_of(place: Path | str) -> sa.Engine:
+    return sa.create_engine(f"sqlite:///{place}" if isinstance(place, Path) else place)
+
+
+def tables_at(place: Path | str) -> list[str]:
+    engine = engine_of(place)
+    try:
+        return sa.inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+@on_each
+def test_the_migrations_make_the_tables_of_the_schema(place: Path | str) -> None:
     """Alembic finds no difference, but for the comments that only the schema has."""
-    path = tmp_path / "ledger.sqlite"
-    with Database(path) as database:
+    with Database(place) as database:
         Catalogue(database)
-    engine = engine_of(path)
+    engine = engine_of(place)
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
@@ -56,25 +78,25 @@ def test_the_schema_is_of_the_last_revision() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
 
 
-def test_a_ledger_without_tiers_has_none_of_their_tables(tmp_path: Path) -> None:
+@on_each
+def test_a_ledger_without_tiers_has_none_of_their_tables(place: Path | str) -> None:
     """And opening the catalogue twice changes nothing the second time."""
-    path = tmp_path / "ledger.sqlite"
-    with Database(path) as database:
-        assert not set(METADATA.tables) & set(sa.inspect(engine_of(path)).get_table_names())
+    with Database(place) as database:
+        assert not set(METADATA.tables) & set(tables_at(place))
         Catalogue(database)
-        made = sa.inspect(engine_of(path)).get_table_names()
+        made = tables_at(place)
         assert set(METADATA.tables) < set(made)
         Catalogue(database)
-        assert sa.inspect(engine_of(path)).get_table_names() == made
+        assert tables_at(place) == made
 
 
-def test_a_catalogue_of_a_newer_forebay_is_refused(tmp_path: Path) -> None:
+@on_each
+def test_a_catalogue_of_a_newer_forebay_is_refused(place: Path | str) -> None:
     """The queue beside it can still be used."""
-    path = tmp_path / "ledger.sqlite"
-    with Database(path) as database:
+    with Database(place) as database:
         Catalogue(database)
         with database.write() as connection:
             connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0099'"))
         with pytest.raises(CatalogueError, match=r"tables are those of revision 0099\): use that"):
             Catalogue(database)
-    Database(path).close()
+    Database(place).close()

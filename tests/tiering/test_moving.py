@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from tests.tiering.site import GRACE, Killed, Site, killed_at
+from tests.tiering.site import GRACE, Killed, Site, killed_at, on_each_database
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.opening import open_run
@@ -22,8 +22,7 @@ from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST
 
-BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
-pytestmark = pytest.mark.parametrize("ledger", BACKENDS, indirect=True)
+pytestmark = on_each_database
 
 
 def test_a_run_moves_and_is_read_as_before(site: Site) -> None:

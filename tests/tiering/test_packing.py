@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ByteSize
-from tests.tiering.site import GRACE, Killed, Site, is_there
-from tests.tiering.test_scan import forget_everything
+from tests.tiering.site import GRACE, Killed, Site, is_there, on_each_database
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
@@ -27,6 +26,7 @@ def packs_of(site: Site) -> list[Path]:
     return sorted(site.copy_in("packed").glob("packs/*.zip"))
 
 
+@on_each_database
 def test_a_run_is_packed_read_and_unpacked(site: Site) -> None:
     """Each object is the same by range, in the packs, and when it has come back."""
     objects = site.catalogue.objects(site.take_in().run_id)
@@ -57,12 +57,13 @@ def test_a_run_is_packed_read_and_unpacked(site: Site) -> None:
     site.check_readable()
 
 
+@on_each_database
 def test_the_catalogue_is_built_anew_from_packs_alone(site: Site) -> None:
     """Without the manifest beside them; and nothing relies on them until they were read."""
     site.move("packed")
     objects = site.catalogue.objects(site.take_in().run_id)
     (site.copy_in("packed") / MANIFEST).unlink()
-    forget_everything(site)
+    site.forget_everything()
     assert scan(site.catalogue, site.tiers, repair=True).not_whole == []
     assert scan(site.catalogue, site.tiers, repair=False).agrees
     assert site.catalogue.objects(site.take_in().run_id) == objects
@@ -92,6 +93,7 @@ def test_a_damaged_pack_is_put_right_as_it_was(site: Site) -> None:
     assert {each.rpartition("/")[2].split(" ")[0] for each in lost} >= {"zarr.json"}
 
 
+@on_each_database
 def test_a_pack_that_was_lost_is_put_back_before_the_other_copy_goes(site: Site) -> None:
     """As any object is."""
     site.plan("packed")
@@ -103,6 +105,7 @@ def test_a_pack_that_was_lost_is_put_back_before_the_other_copy_goes(site: Site)
     site.check_readable()
 
 
+@on_each_database
 def test_a_copy_goes_on_behind_the_packs_that_were_noted(site: Site) -> None:
     """With the packs that it began with, whatever is configured by then."""
 

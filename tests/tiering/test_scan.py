@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.tiering.site import GRACE, Killed, Site, killed_at
+from tests.tiering.site import GRACE, Killed, Site, killed_at, on_each_database
 
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.errors import PlaceUnavailableError
@@ -11,14 +11,7 @@ from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
 
 
-def forget_everything(site: Site) -> None:
-    """Lose the catalogue."""
-    site.database.close()
-    for path in site.folder.glob("ledger.sqlite*"):
-        path.unlink()
-    site.open()
-
-
+@on_each_database
 def test_what_the_catalogue_says_is_what_lies_there(site: Site) -> None:
     """Before a run is known, while it is moved, and afterwards."""
     found = scan(site.catalogue, site.tiers, repair=False)
@@ -37,13 +30,14 @@ def test_what_the_catalogue_says_is_what_lies_there(site: Site) -> None:
     assert scan(site.catalogue, site.tiers, repair=False).agrees
 
 
+@on_each_database
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_lost_catalogue_is_built_anew(site: Site, keep: bool) -> None:
     """The data are the truth: the run is found where it lies, and moves again."""
     site.move("cold", keep=keep)
     before = site.lies_in()
     objects = site.catalogue.objects(site.take_in().run_id)
-    forget_everything(site)
+    site.forget_everything()
     found = scan(site.catalogue, site.tiers, repair=True)
     assert found.not_whole == []
     assert scan(site.catalogue, site.tiers, repair=False).agrees
@@ -58,7 +52,7 @@ def test_a_lost_catalogue_is_built_anew(site: Site, keep: bool) -> None:
 def test_nothing_is_deleted_for_the_sake_of_a_copy_that_was_only_found(site: Site) -> None:
     """It has to be read through before it counts."""
     site.move("cold", keep=True)
-    forget_everything(site)
+    site.forget_everything()
     scan(site.catalogue, site.tiers, repair=True)
     assert {each.verified_at for each in site.catalogue.shelves()} == {None}
     # The move reads the copy in the cold tier back, and only then does it count.
@@ -72,6 +66,7 @@ def test_nothing_is_deleted_for_the_sake_of_a_copy_that_was_only_found(site: Sit
     assert site.lies_in() == {"cold"}
 
 
+@on_each_database
 @pytest.mark.parametrize("point", [3, 20, 45, 52, 60])
 def test_a_catalogue_that_is_lost_in_the_middle_of_a_move(site: Site, point: int) -> None:
     """Is built anew from whatever is there then; the run stays readable, and can be moved."""
@@ -85,7 +80,7 @@ def test_a_catalogue_that_is_lost_in_the_middle_of_a_move(site: Site, point: int
 
     with pytest.raises(Killed):
         work()
-    forget_everything(site)
+    site.forget_everything()
     scan(site.catalogue, site.tiers, repair=True)
     site.check_readable()
     scan(site.catalogue, site.tiers, repair=True)
@@ -106,6 +101,7 @@ def test_what_nobody_knows_is_left_alone(site: Site) -> None:
     assert stray.read_text() == "mine"
 
 
+@on_each_database
 def test_what_a_late_mover_has_left_is_deleted(site: Site) -> None:
     """Objects of a copy that was never finished, of a run that is known."""
     run = site.take_in()
@@ -130,6 +126,7 @@ def test_a_tier_that_is_not_there_is_not_taken_for_an_empty_one(site: Site) -> N
     assert not (site.folder / "cold").exists()
 
 
+@on_each_database
 def test_a_copy_that_lacks_an_object_counts_no_more(site: Site) -> None:
     """It is told, and nothing is deleted for its sake."""
     site.move("cold", keep=True)
@@ -147,6 +144,7 @@ def damage(path: Path) -> bytes:
     return content
 
 
+@on_each_database
 @pytest.mark.parametrize("where", ["hot", "cold"])
 def test_scrubbing_puts_right_what_another_copy_has(site: Site, where: str) -> None:
     """In each tier, whatever was damaged or lost."""
@@ -164,6 +162,7 @@ def test_scrubbing_puts_right_what_another_copy_has(site: Site, where: str) -> N
     assert all(each.verified_at == site.time for each in site.catalogue.shelves())
 
 
+@on_each_database
 def test_damage_without_another_copy_is_told_with_its_frames(site: Site) -> None:
     """And the copy counts no more as one to rely on."""
     site.move("cold")
