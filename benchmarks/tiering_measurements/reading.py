@@ -3,6 +3,7 @@
 import json
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from forebay.acquisition import open_run
+from forebay.acquisition import Run, open_run
 from forebay.tiering import open_store
 
 type Row = dict[str, Any]
@@ -43,20 +44,31 @@ def reading(root: Path, *, megabytes: int, times: int) -> list[Row]:
         # In a block, frames lie one behind the other, each with its checksum.
         frame = RangeByteRequest(0, FRAME_BYTES + _CRC_BYTES)
         for what, part in {"block": None, "frame": frame}.items():
-            rows.append({"run": name, "read": what, **_both(stores, blocks, part, times=times)})
+            both = [_getting(store, part) for store in stores]
+            rows.append({"run": name, "read": what, **_both(both, blocks, times=times)})
+        # As an algorithm does, by whom a whole block is compared with the digest in the log.
+        opened = [_reading(open_run(store)) for store in stores]
+        numbers = range(len(blocks))
+        rows.append({"run": name, "read": "run", **_both(opened, numbers, times=times)})
     return rows
 
 
-def _both(
-    stores: tuple[Store, Store], blocks: list[str], part: ByteRequest | None, *, times: int
-) -> Row:
-    """Return how long both took for the same blocks, one after the other."""
+def _getting(store: Store, part: ByteRequest | None) -> Callable[[str], object]:
+    return lambda key: sync(store.get(key, default_buffer_prototype(), part))
+
+
+def _reading(run: Run) -> Callable[[int], object]:
+    return lambda number: run.read([run.blocks[number]], run.blocks[number].extent)
+
+
+def _both[T](ways: Sequence[Callable[[T], object]], blocks: Sequence[T], *, times: int) -> Row:
+    """Return how long both ways took for the same blocks, one after the other."""
     taken: tuple[list[float], list[float]] = ([], [])
     for turn in range(times + 1):
         for place, block in enumerate(blocks):
             for number in (0, 1) if (turn + place) % 2 else (1, 0):
                 began = time.perf_counter()
-                found = sync(stores[number].get(block, default_buffer_prototype(), part))
+                found = ways[number](block)
                 ended = time.perf_counter()
                 if found is None:
                     raise RuntimeError(f"{block} is not there")
