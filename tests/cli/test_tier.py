@@ -14,6 +14,7 @@ from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.cli.app import app
 from forebay.engine import Result, open_result, process
 from forebay.opening import open_run
+from forebay.tiering import read_through
 
 CONFIGURATION = """
 runs = "runs"
@@ -215,3 +216,22 @@ def test_a_moved_run_is_not_repaired_in_its_folder(laboratory: Path) -> None:
     """Its blocks are elsewhere, not lost."""
     told("tier", "move", "apple", "--to", "cold")
     assert "move it back first" in told("runs", "repair", "apple", code=2)
+
+
+def test_the_status_tells_how_the_cache_serves(laboratory: Path) -> None:
+    """What was read from a colder tier once is there the second time."""
+    cached = CONFIGURATION.replace(
+        "[tiering]\n", '[tiering]\ncache = {folder = "near", capacity = "1 MB"}\n'
+    )
+    (laboratory / "forebay.toml").write_text(cached)
+    try:
+        told("tier", "move", "apple", "--to", "cold")
+        assert "0 of 0 reads were answered there" in told("tier", "status")
+        for _ in range(2):
+            open_run("runs/apple").frames.to_numpy()
+        (figures,) = [each for each in objects("tier", "status") if "cache" in each]
+        assert 0 < figures["misses"] <= figures["hits"] * 2
+        assert figures["hit_bytes"] > 0
+        assert 0 < figures["bytes"] <= figures["capacity"] == 10**6
+    finally:
+        read_through(None)

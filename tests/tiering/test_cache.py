@@ -1,6 +1,7 @@
 """What was read from other tiers is kept near, as much as fits, and is never the only copy."""
 
 import logging
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from forebay.cli.session import Session
 from forebay.config import load_settings
 from forebay.opening import open_run
 from forebay.tiering.caching.in_force import cache_in_force, read_through
-from forebay.tiering.caching.read_cache import ReadCache
+from forebay.tiering.caching.read_cache import CacheFigures, ReadCache
 from forebay.tiering.specification import CacheSpecification, TierSpecification, check_cache
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,25 @@ def test_what_is_cheap_for_its_size_goes_first_and_the_unasked_in_the_end(tmp_pa
     cache.put("larger than all", bytes(101), cost=1e9)
     assert cache.get("larger than all") is None
     assert cache.get("59") is not None
+
+
+def test_it_counts_what_it_was_asked_for_and_what_had_to_go(tmp_path: Path) -> None:
+    """Over all processes that share it; one of an older forebay counts from now on."""
+    ReadCache(tmp_path, 100).put("a", bytes(60), cost=1.0)
+    with sqlite3.connect(tmp_path / "index.sqlite") as index:
+        index.executescript("DROP TABLE counts; PRAGMA user_version = 1;")
+    cache = ReadCache(tmp_path, 100)
+    assert cache.figures() == CacheFigures(1, 60, 100, 0, 0, 0, 0)
+    assert cache.get("a") == bytes(60)
+    assert cache.get("b") is None
+    cache.put("b", bytes(50), cost=1.0)
+    assert ReadCache(tmp_path, 100).figures() == CacheFigures(1, 50, 100, 1, 60, 1, 1)
+    next(tmp_path.glob("*.bytes")).write_bytes(b"other")
+    assert cache.get("b") is None
+    assert cache.figures() == CacheFigures(0, 0, 100, 1, 60, 2, 1)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert ReadCache(blocked / "cache", 10).figures() is None
 
 
 def test_what_has_changed_is_as_if_it_were_not_there(

@@ -19,7 +19,7 @@ from blake3 import blake3
 
 _INDEX = "index.sqlite"
 _WAIT_SECONDS = 5.0
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entries (
     name TEXT PRIMARY KEY, file TEXT NOT NULL, bytes INTEGER NOT NULL, blake3 TEXT NOT NULL,
@@ -27,7 +27,11 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE INDEX IF NOT EXISTS by_priority ON entries (priority);
 CREATE TABLE IF NOT EXISTS state (inflation REAL NOT NULL, bytes INTEGER NOT NULL);
 INSERT INTO state SELECT 0.0, 0 WHERE NOT EXISTS (SELECT * FROM state);
-PRAGMA user_version = 1;
+CREATE TABLE IF NOT EXISTS counts (
+    hits INTEGER NOT NULL, hit_bytes INTEGER NOT NULL, misses INTEGER NOT NULL,
+    evictions INTEGER NOT NULL);
+INSERT INTO counts SELECT 0, 0, 0, 0 WHERE NOT EXISTS (SELECT * FROM counts);
+PRAGMA user_version = 2;
 """
 
 _log = logging.getLogger("forebay.tiering")
@@ -35,6 +39,26 @@ _log = logging.getLogger("forebay.tiering")
 
 def _go_on(_: str) -> None:
     """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFigures:
+    """What a cache holds, and what has become of it since it was begun, by all processes."""
+
+    entries: int
+    """Entries that it holds."""
+    bytes: int
+    """Bytes that they take."""
+    capacity: int
+    """Bytes that they may take."""
+    hits: int
+    """Times that what was asked for was there."""
+    hit_bytes: int
+    """Bytes that were given then."""
+    misses: int
+    """Times that it was not."""
+    evictions: int
+    """Entries that made room for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +105,15 @@ class ReadCache:
                 row = index.execute(
                     "SELECT file, blake3 FROM entries WHERE name = ? AND whole", (name,)
                 ).fetchone()
-            if row is None:
-                return None
+                if row is None:
+                    index.execute("UPDATE counts SET misses = misses + 1")
+                    return None
             file, digest = row
             content = self._read(file)
             if content is None or blake3(content).hexdigest() != digest:
                 with self._change() as index:
                     self._drop(index, name, file)
+                    index.execute("UPDATE counts SET misses = misses + 1")
                 _log.warning("cached bytes have changed", extra={"file": str(self.folder / file)})
                 return None
             with self._change() as index:
@@ -95,6 +121,9 @@ class ReadCache:
                     "UPDATE entries SET priority = (SELECT inflation FROM state) + cost / "
                     "max(bytes, 1) WHERE name = ?",
                     (name,),
+                )
+                index.execute(
+                    "UPDATE counts SET hits = hits + 1, hit_bytes = hit_bytes + ?", (len(content),)
                 )
         except (OSError, sqlite3.Error) as error:
             self._unusable(error)
@@ -151,6 +180,20 @@ class ReadCache:
         with self._index() as index:
             return int(index.execute("SELECT bytes FROM state").fetchone()[0])
 
+    def figures(self) -> CacheFigures | None:
+        """Return what it holds, and how it has served; None where it cannot be used."""
+        try:
+            with self._index() as index:
+                (entries,) = index.execute("SELECT count(*) FROM entries").fetchone()
+                (size,) = index.execute("SELECT bytes FROM state").fetchone()
+                counts = index.execute(
+                    "SELECT hits, hit_bytes, misses, evictions FROM counts"
+                ).fetchone()
+        except (OSError, sqlite3.Error) as error:
+            self._unusable(error)
+            return None
+        return CacheFigures(entries, size, self.capacity, *counts)
+
     def sweep(self) -> None:
         """Remove files that belong to no entry, as a process leaves them that was killed."""
         with self._change() as index:
@@ -167,6 +210,7 @@ class ReadCache:
             name, file, priority = least
             self._drop(index, name, file)
             index.execute("UPDATE state SET inflation = ?", (priority,))
+            index.execute("UPDATE counts SET evictions = evictions + 1")
 
     def _drop(self, index: sqlite3.Connection, name: str, file: str) -> None:
         (self.folder / file).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.agreement import agree
+from forebay.cli.cache import cache_fields, cache_line
 from forebay.cli.errors import OptionError, TierProblemError
 from forebay.cli.outlook import look_ahead, outlook_fields, outlook_rows, pace_fields, pace_line
 from forebay.cli.output import print_json, print_table, size
@@ -106,12 +107,14 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show what lies where, what is moving, and what is kept where it is."""
+    from forebay.tiering.caching.in_force import cache_in_force
     from forebay.tiering.catalogue.moves import Moves
     from forebay.tiering.catalogue.records import READABLE
 
     call = session(context)
     tiers = configured_tiers(call)
     interval = call.settings.tiering.interval_seconds
+    cache = cache_in_force()
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         known = {each.run_id: each for each in catalogue.runs()}
         if run is not None:
@@ -127,6 +130,8 @@ def status(
         for tier in filling:
             print_json(outlook_fields(tier))
         print_json(pace_fields(interval, pace))
+        if cache is not None:
+            print_json(cache_fields(cache))
         for each in known.values():
             fields = {"run": each.name, "kind": each.kind, "bytes": each.bytes}
             print_json({**fields, "tiers": lies[each.run_id]})
@@ -137,6 +142,8 @@ def status(
         return
     print_table(("tier", "used", "of", "filling", "watermark in", "full in"), outlook_rows(filling))
     typer.echo(pace_line(interval, pace))
+    if cache is not None:
+        typer.echo(cache_line(cache))
     print_table(
         ("run or result", "size", "lies in"),
         [
