@@ -10,10 +10,12 @@ from forebay.acquisition.format.layout import METADATA
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import READABLE, RunRecord, ShelfRecord
 from forebay.tiering.errors import TieringError
+from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.throttle import Throttle
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
+from forebay.tiering.storage.shelf import unhindered
 from forebay.tiering.storage.tiers import Tiers
 
 _BLOCK = re.compile(r"[a-z_]+/c\.(\d+)")
@@ -159,9 +161,9 @@ def _put_right(
                     catalogue.packed(shelf.shelf, came.pack)
                     there = shelf_of_copy(catalogue, tiers, shelf)
                 right = there.look_along(key)[key] == known
-                archive = tiers[shelf.tier].archive(shelf.path)
-                if right and archive is not None:
-                    archive.put_away(there.stored_as(key))
+                if right:
+                    archives = Archives(catalogue, tiers, reached=lambda _: None)
+                    archives.put_away(shelf, [key], unhindered)
                 return right
     return False
 

@@ -146,6 +146,16 @@ class TierSpecification(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _read_at_once(self) -> Self:
+        azure = isinstance(self.url, str) and self.url.startswith("az://")
+        if azure and str(self.storage_class).casefold() == "archive":
+            raise ValueError(
+                "Azure's class Archive cannot be recalled from here, and nobody could read what is "
+                "put there: choose Cold, Cool or Hot"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _protected(self) -> Self:
         wanted = ("encryption", "encryption_key", "lock_days", "lock_mode")
         given = [name for name in wanted if name in self.model_fields_set]

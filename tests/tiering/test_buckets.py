@@ -1,9 +1,11 @@
 """Tiers in a bucket of an S3 server, on a line that fails, and in a folder without room."""
 
 import http.client
+import itertools
 import os
 import subprocess
 from collections.abc import Buffer, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from blake3 import blake3
 from tests.acquisition.storage.server import Fate, Line, bucket_at
 from tests.tiering.site import GRACE, Site
 
+from forebay.acquisition.errors import RunDamagedError
+from forebay.opening import open_run
+from forebay.tiering import connect
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TierFullError
 from forebay.tiering.reading.signpost import KnownObject
@@ -79,6 +84,53 @@ def test_a_line_that_is_cut_keeps_the_run_where_it_is(lab: Site, line: Line) -> 
     line.always("pass")
     done = len(lab.catalogue.progress(now.target or ""))
     assert done == 6
+    lab.settle()
+    assert lab.lies_in() == {"cold"}
+
+
+def test_a_bit_that_flips_on_its_way_is_found_and_the_object_is_put_once_more(
+    lab: Site, line: Line
+) -> None:
+    """Whether the server, which takes it as it comes, or the reader is at the end of that way."""
+    line.harm(3, "flip request")
+    lab.plan("cold")
+    lab.settle()
+    assert line.harmed == 1
+    assert lab.lies_in() == {"cold"}
+    line.fate = lambda method, path: "flip reply" if "/frames/c." in path else "pass"
+    with pytest.raises(RunDamagedError, match="has changed in"):
+        open_run(lab.runs / "water").frames.to_numpy()
+    line.always("pass")
+    lab.check_readable()
+
+
+def test_a_server_that_fails_now_and_then_costs_time_only(lab: Site, line: Line) -> None:
+    """Each fourth request gets 503 or 500."""
+    fates: Iterator[Fate] = itertools.cycle(
+        ("pass", "pass", "pass", "busy", "pass", "pass", "pass", "fail")
+    )
+    line.fate = lambda method, path: next(fates)
+    lab.plan("cold")
+    lab.settle()
+    assert line.harmed > 5
+    line.always("pass")
+    assert lab.lies_in() == {"cold"}
+    lab.check_readable()
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(
+    lab: Site, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move says so, waits, and goes on when there are answers again."""
+    lab.plan("cold")
+    line.always("hang")
+    with monkeypatch.context() as impatient:
+        impatient.setattr(connect, "PUT_TIMEOUT", timedelta(milliseconds=300))
+        (move,) = lab.work()
+    assert move.state == MoveState.COPYING
+    assert "check the network" in (move.error or "")
+    lab.check_readable()
+    line.always("pass")
     lab.settle()
     assert lab.lies_in() == {"cold"}
 

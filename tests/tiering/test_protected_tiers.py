@@ -12,6 +12,7 @@ from tests.acquisition.storage.server import BUCKET
 from tests.tiering.site import GRACE, Site
 
 from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.scrub import scrub
 from forebay.tiering.specification import TierSpecification
 from forebay.tiering.storage.probing import probe
 from forebay.tiering.storage.s3 import S3Place
@@ -117,6 +118,21 @@ def test_what_is_locked_stays_and_says_until_when(lab: Site) -> None:
 
 
 @pytest.mark.s3
+def test_what_is_put_right_in_a_locked_tier_is_locked_again(lab: Site) -> None:
+    """It is another version, which has no lock of its own."""
+    cold_is(lab, url=f"s3://locked/{lab.folder.name}", versioned=True, lock_days=30)
+    lab.plan("cold", keep=True)
+    lab.settle()
+    run = lab.take_in()
+    (cold,) = [each for each in lab.catalogue.shelves(run.run_id) if each.tier == "cold"]
+    lab.tiers["cold"].shelf(cold.path).put("frames/c.1.0.0", b"damaged")
+    assert "ObjectLockMode" not in heads(lab)["frames/c.1.0.0"]
+    assert len(scrub(lab.catalogue, lab.tiers, [run]).put_right) == 1
+    assert heads(lab)["frames/c.1.0.0"]["ObjectLockMode"] == "GOVERNANCE"
+    assert lab.lies_in() == {"hot", "cold"}
+
+
+@pytest.mark.s3
 def test_a_bucket_without_object_lock_is_named(lab: Site) -> None:
     """When it is tried out, and when a move gets there: the run stays where it was."""
     cold_is(lab, url=f"s3://{BUCKET}/{lab.folder.name}", versioned=True, lock_days=30)
@@ -137,6 +153,7 @@ def test_a_bucket_without_object_lock_is_named(lab: Site) -> None:
         ({"url": "s3://b", "encryption_key": "k"}, "encryption_key is for encryption = 'aws:kms'"),
         ({"url": "s3://b", "lock_days": 3}, "lock_days needs versioned = true"),
         ({"url": "s3://b", "encryption": "rot13"}, "AES256"),
+        ({"url": "az://c/p", "storage_class": "Archive"}, "Archive cannot be recalled from here"),
     ],
 )
 def test_protection_that_cannot_be_had_is_refused(given: dict[str, object], says: str) -> None:

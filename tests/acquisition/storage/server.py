@@ -22,7 +22,18 @@ _STOP_SECONDS = 10.0
 _SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
 BUCKET = "instrument-7"
 
-type Fate = Literal["pass", "lose request", "lose reply", "forbid", "ignore conditions", "busy"]
+type Fate = Literal[
+    "pass",
+    "lose request",
+    "lose reply",
+    "forbid",
+    "ignore conditions",
+    "busy",
+    "fail",
+    "hang",
+    "flip request",
+    "flip reply",
+]
 
 
 def bucket_at(port: int, prefix: str, *, bucket: str = BUCKET) -> S3Store:
@@ -92,6 +103,8 @@ class Line:
     """Decides by the method and the path."""
     harmed: int = 0
     """How many of them did not simply pass."""
+    released: threading.Event = field(default_factory=threading.Event)
+    """When it is set, requests that hang end without an answer."""
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def decide(self, method: str, path: str) -> Fate:
@@ -127,6 +140,14 @@ class Line:
         self.fate, self.harmed = fate, 0
 
 
+def _flipped(content: bytes) -> bytes:
+    """Return the bytes with one bit in the middle of them flipped."""
+    changed = bytearray(content)
+    if changed:
+        changed[len(changed) // 2] ^= 1
+    return bytes(changed)
+
+
 class _Relay(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     line: Line
@@ -144,6 +165,15 @@ class _Relay(BaseHTTPRequestHandler):
         if fate == "busy":
             self._answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
             return
+        if fate == "fail":
+            self._answer(500, {}, b"<Error><Code>InternalError</Code></Error>")
+            return
+        if fate == "hang":
+            self.line.released.wait(_START_SECONDS)
+            self.close_connection = True
+            return
+        if fate == "flip request":
+            body = _flipped(body)
         headers = dict(self.headers.items())
         if fate == "ignore conditions":
             headers = {
@@ -159,6 +189,8 @@ class _Relay(BaseHTTPRequestHandler):
         if fate == "lose reply":
             self.close_connection = True
             return
+        if fate == "flip reply":
+            content = _flipped(content)
         self._answer(answer.status, dict(answer.getheaders()), content)
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _relay  # noqa: N815 (http.server's names)
@@ -189,5 +221,6 @@ def relayed(upstream: int, line: Line) -> Iterator[int]:
         try:
             yield relay.server_address[1]
         finally:
+            line.released.set()
             relay.shutdown()
             thread.join(_STOP_SECONDS)
