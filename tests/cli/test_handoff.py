@@ -56,7 +56,9 @@ def test_results_are_sent_along_where_they_are_named(forebay: Forebay, tmp_path:
     told = forebay(*words, "--result", "*", "--json").json[0]
     assert [each["state"] for each in (told, *told["results"])] == ["sent", "sent"]
     assert result.path.name in told["results"][0]["receipt"]["target"]
-    assert forebay(*words, "--result", "listed-*").out.count("there already, whole") == 2
+    again = forebay(*words, "--result", "listed-*").out
+    assert again.count("there already, whole") == 2
+    assert f"{result.path.name}: entered in {tmp_path}/away/results/ledger.sqlite" in again
     assert "5 of 5 frames" in forebay("runs", "show", "water", "--runs", "away").out
 
 

@@ -235,3 +235,14 @@ def test_the_status_tells_how_the_cache_serves(laboratory: Path) -> None:
         assert 0 < figures["bytes"] <= figures["capacity"] == 10**6
     finally:
         read_through(None)
+
+
+def test_the_list_tells_how_objects_are_kept(laboratory: Path) -> None:
+    """As far as that is configured."""
+    with (laboratory / "forebay.toml").open("a") as file:
+        file.write(
+            '[tiers.deep]\nurl = "s3://b/p"\nstorage_class = "DEEP_ARCHIVE"\n'
+            'encryption = "aws:kms"\nversioned = true\nlock_days = 30\n'
+        )
+    assert "DEEP_ARCHIVE, aws:kms, locked for 30 days" in told("tier", "list")
+    assert objects("tier", "list")[2]["lock_days"] == 30

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from forebay.tiering.catalogue.catalogue import Catalogue
     from forebay.tiering.catalogue.records import MoveRecord, RunRecord
     from forebay.tiering.policy import Suggestion
+    from forebay.tiering.specification import TierSpecification
     from forebay.tiering.storage.tiers import Tiers
 
 app = typer.Typer(help="Tiers: where runs lie, and moving them.", no_args_is_help=True)
@@ -54,6 +55,9 @@ def list_tiers(context: typer.Context, as_json: JsonOption = False) -> None:
             "tier": name,
             "url": each.shown,
             "capacity": each.capacity,
+            "storage_class": each.storage_class,
+            "encryption": each.encryption,
+            "lock_days": each.lock_days,
             "cost_per_gb_month": each.cost_per_gb_month,
             "cost_per_gb_read": each.cost_per_gb_read,
         }
@@ -67,11 +71,12 @@ def list_tiers(context: typer.Context, as_json: JsonOption = False) -> None:
         typer.echo("no tiers are configured: they are the tables [tiers.NAME] of forebay.toml")
         return
     print_table(
-        ("tier", "url", "capacity", "per GB and month", "per GB read"),
+        ("tier", "url", "kept as", "capacity", "per GB and month", "per GB read"),
         [
             (
                 row["tier"],
                 row["url"],
+                _kept_as(specifications[str(row["tier"])]),
                 "any" if row["capacity"] is None else size(float(str(row["capacity"]))),
                 row["cost_per_gb_month"],
                 row["cost_per_gb_read"],
@@ -79,6 +84,12 @@ def list_tiers(context: typer.Context, as_json: JsonOption = False) -> None:
             for row in rows
         ],
     )
+
+
+def _kept_as(tier: "TierSpecification") -> str:
+    """Return how objects are kept in a tier, as far as it says so."""
+    locked = None if tier.lock_days is None else f"locked for {tier.lock_days} days"
+    return ", ".join(each for each in (tier.storage_class, tier.encryption, locked) if each) or "-"
 
 
 @app.command()

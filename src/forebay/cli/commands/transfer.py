@@ -15,8 +15,8 @@ from forebay.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from forebay.acquisition.format.codec import CompressionName
+    from forebay.engine.results.bundles import LedgerElsewhere
     from forebay.tiering.handoff.destination import Destination
-    from forebay.tiering.handoff.results import Ledger
     from forebay.tiering.handoff.sending import Sendable, Sent
 
 
@@ -110,9 +110,12 @@ def transfer(
         return
     for each in (sent, *along):
         _tell(each)
+    if ledger is not None:
+        for entered in beside:
+            typer.echo(f"{entered.name}: entered in {ledger.ledger}")
 
 
-def _ledger(destination: "Destination", run_id: str, given: str | None) -> "Ledger | None":
+def _ledger(destination: "Destination", run_id: str, given: str | None) -> "LedgerElsewhere | None":
     """Return the ledger of the place that a run goes to; None where there is none to enter into."""
     from forebay.engine.execution.wanted import ledger_at
     from forebay.engine.results.bundles import LedgerElsewhere
