@@ -62,7 +62,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    for method in ("GET", "PUT", "DELETE", "POST"):
+    for method in ("GET", "HEAD", "PUT", "DELETE", "POST"):
         setattr(Handler, f"do_{method}", Handler._answer)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -118,6 +118,36 @@ def test_a_bucket_that_refuses_is_told_in_one_sentence(
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             assert KEYS[name] not in each
     site.check_readable()
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (404, "there is no such bucket; make it, or check its name"),
+        (301, "the bucket is in another region; let AWS_REGION"),
+        (403, "check the credentials"),
+    ],
+)
+def test_an_archive_that_refuses_is_told_in_one_sentence_too(
+    answer: Answer, status: int, says: str
+) -> None:
+    """Its answers to what only asks for the head have no body to tell more."""
+    answer.status, answer.headers = status, {"x-amz-bucket-region": "eu-central-1"}
+    tier = TierSpecification(url="s3://lab/cold", storage_class="GLACIER")
+    problem = probe(Tier("cold", tier)).problem or ""
+    assert problem.startswith("s3://lab/cold/.forebay-probe cannot be looked at: ")
+    assert says in problem
+    assert "\n" not in problem
+
+
+def test_a_locked_tier_with_wrong_credentials_does_not_print_them(answer: Answer) -> None:
+    """Though the answer repeats them."""
+    answer.status, answer.body = 403, error("InvalidAccessKeyId", ECHO)
+    tier = TierSpecification(url="s3://lab/cold", versioned=True, lock_days=3)
+    problem = probe(Tier("cold", tier)).problem or ""
+    assert "the credentials in the environment are wrong; check them" in problem
+    assert "AKIAEXAMPLE" not in problem
+    assert "hush-hush" not in problem
 
 
 def test_a_recorder_does_not_print_credentials_either() -> None:

@@ -8,9 +8,12 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from forebay.acquisition.storage.said import remedy_for, said_by_store
 from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TierError
 
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
+_MEANT = {"404": "NoSuchBucket", "301": "PermanentRedirect"}
+"""What is meant where the answer has but a status, since nothing but the head was asked for."""
 _PATIENCE = 30
 """Seconds that one request may be silent."""
 _CONNECTIONS = 16
@@ -79,7 +82,7 @@ class S3Place:
         Parameters
         ----------
         key
-            The object that was asked for.
+            The object that was asked for; nothing for the bucket itself.
         done
             What was to be done to it.
         passed_over
@@ -101,18 +104,21 @@ class S3Place:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code == passed_over:
                 return
-            if code in _ABSENT:
+            if code in _ABSENT and key:
                 raise CopyDamagedError(f"{self.url}/{key} is missing") from error
+            remedy = remedy_for(OSError(f"<Code>{_MEANT.get(code, code)}</Code>"))
             raise PlaceUnavailableError(
-                f"{self.url}/{key} cannot be {done}: check the credentials in the environment, and "
-                f"whether they may do that ({code})"
+                f"{self._named(key)} cannot be {done}: "
+                f"{remedy or 'check the credentials, and whether they may do that'} ({code})"
             ) from error
         except BotoCoreError as error:
-            said = " ".join(str(error).split())
             raise PlaceUnavailableError(
-                f"{self.url}/{key} cannot be {done}: check the network, and credentials, region "
-                f"and endpoint in the environment ({said})"
+                f"{self._named(key)} cannot be {done}: check the network, and credentials, region "
+                f"and endpoint in the environment ({said_by_store(error)})"
             ) from error
+
+    def _named(self, key: str) -> str:
+        return f"{self.url}/{key}" if key else self.url
 
 
 def _botocore() -> Any:
