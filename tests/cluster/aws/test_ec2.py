@@ -21,6 +21,7 @@ from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.aws.start import started
+from forebay.cluster.keeping.fit import expectation
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.site import site_of
 from forebay.cluster.keeping.talk import scale
@@ -287,7 +288,8 @@ def test_check_shows_the_request_and_starts_nothing(
     aws: Cloud, paid: Ec2ClusterSpecification
 ) -> None:
     """What is shown is what the code that starts machines asks for, made as a dry run."""
-    plan = paid.model_copy(update={"market": "spot", "spot_price": 0.05}).plan("cloud")
+    wanted = {"market": "spot", "spot_price": 0.05, "cuda": True}
+    plan = paid.model_copy(update=wanted).plan("cloud")
     assert plan.problems == ()
     assert not instances(aws)
     asked = json.loads(plan.submitted)
@@ -297,7 +299,11 @@ def test_check_shows_the_request_and_starts_nothing(
     assert asked["MetadataOptions"]["HttpTokens"] == "required"
     assert asked["InstanceMarketOptions"]["SpotOptions"]["MaxPrice"] == "0.05"
     assert asked["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
-    assert any(paid.image in line for line in asked["UserData"])
+    (command,) = [line for line in asked["UserData"] if paid.image in line]
+    # The frames of units are to be where its GPUs are, and the versions those of this side.
+    assert "--gpus=all" in command
+    assert ' -e DASK_ARRAY__BACKEND="cupy" ' in command
+    assert f' -e FOREBAY_EXPECTS="{expectation()}" ' in command
     assert dict(plan.facts)["spent today"] == "0.00"
 
 
