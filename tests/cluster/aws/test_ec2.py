@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,28 @@ def tags(instance: Any) -> dict[str, str]:
 
 def spending(specification: Ec2ClusterSpecification) -> Spending:
     return Spending(specification.folder / "cloud" / "spending.sqlite")
+
+
+@contextmanager
+def no_aws() -> Iterator[str]:
+    """Answer everything with a page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<!doctype html>\n<title>Log in</title>")
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -288,7 +313,12 @@ def test_check_shows_the_request_and_starts_nothing(
     aws: Cloud, paid: Ec2ClusterSpecification
 ) -> None:
     """What is shown is what the code that starts machines asks for, made as a dry run."""
-    wanted = {"market": "spot", "spot_price": 0.05, "cuda": True}
+    wanted = {
+        "market": "spot",
+        "spot_price": 0.05,
+        "cuda": True,
+        "cost_of_scheduler_per_hour": 0.04,
+    }
     plan = paid.model_copy(update=wanted).plan("cloud")
     assert plan.problems == ()
     assert not instances(aws)
@@ -305,6 +335,7 @@ def test_check_shows_the_request_and_starts_nothing(
     assert ' -e DASK_ARRAY__BACKEND="cupy" ' in command
     assert f' -e FOREBAY_EXPECTS="{expectation()}" ' in command
     assert dict(plan.facts)["spent today"] == "0.00"
+    assert plan.cost_per_hour == (0.04, pytest.approx(3 * 0.1 + 0.04))
 
 
 def test_what_is_not_there_is_said_before_anything_is_started(
@@ -335,6 +366,18 @@ def test_what_is_not_there_is_said_before_anything_is_started(
     ):
         pass
     assert not instances(aws)
+
+
+def test_what_is_no_aws_is_told(
+    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the page of a proxy that asks for a password, in the place of an answer."""
+    with no_aws() as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        (problem,) = specification.plan("cloud").problems
+    assert problem == (
+        f"what answered who we are does not speak as AWS does: at AWS_ENDPOINT_URL, {endpoint}"
+    )
 
 
 def test_without_credentials_it_says_how_to_give_them(
