@@ -93,7 +93,7 @@ def served_jobs(
     jobs = sa.select(JOBS.c.job).where(JOBS.c.state == JobState.READY)
     if job is not None:
         return jobs.where(JOBS.c.job == job)
-    anywhere = JOBS.c.cluster.is_(None)
+    anywhere: sa.ColumnElement[bool] = JOBS.c.cluster.is_(None)
     if lanes is not None:
         anywhere = sa.and_(anywhere, JOBS.c.lane.in_([int(each) for each in lanes]))
     for_us = sa.or_(anywhere, JOBS.c.cluster == cluster)

@@ -176,7 +176,7 @@ class Turns:
         lanes = JOBS.c.lane.in_(sa.bindparam("lanes", expanding=True))
         query = sa.select(*columns).where(ready, free, JOBS.c.state == JobState.READY, lanes)
         if not of_one_job:
-            anywhere = JOBS.c.cluster.is_(None)
+            anywhere: sa.ColumnElement[bool] = JOBS.c.cluster.is_(None)
             if self._chosen is not None:
                 anywhere = sa.and_(anywhere, RESULTS.c.result.in_(sorted(self._chosen)))
             return query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
