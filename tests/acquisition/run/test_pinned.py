@@ -20,7 +20,7 @@ from forebay.acquisition.memory import pinned
 from forebay.acquisition.memory.pinned import PinnedMemory, pinned_memory_for
 
 
-class OnDevice(np.ndarray):  # type: ignore[type-arg]
+class OnDevice(np.ndarray):
     """An array in the memory of the device that NumPy stands for."""
 
     __cuda_array_interface__: ClassVar[dict[str, Any]] = {}
@@ -54,7 +54,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     """Let Zarr's GPU buffers lie in it."""
     made = Device()
     monkeypatch.setattr(zarr.core.buffer.gpu, "cp", SimpleNamespace(asarray=made.asarray))
-    monkeypatch.setitem(sys.modules, "cupyx", made)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "cupyx", made)
     pinned._of_cupy.cache_clear()
     yield made
     pinned._of_cupy.cache_clear()
