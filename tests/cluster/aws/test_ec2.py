@@ -335,7 +335,7 @@ def test_check_shows_the_request_and_starts_nothing(
     assert ' -e DASK_ARRAY__BACKEND="cupy" ' in command
     assert f' -e FOREBAY_EXPECTS="{expectation()}" ' in command
     assert dict(plan.facts)["spent today"] == "0.00"
-    assert plan.cost_per_hour == (0.04, pytest.approx(3 * 0.1 + 0.04))
+    assert plan.cost_per_hour == pytest.approx((0.04, 3 * 0.1 + 0.04))
 
 
 def test_what_is_not_there_is_said_before_anything_is_started(
