@@ -17,10 +17,12 @@ class Plan:
     """The fewest and the most workers."""
     cost_per_worker_hour: float | None = None
     """What a worker costs in an hour; None where nobody has said."""
+    cost_besides_per_hour: float = 0.0
+    """What else there is costs in an hour, such as the machine of the scheduler."""
 
     @property
     def cost_per_hour(self) -> tuple[float, float] | None:
-        """What the fewest and the most workers cost in an hour.
+        """What the cluster costs in an hour, with the fewest workers and with the most.
 
         Examples
         --------
@@ -29,5 +31,8 @@ class Plan:
         """
         if self.cost_per_worker_hour is None:
             return None
-        fewest, most = self.workers
-        return fewest * self.cost_per_worker_hour, most * self.cost_per_worker_hour
+        fewest, most = (
+            number * self.cost_per_worker_hour + self.cost_besides_per_hour
+            for number in self.workers
+        )
+        return fewest, most

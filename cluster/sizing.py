@@ -22,16 +22,24 @@ class Demand:
     """Bytes that the work reads which nobody is at, by the folders or buckets where they lie."""
     deadline_in: float | None = field(default=None, compare=False)
     """Time until the nearest deadline, in seconds; None where there is none."""
+    paying: int | None = field(default=None, compare=False)
+    """Units that a costlier cluster takes, by its own choice; all where it has made none known."""
 
     def __add__(self, other: "Demand") -> "Demand":
         """Return both together."""
         deadlines = [each.deadline_in for each in (self, other) if each.deadline_in is not None]
+        chosen = [each for each in (self, other) if each.paying is not None]
         return Demand(
             self.seconds + other.seconds,
             self.units + other.units,
             dict(Counter(self.data) + Counter(other.data)),
             min(deadlines, default=None),
+            self._taken + other._taken if chosen else None,
         )
+
+    @property
+    def _taken(self) -> int:
+        return self.units if self.paying is None else self.paying
 
     def bytes_at(self, places: Collection[str]) -> int:
         """Return how much of the data lies in places that are given by how they begin.

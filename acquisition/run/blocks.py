@@ -16,6 +16,7 @@ from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import Block, StoredObject
 from forebay.acquisition.format.shard import decode_shard
+from forebay.acquisition.memory.pinned import pinned_memory_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,18 @@ class BlockArray:
         """Return what was read and checked in the host's memory where it is to be."""
         if self.prototype is None:
             return pixels
+        pinned = pinned_memory_for(self.prototype)
+        if pinned is not None:
+            pixels = pinned.contiguous(pixels)
         return self.prototype.nd_buffer.from_numpy_array(pixels).as_ndarray_like()
 
     def _read(self, positions: range) -> npt.NDArray[Any]:
         if positions.step < 0:
             return self._read(positions[::-1])[::-1]
-        out = np.empty((len(positions), *self.shape[1:]), self.dtype)
+        shape = (len(positions), *self.shape[1:])
+        pinned = pinned_memory_for(self.prototype)
+        # What goes to a GPU is decoded where the GPU fetches it.
+        out = np.empty(shape, self.dtype) if pinned is None else pinned.empty(shape, self.dtype)
         first = self.blocks[0].extent.start if self.blocks else 0
         wanted = range(positions.start + first, positions.stop + first, positions.step)
         filled = 0

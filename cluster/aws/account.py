@@ -93,10 +93,11 @@ def asking(what: str) -> Iterator[None]:
         What is asked, as it goes on behind "asking AWS".
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError) as error:
         raise ClusterError(refusal(error, what)) from error
 
 
@@ -110,8 +111,9 @@ def is_silence(error: BaseException | None) -> bool:
     """Tell whether AWS did not answer, or not now, rather than refused."""
     from botocore.exceptions import ConnectionError as NoConnection
     from botocore.exceptions import HTTPClientError
+    from botocore.parsers import ResponseParserError
 
-    if isinstance(error, NoConnection | HTTPClientError):
+    if isinstance(error, NoConnection | HTTPClientError | ResponseParserError):
         return True
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
@@ -130,6 +132,7 @@ def of_a_pool(error: ClusterError) -> PoolError | PoolSilentError:
 def refusal(error: BaseException, what: str) -> str:
     """Say in a sentence what AWS, or the way there, refused, and what to do."""
     from botocore import exceptions as known
+    from botocore.parsers import ResponseParserError
 
     said = " ".join(str(error).split())
     said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
@@ -146,6 +149,10 @@ def refusal(error: BaseException, what: str) -> str:
             where = os.environ.get("AWS_ENDPOINT_URL")
             hint = f"AWS_ENDPOINT_URL is {where}" if where else "is the region right?"
             return f"AWS cannot be reached ({said}): {hint}"
+        case ResponseParserError():
+            where = os.environ.get("AWS_ENDPOINT_URL")
+            hint = f"at AWS_ENDPOINT_URL, {where}" if where else "is a proxy between?"
+            return f"what answered {what} does not speak as AWS does: {hint}"
     if code in _WHO:
         return f"AWS does not take the credentials ({code}): renew them, or choose another profile"
     if code in _FORBIDDEN:

@@ -4,6 +4,7 @@ from typing import Any
 
 from forebay.cluster.aws.owner import Owner
 from forebay.cluster.aws.specification import FargateClusterSpecification
+from forebay.cluster.keeping.environment import worker_environment
 from forebay.cluster.worker_memory import ENVIRONMENT
 
 ON_DEMAND, SPOT = "FARGATE", "FARGATE_SPOT"
@@ -32,6 +33,12 @@ def definition(
             *("--orphan-seconds", f"{specification.orphan_seconds:g}"),
         ]
     )
+    # Fargate has no GPUs.
+    environment = (
+        worker_environment(specification.environment, gpus=False)
+        if worker
+        else {**ENVIRONMENT, **specification.environment}
+    )
     container = {
         # dask-cloudprovider puts its changes to a task under this name.
         "name": f"dask-{role}",
@@ -46,10 +53,7 @@ def definition(
             role,
             *more,
         ],
-        "environment": [
-            {"name": name, "value": value}
-            for name, value in {**ENVIRONMENT, **specification.environment}.items()
-        ],
+        "environment": [{"name": name, "value": value} for name, value in environment.items()],
         "stopTimeout": STOP_SECONDS,
         "ulimits": [{"name": "nofile", "softLimit": 65535, "hardLimit": 65535}],
         "logConfiguration": {

@@ -20,6 +20,7 @@ from forebay.cluster.aws.account import asking, code_of, share_models
 from forebay.cluster.aws.owner import REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.environment import worker_environment
 from forebay.cluster.spending import Spending
 from forebay.cluster.worker_memory import ENVIRONMENT
 
@@ -165,6 +166,7 @@ class Ec2Worker(WorkerMixin, _Instance):  # type: ignore[misc]
         # Its own choice would be unknown to what looks after workers by their names.
         self.name = name
         self.gpu_instance = specification.cuda
+        self.env_vars = worker_environment(specification.environment, gpus=specification.cuda)
         self.price = specification.cost_per_worker_hour or 0.0
         self.markets = {
             "on-demand": (False,),

@@ -79,6 +79,7 @@ async def _dry_run_async(
     specification: Ec2ClusterSpecification, name: str
 ) -> tuple[dict[str, Any], Exception | None]:
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
     from dask_cloudprovider.aws.ec2 import EC2Instance
     from distributed.core import Status
 
@@ -97,7 +98,7 @@ async def _dry_run_async(
     worker.spot = worker.markets[0]
     try:
         await EC2Instance.create_vm(worker)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError) as error:
         return caught, error
     raise AssertionError("a request that starts nothing has started something")
 

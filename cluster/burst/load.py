@@ -1,7 +1,7 @@
 """A load that was recorded: when which work came, how long it took, and where its data lay."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -25,10 +25,37 @@ class LoadUnit(BaseModel):
     """What it read."""
     there: bool = False
     """Whether its data lay at the costlier cluster already."""
+    places: tuple[str, ...] = ()
+    """The folders or buckets that copies of its data lie in; empty where that is not known."""
     deadline: float | None = None
     """When it had to be done, in seconds of the same clock."""
     done: float | None = None
     """When it was done, in seconds of the same clock; None where that is not known."""
+
+
+def lying_there(units: Iterable[LoadUnit], begin: Collection[str]) -> list[LoadUnit]:
+    """Return units of which it is known whether their data lie at the costlier cluster.
+
+    Parameters
+    ----------
+    units
+        The units.
+    begin
+        How locations begin whose data that cluster reaches as fast as its own.
+
+    Examples
+    --------
+    >>> unit = LoadUnit(at=0, seconds=1, places=("/data/runs", "s3://archive/2026"))
+    >>> [each.there for each in lying_there([unit], ["s3://archive"])]
+    [True]
+    """
+    known = tuple(begin)
+    return [
+        unit.model_copy(update={"there": True})
+        if any(place.startswith(known) for place in unit.places)
+        else unit
+        for unit in units
+    ]
 
 
 def read_load(path: Path) -> list[LoadUnit]:

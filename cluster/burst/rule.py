@@ -50,6 +50,9 @@ class Situation:
     """Units that this work is in."""
     bytes_there: int = 0
     """Bytes of them that lie at the costlier cluster already."""
+    units_paying: int | None = None
+    """Units whose data are sooner there than they are computed on here; by the mean of all units
+    where that is not known."""
     threads_here: int = 1
     """Threads that the lane has on its own cluster."""
     wait_for_threads: float = 0.0
@@ -144,7 +147,17 @@ def _figures(
             situation.wait_for_threads + rest / (threads + there + situation.threads_coming),
         )
     missing = max(0, situation.backlog_bytes - situation.bytes_there)
-    one = missing / max(1, situation.units)
+    here = max(1, situation.threads_here)
+    unit_seconds = situation.backlog_seconds / max(1, situation.units)
+    unit_bytes = missing / max(1, situation.units)
+    move = unit_bytes / rules.bytes_per_second
+    paying = situation.units_paying
+    if paying is None:
+        each = pays(unit_seconds, unit_bytes, bytes_per_second=rules.bytes_per_second, here=here)
+        paying = situation.units if each else 0
+    else:
+        # Those that go are there sooner than that, however large the others are.
+        move = min(move, unit_seconds / here)
     return {
         "wait_seconds": wait,
         "backlog_seconds": situation.backlog_seconds,
@@ -155,8 +168,9 @@ def _figures(
         "threads_there": there,
         "deadline_in": situation.deadline_in,
         "bytes_to_move": missing,
-        "move_seconds": one / rules.bytes_per_second,
-        "unit_seconds": situation.backlog_seconds / max(1, situation.units),
+        "move_seconds": move,
+        "unit_seconds": unit_seconds,
+        "units_paying": paying,
         "price": situation.price,
         "spent": situation.spent,
     }
@@ -173,30 +187,33 @@ def _refusal(situation: Situation, rules: BurstRules, figures: dict[str, float |
     first = rules.start_seconds + (figures["move_seconds"] or 0.0)
     if first >= wait:
         return f"the first unit would begin there after {first:.0f} s, and here all are by then"
-    if not pays(
-        figures["unit_seconds"] or 0.0,
-        figures["bytes_to_move"] or 0.0,
-        situation.units,
-        rules,
-        here=max(1, situation.threads_here),
-    ):
+    if not figures["units_paying"]:
         return "moving the data takes longer than computing on them here"
     return ""
 
 
-def pays(
-    unit_seconds: float, bytes_to_move: float, units: int, rules: BurstRules, *, here: int
-) -> bool:
-    """Tell whether data are moved faster than they are computed on where they are.
+def pays(unit_seconds: float, unit_bytes: float, *, bytes_per_second: float, here: int) -> bool:
+    """Tell whether the data of a unit are moved faster than units are computed where they are.
+
+    Parameters
+    ----------
+    unit_seconds
+        How long a thread is at a unit.
+    unit_bytes
+        What would have to be moved for it.
+    bytes_per_second
+        How fast it is moved.
+    here
+        Threads that are at units where the data are.
 
     Examples
     --------
-    >>> rules = BurstRules(most_wait_seconds=1, calm_wait_seconds=0, bytes_per_second=1e6)
-    >>> pays(10.0, 100e6, 10, rules, here=1), pays(1.0, 100e6, 10, rules, here=1)
+    >>> pays(10.0, 9e6, bytes_per_second=1e6, here=1), pays(10.0, 9e6, bytes_per_second=1e6, here=2)
     (True, False)
+    >>> pays(0.0, 0.0, bytes_per_second=1e6, here=2)
+    True
     """
-    each = bytes_to_move / max(1, units) / rules.bytes_per_second
-    return each < unit_seconds / here + _EPSILON if bytes_to_move else True
+    return not unit_bytes or unit_bytes / bytes_per_second < unit_seconds / here + _EPSILON
 
 
 def _more(
@@ -209,7 +226,8 @@ def _more(
     most = situation.deadline_in if situation.deadline_in is not None else rules.most_wait_seconds
     bound = max(1.0, min(most, rules.most_wait_seconds) - rules.start_seconds)
     threads = math.ceil(situation.backlog_seconds / bound) - max(1, situation.threads_here)
-    wanted = math.ceil(min(threads, situation.units) / situation.threads_per_worker)
+    paying = figures["units_paying"] or 0
+    wanted = math.ceil(min(threads, paying) / situation.threads_per_worker)
     if situation.price and rules.budget is not None:
         affordable = math.floor((rules.budget - situation.spent) / situation.price + _EPSILON)
         wanted = min(wanted, standing.workers + affordable)

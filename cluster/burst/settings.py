@@ -1,6 +1,6 @@
 """When a costlier cluster is used, as it stands in the configuration."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from forebay.cluster.burst.choice import Choice
 from forebay.cluster.burst.rule import BurstRules
 
 type _Rate = Annotated[ByteSize, Field(gt=0)]
@@ -23,6 +24,11 @@ class BurstSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    lanes: tuple[Literal["realtime", "validation", "reprocess"], ...] = Field(
+        default=("realtime", "validation", "reprocess"),
+        min_length=1,
+        description="Lanes whose work goes to this cluster too; that of others waits for its own.",
+    )
     threads_here: PositiveInt = Field(
         description="Threads of the cluster that does the work otherwise."
     )
@@ -67,6 +73,15 @@ class BurstSettings(BaseModel):
                 f"most_wait_seconds = {self.most_wait_seconds:g}, or workers would come and go"
             )
         return self
+
+    def choice(self, *, threads_here: int) -> Choice:
+        """Return which work goes there, beside a cluster of so many threads."""
+        return Choice(
+            lanes=self.lanes,
+            bytes_per_second=float(self.bytes_per_second),
+            threads_here=max(1, threads_here),
+            data_there=self.data_there,
+        )
 
     def rules(self, *, maximum_workers: int, budget: float | None) -> BurstRules:
         """Return the bounds of the rule, for a cluster of that size and budget."""

@@ -7,7 +7,7 @@ import bisect
 import heapq
 import itertools
 import statistics
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +18,7 @@ from forebay.cluster.burst.rule import (
     Situation,
     Standing,
     decide,
+    pays,
 )
 
 LOOK_SECONDS = 15.0
@@ -54,6 +55,16 @@ class Site:
     """What a thread-hour of the own cluster costs, whether it is used or not."""
     burst: bool = True
     """Whether the costlier cluster is used at all."""
+    lanes: tuple[str, ...] | None = None
+    """Lanes whose work the costlier cluster takes; all where they are not given."""
+
+    def takes(self, unit: LoadUnit, rules: BurstRules, now: float) -> bool:
+        """Tell whether a unit goes to the costlier cluster, if there is room at a time."""
+        if self.lanes is not None and unit.lane not in self.lanes:
+            return False
+        moved = 0 if unit.there else unit.bytes
+        here = max(1, self.at(now).threads)
+        return pays(unit.seconds, moved, bytes_per_second=rules.bytes_per_second, here=here)
 
     def at(self, now: float) -> Own:
         """Return how the own cluster stands at a time."""
@@ -113,7 +124,8 @@ class _Run:
 
     site: Site
     rules: BurstRules
-    waiting: deque[LoadUnit] = field(default_factory=deque)
+    waiting: OrderedDict[int, LoadUnit] = field(default_factory=OrderedDict)
+    going: deque[int] = field(default_factory=deque)
     running: list[tuple[float, int, LoadUnit, "_Worker | None"]] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     workers: list[_Worker] = field(default_factory=list)
@@ -129,13 +141,19 @@ class _Run:
     def look(self, now: float) -> None:
         """Ask the rule, and do what it says."""
         own = self.site.at(now)
-        deadlines = [unit.deadline - now for unit in self.waiting if unit.deadline is not None]
+        lanes = self.site.lanes
+        waiting = [each for each in self.waiting.values() if lanes is None or each.lane in lanes]
+        deadlines = [unit.deadline - now for unit in waiting if unit.deadline is not None]
+        self.going = deque(
+            name for name, unit in self.waiting.items() if self.site.takes(unit, self.rules, now)
+        )
         situation = Situation(
             now=now,
-            backlog_seconds=sum(unit.seconds for unit in self.waiting),
-            backlog_bytes=sum(unit.bytes for unit in self.waiting),
-            bytes_there=sum(unit.bytes for unit in self.waiting if unit.there),
-            units=len(self.waiting),
+            backlog_seconds=sum(unit.seconds for unit in waiting),
+            backlog_bytes=sum(unit.bytes for unit in waiting),
+            bytes_there=sum(unit.bytes for unit in waiting if unit.there),
+            units=len(waiting),
+            units_paying=len(self.going),
             threads_here=own.threads,
             wait_for_threads=max(0.0, own.wait_seconds - (now - own.at)),
             threads_coming=own.coming,
@@ -166,12 +184,22 @@ class _Run:
                 self.workers.remove(each)
                 self.cost_there += (now - each.asked_at) / 3600 * self.site.price_there
 
+    def come(self, unit: LoadUnit, now: float) -> None:
+        """Let a unit wait."""
+        name = next(self.number)
+        self.waiting[name] = unit
+        if self.site.takes(unit, self.rules, now):
+            self.going.append(name)
+
     def hand_out(self, now: float) -> None:
         """Begin what there is room for: at home first."""
-        while self.waiting:
-            if self.busy_here < self.site.at(now).threads:
-                self.busy_here += 1
-                self.begin(now, None, 0.0)
+        while self.waiting and self.busy_here < self.site.at(now).threads:
+            self.busy_here += 1
+            _, unit = self.waiting.popitem(last=False)
+            self.begin(now, unit, None, 0.0)
+        while self.going:
+            if self.going[0] not in self.waiting:
+                self.going.popleft()
                 continue
             free = next(
                 (
@@ -186,13 +214,12 @@ class _Run:
             if free is None:
                 return
             free.free -= 1
-            unit = self.waiting[0]
+            unit = self.waiting.pop(self.going.popleft())
             moving = 0.0 if unit.there else unit.bytes / self.rules.bytes_per_second
             self.units_there += 1
-            self.begin(now, free, moving)
+            self.begin(now, unit, free, moving)
 
-    def begin(self, now: float, worker: _Worker | None, moving: float) -> None:
-        unit = self.waiting.popleft()
+    def begin(self, now: float, unit: LoadUnit, worker: _Worker | None, moving: float) -> None:
         ends = now + moving + unit.seconds
         heapq.heappush(self.running, (ends, next(self.number), unit, worker))
 
@@ -241,7 +268,7 @@ def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome
             run.look(now)
             look_at = now + LOOK_SECONDS
         while coming and coming[0].at <= now:
-            run.waiting.append(coming.popleft())
+            run.come(coming.popleft(), now)
         run.hand_out(now)
         now = _next(run, coming, look_at if site.burst else None, now)
         while run.running and run.running[0][0] <= now:

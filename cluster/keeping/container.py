@@ -13,9 +13,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from typing import Any
 
 from forebay.cluster.drain import drain_here
+from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.distant_crew import Desk
 from forebay.errors import ForebayError
 
@@ -52,7 +54,7 @@ def main(
     arguments = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
-        # It fails where the versions are not those that the other side expects.
+        # It fails where the versions are not those that the other side expects, or CuPy is missing.
         importlib.import_module("forebay.cluster.keeping.fit")
         security = security_of(arguments)
         run = _scheduler if arguments.role == "scheduler" else _worker
@@ -127,6 +129,11 @@ async def _worker(arguments: argparse.Namespace, security: Any) -> None:
     }
     async with AsyncExitStack() as stack:
         if arguments.cuda:
+            if find_spec("dask_cuda") is None:
+                raise ClusterError(
+                    "this worker is for GPUs, and dask-cuda is not installed: the image needs forebay "
+                    "with the extra gpu ('pip install forebay[gpu]')"
+                )
             from dask_cuda import CUDAWorker
 
             # It starts a nanny for each GPU when it is made.

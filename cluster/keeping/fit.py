@@ -1,17 +1,24 @@
-"""Loaded by Dask first of all on a worker's side: ends it there if it has other versions.
+"""Loaded by Dask first of all on a worker's side: ends it there if it cannot work.
 
-A worker that reported to the scheduler would be given units at once, and fail at them.  So it does
-not come that far: importing this module fails, and what differs is the last line of the job's log.
+It has other versions, or is for a GPU and lacks CuPy.  A worker that reported to the scheduler would
+be given units at once, and fail at them.  So it does not come that far: importing this module fails,
+and what is wrong is the last line of the job's log.
 """
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from forebay.cluster.errors import ClusterError
 
 VARIABLE = "FOREBAY_EXPECTS"
 """The variable that says which versions the scheduler's side has."""
+ARRAYS = "DASK_ARRAY__BACKEND"
+"""The variable of Dask's own setting for the library that arrays are made in."""
+CUPY = "cupy"
+"""Its value on a worker for a GPU."""
 _PACKAGES = ("dask", "distributed", "forebay")
 
 
@@ -67,4 +74,30 @@ def check(expected: str) -> None:
         )
 
 
-check(os.environ.get(VARIABLE, ""))
+def check_arrays(environ: Mapping[str, str]) -> None:
+    """Make sure that a worker for a GPU can make arrays there.
+
+    Parameters
+    ----------
+    environ
+        Its environment.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot.
+
+    Examples
+    --------
+    >>> check_arrays({"DASK_ARRAY__BACKEND": "numpy"})
+    """
+    if environ.get(ARRAYS) == CUPY and find_spec(CUPY) is None:
+        raise ClusterError(
+            "this worker is for a GPU, and CuPy is not installed: install forebay with the extra gpu "
+            "there ('pip install forebay[gpu]')"
+        )
+
+
+if VARIABLE in os.environ:
+    check(os.environ[VARIABLE])
+    check_arrays(os.environ)

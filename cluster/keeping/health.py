@@ -9,10 +9,21 @@ LEAST_MEMORY = 0.01
 """Share of its machine's memory that has to be free."""
 MOST_SKEW = 30.0
 """Seconds by which its clock may be off, with the way of its message."""
+MOST_SILENCE = 60.0
+"""Seconds for which nothing may be heard of it; Dask's workers tell of themselves every few."""
 
 
-def complaint(health: Mapping[str, Any], *, skew: float) -> str:
+def complaint(health: Mapping[str, Any], *, skew: float, silence: float = 0.0) -> str:
     """Return what is wrong with a worker's machine; nothing if nothing is.
+
+    Parameters
+    ----------
+    health
+        What it has said of itself last.
+    skew
+        Seconds by which its clock is off.
+    silence
+        Seconds for which nothing was heard of it.
 
     Examples
     --------
@@ -21,6 +32,8 @@ def complaint(health: Mapping[str, Any], *, skew: float) -> str:
     >>> complaint({"disk_free": 2**20}, skew=0.1)
     'its disk is full: 1 MiB are free where workers spill'
     """
+    if silence > MOST_SILENCE:
+        return f"nothing was heard of it for {silence:.0f} s"
     errors = health.get("gpu_errors") or ()
     if errors:
         return "; ".join(errors)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from forebay.cluster.burst.rule import Situation, Standing, decide
@@ -80,16 +81,29 @@ class PaidCluster(KeptCluster):
             return super()._sized(now)
         return max(self._limits.minimum, self._decided(burst))
 
+    def standing(self) -> dict[str, Any]:
+        """Return how the cluster stands, with what it takes of the work where that is not all."""
+        burst = self._paying.burst
+        if burst is None:
+            return super().standing()
+        choice = burst.choice(threads_here=self._threads_here(burst))
+        return {**super().standing(), "choice": asdict(choice)}
+
+    def _threads_here(self, burst: BurstSettings) -> int:
+        return burst.threads_here if self._queue is None else self._queue.threads
+
     def situation(self, burst: BurstSettings) -> Situation:
         """Return what the burst rule is asked about."""
         paying, demand, queue = self._paying, self._demand(), self._queue
+        threads = self._threads_here(burst)
         return Situation(
             now=self._clock(),
             backlog_seconds=demand.seconds,
             backlog_bytes=sum(demand.data.values()),
             bytes_there=demand.bytes_at(burst.data_there),
+            units_paying=demand.paying,
             units=demand.units,
-            threads_here=burst.threads_here if queue is None else queue.threads,
+            threads_here=threads,
             wait_for_threads=0.0 if queue is None else max(0.0, queue.wait_seconds),
             threads_coming=0 if queue is None else queue.coming,
             deadline_in=demand.deadline_in,

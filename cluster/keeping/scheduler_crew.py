@@ -1,7 +1,8 @@
 """The workers of a Dask scheduler, and sending them home without losing work."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,9 @@ from forebay.cluster.keeping.crew import Member
 from forebay.cluster.keeping.health import complaint
 from forebay.cluster.versions import differences
 
+_LEAST_LOOKS = 5
+"""Looks at the least at which nothing was heard of a worker, before that is its own fault."""
+
 
 class SchedulerCrew:
     """The workers of a scheduler in this process; for the thread of its event loop.
@@ -19,14 +23,19 @@ class SchedulerCrew:
     ----------
     scheduler
         The `distributed.Scheduler`.
+    clock
+        Seconds of a clock that only goes forward.
     """
 
-    def __init__(self, scheduler: Any) -> None:
+    def __init__(self, scheduler: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._scheduler = scheduler
         self._ours = get_versions()
+        self._clock = clock
+        self._heard: dict[str, _Heard] = {}
 
     def look(self) -> Mapping[str, Member]:
         """Return who is there; the workers of a job are called after it, with a number behind."""
+        silences = self._listen()
         groups: dict[str, list[Any]] = {}
         for each in self._scheduler.workers.values():
             groups.setdefault(job_of(str(each.name)), []).append(each)
@@ -34,10 +43,32 @@ class SchedulerCrew:
             name: Member(
                 tuple(each.address for each in group),
                 not any(each.processing for each in group),
-                next(filter(None, map(_complaint, group)), ""),
+                next(
+                    filter(None, (_complaint(each, silences[each.address]) for each in group)), ""
+                ),
                 next(filter(None, map(self._unfit, group)), ""),
             )
             for name, group in groups.items()
+        }
+
+    def _listen(self) -> dict[str, float]:
+        """Return for how long nothing was heard of each worker.
+
+        It counts from look to look, for at least so many: after this process itself was stopped,
+        or was busy, nothing was heard of anybody.
+        """
+        now = self._clock()
+        heard = {}
+        for address, worker in self._scheduler.workers.items():
+            before = self._heard.get(address)
+            if before is None or before.last_seen != worker.last_seen:
+                heard[address] = _Heard(worker.last_seen, now)
+            else:
+                heard[address] = replace(before, looks=before.looks + 1)
+        self._heard = heard
+        return {
+            address: now - each.since if each.looks >= _LEAST_LOOKS else 0.0
+            for address, each in heard.items()
         }
 
     def _unfit(self, worker: Any) -> str:
@@ -90,8 +121,21 @@ class SchedulerCrew:
         return any(each is not None and each.processing for each in workers)
 
 
-def _complaint(worker: Any) -> str:
-    return complaint(worker.metrics.get("forebay") or {}, skew=worker.time_delay)
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What was heard of a worker."""
+
+    last_seen: float
+    """When the scheduler has heard of it last, by its own clock."""
+    since: float
+    """When that was seen first, by the crew's."""
+    looks: int = 0
+    """Looks since then that saw nothing newer."""
+
+
+def _complaint(worker: Any, silence: float) -> str:
+    said = worker.metrics.get("forebay") or {}
+    return complaint(said, skew=worker.time_delay, silence=silence)
 
 
 def job_of(worker: str) -> str:

@@ -10,10 +10,9 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from forebay.cluster.keeping.fit import VARIABLE, expectation
+from forebay.cluster.keeping.environment import worker_environment
 from forebay.cluster.kubernetes.owner import Owner
 from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
-from forebay.cluster.worker_memory import ENVIRONMENT
 
 GROUP_LABEL = "dask.org/workergroup-name"
 """The operator's own label of the pods of a group."""
@@ -180,8 +179,9 @@ def _metadata(
 def _container(
     specification: KubernetesClusterSpecification, role: str, command: list[str]
 ) -> dict[str, Any]:
-    # The versions are compared before anything is computed.
-    environment = {VARIABLE: expectation(), **ENVIRONMENT, **specification.environment}
+    # The versions are compared before anything is computed, by the scheduler too.
+    gpus = role == "worker" and specification.gpus > 0
+    environment = worker_environment(specification.environment, gpus=gpus)
     return {
         "name": role,
         "image": specification.image,

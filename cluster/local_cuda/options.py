@@ -4,14 +4,12 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from forebay.cluster.keeping.fit import ARRAYS, CUPY
 from forebay.cluster.local_cuda.links import GpuPlace
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
 
 NEAREST = "forebay.cluster.local_cuda.nearest"
 """The module that lets a worker use the port that is next to its GPU."""
-
-BACKEND = "DASK_ARRAY__BACKEND"
-"""The variable by which a worker that is started by itself has Dask's setting."""
 
 
 def options_of(
@@ -38,7 +36,7 @@ def options_of(
         "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         "worker_dashboard_address": "127.0.0.1:0",
         # By this setting of Dask's a worker knows that what it reads is for its GPU.
-        "config": {"array": {"backend": "cupy"}},
+        "config": {"array": {"backend": CUPY}},
     }
     if specification.device_memory_limit is not None:
         options["device_memory_limit"] = int(specification.device_memory_limit)
@@ -72,7 +70,7 @@ def command_of(options: dict[str, Any], gpu: GpuPlace, *, all_gpus: Sequence[Gpu
     words = [f"CUDA_VISIBLE_DEVICES={','.join(map(str, visible))}"]
     if options.get("enable_infiniband") and gpu.port is not None:
         words.append(f"UCX_NET_DEVICES={gpu.port}")
-    words += [f"{BACKEND}={options['config']['array']['backend']}"]
+    words += [f"{ARRAYS}={options['config']['array']['backend']}"]
     words += ["dask", "cuda", "worker", "SCHEDULER"]
     words += ["--nthreads", str(options["threads_per_worker"])]
     for name in ("memory_limit", "device_memory_limit", "rmm_pool_size", "protocol"):

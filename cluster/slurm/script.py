@@ -5,9 +5,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forebay.cluster.keeping.fit import VARIABLE, expectation
+from forebay.cluster.keeping.environment import worker_environment
 from forebay.cluster.slurm.walltime import seconds_of
-from forebay.cluster.worker_memory import ENVIRONMENT
 
 if TYPE_CHECKING:
     from forebay.cluster.slurm.specification import SlurmClusterSpecification
@@ -37,6 +36,9 @@ def options_of(
         Where the cluster keeps what it needs; the logs of the jobs lie in ``logs`` there.
     """
     number = specification.workers_per_job
+    environment = worker_environment(
+        specification.environment, gpus=specification.gpus_per_worker > 0
+    )
     life = seconds_of(specification.walltime) - specification.margin_seconds / 2
     directives = [
         f"--comment={tag}",
@@ -62,11 +64,7 @@ def options_of(
         "death_timeout": _ORPHAN_SECONDS,
         "job_extra_directives": [*directives, *specification.directives],
         "job_script_prologue": [
-            f"export {VARIABLE}={expectation()}",
-            *(
-                f"export {name}={shlex.quote(value)}"
-                for name, value in {**ENVIRONMENT, **specification.environment}.items()
-            ),
+            *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
             *specification.prologue,
         ],
         "worker_extra_args": [

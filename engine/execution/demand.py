@@ -2,17 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from forebay.cluster.burst.choice import Choice
 from forebay.cluster.keeping.talk import is_kept, tell_demand
 from forebay.cluster.sizing import Demand
 from forebay.engine.errors import ClusterLostError
 from forebay.engine.execution.work import error_line
 from forebay.engine.queue.backlog import Backlog, backlogs, usual_seconds
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.waiting import waiting
+from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.leases import Service
+from forebay.engine.queue.waiting import Waiting, WaitingResult, waiting
 from forebay.errors import ForebayError
 
 _LOOK_SECONDS = 2.0
@@ -39,6 +42,8 @@ class DemandTeller:
         Name of the cluster.
     job
         The only job that it is used for; all that are for any service if not given.
+    service
+        Told what the cluster takes, if it says that it takes some of the work alone.
     clock
         Seconds of a clock that only goes forward.
     """
@@ -50,12 +55,16 @@ class DemandTeller:
         *,
         cluster: str | None = None,
         job: int | None = None,
+        service: Service | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._client = client
         self._cluster = cluster
         self._job = job
+        self._service = service
+        self._choice: Choice | None = None
+        self._standing: dict[str, Any] = {}
         self._clock = clock
         # All services of a ledger say the same, and so say it under one name.
         self._who = database.name if job is None else f"{database.name}#{job}"
@@ -82,9 +91,7 @@ class DemandTeller:
             if not self._kept:
                 self._client = None
                 return
-            found = self.demand()
-            took = self._clock() - began
-            standing = tell_demand(self._client, self._who, found)
+            took = self._tell()
         except ForebayError:
             raise
         except Exception as error:
@@ -93,21 +100,53 @@ class DemandTeller:
                 "stays: start the cluster again and run it again to go on"
             ) from error
         self._next = began + max(_LOOK_SECONDS, took / _SHARE)
-        self._take_in(standing)
+        self._complain()
+
+    def _tell(self) -> float:
+        """Tell the cluster what there is, and learn how it stands; return how long the look took."""
+        took = 0.0
+        # Once more where it takes other work than before: nothing is handed out until that is known.
+        for _ in range(2):
+            began = self._clock()
+            found = self.demand()
+            took += self._clock() - began
+            self._standing = tell_demand(self._client, self._who, found)
+            # What somebody has started for a job of their own takes all of that.
+            told = self._standing.get("choice") if self._job is None else None
+            before, self._choice = self._choice, None if told is None else Choice(**told)
+            if self._choice == before:
+                break
+        return took
 
     def demand(self) -> Demand:
         """Return how much work waits for the cluster."""
-        each = backlogs(self._database, cluster=self._cluster, job=self._job)
+        choice = self._choice
+        lanes = None if choice is None else [Lane.of(each) for each in choice.lanes]
+        each = backlogs(self._database, cluster=self._cluster, job=self._job, lanes=lanes)
         found = sum(map(self._demand_of, each), Demand())
-        if not found.units:
+        idle = Waiting()
+        if found.units:
+            idle = waiting(self._database, cluster=self._cluster, job=self._job, lanes=lanes)
+            found = replace(found, data=idle.data, deadline_in=idle.deadline_in)
+        if choice is None:
+            self._choose(None)
             return found
-        idle = waiting(self._database, cluster=self._cluster, job=self._job)
-        return replace(found, data=idle.data, deadline_in=idle.deadline_in)
+        usual = {(of.algorithm, of.version): self._seconds_of(of) for of in each}
+        chosen = [of for of in idle.results if _takes(choice, of, usual)]
+        self._choose([of.result for of in chosen])
+        return replace(found, paying=sum(of.units for of in chosen))
+
+    def _choose(self, results: Sequence[str] | None) -> None:
+        if self._service is not None:
+            self._service.choose(results)
 
     def _demand_of(self, backlog: Backlog) -> Demand:
-        # Units that take longer than they used to are believed to go on so.
-        seconds = max(self._usual(backlog) or _GUESS_SECONDS, backlog.longest)
+        seconds = self._seconds_of(backlog)
         return Demand(seconds * (backlog.units + backlog.behind), backlog.units)
+
+    def _seconds_of(self, backlog: Backlog) -> float:
+        # Units that take longer than they used to are believed to go on so.
+        return max(self._usual(backlog) or _GUESS_SECONDS, backlog.longest)
 
     def _usual(self, backlog: Backlog) -> float | None:
         key = backlog.algorithm, backlog.version
@@ -118,10 +157,19 @@ class DemandTeller:
             self._seconds[key] = seconds, now + _LEARN_SECONDS
         return seconds
 
-    def _take_in(self, standing: dict[str, Any]) -> None:
-        stopped = str(standing["stopped_because"])
+    def _complain(self) -> None:
+        standing = self._standing
+        stopped = str(standing.get("stopped_because", ""))
         if stopped and stopped != self._stopped:
             _log.error("units wait: %s", stopped)
         self._stopped = stopped
-        if stopped and self._job is not None and not standing["working"]:
+        if stopped and self._job is not None and not standing.get("working"):
             raise ClusterLostError(f"the cluster has no workers: {stopped}")
+
+
+def _takes(choice: Choice, result: WaitingResult, seconds: Mapping[tuple[str, str], float]) -> bool:
+    """Tell whether a cluster takes the units of a result."""
+    if result.bound or not result.units:
+        return True
+    unit_seconds = seconds.get((result.algorithm, result.version), _GUESS_SECONDS)
+    return choice.takes(unit_seconds, result.unit_bytes, result.folders)

@@ -155,7 +155,7 @@ def _serve_once(
         heart = stack.enter_context(
             Heartbeat(service, every=options.lease_seconds / 3, wake=dispatcher.wake)
         )
-        demand = DemandTeller(database, client, cluster=options.cluster)
+        demand = DemandTeller(database, client, cluster=options.cluster, service=service)
         if on_ready is not None:
             on_ready(service.identity)
         while not stop.is_set():

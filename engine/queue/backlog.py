@@ -1,10 +1,12 @@
 """How much work waits: units by algorithm, and how long one of each takes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
 from forebay.engine.queue.states import OPEN_UNITS, JobState, UnitState
 
@@ -30,7 +32,11 @@ class Backlog:
 
 
 def backlogs(
-    database: Database, *, cluster: str | None = None, job: int | None = None
+    database: Database,
+    *,
+    cluster: str | None = None,
+    job: int | None = None,
+    lanes: Collection[Lane] | None = None,
 ) -> list[Backlog]:
     """Return what is not done of the jobs that are served.
 
@@ -42,8 +48,10 @@ def backlogs(
         The cluster that computes: jobs for another one do not count.
     job
         The only job that counts; where it is not given, all that are for any service.
+    lanes
+        The lanes that count; all where they are not given.
     """
-    jobs = served_jobs(cluster=cluster, job=job)
+    jobs = served_jobs(cluster=cluster, job=job, lanes=lanes)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
     key = (RESULTS.c.algorithm, RESULTS.c.version)
     query = (
@@ -68,7 +76,9 @@ def backlogs(
     return list(found.values())
 
 
-def served_jobs(*, cluster: str | None, job: int | None) -> sa.Select[tuple[int]]:
+def served_jobs(
+    *, cluster: str | None, job: int | None, lanes: Collection[Lane] | None = None
+) -> sa.Select[tuple[int]]:
     """Return the query for the jobs that are served: one alone, or all that are for any service.
 
     Parameters
@@ -77,11 +87,16 @@ def served_jobs(*, cluster: str | None, job: int | None) -> sa.Select[tuple[int]
         The cluster that computes: jobs for another one do not count.
     job
         The only job, or None.
+    lanes
+        The lanes of jobs that are for any cluster; all where they are not given.
     """
     jobs = sa.select(JOBS.c.job).where(JOBS.c.state == JobState.READY)
     if job is not None:
         return jobs.where(JOBS.c.job == job)
-    for_us = sa.or_(JOBS.c.cluster.is_(None), JOBS.c.cluster == cluster)
+    anywhere: sa.ColumnElement[bool] = JOBS.c.cluster.is_(None)
+    if lanes is not None:
+        anywhere = sa.and_(anywhere, JOBS.c.lane.in_([int(each) for each in lanes]))
+    for_us = sa.or_(anywhere, JOBS.c.cluster == cluster)
     return jobs.where(JOBS.c.private.is_(None), for_us)
 
 

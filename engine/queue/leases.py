@@ -3,7 +3,7 @@
 import os
 import socket
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import psutil
@@ -178,6 +178,16 @@ class Service:
             others = [each for each in claims if not begin or each.alone]
             hold(connection, others, by=self.identity)
         return claims
+
+    def choose(self, results: Collection[str] | None) -> None:
+        """Take from some results alone, and leave the others to services with another cluster.
+
+        Parameters
+        ----------
+        results
+            Their identities; None to take from any. Jobs for this cluster alone are always taken.
+        """
+        self._turns.choose(results)
 
     def wanting(self) -> frozenset[int]:
         """Return the lanes that have units which this service could take now."""

@@ -1,5 +1,6 @@
 """The work that a ledger has seen, as a load that can be gone through again."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,8 @@ import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
-from forebay.engine.queue.schema import JOB_RESULTS, JOBS, UNITS
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
+from forebay.engine.queue.waiting import folders_of
 
 _LEAST_SECONDS = 1e-3
 
@@ -21,8 +23,10 @@ def recorded_load(database: Database) -> Iterator[dict[str, Any]]:
     Yields
     ------
     dict
-        ``at``, ``seconds``, ``lane``, ``bytes``, ``deadline`` and ``done`` of a unit.
+        ``at``, ``seconds``, ``lane``, ``bytes``, ``deadline`` and ``done`` of a unit, and the
+        ``places`` in which copies of its run lie now.
     """
+    places = functools.cache(folders_of)
     # Both are what the service itself has written: PostgreSQL has greatest(), SQLite has max().
     taken_later = UNITS.c.taken_at > JOBS.c.created_at
     came = sa.case((taken_later, UNITS.c.taken_at), else_=JOBS.c.created_at).label("came")
@@ -40,9 +44,11 @@ def recorded_load(database: Database) -> Iterator[dict[str, Any]]:
             UNITS.c.published_at,
             JOBS.c.lane,
             JOBS.c.deadline,
+            RESULTS.c.location,
         )
         .join(first_asked, first_asked.c.result == UNITS.c.result)
         .join(JOBS, JOBS.c.job == first_asked.c.job)
+        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
         .where(UNITS.c.seconds.is_not(None))
         .order_by(came, UNITS.c.unit)
     )
@@ -55,6 +61,7 @@ def recorded_load(database: Database) -> Iterator[dict[str, Any]]:
                 "bytes": row.bytes,
                 "deadline": _seconds(row.deadline),
                 "done": _seconds(row.published_at),
+                "places": places(row.location),
             }
 
 

@@ -1,6 +1,6 @@
 """Whose turn it is: the results with units to take, the most urgent first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from forebay.engine.queue.states import JobState, UnitState
 
 _BETWEEN = 9
 """Units that are taken in their order before another job that has aged may pass."""
+MOST_CHOSEN = 10_000
+"""Results that are chosen at the most: so many names a statement takes in any database."""
 _CANDIDATES = 64
 """Results that are looked at for one claim."""
 _ORDER = (
@@ -68,10 +70,27 @@ class Turns:
         self._cluster = cluster
         self._ageing = ageing
         self._in_order = _BETWEEN
-        self._any = self._queued(of_one_job=False)
+        self._chosen: frozenset[str] | None = None
         self._of_one_job = self._queued(of_one_job=True)
+        self._ask_for_any()
+
+    def choose(self, results: Collection[str] | None) -> None:
+        """Take from some results alone, and from what is for this cluster alone.
+
+        Parameters
+        ----------
+        results
+            Their identities, of which `MOST_CHOSEN` count; None to take from any.
+        """
+        chosen = None if results is None else frozenset(sorted(results)[:MOST_CHOSEN])
+        if chosen != self._chosen:
+            self._chosen = chosen
+            self._ask_for_any()
+
+    def _ask_for_any(self) -> None:
+        self._any = self._queued(of_one_job=False)
         # Who has moved up furthest: by its lane, less one for each time that it has aged.
-        place = sa.cast(JOBS.c.lane, sa.BigInteger) * ageing + JOBS.c.served_at
+        place = sa.cast(JOBS.c.lane, sa.BigInteger) * self._ageing + JOBS.c.served_at
         aged = self._any.where(JOBS.c.lane > 0, JOBS.c.served_at <= sa.bindparam("served"))
         self._aged = aged.order_by(place, *_ORDER).limit(1)
 
@@ -157,8 +176,11 @@ class Turns:
         lanes = JOBS.c.lane.in_(sa.bindparam("lanes", expanding=True))
         query = sa.select(*columns).where(ready, free, JOBS.c.state == JobState.READY, lanes)
         if not of_one_job:
+            anywhere: sa.ColumnElement[bool] = JOBS.c.cluster.is_(None)
+            if self._chosen is not None:
+                anywhere = sa.and_(anywhere, RESULTS.c.result.in_(sorted(self._chosen)))
             return query.join(JOBS, JOBS.c.job == RESULTS.c.driver).where(
-                sa.or_(JOBS.c.cluster.is_(None), JOBS.c.cluster == self._cluster)
+                sa.or_(anywhere, JOBS.c.cluster == self._cluster)
             )
         mine = sa.or_(JOBS.c.private.is_(None), JOBS.c.private == self._service)
         return (

@@ -1,6 +1,7 @@
 """What is known of the work that waits: its lanes, what it reads, and when it has to be done."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -9,11 +10,31 @@ from forebay.engine.queue.backlog import served_jobs
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
-from forebay.engine.queue.states import JobState, UnitState
+from forebay.engine.queue.states import OPEN_UNITS, JobState, UnitState
 from forebay.tiering import copies_of
 from forebay.tiering.catalogue.migrating import Database as AnyDatabase
 
 _IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingResult:
+    """What is left to do of a result."""
+
+    result: str
+    """Its identity."""
+    algorithm: str
+    """Name of its algorithm."""
+    version: str
+    """Its version."""
+    units: int
+    """Units that may be computed, or are."""
+    unit_bytes: float
+    """What one of them reads, in the mean."""
+    folders: tuple[str, ...]
+    """The folders or buckets that the copies of its run lie in."""
+    bound: bool
+    """A job for this cluster alone asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +45,17 @@ class Waiting:
     """Bytes that they read, by the folders or buckets that the copies of their runs lie in."""
     deadline_in: float | None = None
     """Time until the nearest deadline of their jobs, in seconds; None where there is none."""
+    results: tuple[WaitingResult, ...] = ()
+    """The results that they belong to."""
 
 
-def waiting(database: Database, *, cluster: str | None = None, job: int | None = None) -> Waiting:
+def waiting(
+    database: Database,
+    *,
+    cluster: str | None = None,
+    job: int | None = None,
+    lanes: Collection[Lane] | None = None,
+) -> Waiting:
     """Return what is known of the units of the jobs that are served, and that nobody is at.
 
     Parameters
@@ -37,15 +66,26 @@ def waiting(database: Database, *, cluster: str | None = None, job: int | None =
         The cluster that computes: jobs for another one do not count.
     job
         The only job that counts; where it is not given, all that are for any service.
+    lanes
+        The lanes that count; all where they are not given.
     """
-    jobs = served_jobs(cluster=cluster, job=job)
+    jobs = served_jobs(cluster=cluster, job=job, lanes=lanes)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
     idle = UNITS.c.state.in_(_IDLE)
-    data = (
-        sa.select(RESULTS.c.location, sa.func.sum(UNITS.c.bytes))
+    columns = (RESULTS.c.result, RESULTS.c.algorithm, RESULTS.c.version, RESULTS.c.location)
+    for_us = sa.false() if cluster is None else JOBS.c.cluster == cluster
+    bound = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs.where(for_us)))
+    left = (
+        sa.select(
+            *columns,
+            sa.func.sum(sa.case((idle, UNITS.c.bytes), else_=0)).label("idle_bytes"),
+            sa.func.sum(sa.case((UNITS.c.state != UnitState.WAITING, 1), else_=0)).label("open"),
+            sa.func.avg(UNITS.c.bytes).label("unit_bytes"),
+            RESULTS.c.result.in_(bound).label("bound"),
+        )
         .join(RESULTS, RESULTS.c.result == UNITS.c.result)
-        .where(UNITS.c.result.in_(wanted), idle)
-        .group_by(RESULTS.c.location)
+        .where(UNITS.c.result.in_(wanted), UNITS.c.state.in_(OPEN_UNITS))
+        .group_by(*columns)
     )
     soonest = sa.select(sa.func.min(JOBS.c.deadline)).where(
         JOBS.c.job.in_(
@@ -56,12 +96,27 @@ def waiting(database: Database, *, cluster: str | None = None, job: int | None =
     )
     found: Counter[tuple[str, ...]] = Counter()
     with database.read() as connection:
-        sizes = connection.execute(data).all()
+        rows = connection.execute(left).all()
         deadline = connection.execute(soonest).scalar()
         now = database.now(connection)
-    for location, number in sizes:
-        found[folders_of(location)] += int(number or 0)
-    return Waiting(dict(found), None if deadline is None else (deadline - now) / 1e9)
+    results = []
+    for row in rows:
+        folders = folders_of(row.location)
+        if row.idle_bytes:
+            found[folders] += int(row.idle_bytes)
+        results.append(
+            WaitingResult(
+                row.result,
+                row.algorithm,
+                row.version,
+                int(row.open),
+                float(row.unit_bytes),
+                folders,
+                bool(row.bound),
+            )
+        )
+    in_seconds = None if deadline is None else (deadline - now) / 1e9
+    return Waiting(dict(found), in_seconds, tuple(results))
 
 
 def folders_of(location: str | None) -> tuple[str, ...]:

@@ -161,6 +161,7 @@ def test_where_something_else_listens_the_call_ends_in_time() -> None:
         ("python", "3.1.4.final.0", "3.1"),
         ("dask", "2020.1.0", "2020.1.0"),
         ("distributed", "2020.1.0", "2020.1.0"),
+        ("forebay", "0.0.1", "0.0.1"),
     ],
 )
 def test_another_version_is_refused(
@@ -177,6 +178,26 @@ def test_another_version_is_refused(
     said = str(refusal.value)
     assert said.startswith(f"the scheduler of {scheduler.address} has {package} ")
     assert f", this side has {shown}: install the same version on both" in said
+
+
+def test_a_worker_without_forebay_is_refused(
+    scheduler: AddressSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would fail at each unit; a scheduler alone does without."""
+    true = distributed.Client.get_versions
+
+    def get_versions(client: distributed.Client, **options: Any) -> Any:
+        found: Any = true(client, **options)
+        for party in (found["scheduler"], *found["workers"].values()):
+            party["packages"]["forebay"] = None
+        return found
+
+    monkeypatch.setattr(distributed.Client, "get_versions", get_versions)
+    with (
+        pytest.raises(ClusterError, match=r"the worker tcp://.* has no forebay, this side"),
+        connect(scheduler),
+    ):
+        pass
 
 
 def test_other_versions_that_do_not_matter_are_passed_over(

@@ -136,7 +136,7 @@ def test_without_slurm_a_sentence_says_so(
     forebay: Forebay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job script is shown all the same."""
-    configured(tmp_path)
+    configured(tmp_path, gpus_per_worker=1)
     monkeypatch.setenv("PATH", str(tmp_path))
     outcome = forebay("cluster", "check", "gpus")
     assert outcome.code == 3
@@ -146,6 +146,8 @@ def test_without_slurm_a_sentence_says_so(
     assert "#SBATCH --mem=500M" in outcome.out
     for name, value in ENVIRONMENT.items():
         assert f"export {name}={value}" in outcome.out
+    # A worker with a GPU has the frames of its units there.
+    assert "export DASK_ARRAY__BACKEND=cupy" in outcome.out
 
 
 def test_an_unknown_kind_is_refused(forebay: Forebay, tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ CHECKS = (
     Check(
         name="GPUDirect Storage",
         reads=("proc/modules",),
-        why="With it a disk writes blocks straight into the GPU's memory; without it they are "
-        "copied through host memory, which takes twice the memory bandwidth and a core.",
+        why="With it a disk writes straight into the GPU's memory, for programs that read by KvikIO or "
+        "cuFile. Units of forebay do not: their digests are compared in host memory.",
         mend="install nvidia-gds (nvidia-fs) and load nvidia_fs; 'gdscheck -p' says what is missing",
         look=_storage,
         roles=frozenset({Role.COMPUTE}),

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.aws.start import started
+from forebay.cluster.keeping.fit import expectation
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.site import site_of
 from forebay.cluster.keeping.talk import scale
@@ -47,6 +51,28 @@ def tags(instance: Any) -> dict[str, str]:
 
 def spending(specification: Ec2ClusterSpecification) -> Spending:
     return Spending(specification.folder / "cloud" / "spending.sqlite")
+
+
+@contextmanager
+def no_aws() -> Iterator[str]:
+    """Answer everything with a page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<!doctype html>\n<title>Log in</title>")
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -287,7 +313,13 @@ def test_check_shows_the_request_and_starts_nothing(
     aws: Cloud, paid: Ec2ClusterSpecification
 ) -> None:
     """What is shown is what the code that starts machines asks for, made as a dry run."""
-    plan = paid.model_copy(update={"market": "spot", "spot_price": 0.05}).plan("cloud")
+    wanted = {
+        "market": "spot",
+        "spot_price": 0.05,
+        "cuda": True,
+        "cost_of_scheduler_per_hour": 0.04,
+    }
+    plan = paid.model_copy(update=wanted).plan("cloud")
     assert plan.problems == ()
     assert not instances(aws)
     asked = json.loads(plan.submitted)
@@ -297,8 +329,13 @@ def test_check_shows_the_request_and_starts_nothing(
     assert asked["MetadataOptions"]["HttpTokens"] == "required"
     assert asked["InstanceMarketOptions"]["SpotOptions"]["MaxPrice"] == "0.05"
     assert asked["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
-    assert any(paid.image in line for line in asked["UserData"])
+    (command,) = [line for line in asked["UserData"] if paid.image in line]
+    # The frames of units are to be where its GPUs are, and the versions those of this side.
+    assert "--gpus=all" in command
+    assert ' -e DASK_ARRAY__BACKEND="cupy" ' in command
+    assert f' -e FOREBAY_EXPECTS="{expectation()}" ' in command
     assert dict(plan.facts)["spent today"] == "0.00"
+    assert plan.cost_per_hour == pytest.approx((0.04, 3 * 0.1 + 0.04))
 
 
 def test_what_is_not_there_is_said_before_anything_is_started(
@@ -329,6 +366,18 @@ def test_what_is_not_there_is_said_before_anything_is_started(
     ):
         pass
     assert not instances(aws)
+
+
+def test_what_is_no_aws_is_told(
+    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the page of a proxy that asks for a password, in the place of an answer."""
+    with no_aws() as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        (problem,) = specification.plan("cloud").problems
+    assert problem == (
+        f"what answered who we are does not speak as AWS does: at AWS_ENDPOINT_URL, {endpoint}"
+    )
 
 
 def test_without_credentials_it_says_how_to_give_them(

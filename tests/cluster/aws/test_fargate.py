@@ -14,11 +14,11 @@ from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import FargateClusterSpecification
 from forebay.cluster.aws.start import started
+from forebay.cluster.keeping.environment import worker_environment
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.pool import Stage
 from forebay.cluster.keeping.talk import scale
 from forebay.cluster.spending import Spending
-from forebay.cluster.worker_memory import ENVIRONMENT
 
 ASSUME = '{"Version": "2012-10-17", "Statement": []}'
 
@@ -116,7 +116,7 @@ def test_tasks_are_as_they_were_asked_for_and_stop(
         assert (found["cpu"], found["memory"]) == ("4096", "16384")
         (container,) = found["containerDefinitions"]
         given = {each["name"]: each["value"] for each in container["environment"]}
-        assert given == {**ENVIRONMENT, "SITE": "north sea"}
+        assert given == worker_environment({"SITE": "north sea"}, gpus=False)
         assert container["stopTimeout"] == 120
         assert spent.promised() == pytest.approx(0.2)
         await pool.give_up([worker.task_arn])

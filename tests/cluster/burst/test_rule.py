@@ -63,6 +63,19 @@ def test_data_that_lie_there_need_no_moving() -> None:
     assert decide(replace(heavy, bytes_there=72 * 10**8), RULES, Standing()).workers == 8
 
 
+def test_only_units_whose_data_are_there_in_time_count() -> None:
+    """However much the others read: they stay here, and so many workers as the rest keeps busy go."""
+    heavy = replace(LATE, backlog_bytes=72 * 10**8)
+    none = decide(replace(heavy, units_paying=0), RULES, Standing())
+    assert none.workers == 0
+    assert "moving the data takes longer than computing" in none.reason
+    some = decide(replace(heavy, units_paying=3), RULES, Standing())
+    assert some.workers == 3
+    assert some.figures["units_paying"] == 3
+    # They are there sooner than a unit of the mean would be.
+    assert some.figures["move_seconds"] == 50.0
+
+
 def test_a_deadline_that_would_be_missed_counts_below_the_bound() -> None:
     """Nine minutes may wait, but not if five are left."""
     soon = replace(LATE, backlog_seconds=1080.0)

@@ -57,6 +57,30 @@ def test_workers_go_between_two_rushes() -> None:
     assert outcome.cost_there < 8 * 1.2 * 3600 / 3600
 
 
+def test_units_that_do_not_pay_are_computed_at_home() -> None:
+    """A minute's unit that reads 1 GB at 100 MB/s goes; one that reads 2 GB stays, for four threads."""
+    light = [LoadUnit(at=0.0, seconds=60.0, bytes=10**9) for _ in range(100)]
+    heavy = [LoadUnit(at=0.0, seconds=60.0, bytes=2 * 10**9) for _ in range(100)]
+    site = Site(threads=4, price_there=1.2)
+    outcome = simulate([*heavy, *light], site, RULES)
+    assert outcome.units == 200
+    assert 0 < (outcome.units_there or 0) <= 100
+    assert outcome.decisions[0][1].figures["units_paying"] == 100
+    assert not simulate(heavy, site, RULES).decisions
+    there = [unit.model_copy(update={"there": True}) for unit in heavy]
+    assert (simulate(there, site, RULES).units_there or 0) > 50
+
+
+def test_other_lanes_wait_for_their_own_cluster() -> None:
+    """Their work brings no burst, and does not go where another lane's has brought one."""
+    live = [unit.model_copy(update={"lane": "realtime"}) for unit in RUSH]
+    site = Site(threads=4, price_there=1.2, lanes=("realtime",))
+    assert not simulate(RUSH, site, RULES).decisions
+    both = simulate([*RUSH, *live], site, RULES)
+    assert 100 < (both.units_there or 0) <= 200
+    assert both.decisions[0][1].figures["units"] == 200
+
+
 def test_threads_come_and_go_as_they_did() -> None:
     """What had begun goes on; times are those of any clock."""
     load = [LoadUnit(at=5000.0, seconds=100.0) for _ in range(6)]

@@ -123,6 +123,41 @@ def test_errors_of_a_gpu_are_told_for_good_and_those_of_programs_are_not() -> No
     assert GpuErrors(nvml([3], [(1, 94)], events=False)).look() == [memory]
 
 
+def test_a_worker_that_falls_silent_is_told_of() -> None:
+    """While others speak, and it was looked for: not when this process itself had stopped."""
+    now = 0.0
+    worker = {
+        name: SimpleNamespace(
+            address=name,
+            name=name,
+            last_seen=0.0,
+            time_delay=0.0,
+            processing={},
+            metrics={"forebay": WELL},
+            versions=get_versions(),
+        )
+        for name in ("one", "two")
+    }
+    crew = SchedulerCrew(SimpleNamespace(workers=worker), clock=lambda: now)
+
+    def looks(number: int, *speaking: str, every: float = 10.0) -> dict[str, str]:
+        nonlocal now
+        for _ in range(number):
+            now += every
+            for name in speaking:
+                worker[name].last_seen = now
+            found = {name: each.complaint for name, each in crew.look().items()}
+        return found
+
+    assert looks(1, "one", "two") == {"one": "", "two": ""}
+    assert looks(6, "one") == {"one": "", "two": ""}
+    assert looks(1, "one") == {"one": "", "two": "nothing was heard of it for 70 s"}
+    assert looks(1, "one", "two") == {"one": "", "two": ""}
+    # The scheduler's machine was asleep for an hour.
+    assert looks(1, every=3600.0) == {"one": "", "two": ""}
+    assert looks(1, "one", "two") == {"one": "", "two": ""}
+
+
 @pytest.fixture
 def scheduler() -> Iterator[Any]:
     """A scheduler in this process that lets in who fits, and none of the others."""

@@ -132,6 +132,7 @@ def test_the_rule_learns_from_the_queue_and_from_slurm(
         "start_seconds": 60.0,
         "slurm": "gpu",
         "data_there": ["s3://archive"],
+        "lanes": ["realtime", "reprocess"],
     }
     paid = Paid(tmp_path, burst=burst)
     squeue = tmp_path / "squeue"
@@ -157,6 +158,17 @@ def test_the_rule_learns_from_the_queue_and_from_slurm(
     (event,) = read_decisions(paid.cluster._written.path)
     assert "the deadline in 1500 s would be missed" in event.reason
     assert event.figures["bytes_to_move"] == 100
+    # What goes there is told to the service that hands it out.
+    chosen = paid.cluster.standing()["choice"]
+    assert chosen == {
+        "lanes": ("realtime", "reprocess"),
+        "bytes_per_second": 100 * 2**20,
+        "threads_here": 2,
+        "data_there": ("s3://archive",),
+    }
+    assert "choice" not in Paid(tmp_path / "other").cluster.standing()
+    paid.cluster.take_demand("engine", Demand(7200.0, 72, data, paying=5))
+    assert paid.cluster.situation(settings).units_paying == 5
     # Where Slurm does not answer, what the settings say counts.
     squeue.write_text("#!/bin/sh\nexit 1\n")
     asyncio.run(paid.cluster.learn())

@@ -19,6 +19,7 @@ yaml: Any = importlib.import_module("yaml")
 SCHEMAS = Path(__file__).parent / "schema"
 NAME = "forebay-pods-0a1b2c"
 OWNER = Owner("pods", "north", NAME)
+FOR_GPUS = {"name": "DASK_ARRAY__BACKEND", "value": "cupy"}
 SMALL = {"image": "registry.example.org/forebay:1", "memory": "4 GiB", "maximum_workers": 4}
 FULL: dict[str, Any] = {
     **SMALL,
@@ -96,6 +97,7 @@ def test_a_worker_is_as_it_was_asked_for() -> None:
     # Two workers, one for each GPU, share the memory of the pod.
     assert f"--memory {30 << 30} --cuda" in words
     assert {"name": "OMP_NUM_THREADS", "value": "1"} in container["env"]
+    assert FOR_GPUS in container["env"]
     assert pod["volumes"] == [
         {"name": "tls", "secret": {"secretName": NAME}},
         {"name": "claim-0", "persistentVolumeClaim": {"claimName": "runs"}},
@@ -112,6 +114,16 @@ def test_a_worker_is_as_it_was_asked_for() -> None:
     assert pod["serviceAccountName"] == "forebay"
     assert "node-7" in json.dumps(pod["affinity"])
     assert "KEY" not in json.dumps(group)
+
+
+def test_only_workers_with_gpus_have_their_frames_there() -> None:
+    """The scheduler has no GPU, and a worker without one reads into the host's memory."""
+    scheduler = cluster(specification(FULL), OWNER)["spec"]["scheduler"]["spec"]["containers"][0]
+    assert FOR_GPUS not in scheduler["env"]
+    plain = worker_group(specification(SMALL), OWNER, f"{NAME}-1", "pods.1")
+    (container,) = plain["spec"]["worker"]["spec"]["containers"]
+    assert FOR_GPUS not in container["env"]
+    assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def test_what_a_ledger_has_seen_is_simulated(
     desk.publish(desk.take())
     lines, noon = told("cluster", "load", "--ledger", place).splitlines(), NOON / SECOND
     assert [json.loads(line) for line in lines] == [
-        {"at": noon + number, "seconds": 2.0, "bytes": 50, "done": noon + 2} for number in range(3)
+        {"at": noon + number, "seconds": 2.0, "bytes": 50, "done": noon + 2, "places": ["/runs"]}
+        for number in range(3)
     ]
     path = tmp_path / "load.jsonl"
     heavy = [json.loads(line) | {"seconds": 600.0} for line in lines for _ in range(8)]
@@ -107,6 +108,13 @@ def test_what_a_ledger_has_seen_is_simulated(
     assert outcome["with"]["cost"] > 1.0
     assert "it pays to use 8 more" in outcome["with"]["decisions"][0]["reason"]
     assert "8 workers, a wait of" in told("cluster", "simulate", "cloud", path)
+    # What reads too much for its time goes only where its data lie there.
+    large = [each | {"bytes": 10**12} for each in heavy]
+    path.write_text("\n".join(map(json.dumps, large)))
+    assert json.loads(told("cluster", "simulate", "cloud", path, "--json"))["with"]["cost"] == 0.0
+    (tmp_path / "forebay.toml").write_text(CLOUD + 'data_there = ["/runs"]\n')
+    assert json.loads(told("cluster", "simulate", "cloud", path, "--json"))["with"]["cost"] > 1.0
+    (tmp_path / "forebay.toml").write_text(CLOUD)
     straight = told("cluster", "simulate", "cloud", "--ledger", place, "--json")
     assert json.loads(straight)["without"]["makespan"] == 6.0
     path.write_text('{"at": -1, "seconds": 1}')

@@ -100,7 +100,7 @@ def simulate(
     from dataclasses import replace
 
     from forebay.cluster.burst.history import as_it_was
-    from forebay.cluster.burst.load import read_load
+    from forebay.cluster.burst.load import lying_there, read_load
     from forebay.cluster.burst.simulation import Site
     from forebay.cluster.burst.simulation import simulate as run
 
@@ -113,6 +113,7 @@ def simulate(
     units = _recorded(context, runs, results, ledger) if load is None else read_load(load)
     if not units:
         raise OptionError("there is no work in that ledger: name a load, or another ledger")
+    units = lying_there(units, specification.burst.data_there)
     rules = specification.burst.rules(
         maximum_workers=specification.maximum_workers, budget=specification.budget_per_day
     )
@@ -122,6 +123,7 @@ def simulate(
         price_there=price,
         threads_per_worker=specification.threads_per_worker,
         price_here=price_here,
+        lanes=specification.burst.lanes,
     )
     outcomes = {
         "without": run(units, replace(site, burst=False), rules),
