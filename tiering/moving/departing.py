@@ -1,6 +1,7 @@
 """The old copy of a move: kept until its grace is over and others are whole, then deleted."""
 
 import logging
+from itertools import batched
 
 from forebay.tiering.catalogue.held import Claim
 from forebay.tiering.catalogue.moves import Moves
@@ -12,6 +13,9 @@ from forebay.tiering.storage.shelf import unhindered
 
 SHORT_PAUSE = 60.0
 """Pause before it is looked again whether a copy may go."""
+
+_MARKED_AT_ONCE = 64
+"""Objects that are deleted out of an open run before their folders are flushed."""
 
 _log = logging.getLogger("forebay.tiering")
 
@@ -95,13 +99,20 @@ class Departing:
         gone = [key for key in keys if not (source.home and key.startswith(STAYING_AT_HOME))]
         if not source.home:
             gone = [MANIFEST, *gone]
+        kind = self._context.catalogue.run(source.run_id).kind
+        if source.home and kind is Kind.BLOCKS:
+            # The run goes on being shown, and who knows only Zarr must not take them for zeros.
+            for several in batched(gone, _MARKED_AT_ONCE):
+                shelf.leave_marks(several)
+                self._context.reached("objects marked")
+            return
         for name in dict.fromkeys(shelf.stored_as(key) for key in gone):
             shelf.delete([name])
             self._context.reached("object deleted")
         shelf.remove_leftovers()
         if not source.home:
             shelf.remove_folders()
-        elif self._context.catalogue.run(source.run_id).kind is Kind.RESULT:
+        elif kind is Kind.RESULT:
             # The folder of a part is there as long as something of the part is.
             shelf.remove_folders_of(gone)
 
