@@ -1,5 +1,6 @@
 """Blocks of a run that is still being written are moved, and nobody who uses the run notices."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from forebay.acquisition.format.layout import QUARANTINE
 from forebay.opening import open_run
 from forebay.tiering.catalogue.records import Kind, ShelfState
 from forebay.tiering.continuous.filling import FillingWatch
+from forebay.tiering.continuous.service import ContinuousMoving
 from forebay.tiering.errors import MoveRefusedError, RunNotTieredError
 from forebay.tiering.handoff.contents import contents_of
 from forebay.tiering.moving.open_runs import OpenRuns
@@ -323,3 +325,37 @@ def test_blocks_move_back_beside_the_recorder_and_the_log_can_be_repaired(stream
     states = {x.state for x in stream.site.catalogue.shelves() if x.home}
     assert states == {ShelfState.AVAILABLE}
     stream.writer = RunWriter.resume(stream.path)
+
+
+def test_a_run_without_end_does_not_fill_the_tier(stream: Stream) -> None:
+    """A service keeps it below its watermark, however much is recorded, and nothing waits for that."""
+    site = stream.site
+    capacity = 6000
+    site.specifications["hot"] = site.specifications["hot"].model_copy(
+        update={"capacity": ByteSize(capacity)}
+    )
+    site.database.close()
+    site.open()
+    room = PolicySpecification.model_validate(
+        {"name": "room", "from": "hot", "to": "cold", "when": "full"}
+    )
+    changes = {"policies": (room,), "interval_seconds": 1.0, "grace_seconds": 0.0}
+    moving = ContinuousMoving(
+        site.database,
+        site.specifications,
+        site.settings.model_copy(update=changes),
+        stop=threading.Event(),
+        recordings=list,
+    )
+    most = 0
+    for _ in range(24):
+        stream.record(3)
+        moving.decide()
+        moving.move()
+        shards = stream.path.glob("*/c.*")
+        most = max(most, sum(path.stat().st_size for path in shards))
+    recorded = sum(x.bytes for block in open_run(stream.path).blocks for x in block.objects)
+    assert recorded > 2 * capacity
+    assert most <= 0.85 * capacity
+    assert {move.why for move in site.moves.find(over=True)} == {"policy room"}
+    stream.check()

@@ -84,7 +84,11 @@ def _found_as(
     tiers = configured_tiers(call)
     location = call.location(name, runs)
     if isinstance(location, str):
-        raise OptionError(f"{location} cannot be moved from here: only a run in a folder can be")
+        raise OptionError(
+            f"{location} lies in a bucket, and tiers move only what was recorded into a folder of "
+            f"one: 'forebay transfer {location} FOLDER' copies the run into such a folder, from "
+            "where it is moved as any other"
+        )
     for result in (location, call.shared_results(results, runs) / name):
         if (result / DESCRIPTION).is_file():
             return published_in(catalogue, tiers).of_folder(result)
