@@ -238,7 +238,7 @@ def test_damage_is_put_right_or_told(laboratory: Path) -> None:
         (
             ("tier", "move", "open", "--to", "cold"),
             3,
-            "still open, and the newest 64 of its 2 blocks",
+            "is still open, and the newest 64 of its",
         ),
         (("tier", "move", "apple", "--to", "hot"), 4, "apple lies in 'hot' already"),
         (("tier", "cancel", "7"), 4, "there is no move 7"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WHAT_CONCERNS_BOTH = ("object copied", "published", "signpost put", "objects marked", "done")
+WHAT_CONCERNS_BOTH = ("object copied", "published", "objects marked")
 """Points at which the run's folder has just changed, or is about to."""
 
 
