@@ -105,7 +105,8 @@ def check_and_go_on(folder: Path, target: str) -> None:
         before = check(folder)
         assert before > BEFORE
         assert site.lies_in_tiers(volume), "no tier has all of it"
-        writer = RunWriter.resume(site.runs / "stream")
+        path = site.runs / "stream"
+        writer = RunWriter.resume(path)
         assert writer.committed >= before * FRAMES_PER_BLOCK
         record(writer, 1)
         site.settle()
@@ -118,12 +119,12 @@ def check_and_go_on(folder: Path, target: str) -> None:
         record(writer, 1)
         writer.close()
         assert check(folder) >= before + 2
-        for piece in OpenRuns(site.catalogue, site.tiers, site.settings).pieces(writer.path):
+        for piece in OpenRuns(site.catalogue, site.tiers, site.settings).pieces(path):
             if site.lies_in_tiers(piece) != {"cold"}:
                 site.moves.plan(piece, tier="cold", keep=False, why="a test")
         site.settle()
         check(folder)
-        quarantine = writer.path / QUARANTINE
+        quarantine = path / QUARANTINE
         assert not quarantine.exists() or not any(quarantine.rglob("*.0"))
 
 

@@ -47,6 +47,8 @@ def test_all_blocks_but_the_newest_go_while_the_recorder_appends(stream: Stream)
     stream.move("warm")
     assert stream.at_home() == [6, 7]
     stream.check()
+    # Reading what lies elsewhere brings nothing back.
+    assert stream.at_home() == [6, 7]
     stream.record(3)
     stream.check()
     # Somebody who opened the run before anything was moved goes on reading.
