@@ -72,6 +72,7 @@ def suggestions(
     for each in protections:
         kept.setdefault(each.run_id, []).append(each)
     decided: set[str] = set()
+    parted = _parted(runs)
     for policy in policies:
         full = policy.when == "full"
         if full and not _above(tiers[policy.source], used.get(policy.source, 0)):
@@ -81,7 +82,7 @@ def suggestions(
             copies = lies.get(run.run_id, {})
             if run.run_id in decided or policy.source not in copies:
                 continue
-            if not _fits(policy, run, now):
+            if not _fits(policy, run, parted.get(run.home) or _Whole(run.bytes, closed=True), now):
                 continue
             decided.add(run.run_id)
             moves = policy.target not in copies or not policy.keep
@@ -95,13 +96,35 @@ def suggestions(
                 break
 
 
-def _fits(policy: PolicySpecification, run: RunRecord, now: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A run of which parts were taken in while it was open."""
+
+    bytes: int
+    closed: bool
+
+
+def _parted(runs: Sequence[RunRecord]) -> Mapping[str, _Whole]:
+    """Return what such runs are as a whole, by their folders."""
+    parted = {run.home for run in runs if run.kind is Kind.BLOCKS}
+    found: dict[str, _Whole] = {}
+    for run in runs if parted else ():
+        if run.home in parted and run.kind is not Kind.RESULT:
+            before = found.get(run.home, _Whole(0, closed=False))
+            closed = before.closed or run.kind is Kind.RAW
+            found[run.home] = _Whole(before.bytes + run.bytes, closed)
+    return found
+
+
+def _fits(policy: PolicySpecification, run: RunRecord, whole: _Whole, now: int) -> bool:
     # The results of a run lie in a folder that is called as the run.
-    name = run.name if run.kind is Kind.RAW else run.name.rpartition("/")[0]
+    name = run.name if run.kind is not Kind.RESULT else run.name.rpartition("/")[0]
+    data = "result" if run.kind is Kind.RESULT else "raw"
     return (
-        policy.data in {"both", run.kind}
+        policy.data in {"both", data}
         and fnmatchcase(name, policy.runs)
-        and run.bytes >= policy.larger_than
+        and whole.bytes >= policy.larger_than
+        and (policy.state == "any" or whole.closed)
         and now - run.closed_at >= policy.older_than_days * _DAY_NS
         and now - max(run.read_at, run.closed_at) >= policy.unread_days * _DAY_NS
     )

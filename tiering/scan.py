@@ -3,11 +3,14 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from zarr.storage import LocalStore
+
 from forebay.acquisition import durable
+from forebay.acquisition import open_run as open_in_folder
 from forebay.acquisition.format.layout import CONTROL
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -25,6 +28,7 @@ from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.packing.packed_shelf import lengths_in, manifest_in_pack
+from forebay.tiering.reading.block_volumes import blocks_of_volume
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME, read_at
 from forebay.tiering.storage.shelf import compare
@@ -91,20 +95,39 @@ def scan(catalogue: Catalogue, tiers: Tiers, *, repair: bool) -> Findings:
     return found
 
 
-def take_in_runs(catalogue: Catalogue, tiers: Tiers) -> list[str]:
+def take_in_runs(
+    catalogue: Catalogue, tiers: Tiers, *, open_runs: Container[Path] = ()
+) -> list[str]:
     """Take in the closed runs that lie in folders of tiers; return which cannot be, and why.
 
     What lies in other tiers is not looked at.
+
+    Parameters
+    ----------
+    catalogue
+        The catalogue.
+    tiers
+        The tiers.
+    open_runs
+        Folders of runs that are still open, which are passed over.
     """
     found = Findings()
-    known = {run.home: run for run in catalogue.runs()}
+    known: dict[str, list[RunRecord]] = {}
+    closed = set()
+    for run in catalogue.runs():
+        known.setdefault(run.home, []).append(run)
+        if run.kind is Kind.RAW:
+            closed.add(run.home)
     for tier in tiers:
         for folder in homes_in(tier):
-            run = known.get(str(folder))
-            if run is None:
-                _scan_home(catalogue, tiers, folder, found, repair=True)
-            elif (seen := read_at(folder)) > run.read_at:
-                catalogue.saw(run.run_id, read_at=seen)
+            if str(folder) not in closed:
+                if folder not in open_runs:
+                    _scan_home(catalogue, tiers, folder, found, repair=True)
+                continue
+            seen = read_at(folder)
+            for run in known[str(folder)]:
+                if seen > run.read_at:
+                    catalogue.saw(run.run_id, read_at=seen)
     return found.passed_over
 
 
@@ -150,6 +173,9 @@ def _scan_copies(
                 shelf.delete(list(sizes))
                 shelf.remove_folders()
             continue
+        if (other := _holding_the_same(catalogue, manifest.run)) is not None:
+            found.left_over.append(f"{where}: blocks that {other.shown} holds as well")
+            continue
         if lacking := _lacking(manifest, sizes):
             found.not_whole.append(f"{where}/{lacking[0]}: missing, or of another length")
             continue
@@ -158,6 +184,22 @@ def _scan_copies(
             if MANIFEST not in sizes and content is not None:
                 shelf.put(MANIFEST, content)
             _take_in_copy(catalogue, tiers, tier, manifest, sizes)
+
+
+def _holding_the_same(catalogue: Catalogue, run: RunRecord) -> RunRecord | None:
+    """Return a volume that has blocks in common with one that is found, and is another one.
+
+    That comes from a catalogue that was lost, and begun anew without looking into the tiers.
+    """
+    if run.kind is not Kind.BLOCKS:
+        return None
+    blocks = blocks_of_volume(run.run_id)
+    for each in catalogue.at(Path(run.home)):
+        if each.kind is Kind.BLOCKS and each.run_id != run.run_id:
+            known = blocks_of_volume(each.run_id)
+            if known.start < blocks.stop and blocks.start < known.stop:
+                return each
+    return None
 
 
 def _was_a_copy(catalogue: Catalogue, run_id: str, name: str) -> bool:
@@ -282,6 +324,11 @@ def _scan_home(
     try:
         if repair:
             take_in(catalogue, tiers, folder)
+        elif not open_in_folder(LocalStore(folder, read_only=True)).closed:
+            found.passed_over.append(
+                f"{folder} is still open: its blocks are taken in as they come"
+            )
+            return
         found.taken_in.append(str(folder))
     except ForebayError as error:
         found.passed_over.append(str(error))

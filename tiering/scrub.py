@@ -5,10 +5,11 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from forebay.acquisition.format.layout import METADATA
 from forebay.tiering.catalogue.catalogue import Catalogue
-from forebay.tiering.catalogue.records import READABLE, RunRecord, ShelfRecord
+from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord
 from forebay.tiering.errors import TieringError
 from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.home_lock import home_lock
@@ -168,10 +169,20 @@ def _put_right(
     return False
 
 
+def _document(catalogue: Catalogue, run: RunRecord) -> bytes | None:
+    """Return what says how long blocks are, which stays with the run, wherever a volume is."""
+    home = Path(run.home)
+    for each in (run, *catalogue.at(home)):
+        if (known := catalogue.documents(each.run_id).get(METADATA)) is not None:
+            return known
+    path = home / METADATA
+    return path.read_bytes() if run.kind is Kind.BLOCKS and path.is_file() else None
+
+
 def _frames(catalogue: Catalogue, run: RunRecord, key: str) -> str:
     """Return which frames an object holds, for a message."""
     block = _BLOCK.match(key)
-    document = catalogue.documents(run.run_id).get(METADATA)
+    document = _document(catalogue, run)
     if block is None or document is None:
         return ""
     length = int(json.loads(document)["attributes"]["forebay"]["frames_per_block"])

@@ -229,7 +229,16 @@ class PolicySpecification(BaseModel):
         description="'raw': runs as they were recorded; 'result': what was published of them; or "
         "'both'.",
     )
-    older_than_days: float = Field(default=0.0, ge=0.0, description="Days since it was closed.")
+    state: Literal["any", "closed"] = Field(
+        default="any",
+        description="'closed': runs when they are closed; 'any': of a run that is still recorded, "
+        "the blocks that have become whole volumes as well (see 'newest_blocks').",
+    )
+    older_than_days: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Days since it was closed, or since the last block of a volume was recorded.",
+    )
     unread_days: float = Field(default=0.0, ge=0.0, description="Days since it was last opened.")
     larger_than: ByteSize = Field(default=ByteSize(0), description="Least size of the run.")
     when: Literal["always", "full"] = Field(
@@ -287,6 +296,17 @@ class TieringSettings(BaseModel):
         gt=0.0,
         description="Time between two moments at which 'forebay serve' looks what policies would "
         "move, and moves it; it moves nothing if not given.",
+    )
+    newest_blocks: PositiveInt = Field(
+        default=64,
+        description="Blocks of a run that is still recorded, the newest ones, that stay where they "
+        "are: those who follow the run read them.",
+    )
+    volume_bytes: ByteSize = Field(
+        default=ByteSize(4_000_000_000),
+        gt=0,
+        description="Bytes of blocks that are moved together out of a run that is still recorded; "
+        "less where that is more than a quarter of what is between the tier's 'low' and 'high'.",
     )
     recording_bandwidth: ByteSize = Field(
         default=ByteSize(50_000_000),
@@ -426,6 +446,7 @@ def _covers(policy: PolicySpecification, other: PolicySpecification) -> bool:
         policy.source == other.source
         and policy.data in {"both", other.data}
         and policy.when == "always"
+        and policy.state in {"any", other.state}
         and not re.search(r"[?[]", policy.runs)
         and fnmatchcase(other.runs, policy.runs)
         and policy.older_than_days <= other.older_than_days

@@ -1,7 +1,9 @@
 """``forebay tier`` and ``forebay scrub``, and how they tell of what cannot be done."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,66 @@ def test_from_the_first_look_to_the_last(laboratory: Path) -> None:
     assert "says what lies in the tiers" in told("tier", "scan")
 
 
+AHEAD = """
+runs = "runs"
+[tiers.hot]
+url = "runs"
+capacity = "CAPACITY B"
+[tiers.cold]
+url = "cold"
+[tiering]
+grace_seconds = 0
+recording_bandwidth = "20 B"
+newest_blocks = 2
+volume_bytes = "350 B"
+[[tiering.policies]]
+name = "room"
+from = "hot"
+to = "cold"
+when = "full"
+"""
+
+
+def test_a_run_that_is_still_recorded_is_planned_and_moved(laboratory: Path) -> None:
+    """Before the tier is full, as a service does it; it is read, resumed, closed and moved on."""
+    stream = laboratory / "runs" / "stream"
+    geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
+    writer = RunWriter.create(stream, geometry, frames_per_block=2)
+    for counter in range(20):
+        writer.append(Frame(counter, counter, np.full((4, 6), counter, "uint16")))
+    there = sum(path.stat().st_size for path in (laboratory / "runs").rglob("*") if path.is_file())
+    (laboratory / "forebay.toml").write_text(AHEAD.replace("CAPACITY", str(20 * there)))
+    shards = sorted((stream / "frames").glob("c.*"), key=lambda each: int(each.name.split(".")[1]))
+    for silent, wanted in ((3600.0, []), (0.0, ["stream (blocks 0 to 1)", "apple"])):
+        for second, shard in enumerate(reversed(shards)):
+            at = time.time() - silent - second
+            os.utime(shard, (at, at))
+        planned = [each["run"] for each in objects("tier", "plan")]
+        assert planned[:1] == wanted[:1]
+        assert set(wanted) <= set(planned)
+    moved = {each["run"]: each["state"] for each in objects("tier", "apply")}
+    assert moved["stream (blocks 0 to 1)"] == "done"
+    assert [shard.stat().st_size > 0 for shard in shards] == [False] * 8 + [True] * 2
+    assert "the run is not closed yet" in told("runs", "verify", "stream")
+    lies = {
+        each["run"]: each["tiers"] for each in objects("tier", "status", "stream") if "run" in each
+    }
+    assert lies["stream (blocks 6 to 7)"] == ["cold"]
+    told("tier", "hold", "stream", "--reason", "audit")
+    assert "has put a hold" in told("tier", "move", "stream", "--to", "hot", code=4)
+    told("tier", "release", "stream")
+    writer.abandon()
+    told("runs", "close", "stream")
+    assert "all as committed" in told("runs", "verify", "stream")
+    refused = told("runs", "repair", "stream", code=2)
+    assert "lies in other tiers too: move it back first" in refused
+    told("tier", "move", "stream", "--to", "hot")
+    assert all(shard.stat().st_size for shard in shards)
+    assert "all as committed" in told("runs", "verify", "stream")
+    assert "says what lies in the tiers" in told("tier", "scan")
+    assert "20" in told("runs", "show", "stream")
+
+
 def publish(laboratory: Path) -> tuple[Result, str]:
     """Publish something of a run; return it, and the name that commands know it by."""
     result = process(open_run(laboratory / "runs" / "apple"), LISTED)
@@ -173,8 +235,12 @@ def test_damage_is_put_right_or_told(laboratory: Path) -> None:
         (("tier", "move", "cherry", "--to", "cold"), 3, "cherry is not a run: there is no such"),
         (("tier", "move", "../x", "--to", "cold"), 3, "is not a run: there is no such folder"),
         (("tier", "move", "a b", "--to", "cold"), 2, "'a b' is not a run name"),
-        (("tier", "move", "s3://b/r", "--to", "cold"), 2, "cannot be moved from here"),
-        (("tier", "move", "open", "--to", "cold"), 3, "open is not closed: a run is moved when"),
+        (("tier", "move", "s3://b/r", "--to", "cold"), 2, "'forebay transfer s3://b/r FOLDER'"),
+        (
+            ("tier", "move", "open", "--to", "cold"),
+            3,
+            "is still open, and the newest 64 of its",
+        ),
         (("tier", "move", "apple", "--to", "hot"), 4, "apple lies in 'hot' already"),
         (("tier", "cancel", "7"), 4, "there is no move 7"),
         (("tier", "pin", "apple", "--tier", "cold"), 4, "no copy in the tier 'cold'"),

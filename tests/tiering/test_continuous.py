@@ -210,7 +210,7 @@ def test_how_fast_a_tier_fills_is_told_by_the_logs_of_open_runs(site: Site) -> N
     site.open()
     site.take_in()
     now = [0]
-    watch = FillingWatch(site.tiers, now=lambda: now[0])
+    watch = FillingWatch(site.tiers, site.catalogue, now=lambda: now[0])
     path = site.runs / "stream"
     writer = RunWriter.create(
         path, Geometry(("y", "x"), SHAPE, np.dtype("uint16")), frames_per_block=2
@@ -220,7 +220,7 @@ def test_how_fast_a_tier_fills_is_told_by_the_logs_of_open_runs(site: Site) -> N
         for _ in range(2):
             writer.append(Frame(counter, counter, pixels(counter)))
             counter += 1
-    watch.search({str(site.runs / "water")})
+    watch.search()
     watch.look()
     shards = sorted((path / "frames").glob("c.*"), key=lambda each: int(each.name.split(".")[1]))
     for second, shard in enumerate(shards):
@@ -237,7 +237,7 @@ def test_how_fast_a_tier_fills_is_told_by_the_logs_of_open_runs(site: Site) -> N
     assert watch.look()["hot"].bytes_per_second == 0.0
     writer.close()
     assert watch.look() == {}
-    watch.search(set())
+    watch.search()
     assert watch.look() == {}
 
 

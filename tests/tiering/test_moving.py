@@ -323,10 +323,10 @@ def test_a_mover_that_holds_the_folder_is_waited_for(site: Site) -> None:
     assert site.lies_in() == {"cold"}
 
 
-def test_an_open_run_is_not_moved(site: Site) -> None:
+def test_an_open_run_is_not_moved_as_a_whole(site: Site) -> None:
     """One sentence says what to do."""
     site.record("live", close=False)
-    with pytest.raises(RunNotTieredError, match="live is not closed: a run is moved when"):
+    with pytest.raises(RunNotTieredError, match="live is not closed: as a whole it is moved when"):
         site.plan("cold", name="live")
     assert site.files("cold") == set()
 

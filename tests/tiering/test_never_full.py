@@ -21,12 +21,18 @@ STEPS = 60
 
 
 class Tier:
-    """A tier that is recorded into without a break, and freed as a service does."""
+    """A tier that is recorded into without a break, and freed as a service does.
 
-    def __init__(self, rate: float, run_bytes: int, grace: float, gentle: float) -> None:
+    What moves are runs that are closed, or volumes of one that never ends: then the newest blocks
+    stay.
+    """
+
+    def __init__(
+        self, rate: float, run_bytes: int, grace: float, gentle: float, newest: float
+    ) -> None:
         self.rate, self.run_bytes, self.grace, self.gentle = rate, run_bytes, grace, gentle
         self.time, self.step = 0.0, CAPACITY / rate / STEPS
-        self.open = 0.0
+        self.open = self.newest = newest
         self.runs: dict[str, RunRecord] = {}
         self.copies: dict[str, ShelfRecord] = {}
         self.leaving: dict[str, float] = {}
@@ -43,10 +49,11 @@ class Tier:
     def record(self) -> None:
         self.time += self.step
         self.open += self.rate * self.step
-        if self.open >= self.run_bytes:
+        if self.open >= self.newest + self.run_bytes:
             name, at = f"run-{self.time:.0f}", int(self.time * 1e9)
-            run = RunRecord(name, name, name, int(self.open), 1, at, at)
-            self.runs[name], self.copies[name], self.open = run, copy_in(run, "hot"), 0.0
+            run = RunRecord(name, name, name, int(self.open - self.newest), 1, at, at)
+            self.runs[name], self.copies[name] = run, copy_in(run, "hot")
+            self.open = self.newest
         self.draining = [each for each in self.draining if each[0] > self.time]
 
     def decide(self) -> None:
@@ -85,14 +92,20 @@ class Tier:
     run_part=st.floats(0.001, 0.04),
     grace_part=st.floats(0.0, 0.5),
     gentle=st.floats(1e7, 1e9),
+    newest_part=st.floats(0.0, 0.1),
     faster=st.floats(2.0, 10.0),
 )
 def test_a_recorder_never_meets_a_full_tier(
-    rate: float, run_part: float, grace_part: float, gentle: float, faster: float
+    rate: float,
+    run_part: float,
+    grace_part: float,
+    gentle: float,
+    newest_part: float,
+    faster: float,
 ) -> None:
-    """Whatever its rate, the length of its runs, the grace, and what disturbs it."""
+    """Whatever its rate, the length of its runs or volumes, the grace, and what disturbs it."""
     grace = grace_part * CAPACITY / rate
-    tier = Tier(rate, int(run_part * CAPACITY), grace, gentle)
+    tier = Tier(rate, int(run_part * CAPACITY), grace, gentle, newest_part * CAPACITY)
     highest = 0.0
     for _ in range(3 * STEPS):
         tier.record()

@@ -85,7 +85,7 @@ def keys_of(run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent |
     """
     if frames is None:
         return [key for key in objects if not key.startswith(STAYING_AT_HOME)]
-    if run.kind is not Kind.RAW:
+    if run.kind is Kind.RESULT:
         raise MoveRefusedError(f"{run.name} is a result: it is recalled as a whole, without frames")
     opened = open_in_folder(TieredStore(LocalStore(Path(run.home), read_only=True), read_only=True))
     count = opened.history.frames
@@ -98,4 +98,6 @@ def keys_of(run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent |
         for block in opened.blocks
         if block.extent.start < frames.stop and frames.start < block.extent.stop
         for each in block.objects
+        # Others may lie in another volume.
+        if each.key in objects
     ]

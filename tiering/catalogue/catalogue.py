@@ -1,8 +1,9 @@
 """The catalogue of runs and their copies."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import batched
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +60,8 @@ class Catalogue:
         documents: Mapping[str, bytes],
         shelves: Iterable[ShelfRecord],
         packs: Mapping[str, Sequence[Pack]] = MappingProxyType({}),
+        *,
+        beside: Collection[str] | None = None,
     ) -> None:
         """Take in a run that is not known yet, or more copies of one that is.
 
@@ -74,6 +77,14 @@ class Catalogue:
             Its copies.
         packs
             The packs of those that have some, by the identity of the copy.
+        beside
+            Identities of all that the catalogue knows of the same folder, as the caller has seen
+            it: no two shall hold the same block.  What keeps one of those keeps this one, too.
+
+        Raises
+        ------
+        MoveRefusedError
+            If it knows something else of that folder by now.
         """
         rows = [
             {
@@ -88,8 +99,12 @@ class Catalogue:
         with self.database.write() as connection:
             there = sa.select(RUNS.c.run_id).where(RUNS.c.run_id == run.run_id)
             if connection.execute(there).scalar() is None:
+                if beside is not None:
+                    _check_beside(connection, run, beside)
                 values = {name: getattr(run, name) for name in RUNS.c.keys()}  # noqa: SIM118
                 connection.execute(sa.insert(RUNS), values)
+                if beside:
+                    _keep_likewise(connection, self.database.now(connection), run.run_id, beside)
                 for first in range(0, len(rows), _ROWS_AT_ONCE):
                     connection.execute(sa.insert(OBJECTS), rows[first : first + _ROWS_AT_ONCE])
             for shelf in shelves:
@@ -103,11 +118,19 @@ class Catalogue:
                     connection.execute(sa.insert(SHELVES), _values(shelf))
                     add_packs(connection, shelf.shelf, packs.get(shelf.shelf, ()))
 
-    def runs(self) -> list[RunRecord]:
-        """Return every run, by name."""
+    def runs(self, kind: Kind | None = None) -> list[RunRecord]:
+        """Return every run and volume, or those of a kind, by name."""
+        wanted = sa.select(RUNS).order_by(RUNS.c.name, RUNS.c.run_id)
+        if kind is not None:
+            wanted = wanted.where(RUNS.c.kind == kind)
         with self.database.read() as connection:
-            rows = connection.execute(sa.select(RUNS).order_by(RUNS.c.name, RUNS.c.run_id))
-            return [_run_of(row) for row in rows.mappings()]
+            return [_run_of(row) for row in connection.execute(wanted).mappings()]
+
+    def at(self, home: Path) -> list[RunRecord]:
+        """Return what was made in a folder: a run, and volumes of it or of a result, in order."""
+        wanted = sa.select(RUNS).where(RUNS.c.home == str(home)).order_by(RUNS.c.run_id)
+        with self.database.read() as connection:
+            return [_run_of(row) for row in connection.execute(wanted).mappings()]
 
     def run(self, run_id: str) -> RunRecord:
         """Return a run.
@@ -346,6 +369,29 @@ def protecting(protections: Sequence[Protection], tier: str) -> Protection | Non
 def shelf_of(row: sa.RowMapping) -> ShelfRecord:
     """Return the record of a row of the table of shelves."""
     return ShelfRecord(**{**row, "state": ShelfState(row["state"])})
+
+
+def _check_beside(connection: sa.Connection, run: RunRecord, beside: Collection[str]) -> None:
+    there = sa.select(RUNS.c.run_id).where(RUNS.c.home == run.home)
+    if set(connection.execute(there).scalars()) != set(beside):
+        raise MoveRefusedError(
+            f"something else of {run.home} was taken into the catalogue meanwhile: try again"
+        )
+
+
+def _keep_likewise(
+    connection: sa.Connection, now: int, run_id: str, beside: Collection[str]
+) -> None:
+    """Put what keeps the others on a run, too."""
+    kept = {
+        (each.kind, each.tier, each.owner, each.reason, each.until)
+        for other in beside
+        for each in in_force(connection, now, other)
+    }
+    names = ("kind", "tier", "owner", "reason", "until")
+    for each in kept:
+        values = dict(zip(names, each, strict=True))
+        connection.execute(sa.insert(PROTECTION), {**values, "run_id": run_id, "created_at": now})
 
 
 def _run_of(row: sa.RowMapping) -> RunRecord:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from forebay.tiering.reading import signpost
+from forebay.tiering.reading.block_volumes import blocks_of_volume, volume_signpost
 
 
 class Kind(StrEnum):
@@ -14,6 +15,8 @@ class Kind(StrEnum):
     """A run as it was recorded."""
     RESULT = "result"
     """A volume: parts of a result that were published when it was taken in."""
+    BLOCKS = "blocks"
+    """A volume: blocks of a run that follow each other, taken in while the run was open."""
 
 
 class ShelfState(StrEnum):
@@ -74,10 +77,10 @@ TAKING_ROOM = (
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run, or a volume of a result, as the catalogue knows it."""
+    """A run, or a volume of a run or of a result, as the catalogue knows it."""
 
     run_id: str
-    """Its identity, a UUID."""
+    """Its identity: a UUID, and for a volume of a run its blocks."""
     name: str
     """Its name in the folder of the runs, or that of the result in the folder of the results."""
     home: str
@@ -87,23 +90,34 @@ class RunRecord:
     objects: int
     """Number of its objects."""
     closed_at: int
-    """When it was closed, or the last part published, in nanoseconds since 1970-01-01 UTC."""
+    """When it was closed, the last part published, or the last block taken, in nanoseconds since
+    1970-01-01 UTC."""
     read_at: int
     """When it was last opened, as far as is known."""
     kind: Kind = Kind.RAW
-    """Whether it is a run or a volume of a result."""
+    """Whether it is a run or a volume."""
+
+    @property
+    def shown(self) -> str:
+        """Its name, for people."""
+        if self.kind is not Kind.BLOCKS:
+            return self.name
+        blocks = blocks_of_volume(self.run_id)
+        return f"{self.name} (blocks {blocks.start} to {blocks.stop - 1})"
 
     @property
     def signpost(self) -> Path:
         """The file that tells readers where its copies lie."""
         if self.kind is Kind.RAW:
             return Path(self.home) / signpost.SIGNPOST
+        if self.kind is Kind.BLOCKS:
+            return Path(self.home) / volume_signpost(blocks_of_volume(self.run_id))
         return Path(self.home) / signpost.of_volume(self.run_id)
 
     @property
     def lock(self) -> Path:
         """The file that is locked by who changes what lies at its home."""
-        key = signpost.HOME_LOCK if self.kind is Kind.RAW else signpost.RESULT_LOCK
+        key = signpost.RESULT_LOCK if self.kind is Kind.RESULT else signpost.HOME_LOCK
         return Path(self.home) / key
 
 

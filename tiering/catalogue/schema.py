@@ -1,7 +1,7 @@
 """The tables of the catalogue; changes to them are made by the migrations.
 
-A run, or a volume of a result, has objects, which never change, and copies of all of them, each on a shelf of a tier.  A
-shelf is made by one move and never used again once it is emptied, so nothing that a mover does
+A run, or a volume of one or of a result, has objects, which never change, and copies of all of
+them, each on a shelf of a tier.  A shelf is made by one move and never used again once it is emptied, so nothing that a mover does
 late can touch what another one has put somewhere else.  A move that is worked on is held under the
 number of its epoch, and nothing is written about it but by who holds that epoch.
 """
@@ -29,7 +29,9 @@ RUNS = sa.Table(
     sa.Column("objects", sa.BigInteger, nullable=False, comment="number of them"),
     sa.Column("closed_at", sa.BigInteger, nullable=False, comment="ns since 1970-01-01 UTC"),
     sa.Column("read_at", sa.BigInteger, nullable=False, comment="when it was last opened"),
-    sa.Column("kind", sa.String, nullable=False, server_default="raw", comment="raw or result"),
+    sa.Column(
+        "kind", sa.String, nullable=False, server_default="raw", comment="raw, result or blocks"
+    ),
 )
 
 OBJECTS = sa.Table(

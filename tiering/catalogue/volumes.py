@@ -1,6 +1,7 @@
-"""Volumes of results in the catalogue: what is known of them, and giving them up."""
+"""Volumes in the catalogue: what is known of them, and giving them up."""
 
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -19,32 +20,38 @@ from forebay.tiering.catalogue.schema import (
 
 
 class Volumes:
-    """Volumes of results.
+    """Volumes of results, or of runs that were moved while they were open.
 
-    The parts of a volume never change.  A part that was computed anew has another name and gets
-    into another volume; the volume that holds the old one is given up when it holds nothing else.
+    What a volume holds never changes.  A part of a result that was computed anew has another name
+    and gets into another volume; the volume that holds the old one is given up when it holds
+    nothing else.  A volume of a run that was never moved is given up when the run is closed, and
+    its blocks are the run's again.
 
     Parameters
     ----------
     catalogue
         The catalogue.
+    kind
+        Of what they are volumes.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(
+        self, catalogue: Catalogue, kind: Literal[Kind.RESULT, Kind.BLOCKS] = Kind.RESULT
+    ) -> None:
         self._catalogue = catalogue
+        self._kind = kind
         self._database = catalogue.database
 
     def by_home(self) -> dict[Path, list[RunRecord]]:
-        """Return all volumes, by the folder of the result that they are of."""
+        """Return all volumes, by the folder of what they are of."""
         found: dict[Path, list[RunRecord]] = {}
-        for run in self._catalogue.runs():
-            if run.kind is Kind.RESULT:
-                found.setdefault(Path(run.home), []).append(run)
+        for run in self._catalogue.runs(self._kind):
+            found.setdefault(Path(run.home), []).append(run)
         return found
 
     def of(self, home: Path) -> list[RunRecord]:
-        """Return the volumes of a result, by its folder."""
-        return self.by_home().get(home, [])
+        """Return the volumes of a result or a run, by its folder."""
+        return [each for each in self._catalogue.at(home) if each.kind is self._kind]
 
     def give_up(self, volume: str) -> bool:
         """Have every copy of a volume deleted that nobody needs any more.
@@ -96,7 +103,7 @@ class Volumes:
             MOVES.c.run_id == RUNS.c.run_id, MOVES.c.ended_at.is_(None)
         )
         empty = sa.select(RUNS.c.run_id).where(
-            RUNS.c.kind == Kind.RESULT, ~left.exists(), ~moving.exists()
+            RUNS.c.kind == self._kind, ~left.exists(), ~moving.exists()
         )
         with self._database.read() as connection:
             candidates = list(connection.execute(empty).scalars())

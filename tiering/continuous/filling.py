@@ -1,6 +1,6 @@
 """How fast tiers fill: by what recorders have committed to open runs, as their logs have it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
@@ -10,6 +10,10 @@ from zarr.storage import LocalStore
 from forebay.acquisition.errors import AcquisitionError
 from forebay.acquisition.format.history import History, replay
 from forebay.acquisition.format.objects import Objects
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.records import Kind
+from forebay.tiering.catalogue.volumes import Volumes
+from forebay.tiering.reading.block_volumes import blocks_of_volume
 from forebay.tiering.scan import homes_in
 from forebay.tiering.storage.tiers import Tiers
 
@@ -39,7 +43,7 @@ class Filling:
     bytes_per_second: float = 0.0
     """Rate at which they commit to it."""
     open_bytes: int = 0
-    """Bytes of open runs, which the catalogue does not know yet."""
+    """Bytes of open runs that the catalogue does not know yet."""
 
     def __add__(self, other: "Filling") -> "Filling":
         """Return what two of them do together."""
@@ -97,29 +101,36 @@ class FillingWatch:
     ----------
     tiers
         The tiers.
+    catalogue
+        The catalogue: runs that it knows are closed, and blocks of volumes that it knows lie where
+        it says.
     now
         Source of times in nanoseconds, of the clock that files get theirs from.
     """
 
-    def __init__(self, tiers: Tiers, *, now: Callable[[], int] = time_ns) -> None:
+    def __init__(
+        self, tiers: Tiers, catalogue: Catalogue, *, now: Callable[[], int] = time_ns
+    ) -> None:
         self._tiers = tiers
+        self._catalogue = catalogue
         self._now = now
         self._open: dict[Path, tuple[str, History]] = {}
         self._ended: set[Path] = set()
 
-    def search(self, known: Collection[str]) -> None:
-        """Look for runs that are being recorded.
+    @property
+    def open_runs(self) -> Mapping[Path, History]:
+        """What the logs of open runs said when they were last looked at, by their folders."""
+        return {folder: history for folder, (_, history) in self._open.items()}
 
-        Parameters
-        ----------
-        known
-            Folders of runs that are closed, which are passed over.
+    def search(self) -> None:
+        """Look for runs that are being recorded.
 
         Raises
         ------
         PlaceUnavailableError
             If a folder cannot be read.
         """
+        known = {run.home for run in self._catalogue.runs(Kind.RAW)}
         for tier in self._tiers:
             for folder in homes_in(tier):
                 if str(folder) not in known and folder not in self._ended:
@@ -129,11 +140,14 @@ class FillingWatch:
         """Return what recorders do to each tier, by its name; those that are left alone lack."""
         found: dict[str, Filling] = {}
         now = self._now() / 1e9
+        volumes = Volumes(self._catalogue, Kind.BLOCKS).by_home()
         for folder, (tier, _) in list(self._open.items()):
             self._read(tier, folder)
             if folder in self._open:
                 history = self._open[folder][1]
-                found[tier] = found.get(tier, Filling()) + _filling(folder, history, now)
+                apart = [blocks_of_volume(each.run_id) for each in volumes.get(folder, ())]
+                filling = _filling(folder, history, now, apart)
+                found[tier] = found.get(tier, Filling()) + filling
         return found
 
     def _read(self, tier: str, folder: Path) -> None:
@@ -150,7 +164,7 @@ class FillingWatch:
             self._ended.add(folder)
 
 
-def _filling(folder: Path, history: History, now: float) -> Filling:
+def _filling(folder: Path, history: History, now: float, apart: Sequence[range]) -> Filling:
     sizes = [sum(stored.bytes for stored in block.objects) for block in history.blocks]
     row: list[Committed] = []
     for block, size in zip(reversed(history.blocks), reversed(sizes), strict=True):
@@ -161,4 +175,5 @@ def _filling(folder: Path, history: History, now: float) -> Filling:
         row.append(Committed(at, size))
         if at <= now - _WINDOW_SECONDS and len(row) > _LEAST_BLOCKS:
             break
-    return Filling(committed_rate(row[::-1], now=now), sum(sizes))
+    known = sum(sum(sizes[blocks.start : blocks.stop]) for blocks in apart)
+    return Filling(committed_rate(row[::-1], now=now), sum(sizes) - known)

@@ -18,6 +18,7 @@ from forebay.tiering.continuous.rule import Allowed, Situation, allowed
 from forebay.tiering.errors import MoveRefusedError
 from forebay.tiering.moving.circuits import Circuits
 from forebay.tiering.moving.mover import Mover, at_once
+from forebay.tiering.moving.open_runs import OpenRuns
 from forebay.tiering.moving.pace import Pace
 from forebay.tiering.policy import suggestions
 from forebay.tiering.scan import take_in_runs
@@ -96,7 +97,8 @@ class ContinuousMoving:
         self._tiers = Tiers(specifications)
         self._catalogue = Catalogue(database)
         self._moves = Moves(database)
-        self._watch = FillingWatch(self._tiers)
+        self._watch = FillingWatch(self._tiers, self._catalogue)
+        self._open_runs = OpenRuns(self._catalogue, self._tiers, settings)
         self._fillings: Mapping[str, Filling] = {}
         self._searching = threading.Lock()
         self._pace = Pace()
@@ -140,13 +142,16 @@ class ContinuousMoving:
         return found
 
     def decide(self) -> None:
-        """Take in what is closed, ask for what policies want, and try out tiers that failed."""
+        """Take in what can move, ask for what policies want, and try out tiers that failed."""
         others = [] if self._beside is None else self._beside.take_in()
-        for passed_over in (*take_in_runs(self._catalogue, self._tiers), *others):
-            # A run that is open is passed over until it is closed.
-            _log.info("passed over: %s", passed_over)
         with self._searching:
-            self._watch.search({run.home for run in self._catalogue.runs()})
+            self._watch.search()
+            self._watch.look()
+            open_runs = self._watch.open_runs
+        passed_over = take_in_runs(self._catalogue, self._tiers, open_runs=open_runs)
+        for each in (*passed_over, *self._open_runs.take_in_all(open_runs), *others):
+            _log.info("passed over: %s", each)
+        with self._searching:
             self._fillings = self._watch.look()
         self._circuits.look()
         self._ask()

@@ -10,7 +10,7 @@ from forebay.tiering.errors import CopyDamagedError
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,10 @@ def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
 def _format(run: RunRecord, *, packs: bool) -> int:
     """Return the oldest format that has what is to be said: who knows no more refuses it.
 
-    Without packs one would miss all objects; without kinds, take a result for a run.
+    Without packs one would miss all objects; without kinds, take a volume for a run.
     """
+    if run.kind is Kind.BLOCKS:
+        return 4
     if run.kind is not Kind.RAW:
         return 3
     return 2 if packs else 1

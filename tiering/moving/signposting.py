@@ -30,6 +30,7 @@ def put_signpost(catalogue: Catalogue, tiers: Tiers, run_id: str) -> None:
         documents=catalogue.documents(run_id),
     )
     with durable.storage_errors(str(path)):
+        durable.make_folders(path.parent)
         durable.replace(
             path.with_name(f"{path.name}.{uuid.uuid4().hex}#0"), path, signpost.to_json()
         )

@@ -7,27 +7,30 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-import crc32c
-from blake3 import blake3
-from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunDamagedError
-from forebay.acquisition.format.layout import FRAMES
+from forebay.acquisition.format.layout import CONTROL
 from forebay.tiering.caching.read_cache import ReadCache
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 from forebay.tiering.keys import check_key
+from forebay.tiering.reading.block_volumes import block_of
+from forebay.tiering.reading.checking import (
+    can_be_checked,
+    is_right,
+    is_whole,
+    name_of_part,
+    part_of,
+)
 from forebay.tiering.reading.folder_store import FolderStore
 from forebay.tiering.reading.mending import mend
 from forebay.tiering.reading.packed_store import PackedStore
 from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Place, Signpost
+from forebay.tiering.reading.signposts import Signposts
 
-_CRC_BYTES = 4
-_SHARD = f"{FRAMES}/c."
-_WORTH_A_THREAD = 2**20
-"""Bytes from which on a digest takes longer than to hand it to another thread."""
 _LOOKS = 3
 """Times that the signpost is read again where an object is in no place that it names."""
 
@@ -87,8 +90,7 @@ class TieredStore(Store):
         super().__init__(read_only=read_only)
         self._home = home.with_read_only(read_only) if home.read_only != read_only else home
         self._given = None if places is None else tuple(places)
-        self._signpost: Signpost | None = None
-        self._looked = places is not None
+        self._signposts = Signposts(self._home, signpost)
         self._cache = cache
         self._signpost_key = signpost
         self._opened: dict[str, Store] = {}
@@ -136,92 +138,94 @@ class TieredStore(Store):
     ) -> Buffer | None:
         check_key(key)
         prototype = default_buffer_prototype() if prototype is None else prototype
-        if not self._looked:
-            await self._look()
-        found = await self._home.get(key, prototype, byte_range)
-        known = self._known(key)
-        if found is not None and (
-            known is None or await self._right(key, found, known, byte_range)
-        ):
+        await self._look_once()
+        at_home = await self._home.get(key, prototype, byte_range)
+        found = None if _is_mark(key, at_home) else at_home
+        post = await self._signposts.of(key)
+        known = None if post is None else post.objects.get(key)
+        if found is not None and (known is None or await is_right(key, found, known, byte_range)):
             return found
         for _ in range(_LOOKS):
-            seen, failure, elsewhere = self._signpost, None, None
+            seen, failure, elsewhere = post, None, None
             try:
-                elsewhere = await self._elsewhere(key, prototype, byte_range, home=found)
+                elsewhere = await self._elsewhere(key, prototype, byte_range, post, home=found)
             except (ArchivedError, PlaceUnavailableError, RunDamagedError) as error:
                 failure = error
             if elsewhere is not None:
                 return elsewhere
             if self._given is None:
-                await self._look()
-            if self._signpost == seen:
+                await self._signposts.look()
+            post = await self._signposts.of(key)
+            if post == seen:
                 if failure is not None:
                     raise failure
                 break
             # It has gone home, or to another place, since the signpost was read.
-            found = await self._home.get(key, prototype, byte_range)
-            known = self._known(key)
+            at_home = await self._home.get(key, prototype, byte_range)
+            found = None if _is_mark(key, at_home) else at_home
+            known = None if post is None else post.objects.get(key)
             if found is not None and (
-                known is None or await self._right(key, found, known, byte_range)
+                known is None or await is_right(key, found, known, byte_range)
             ):
                 return found
         if known is not None:
             raise RunDamagedError(
                 f"{key} of {str(self._home).removeprefix('file://')} is missing there and in "
-                f"{self._named()}: restore it from a copy"
+                f"{_named(post)}: restore it from a copy"
             )
-        return None
+        return at_home
 
-    def _named(self) -> str:
-        places = () if self._signpost is None else self._signpost.places
-        return ", ".join(place.url for place in places) or "no other place is known"
+    async def _look_once(self) -> None:
+        """Look for signposts, unless that was done, or there are none."""
+        if self._given is None and not self._signposts.looked:
+            await self._signposts.look()
 
     async def _elsewhere(
         self,
         key: str,
         prototype: BufferPrototype,
         byte_range: ByteRequest | None,
+        post: Signpost | None,
         *,
         home: Buffer | None,
     ) -> Buffer | None:
         """Read an object that home has not, or not as it was, from the first place that has it."""
-        if self._signpost is not None and key in self._signpost.documents and home is None:
-            content = _part(self._signpost.documents[key], byte_range)
-            return prototype.buffer.from_bytes(content)
-        known = self._known(key)
-        if self._signpost is not None and known is None:
+        if post is not None and key in post.documents and home is None:
+            return prototype.buffer.from_bytes(part_of(post.documents[key], byte_range))
+        known = None if post is None else post.objects.get(key)
+        if post is not None and known is None:
             return None
         damaged: list[Store] = []
         refused: list[PlaceUnavailableError] = []
         archived: list[ArchivedError] = []
         if home is not None and known is not None:
             whole = await self._home.get(key, prototype)
-            if whole is not None and await _is(whole, known):
+            if whole is not None and await is_whole(whole, known):
                 # The range was none of a frame's; the object is as it was.
                 return home
             damaged.append(self._home)
         kept = await self._kept(known, byte_range)
         if kept is not None and not damaged:
             return prototype.buffer.from_bytes(kept)
-        for where in self._places():
+        for where in self._places(post):
             try:
-                place = self._opened_at(where)
+                place = self._opened_at(where, post)
                 begun = time.monotonic()
                 found = await place.get(key, prototype, byte_range)
                 if found is None:
                     continue
-                if known is None or await self._right(key, found, known, byte_range):
-                    if known is not None and _can_be_checked(key, byte_range):
-                        await self._keep(known, byte_range, found, where, begun)
+                if known is None or await is_right(key, found, known, byte_range):
+                    if known is not None and can_be_checked(key, byte_range):
+                        await self._keep(known, byte_range, found, _place(post, where), begun)
                     await self._mend(key, known, damaged, place)
                     return found
                 whole = await place.get(key, prototype)
-                if whole is not None and await _is(whole, known):
+                if whole is not None and await is_whole(whole, known):
                     await self._mend(key, known, damaged, place)
                     return found
                 damaged.append(place)
             except ArchivedError as error:
-                archived.append(self._to_recall(key, where, error))
+                archived.append(self._to_recall(key, post, where, error))
             except PlaceUnavailableError as error:
                 _log.warning("place cannot be reached", extra={"place": str(where), "object": key})
                 refused.append(error)
@@ -243,35 +247,30 @@ class TieredStore(Store):
         """Return what the cache has of an object."""
         if self._cache is None or known is None:
             return None
-        return await asyncio.to_thread(self._cache.get, _name_of(known, byte_range))
+        return await asyncio.to_thread(self._cache.get, name_of_part(known, byte_range))
 
     async def _keep(
         self,
         known: KnownObject,
         byte_range: ByteRequest | None,
         found: Buffer,
-        where: Store | str,
+        place: Place | None,
         begun: float,
     ) -> None:
         """Keep what was read, at the cost of the time that it has taken."""
         if self._cache is None:
             return
         seconds = time.monotonic() - begun
-        place = self._place(where)
         if place is not None and place.recall is not None:
             seconds += place.recall.hours * 3600
-        name, content = _name_of(known, byte_range), found.to_bytes()
+        name, content = name_of_part(known, byte_range), found.to_bytes()
         await asyncio.to_thread(self._cache.put, name, content, cost=seconds)
 
-    def _place(self, where: Store | str) -> Place | None:
-        """Return what the signpost says of a place."""
-        places = () if self._signpost is None else self._signpost.places
-        return next((each for each in places if each.url == str(where)), None)
-
-    def _to_recall(self, key: str, where: Store | str, error: ArchivedError) -> ArchivedError:
+    def _to_recall(
+        self, key: str, post: Signpost | None, where: Store | str, error: ArchivedError
+    ) -> ArchivedError:
         """Return what to tell of an object that has to be recalled, and what that means."""
-        post = self._signpost
-        place = self._place(where)
+        place = _place(post, where)
         if post is None or place is None or place.recall is None:
             return error
         home, found = str(self._home).removeprefix("file://"), place.recall
@@ -288,19 +287,6 @@ class TieredStore(Store):
         """Return the name of the run, or of the result in the folder of its run."""
         return home.name if self._signpost_key == SIGNPOST else f"{home.parent.name}/{home.name}"
 
-    async def _right(
-        self, key: str, found: Buffer, known: KnownObject, byte_range: ByteRequest | None
-    ) -> bool:
-        """Tell whether what was read is as it was put there, as far as that can be seen."""
-        if byte_range is None:
-            return await _is(found, known)
-        if _can_be_checked(key, byte_range):
-            # A frame's bytes, and the shard's index, end in their checksum.
-            content = memoryview(found.as_numpy_array()).cast("B")
-            stored = int.from_bytes(content[-_CRC_BYTES:], "little")
-            return len(content) > _CRC_BYTES and crc32c.crc32c(content[:-_CRC_BYTES]) == stored
-        return True
-
     async def _mend(
         self, key: str, known: KnownObject | None, damaged: Sequence[Store], source: Store
     ) -> None:
@@ -308,40 +294,24 @@ class TieredStore(Store):
         if not damaged or known is None:
             return
         content = await source.get(key, default_buffer_prototype())
-        if content is not None and await _is(content, known):
+        if content is not None and await is_whole(content, known):
             for place in damaged:
                 await asyncio.to_thread(mend, place, key, content.to_bytes())
 
-    def _known(self, key: str) -> KnownObject | None:
-        return None if self._signpost is None else self._signpost.objects.get(key)
-
-    async def _look(self) -> None:
-        """Read the signpost, if there is one."""
-        self._looked = True
-        found = await self._home.get(self._signpost_key, default_buffer_prototype())
-        where = f"{str(self._home).removeprefix('file://')}/{self._signpost_key}"
-        content = None if found is None else found.to_bytes()
-        self._signpost = None if content is None else Signpost.from_json(content, where=where)
-
-    def _places(self) -> Sequence[Store | str]:
+    def _places(self, post: Signpost | None) -> Sequence[Store | str]:
         if self._given is not None:
             return self._given
-        places = () if self._signpost is None else self._signpost.places
-        return [place.url for place in places]
+        return () if post is None else [place.url for place in post.places]
 
-    def _opened_at(self, where: Store | str) -> Store:
+    def _opened_at(self, where: Store | str, post: Signpost | None) -> Store:
         if isinstance(where, Store):
             return where
         if where not in self._opened:
-            self._opened[where] = self._with_packs(where, _store_at(where))
+            store, place = _store_at(where), _place(post, where)
+            if post is not None and place is not None and place.packs:
+                store = PackedStore(store, place.packs, post.objects)
+            self._opened[where] = store
         return self._opened[where]
-
-    def _with_packs(self, where: str, store: Store) -> Store:
-        """Return the store of a place, from whose packs objects are read by their keys."""
-        post, place = self._signpost, self._place(where)
-        if post is None or place is None or not place.packs:
-            return store
-        return PackedStore(store, place.packs, post.objects)
 
     async def get_partial_values(  # noqa: D102 (Zarr's own)
         self,
@@ -363,24 +333,27 @@ class TieredStore(Store):
 
     async def _size(self, key: str) -> int | None:
         check_key(key)
-        if not self._looked:
-            await self._look()
+        await self._look_once()
+        size: int | None = None
         for _ in range(2):
             try:
-                return await self._home.getsize(key)
+                size = await self._home.getsize(key)
             except FileNotFoundError:
-                if (known := self._known(key)) is not None:
-                    return known.bytes
+                size = None
+            if size or (size == 0 and block_of(key) is None):
+                return size
+            if (known := await self._signposts.known(key)) is not None:
+                return known.bytes
             if self._given is not None:
                 break
             # It may have been moved since.
-            await self._look()
+            await self._signposts.look()
         for place in self._given or ():
             try:
                 return await place.getsize(key)
             except FileNotFoundError:
                 continue
-        return None
+        return size
 
     async def set(self, key: str, value: Buffer) -> None:  # noqa: D102 (Zarr's own)
         await self._writing(key)
@@ -403,9 +376,8 @@ class TieredStore(Store):
     async def _writing(self, key: str) -> None:
         self._check_writable()
         check_key(key)
-        if not self._looked:
-            await self._look()
-        if self._signpost is not None:
+        await self._look_once()
+        if self._signposts.any:
             raise ValueError(f"{self} is a run that was moved; it cannot be written any more")
 
     async def list(self) -> AsyncIterator[str]:  # noqa: D102 (Zarr's own)
@@ -414,11 +386,12 @@ class TieredStore(Store):
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:  # noqa: D102 (Zarr's own)
         check_key(prefix, prefix=True)
-        if not self._looked:
-            await self._look()
-        seen = {key async for key in self._home.list_prefix(prefix) if key != self._signpost_key}
-        if self._signpost is not None:
-            seen |= {key for key in self._signpost.objects if key.startswith(prefix)}
+        await self._look_once()
+        home = self._home.list_prefix(prefix)
+        seen = {key async for key in home if not self._signposts.is_one(key)}
+        if not prefix.startswith(CONTROL):
+            for post in await self._signposts.all():
+                seen |= {key for key in post.objects if key.startswith(prefix)}
         for place in self._given or ():
             seen |= {key async for key in place.list_prefix(prefix)}
         for key in sorted(seen):
@@ -426,66 +399,37 @@ class TieredStore(Store):
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:  # noqa: D102 (Zarr's own)
         check_key(prefix, prefix=True)
-        if not self._looked:
-            await self._look()
+        await self._look_once()
         below = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
-        seen = {
-            name async for name in self._home.list_dir(prefix) if below + name != self._signpost_key
-        }
-        if self._signpost is not None:
-            seen |= {
-                key[len(below) :].partition("/")[0]
-                for key in self._signpost.objects
-                if key.startswith(below)
-            }
+        home = self._home.list_dir(prefix)
+        seen = {name async for name in home if not self._signposts.is_one(below + name)}
+        if not below.startswith(CONTROL):
+            for post in await self._signposts.all():
+                seen |= {
+                    key[len(below) :].partition("/")[0]
+                    for key in post.objects
+                    if key.startswith(below)
+                }
         for place in self._given or ():
             seen |= {name async for name in place.list_dir(prefix)}
         for name in sorted(seen):
             yield name
 
 
-async def _is(found: Buffer, known: KnownObject) -> bool:
-    if len(found) != known.bytes:
-        return False
-    content = memoryview(found.as_numpy_array()).cast("B")
-    if len(content) < _WORTH_A_THREAD:
-        return str(blake3(content).hexdigest()) == known.blake3
-    # All reads of a process share the thread of Zarr's loop; digests need not wait for each other.
-    digest = await asyncio.to_thread(lambda: blake3(content).hexdigest())
-    return str(digest) == known.blake3
+def _is_mark(key: str, found: Buffer | None) -> bool:
+    """Tell whether an object has left nothing but its name, so that none takes it for zeros."""
+    return found is not None and len(found) == 0 and block_of(key) is not None
 
 
-def _can_be_checked(key: str, byte_range: ByteRequest | None) -> bool:
-    """Tell whether what is read says by itself whether it is right."""
-    return byte_range is None or (
-        key.startswith(_SHARD) and isinstance(byte_range, RangeByteRequest | SuffixByteRequest)
-    )
+def _place(post: Signpost | None, where: Store | str) -> Place | None:
+    """Return what a signpost says of a place."""
+    places = () if post is None else post.places
+    return next((each for each in places if each.url == str(where)), None)
 
 
-def _name_of(known: KnownObject, byte_range: ByteRequest | None) -> str:
-    """Return what a cache calls a part of an object, the same wherever it was read."""
-    match byte_range:
-        case None:
-            start, stop = 0, known.bytes
-        case RangeByteRequest(start=start, end=end):
-            stop = min(end, known.bytes)
-        case SuffixByteRequest(suffix=suffix):
-            start, stop = max(0, known.bytes - suffix), known.bytes
-        case _:
-            start, stop = byte_range.offset, known.bytes
-    return f"{known.blake3}:{start}-{stop}"
-
-
-def _part(content: bytes, byte_range: ByteRequest | None) -> bytes:
-    match byte_range:
-        case None:
-            return content
-        case RangeByteRequest(start=start, end=end):
-            return content[start:end]
-        case SuffixByteRequest(suffix=suffix):
-            return content[-suffix:] if suffix else b""
-        case _:
-            return content[byte_range.offset :]
+def _named(post: Signpost | None) -> str:
+    places = () if post is None else post.places
+    return ", ".join(place.url for place in places) or "no other place is known"
 
 
 def _store_at(url: str) -> Store:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from forebay.acquisition import Run
 from forebay.acquisition import open_run as open_in_folder
 from forebay.acquisition.format import layout
 from forebay.tiering.errors import RunNotTieredError
+from forebay.tiering.reading.block_volumes import BLOCK_VOLUMES
 from forebay.tiering.reading.signpost import HOME_LOCK, SIGNPOST, VOLUMES, KnownObject
 
 STAYING = f"{layout.CONTROL}/"
@@ -27,7 +28,7 @@ HANDOFF = f"{layout.CONTROL}/handoff/"
 """What lies below it says where a run was sent to, or came from."""
 
 _OF_THIS_PLACE = (SIGNPOST, HOME_LOCK, MANIFEST, layout.LOCK)
-_ASIDE = (f"{layout.ASIDE}/", f"{layout.JOURNAL}/", HANDOFF)
+_ASIDE = (f"{layout.ASIDE}/", f"{layout.JOURNAL}/", f"{BLOCK_VOLUMES}/", HANDOFF)
 _BESIDE = re.compile(r".*(\.mending|\.partial|#\d+)$")
 
 
@@ -42,7 +43,7 @@ class Inventory:
     documents: Mapping[str, bytes]
     """Those of them that are documents."""
     missing: tuple[str, ...]
-    """Objects that the log tells of and that are not in the folder."""
+    """Objects that the log tells of and that are not in the folder, or cut off there."""
 
     @property
     def bytes(self) -> int:
@@ -50,10 +51,17 @@ class Inventory:
         return sum(each.bytes for each in self.objects.values())
 
 
-def take_stock(folder: Path) -> Inventory:
-    """Look through the folder of a closed run that has never been moved.
+def take_stock(folder: Path, *, apart: Container[str] = ()) -> Inventory:
+    """Look through the folder of a closed run that was not moved since it was closed.
 
     Of the blocks, the log says what they are; they are not read here.  Documents and logs are.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    apart
+        Keys of objects that were moved by themselves, while the run was open.
 
     Raises
     ------
@@ -67,7 +75,7 @@ def take_stock(folder: Path) -> Inventory:
     times = {each: each.stat() for each in log.iterdir()} if log.is_dir() else {}
     try:
         run = open_in_folder(LocalStore(folder, read_only=True))
-        return _stock_of(run, folder)
+        return _stock_of(run, folder, apart)
     finally:
         # Only their owner may set them; for others it counts as a reading.
         with contextlib.suppress(PermissionError):
@@ -75,16 +83,17 @@ def take_stock(folder: Path) -> Inventory:
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _stock_of(run: Run, folder: Path) -> Inventory:
+def _stock_of(run: Run, folder: Path, apart: Container[str]) -> Inventory:
     if not run.closed:
         raise RunNotTieredError(
-            f"{folder} is not closed: a run is moved when nothing is added to it any more; "
+            f"{folder} is not closed: as a whole it is moved when nothing is added to it any more; "
             "'forebay runs close' ends one whose writer is gone"
         )
     blocks = {
         stored.key: KnownObject(stored.bytes, stored.blake3)
         for block in run.blocks
         for stored in block.objects
+        if stored.key not in apart
     }
     frames = run.history.frames
     documents = {layout.METADATA: run.layout.group_document(frames)}
@@ -99,8 +108,13 @@ def _stock_of(run: Run, folder: Path) -> Inventory:
         if not path.is_file():
             continue
         key = path.relative_to(folder).as_posix()
+        if key in blocks:
+            # Of an object that was moved, nothing but its name may be left.
+            if path.stat().st_size == blocks[key].bytes:
+                there.add(key)
+            continue
         there.add(key)
-        if key in blocks or of_this_place(key):
+        if key in apart or of_this_place(key):
             continue
         if key not in documents and not key.startswith(STAYING):
             raise RunNotTieredError(

@@ -26,8 +26,8 @@ def look_ahead(
     from forebay.tiering.continuous.rule import Situation, allowed
 
     catalogue = Catalogue(database)
-    watch = FillingWatch(tiers)
-    watch.search({run.home for run in catalogue.runs()})
+    watch = FillingWatch(tiers, catalogue)
+    watch.search()
     found = outlooks(catalogue, tiers, watch.look())
     settings = call.settings.tiering
     pace = allowed(

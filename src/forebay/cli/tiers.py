@@ -1,6 +1,6 @@
 """What the commands that concern tiers share: the catalogue, and what is in it by which name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from forebay.engine.results.volumes import ResultVolumes
     from forebay.tiering.catalogue.catalogue import Catalogue
     from forebay.tiering.catalogue.records import RunRecord
+    from forebay.tiering.continuous.filling import Filling
+    from forebay.tiering.moving.open_runs import OpenRuns
     from forebay.tiering.storage.tiers import Tiers
 
 RunArgument = Annotated[
@@ -54,21 +56,45 @@ def opened_catalogue(
 def found_as(
     call: Session, catalogue: "Catalogue", name: str, runs: Path | None, results: Path | None
 ) -> "list[RunRecord]":
-    """Return a run, or the volumes of a result, as the catalogue knows them by now."""
+    """Return a run and its volumes, or those of a result, as the catalogue knows them by now."""
+    return _found_as(call, catalogue, name, runs, results, lambda known, at: known.pieces(at))
+
+
+def found_to_move(
+    call: Session, catalogue: "Catalogue", name: str, runs: Path | None, results: Path | None
+) -> "list[RunRecord]":
+    """Return the same; of an open run, with all blocks in it that may be moved."""
+    return _found_as(
+        call, catalogue, name, runs, results, lambda known, at: known.pieces_to_move(at)
+    )
+
+
+def _found_as(
+    call: Session,
+    catalogue: "Catalogue",
+    name: str,
+    runs: Path | None,
+    results: Path | None,
+    pieces: "Callable[[OpenRuns, Path], list[RunRecord]]",
+) -> "list[RunRecord]":
     from forebay.acquisition.errors import RunNotFoundError
     from forebay.engine.results.folder import DESCRIPTION
-    from forebay.tiering.moving.taking_in import take_in
+    from forebay.tiering.moving.open_runs import OpenRuns
 
     tiers = configured_tiers(call)
     location = call.location(name, runs)
     if isinstance(location, str):
-        raise OptionError(f"{location} cannot be moved from here: only a run in a folder can be")
+        raise OptionError(
+            f"{location} lies in a bucket, and tiers move only what was recorded into a folder of "
+            f"one: 'forebay transfer {location} FOLDER' copies the run into such a folder, from "
+            "where it is moved as any other"
+        )
     for result in (location, call.shared_results(results, runs) / name):
         if (result / DESCRIPTION).is_file():
             return published_in(catalogue, tiers).of_folder(result)
     if not location.is_dir():
         raise RunNotFoundError(f"{location} is not a run: there is no such folder")
-    return [take_in(catalogue, tiers, location)]
+    return pieces(OpenRuns(catalogue, tiers, call.settings.tiering), location)
 
 
 def published_in(catalogue: "Catalogue", tiers: "Tiers") -> "ResultVolumes":
@@ -84,7 +110,7 @@ def published_in(catalogue: "Catalogue", tiers: "Tiers") -> "ResultVolumes":
 def not_there(
     catalogue: "Catalogue", found: "list[RunRecord]", tier: str, *, keep: bool
 ) -> "list[RunRecord]":
-    """Return those of the volumes of a result that do not lie in a tier, and in none else, yet."""
+    """Return those pieces of a run or a result that do not lie in a tier, and in none else, yet."""
     from forebay.tiering.catalogue.records import ShelfState
 
     left = []
@@ -100,10 +126,17 @@ def not_there(
     return left or found[:1]
 
 
-def take_in_all(catalogue: "Catalogue", tiers: "Tiers") -> None:
-    """Take in what is closed or published, and say what cannot be."""
+def take_in_all(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "Mapping[str, Filling]":
+    """Take in what may move, say what cannot be, and return how fast tiers fill."""
+    from forebay.tiering.continuous.filling import FillingWatch
+    from forebay.tiering.moving.open_runs import OpenRuns
     from forebay.tiering.scan import take_in_runs
 
+    watch = FillingWatch(tiers, catalogue)
+    watch.search()
     results = published_in(catalogue, tiers).take_in()
-    for passed_over in (*take_in_runs(catalogue, tiers), *results):
+    closed = take_in_runs(catalogue, tiers, open_runs=watch.open_runs)
+    still_open = OpenRuns(catalogue, tiers, call.settings.tiering).take_in_all(watch.open_runs)
+    for passed_over in (*closed, *still_open, *results):
         typer.echo(f"passed over: {passed_over}", err=True)
+    return watch.look()

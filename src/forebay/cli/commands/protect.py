@@ -13,7 +13,13 @@ from forebay.cli.session import (
     session,
     user_name,
 )
-from forebay.cli.tiers import RunArgument, configured_tiers, found_as, opened_catalogue
+from forebay.cli.tiers import (
+    RunArgument,
+    configured_tiers,
+    found_as,
+    found_to_move,
+    opened_catalogue,
+)
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="What for; it is shown to others.")]
 
@@ -31,19 +37,29 @@ def pin(
     ledger: LedgerOption = None,
 ) -> None:
     """Keep a run's copy in a tier."""
+    from forebay.tiering.errors import MoveRefusedError
+
     call = session(context)
     _ = configured_tiers(call)[tier]
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         seconds = None if days is None else days * 86_400
-        for found in found_as(call, catalogue, run, runs, results):
-            catalogue.protect(
-                found.run_id,
-                kind="pin",
-                tier=tier,
-                owner=user_name(),
-                reason=reason,
-                seconds=seconds,
-            )
+        refused: list[MoveRefusedError] = []
+        known = found_as(call, catalogue, run, runs, results)
+        for found in known:
+            try:
+                catalogue.protect(
+                    found.run_id,
+                    kind="pin",
+                    tier=tier,
+                    owner=user_name(),
+                    reason=reason,
+                    seconds=seconds,
+                )
+            except MoveRefusedError as error:
+                # A part of it may lie elsewhere by now.
+                refused.append(error)
+        if len(refused) == len(known):
+            raise refused[0]
     typer.echo(f"{found.name} stays in {tier}")
 
 
@@ -69,7 +85,7 @@ def hold(
     """Keep every copy of a run until the hold is ended, whatever policies say."""
     call = session(context)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        for found in found_as(call, catalogue, run, runs, results):
+        for found in found_to_move(call, catalogue, run, runs, results):
             catalogue.protect(
                 found.run_id, kind="hold", tier=None, owner=user_name(), reason=reason, seconds=None
             )

@@ -180,12 +180,14 @@ def repair(
     from dataclasses import asdict
 
     from forebay.acquisition.run.recovery.repair import repair_run
+    from forebay.tiering.reading.block_volumes import BLOCK_VOLUMES
     from forebay.tiering.reading.signpost import SIGNPOST
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
         raise OptionError(f"{location} cannot be repaired from here: only a run in a folder can be")
-    if (location / SIGNPOST).exists():
+    moved = location / BLOCK_VOLUMES
+    if (location / SIGNPOST).exists() or (moved.is_dir() and any(moved.iterdir())):
         raise OptionError(
             f"{location} lies in other tiers too: move it back first ('forebay tier move')"
         )

@@ -1,5 +1,6 @@
 """``forebay tier``: where runs lie, and moving them from one storage to another."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ from forebay.cli.tiers import (
     RunArgument,
     configured_tiers,
     found_as,
+    found_to_move,
     not_there,
     opened_catalogue,
     published_in,
@@ -34,6 +36,7 @@ from forebay.cli.tiers import (
 if TYPE_CHECKING:
     from forebay.tiering.catalogue.catalogue import Catalogue
     from forebay.tiering.catalogue.records import MoveRecord, RunRecord
+    from forebay.tiering.continuous.filling import Filling
     from forebay.tiering.policy import Suggestion
     from forebay.tiering.specification import TierSpecification
     from forebay.tiering.storage.tiers import Tiers
@@ -144,12 +147,12 @@ def status(
         if cache is not None:
             print_json(cache_fields(cache))
         for each in known.values():
-            fields = {"run": each.name, "kind": each.kind, "bytes": each.bytes}
+            fields = {"run": each.shown, "kind": each.kind, "bytes": each.bytes}
             print_json({**fields, "tiers": lies[each.run_id]})
         for move in moves:
-            print_json(_move_fields(move, known[move.run_id].name))
+            print_json(_move_fields(move, known[move.run_id].shown))
         for protection in kept:
-            print_json({**asdict(protection), "run": known[protection.run_id].name})
+            print_json({**asdict(protection), "run": known[protection.run_id].shown})
         return
     print_table(("tier", "used", "of", "filling", "watermark in", "full in"), outlook_rows(filling))
     typer.echo(pace_line(interval, pace))
@@ -158,17 +161,17 @@ def status(
     print_table(
         ("run or result", "size", "lies in"),
         [
-            (each.name, size(each.bytes), ", ".join(lies[each.run_id]) or "no tier")
+            (each.shown, size(each.bytes), ", ".join(lies[each.run_id]) or "no tier")
             for each in known.values()
         ],
     )
     for move in moves:
-        typer.echo(_move_line(move, known[move.run_id].name))
+        typer.echo(_move_line(move, known[move.run_id].shown))
     for protection in kept:
         until = "" if protection.until is None else f" until {_when(protection.until)}"
         where = "" if protection.tier is None else f" in {protection.tier}"
         typer.echo(
-            f"{protection.kind}: {known[protection.run_id].name}{where}{until}, "
+            f"{protection.kind}: {known[protection.run_id].shown}{where}{until}, "
             f"{protection.owner}: {protection.reason}"
         )
 
@@ -193,7 +196,9 @@ def move(
     ledger: LedgerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Move a closed run, or a result, into a tier: copy, read back, send readers there, delete.
+    """Move a run, or a result, into a tier: copy, read back, send readers there, delete.
+
+    Of a run that is still recorded, all blocks but the newest are moved.
 
     The old copy goes when its grace is over, by 'forebay tier apply'. A move that was interrupted
     goes on where it was when it is asked for again.
@@ -207,7 +212,7 @@ def move(
         moves = Moves(catalogue.database)
         asked: list[tuple[MoveRecord, RunRecord]] = []
         for found in not_there(
-            catalogue, found_as(call, catalogue, run, runs, results), to, keep=keep
+            catalogue, found_to_move(call, catalogue, run, runs, results), to, keep=keep
         ):
             planned = moves.plan(
                 found, tier=to, keep=keep, why=f"asked for by {user_name()}", source=source
@@ -217,7 +222,7 @@ def move(
             asked.append((planned, found))
         _work(call, catalogue, tiers)
         for planned, found in asked:
-            _tell(moves.get(planned.move), found.name, as_json=as_json)
+            _tell(moves.get(planned.move), found.shown, as_json=as_json)
 
 
 @app.command()
@@ -248,8 +253,8 @@ def plan(
     call = session(context)
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        take_in_all(catalogue, tiers)
-        wanted = _wanted(call, catalogue)
+        fillings = take_in_all(call, catalogue, tiers)
+        wanted = _wanted(call, catalogue, tiers, fillings)
     _print_suggestions(wanted, as_json=as_json)
 
 
@@ -268,9 +273,9 @@ def apply(
     call = session(context)
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        take_in_all(catalogue, tiers)
+        fillings = take_in_all(call, catalogue, tiers)
         moves = Moves(catalogue.database)
-        for each in _wanted(call, catalogue):
+        for each in _wanted(call, catalogue, tiers, fillings):
             try:
                 moves.plan(
                     each.run,
@@ -281,7 +286,7 @@ def apply(
                 )
             except MoveRefusedError as error:
                 typer.echo(f"passed over: {error}", err=True)
-        names = {each.run_id: each.name for each in catalogue.runs()}
+        names = {each.run_id: each.shown for each in catalogue.runs()}
         for done in _work(call, catalogue, tiers):
             _tell(done, names[done.run_id], as_json=as_json)
         waiting = moves.find()
@@ -349,13 +354,17 @@ def _agree_to_recall(
     if recall is None or move.state != "planned" or not (away := recall.look().away):
         return
     try:
-        agree(f"{run.name} is recalled from {source.tier!r}, {recall.told(away)}", yes=yes)
+        agree(f"{run.shown} is recalled from {source.tier!r}, {recall.told(away)}", yes=yes)
     except OptionError:
         Moves(catalogue.database).cancel(move.move)
         raise
 
 
-def _wanted(call: Session, catalogue: "Catalogue") -> "list[Suggestion]":
+def _wanted(
+    call: Session, catalogue: "Catalogue", tiers: "Tiers", fillings: "Mapping[str, Filling]"
+) -> "list[Suggestion]":
+    """Return what policies want, by what will have come until it is free, as a service does."""
+    from forebay.tiering.continuous.outlook import expected_bytes
     from forebay.tiering.policy import suggestions
 
     settings = call.settings
@@ -368,6 +377,7 @@ def _wanted(call: Session, catalogue: "Catalogue") -> "list[Suggestion]":
         catalogue.shelves(),
         catalogue.protections(),
         now=now,
+        expected=expected_bytes(tiers, fillings, settings.tiering),
     )
     return list(found)
 
@@ -384,7 +394,7 @@ def _work(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "list[MoveRe
 def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
     if as_json:
         for each in wanted:
-            print_json({**asdict(each), "run": each.run.name, "bytes": each.run.bytes})
+            print_json({**asdict(each), "run": each.run.shown, "bytes": each.run.bytes})
         return
     if not wanted:
         typer.echo("the policies move nothing now")
@@ -393,7 +403,7 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
         ("run or result", "size", "from", "to", "policy", "cost to read", "more per month"),
         [
             (
-                each.run.name,
+                each.run.shown,
                 size(each.run.bytes),
                 each.source,
                 each.target,
