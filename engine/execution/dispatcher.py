@@ -17,17 +17,11 @@ from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
 from forebay.engine.execution.executor import Executor, GivenUp, Lost, Outcome
 from forebay.engine.execution.flights import Flights, InFlight
+from forebay.engine.execution.notes import WORKER_DIED, Computed, Failed
 from forebay.engine.execution.pieces import most_pieces
 from forebay.engine.execution.planner import Planner
 from forebay.engine.execution.recording import Recording
-from forebay.engine.execution.work import (
-    WORKER_DIED,
-    Computed,
-    Failed,
-    Order,
-    begun_note,
-    noted_worker,
-)
+from forebay.engine.execution.work import Order
 from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
@@ -230,12 +224,12 @@ class Dispatcher:
             return
         for each in self._flights:
             try:
-                begun = begun_note(each.order).stat().st_mtime
+                begun = each.order.notes.begun.stat().st_mtime
             except OSError:
                 continue
             # The clock of the storage, compared with itself.
             took = _storage_now(each.order) - begun
-            worker = noted_worker(each.order)
+            worker = each.order.notes.worker()
             # Of one that has died the note stays: that comes back by itself, for what it is.
             if took > self._unit_seconds and self._executor.has_worker(worker):
                 error = f"it took longer than {self._unit_seconds:g} s"
@@ -403,24 +397,16 @@ class Dispatcher:
         back: list[InFlight] = []
         gone: GivenUp | None = None
         for some, outcome in came:
-            match outcome:
-                case GivenUp():
-                    gone = outcome
-                    back += some
-                case Lost():
-                    for each in some:
-                        died = noted_worker(each.order)
-                        if died is None:
-                            back.append(each)
-                        else:
-                            why = Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=died)
-                            failed.append((each, self._remediable(each, why)))
-                case _:
-                    for each, one in zip(some, outcome, strict=True):
-                        if isinstance(one, Failed):
-                            failed.append((each, self._remediable(each, one.failure)))
-                        else:
-                            computed.append((each, one))
+            if isinstance(outcome, GivenUp):
+                gone = outcome
+            for each, one in zip(some, _outcomes(some, outcome), strict=True):
+                match one:
+                    case Computed():
+                        computed.append((each, one))
+                    case Failed():
+                        failed.append((each, self._remediable(each, one.failure)))
+                    case None:
+                        back.append(each)
         everything = [*(each for each, _ in computed), *(each for each, _ in failed), *back]
         known = {id(each) for each in everything if self._flights.forget(each)}
         self._recording.record(
@@ -429,6 +415,8 @@ class Dispatcher:
         )
         if back:
             self._service.hand_back([each.claim for each in back if id(each) in known])
+        for each in everything:
+            each.order.notes.forget()
         if gone is not None and not self._drained:
             raise ClusterLostError(
                 f"the Dask cluster gave up units ({gone.reason}); {self.published} units are "
@@ -442,6 +430,25 @@ class Dispatcher:
             memory=self._executor.exceeded_memory(failure.worker),
             most_pieces=most_pieces(each.order.algorithm, each.order.unit),
         )
+
+
+def _outcomes(some: Sequence[InFlight], outcome: Outcome) -> list[Computed | Failed | None]:
+    """Return what has come of each unit of a task; None for one that was not begun."""
+    if not isinstance(outcome, GivenUp | Lost):
+        return list(outcome)
+    # What ended before the worker, or the cluster, went away is there all the same.
+    ended = [each.order.notes.outcome() for each in some]
+    if isinstance(outcome, GivenUp):
+        return ended
+    return [known or _died(each.order) for each, known in zip(some, ended, strict=True)]
+
+
+def _died(order: Order) -> Failed | None:
+    """Return the failure of a unit whose worker died while it was at it; None if none was."""
+    worker = order.notes.worker()
+    if worker is None:
+        return None
+    return Failed(Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=worker))
 
 
 def _storage_now(order: Order) -> float:

@@ -13,14 +13,8 @@ from typing import Any, Protocol
 import cloudpickle  # type: ignore[import-untyped]
 
 from forebay.engine.errors import AlgorithmError, ClusterLostError
-from forebay.engine.execution.work import (
-    Computed,
-    Failed,
-    Order,
-    compute_packed,
-    compute_units,
-    error_line,
-)
+from forebay.engine.execution.notes import Computed, Failed
+from forebay.engine.execution.work import Order, compute_packed, compute_units, error_line
 
 _SLOTS_SECONDS = 1.0
 """How long the number of slots is believed: asking the scheduler takes milliseconds."""
