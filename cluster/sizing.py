@@ -23,14 +23,19 @@ class Demand:
     deadline_in: float | None = field(default=None, compare=False)
     """Time until the nearest deadline, in seconds; None where there is none."""
 
+    unit_seconds: float = field(default=0.0, compare=False)
+    """What the shortest of the units takes, where that is known of all of them; else zero."""
+
     def __add__(self, other: "Demand") -> "Demand":
         """Return both together."""
         deadlines = [each.deadline_in for each in (self, other) if each.deadline_in is not None]
+        known = [each.unit_seconds for each in (self, other) if each.units]
         return Demand(
             self.seconds + other.seconds,
             self.units + other.units,
             dict(Counter(self.data) + Counter(other.data)),
             min(deadlines, default=None),
+            min(known, default=0.0),
         )
 
     def bytes_at(self, places: Collection[str]) -> int:

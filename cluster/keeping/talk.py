@@ -37,6 +37,7 @@ def tell_demand(client: Any, who: str, demand: Demand) -> dict[str, Any]:
         units=demand.units,
         data=dict(demand.data),
         deadline_in=demand.deadline_in,
+        unit_seconds=demand.unit_seconds,
     )
     return answer
 

@@ -1,5 +1,6 @@
 """Telling a cluster how much work there is for it, so that it has the workers for that."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -95,6 +96,14 @@ class DemandTeller:
         self._next = began + max(_LOOK_SECONDS, took / _SHARE)
         self._take_in(standing)
 
+    def withdraw(self) -> None:
+        """Tell the cluster that there is no work any more, where it was told of some."""
+        if not self._kept:
+            return
+        # It is forgotten by itself, though later.
+        with contextlib.suppress(OSError, TimeoutError):
+            tell_demand(self._client, self._who, Demand())
+
     def demand(self) -> Demand:
         """Return how much work waits for the cluster."""
         each = backlogs(self._database, cluster=self._cluster, job=self._job)
@@ -106,8 +115,11 @@ class DemandTeller:
 
     def _demand_of(self, backlog: Backlog) -> Demand:
         # Units that take longer than they used to are believed to go on so.
-        seconds = max(self._usual(backlog) or _GUESS_SECONDS, backlog.longest)
-        return Demand(seconds * (backlog.units + backlog.behind), backlog.units)
+        usual = self._usual(backlog)
+        seconds = max(usual or _GUESS_SECONDS, backlog.longest)
+        return Demand(
+            seconds * (backlog.units + backlog.behind), backlog.units, unit_seconds=usual or 0.0
+        )
 
     def _usual(self, backlog: Backlog) -> float | None:
         key = backlog.algorithm, backlog.version

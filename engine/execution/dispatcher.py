@@ -17,7 +17,7 @@ from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
 from forebay.engine.execution.executor import Executor, GivenUp, Lost, Outcome
 from forebay.engine.execution.flights import Flights, InFlight
-from forebay.engine.execution.notes import WORKER_DIED, Computed, Failed
+from forebay.engine.execution.notes import WORKER_DIED, Computed, Failed, NotBegun
 from forebay.engine.execution.pieces import most_pieces
 from forebay.engine.execution.planner import Planner
 from forebay.engine.execution.recording import Recording
@@ -41,6 +41,8 @@ _TASK_SECONDS = 0.2
 """How long a task should be, so that Dask's own work is little beside it."""
 _MOST_IN_TASK = 64
 _LANE_PRIORITY = 10_000_000
+_NEW_WORKERS_SECONDS = 2.0
+"""For how long is not looked again for workers with more time."""
 
 _log = logging.getLogger("forebay.engine")
 
@@ -308,7 +310,8 @@ class Dispatcher:
         by_bench: dict[tuple[int, int], list[InFlight]] = defaultdict(list)
         for each in ready:
             by_bench[id(each.bench), each.claim.lane].append(each)
-        for group in by_bench.values():
+        for everything in by_bench.values():
+            group = self._with_time(everything)
             choosy = [each for each in group if each.claim.avoid or each.claim.memory]
             for each in choosy:
                 self._submit([each])
@@ -316,6 +319,24 @@ class Dispatcher:
             if group:
                 for some in itertools.batched(group, self._size_of_task(group)):
                     self._submit(some)
+
+    def _with_time(self, group: list[InFlight]) -> list[InFlight]:
+        """Return those for which there are workers that last long enough; give back the others.
+
+        One for each thread goes out: what waited for it there would find less time left.
+        """
+        bench, seconds = group[0].bench, group[0].order.seconds
+        slots = None if seconds is None else self._executor.slots_for(seconds)
+        if slots is None:
+            return group
+        room = max(0, slots - (bench.in_flight - len(group)))
+        if room < len(group):
+            for each in group[room:]:
+                self._flights.forget(each)
+            self._service.hand_back([each.claim for each in group[room:]])
+            why = f"a unit takes {seconds:.0f} s, and the jobs of other workers end before that"
+            self._service.hold_back(group[0].claim.result, _NEW_WORKERS_SECONDS, because=why)
+        return group[:room]
 
     def _prepare(self, claim: Claim) -> InFlight | None:
         """Return what a worker has to know; what cannot be given to one has failed."""
@@ -405,7 +426,7 @@ class Dispatcher:
                         computed.append((each, one))
                     case Failed():
                         failed.append((each, self._remediable(each, one.failure)))
-                    case None:
+                    case NotBegun() | None:
                         back.append(each)
         everything = [*(each for each, _ in computed), *(each for each, _ in failed), *back]
         known = {id(each) for each in everything if self._flights.forget(each)}
@@ -432,10 +453,12 @@ class Dispatcher:
         )
 
 
-def _outcomes(some: Sequence[InFlight], outcome: Outcome) -> list[Computed | Failed | None]:
+def _outcomes(
+    some: Sequence[InFlight], outcome: Outcome
+) -> Sequence[Computed | Failed | NotBegun | None]:
     """Return what has come of each unit of a task; None for one that was not begun."""
     if not isinstance(outcome, GivenUp | Lost):
-        return list(outcome)
+        return outcome
     # What ended before the worker, or the cluster, went away is there all the same.
     ended = [each.order.notes.outcome() for each in some]
     if isinstance(outcome, GivenUp):

@@ -39,6 +39,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBegun:
+    """A unit was not begun, through no fault of its own."""
+
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptNotes:
     """The notes of one attempt; at most one of the two is there."""
 

@@ -18,10 +18,11 @@ from zarr.core.buffer import BufferPrototype
 
 from forebay.acquisition import Block, Run
 from forebay.acquisition.errors import RunDamagedError
+from forebay.cluster.keeping.time_left import time_left
 from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
-from forebay.engine.execution.notes import WORKER_DIED, AttemptNotes, Computed, Failed
+from forebay.engine.execution.notes import WORKER_DIED, AttemptNotes, Computed, Failed, NotBegun
 from forebay.engine.execution.pieces import in_pieces
 from forebay.engine.execution.placement import placed, prototype_of_worker
 from forebay.engine.execution.recent_log import RecentLog
@@ -59,6 +60,8 @@ class Order:
     """What the unit before has left."""
     pieces: int = 1
     """In how many pieces, one after the other, to compute it."""
+    seconds: float | None = None
+    """How long it takes, as estimated; None where nobody knows."""
 
     @property
     def notes(self) -> AttemptNotes:
@@ -86,12 +89,12 @@ class KeptState:
         return read_state(self.folder, blake3_digest=self.blake3)
 
 
-def compute_units(orders: Sequence[Order]) -> list[Computed | Failed]:
+def compute_units(orders: Sequence[Order]) -> list[Computed | Failed | NotBegun]:
     """Compute units one after the other; see `compute_unit`."""
     return [compute_unit(order) for order in orders]
 
 
-def compute_packed(packed: bytes, number: int) -> list[Computed | Failed]:
+def compute_packed(packed: bytes, number: int) -> list[Computed | Failed | NotBegun]:
     """Compute units that were packed for another process; see `compute_unit`."""
     try:
         orders: list[Order] = cloudpickle.loads(packed)
@@ -102,7 +105,7 @@ def compute_packed(packed: bytes, number: int) -> list[Computed | Failed]:
     return compute_units(orders)
 
 
-def compute_unit(order: Order) -> Computed | Failed:
+def compute_unit(order: Order) -> Computed | Failed | NotBegun:
     """Compute a unit and stage its part; an exception comes back as a value.
 
     As a value it reaches the engine whatever its type is, also where the exception itself could
@@ -110,6 +113,12 @@ def compute_unit(order: Order) -> Computed | Failed:
     worker was at when it died, and nothing is computed a second time under one attempt.
     """
     notes, worker = order.notes, _worker()
+    left = time_left()
+    if order.seconds is not None and left is not None and not left.is_enough(order.seconds):
+        # It would be lost at the end of the worker's job.
+        return NotBegun(
+            f"its worker has {left.seconds:.0f} s left, and it takes {order.seconds:.0f} s"
+        )
     try:
         with notes.making(worker) as making:
             outcome = _computed(order, worker)

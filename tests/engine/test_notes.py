@@ -8,8 +8,10 @@ import pytest
 import xarray as xr
 from tests.engine.conftest import WriteRun
 
+from forebay.cluster.keeping.time_left import TimeLeft
 from forebay.engine import Algorithm
-from forebay.engine.execution.notes import WORKER_DIED, AttemptNotes, Computed, Failed
+from forebay.engine.execution import work
+from forebay.engine.execution.notes import WORKER_DIED, AttemptNotes, Computed, Failed, NotBegun
 from forebay.engine.execution.work import Order, compute_unit, compute_units
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.results.part import Part
@@ -61,6 +63,19 @@ def test_under_whom_a_worker_died_is_not_begun_again(orders: list[Order]) -> Non
     died = Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker="tcp://127.0.0.1:5")
     assert compute_unit(orders[0]) == Failed(died)
     assert BEGUN == []
+
+
+@pytest.mark.parametrize(("seconds", "begun"), [(None, [0]), (50.0, [0]), (70.0, [])])
+def test_what_takes_longer_than_its_worker_lasts_is_not_begun(
+    orders: list[Order], monkeypatch: pytest.MonkeyPatch, seconds: float | None, begun: list[int]
+) -> None:
+    """No note says that it was."""
+    monkeypatch.setattr(work, "time_left", lambda: TimeLeft(60.0, life=3600.0))
+    outcome = compute_unit(replace(orders[0], seconds=seconds))
+    assert begun == BEGUN
+    if not begun:
+        assert outcome == NotBegun("its worker has 60 s left, and it takes 70 s")
+        assert list(orders[0].staging.iterdir()) == []
 
 
 def test_what_ends_the_worker_itself_leaves_no_note(orders: list[Order]) -> None:
