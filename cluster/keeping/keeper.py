@@ -318,20 +318,27 @@ class Keeper:
         if cancel:
             await self._pool.give_up([each.job for each in cancel])
         surplus -= len(cancel)
+        home = []
         # Those that were to leave already go when they have finished.
         for each in self._kept.values():
             member = members.get(each.name)
             if each.leaving and member is not None:
                 self._crew.hold(member)
-                if member.idle:
-                    await self._crew.send_home(member)
+                if member.idle and await self._crew.send_home(member):
+                    home.append(each)
         for each in staying:
             member = members.get(each.name)
             if surplus <= 0 or member is None or each.cancelled or not member.idle:
                 continue
             if await self._crew.send_home(member):
                 each.leaving = "there is no work for it"
+                home.append(each)
                 surplus -= 1
+        # A job whose workers have gone takes seconds to end by itself.
+        if home:
+            await self._pool.give_up([each.job for each in home])
+        for each in home:
+            each.cancelled = True
 
     async def _ask_for_more(self) -> None:
         staying = self._staying()

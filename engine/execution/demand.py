@@ -17,6 +17,7 @@ from forebay.engine.queue.waiting import waiting
 from forebay.errors import ForebayError
 
 _LOOK_SECONDS = 2.0
+_SOON_SECONDS = 0.1
 _SHARE = 0.02
 """Part of the time that may be spent on looking."""
 _LEARN_SECONDS = 60.0
@@ -93,7 +94,9 @@ class DemandTeller:
                 f"the Dask scheduler does not answer ({error_line(error)}); what is published "
                 "stays: start the cluster again and run it again to go on"
             ) from error
-        self._next = began + max(_LOOK_SECONDS, took / _SHARE)
+        # A job of one's own is not planned yet when it is looked at first.
+        soon = self._job is not None and not found.units
+        self._next = began + max(_SOON_SECONDS if soon else _LOOK_SECONDS, took / _SHARE)
         self._take_in(standing)
 
     def withdraw(self) -> None:
