@@ -98,7 +98,7 @@ def first(
                     began = time.time()
                     bare.scale(1)
                     task = client.submit(_begun, str(Path(folder, "run")), pure=False)
-                    seconds = task.result(timeout=120) - began
+                    seconds = float(task.result(timeout=120)) - began
                     rows.append({"workers": f"dask-jobqueue, {label}", "seconds": seconds})
     _report("from submitting a job to its first unit, on Slurm", _medians(rows, "workers"))
 

@@ -324,6 +324,9 @@ def test_a_cluster_is_kept_running_for_others(
     """It is listed, sized, joined, its logs are read; a killed one leaves nothing for long."""
     configured(tmp_path, **forked(warmed))
     assert forebay("cluster", "stop", "gpus").error.startswith("no cluster gpus is kept running")
+    assert forebay("cluster", "logs", "gpus").out.startswith(
+        "no workers of gpus have said anything"
+    )
     with kept(tmp_path) as process:
         assert forebay("cluster", "scale", "gpus", 1).code == 0
         (before,) = until(slurm.jobs, "a job")
