@@ -13,6 +13,7 @@ the rate between two workers of this machine, over tcp, over tls, and over ucx w
 
 import importlib
 import json
+import signal
 import statistics
 import tempfile
 import time
@@ -52,6 +53,8 @@ _TRANSFERS = 5
 @app.callback()
 def _common(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     global _AS_JSON
+    # Whatever ends it, the Slurm and its jobs end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _AS_JSON = as_json
 
 
