@@ -5,18 +5,21 @@
 ``slurm`` starts a Slurm on loopback (as root, with Debian's ``slurm-wlm`` and ``munge``) and
 measures, by turns, forebay's cluster and a bare ``dask_jobqueue.SLURMCluster`` with the same job:
 from the wish for workers to the first result and to the last worker, and from the end of the work to
-the end of the last job.  ``first`` measures there how long a job of the engine waits for its first
-unit to run, on a cluster without a worker and on one that has one.  ``tls`` measures a round trip and
+the end of the last job.  ``first`` measures there, by turns, how long a job of the engine waits for
+its first unit to run, and a task that reads a block for a bare ``SLURMCluster``: on a cluster without
+a worker and on one that has one.  ``tls`` measures a round trip and
 the rate between two workers of this machine, over tcp, over tls, and over ucx where that runs.
 """
 
 import importlib
 import json
+import signal
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,8 +35,7 @@ from tests.slurm import Slurm, running, until
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run
 from forebay.cluster import SlurmClusterSpecification, connect
 from forebay.cluster.keeping.place import passing_place
-from forebay.cluster.keeping.talk import tell_demand
-from forebay.cluster.sizing import Demand
+from forebay.cluster.keeping.talk import scale
 from forebay.cluster.slurm.script import options_of
 from forebay.engine import Algorithm, process
 
@@ -44,11 +46,15 @@ dask_jobqueue: Any = importlib.import_module("dask_jobqueue")
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 _AS_JSON = False
 _LOOK_SECONDS = 0.2
+_TRANSFERS = 5
+"""Arrays that are sent one after the other; of their times the median counts."""
 
 
 @app.callback()
 def _common(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     global _AS_JSON
+    # Whatever ends it, the Slurm and its jobs end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     _AS_JSON = as_json
 
 
@@ -84,11 +90,28 @@ def first(
         writer.close()
         for number in range(times):
             cluster.tidy()
-            with connect(_specification(Path(folder), 1), name=f"bench-{number}") as client:
+            one = _specification(Path(folder), 1).model_copy(update={"idle_seconds": 60.0})
+            with connect(one, name=f"bench-{number}") as client:
                 for label in ("none yet", "there"):
                     seconds = _until_first_unit(Path(folder), f"{number} {label}", client)
-                    rows.append({"workers": label, "seconds": seconds})
+                    rows.append({"workers": f"forebay, {label}", "seconds": seconds})
+            cluster.tidy()
+            with _bare_cluster(Path(folder), 1) as (bare, client):
+                for label in ("none yet", "there"):
+                    began = time.time()
+                    bare.scale(1)
+                    task = client.submit(_begun, str(Path(folder, "run")), pure=False)
+                    seconds = float(task.result(timeout=120)) - began
+                    rows.append({"workers": f"dask-jobqueue, {label}", "seconds": seconds})
     _report("from submitting a job to its first unit, on Slurm", _medians(rows, "workers"))
+
+
+def _begun(run: str) -> float:
+    """Read a block, as a unit does before its algorithm begins; return when that was."""
+    import xarray
+
+    xarray.open_zarr(Path(run), consolidated=False)["frames"][:1].load()
+    return time.time()
 
 
 def _until_first_unit(folder: Path, name: str, client: Any) -> float:
@@ -138,15 +161,17 @@ def _specification(folder: Path, workers: int) -> SlurmClusterSpecification:
 
 def _kept(cluster: Slurm, folder: Path, workers: int) -> dict[str, float]:
     with connect(_specification(folder, workers), name="bench") as client:
-        work = Demand(1000.0 * workers, workers)
-
-        def want(number: int) -> None:
-            tell_demand(client, "benchmark", work if number else Demand())
-
-        return _timed(cluster, client, workers, want)
+        return _timed(cluster, client, workers, partial(scale, client))
 
 
 def _bare(cluster: Slurm, folder: Path, workers: int) -> dict[str, float]:
+    with _bare_cluster(folder, workers) as (bare, client):
+        return _timed(cluster, client, workers, bare.scale)
+
+
+@contextmanager
+def _bare_cluster(folder: Path, workers: int) -> Iterator[tuple[Any, Any]]:
+    """Give a cluster of dask-jobqueue's with the same jobs, and a client."""
     place = passing_place(folder, "bare")
     specification = _specification(folder, workers)
     options = options_of(specification, job_name="bare", tag="bare", folder=place.path)
@@ -157,7 +182,7 @@ def _bare(cluster: Slurm, folder: Path, workers: int) -> dict[str, float]:
         ) as bare,
         distributed.Client(bare, set_as_default=False) as client,
     ):
-        return _timed(cluster, client, workers, bare.scale)
+        yield bare, client
 
 
 def _timed(
@@ -205,13 +230,20 @@ def _sent(protocol: str, mebibytes: int) -> dict[str, float]:
         for number in range(20):
             client.submit(sum, [number], workers=[one], pure=False).result()
         trip = (time.monotonic() - began) / 20
-        array = client.submit(np.ones, mebibytes << 17, workers=[one])
-        with client.as_current():
-            distributed.wait(array)
-        began = time.monotonic()
-        client.submit(np.shape, array, workers=[other], allow_other_workers=False).result()
-        rate = mebibytes / (time.monotonic() - began - trip)
-    return {"round trip, ms": 1000 * trip, "MiB/s": rate}
+        taken = [_transfer(client, one, other, mebibytes) - trip for _ in range(_TRANSFERS + 1)]
+        # The first one has made the connection, and memory that those behind it use again.
+        seconds = statistics.median(taken[1:])
+    return {"round trip, ms": 1000 * trip, "MiB/s": mebibytes / seconds}
+
+
+def _transfer(client: Any, one: str, other: str, mebibytes: int) -> float:
+    """Return the seconds in which a worker has the array of another one, and says so."""
+    array = client.submit(np.ones, mebibytes << 17, workers=[one], pure=False)
+    with client.as_current():
+        distributed.wait(array)
+    began = time.monotonic()
+    client.submit(np.shape, array, workers=[other], allow_other_workers=False).result()
+    return time.monotonic() - began
 
 
 def _medians(rows: list[dict[str, Any]], by: str) -> list[dict[str, Any]]:

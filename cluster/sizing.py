@@ -24,17 +24,21 @@ class Demand:
     """Time until the nearest deadline, in seconds; None where there is none."""
     paying: int | None = field(default=None, compare=False)
     """Units that a costlier cluster takes, by its own choice; all where it has made none known."""
+    unit_seconds: float = field(default=0.0, compare=False)
+    """What the shortest of the units takes, where that is known of all of them; else zero."""
 
     def __add__(self, other: "Demand") -> "Demand":
         """Return both together."""
         deadlines = [each.deadline_in for each in (self, other) if each.deadline_in is not None]
         chosen = [each for each in (self, other) if each.paying is not None]
+        known = [each.unit_seconds for each in (self, other) if each.units]
         return Demand(
             self.seconds + other.seconds,
             self.units + other.units,
             dict(Counter(self.data) + Counter(other.data)),
             min(deadlines, default=None),
             self._taken + other._taken if chosen else None,
+            min(known, default=0.0),
         )
 
     @property

@@ -37,6 +37,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import dask
 import pytest
 from execnet.gateway_io import popen_bootstrapline
 
@@ -193,6 +194,9 @@ class Command:
         multiprocessing.process.ORIGINAL_DIR = self.folder  # type: ignore[attr-defined]
         os.environ.clear()
         os.environ.update(self.environment)
+        if any(name.startswith("DASK_") for name in self.environment):
+            # Those of the process that forks were read when it imported Dask.
+            dask.config.refresh()
         if told := os.environ.pop(TOLD, None):
             os.setsid()
             Path(f"{told}-").write_text(str(os.getpid()))

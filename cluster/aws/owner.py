@@ -14,6 +14,7 @@ from pathlib import Path
 
 from forebay.cluster.aws.specification import OWN_TAGS
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.owner import StartOwner
 from forebay.cluster.keeping.site import site_of
 
 CLUSTER_TAG = f"{OWN_TAGS}cluster"
@@ -23,20 +24,13 @@ REQUEST_TAG = f"{OWN_TAGS}request"
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """One start of a cluster."""
-
-    cluster: str
-    """Name of the cluster."""
-    site: str
-    """The site that it was started from."""
-    start: str
-    """What this start is called."""
+class Owner(StartOwner):
+    """One start of a cluster on AWS."""
 
     @property
     def tags(self) -> dict[str, str]:
         """The tags of everything that is made on AWS for it."""
-        return {CLUSTER_TAG: self.cluster, SITE_TAG: self.site, START_TAG: self.start}
+        return self.marks(OWN_TAGS)
 
     @property
     def parameter(self) -> str:

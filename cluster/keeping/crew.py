@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from forebay.cluster.keeping.time_left import TimeLeft
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -27,6 +29,9 @@ class Crew(Protocol):
 
     def hold(self, member: Member) -> None:
         """Give workers nothing more to do; what they have begun they finish."""
+
+    def tell(self, member: Member, left: TimeLeft) -> None:
+        """Tell workers how much time their job has: what takes longer does not begin there."""
 
     async def send_home(self, member: Member) -> bool:
         """End workers, if they have nothing to do; tell whether they had nothing."""

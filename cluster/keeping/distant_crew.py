@@ -14,6 +14,7 @@ from forebay.cluster.keeping.pool import Pool, PoolSilentError, Seen
 from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 from forebay.cluster.keeping.service import DEMAND_SECONDS, KeptCluster
 from forebay.cluster.keeping.talk import KEY
+from forebay.cluster.keeping.time_left import TimeLeft
 from forebay.cluster.sizing import Demand
 
 _AT_SCHEDULER = "forebay-desk"
@@ -104,12 +105,14 @@ class DistantCrew:
         self._scheduler = scheduler
         self._members: Mapping[str, Member] = {}
         self._held: list[Member] = []
+        self._told: list[tuple[Member, TimeLeft]] = []
 
     async def exchange(self, kept: KeptCluster) -> None:
         """Tell the scheduler what was decided, and learn who is there and what was asked."""
         held, self._held = self._held, []
+        told, self._told = self._told, []
         self._members, asked = await self._on_scheduler(
-            _exchange, held=held, standing=kept.standing()
+            _exchange, held=held, told=told, standing=kept.standing()
         )
         for who, demand in asked.demands.items():
             kept.take_demand(who, demand)
@@ -125,6 +128,10 @@ class DistantCrew:
     def hold(self, member: Member) -> None:
         """Give workers nothing more to do, from the next exchange on."""
         self._held.append(member)
+
+    def tell(self, member: Member, left: TimeLeft) -> None:
+        """Tell workers how much time they have, at the next exchange."""
+        self._told.append((member, left))
 
     async def send_home(self, member: Member) -> bool:
         """End workers, if they have nothing to do; tell whether they had nothing."""
@@ -183,11 +190,16 @@ class WatchedPool:
 
 
 def _exchange(
-    dask_scheduler: Any, held: list[Member], standing: dict[str, Any]
+    dask_scheduler: Any,
+    held: list[Member],
+    told: list[tuple[Member, TimeLeft]],
+    standing: dict[str, Any],
 ) -> tuple[dict[str, Member], Asked]:
     desk: Desk = dask_scheduler.extensions[_AT_SCHEDULER]
     for member in held:
         desk.crew.hold(member)
+    for member, left in told:
+        desk.crew.tell(member, left)
     return dict(desk.crew.look()), desk.fetched(standing)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from forebay.cluster.keeping.crew import Crew, Member
 from forebay.cluster.keeping.patience import Patience
 from forebay.cluster.keeping.pool import Pool, PoolError, PoolSilentError, Seen, Stage
+from forebay.cluster.keeping.time_left import TimeLeft
 
 _LONGEST_PAUSE = 60.0
 _TOLD = 50
@@ -36,6 +37,10 @@ class Kept:
     """What the batch system said of it last."""
     running_since: float | None = None
     """When it was first seen to run, or to run again."""
+    ends_at: float | None = None
+    """When the batch system ends it; None where it does not."""
+    life: float = 0.0
+    """For how long it runs, as far as is known."""
     came: bool = False
     """Its workers have reported since it runs."""
     here_at: float = 0.0
@@ -120,6 +125,8 @@ class Keeper:
         self._stopped = ""
         self.wanted = 0
         """Jobs that there should be."""
+        self.unit_seconds = 0.0
+        """What the shortest unit takes that there is; zero where that is not known."""
 
     @property
     def standing(self) -> Standing:
@@ -152,12 +159,14 @@ class Keeper:
                 self._tell("the batch system answers again")
             members = self._crew.look()
             await self._take_in(seen, members)
+            self._tell_time(members)
             await self._let_go(members)
             await self._ask_for_more()
         except PoolSilentError as error:
             if not self._silent:
                 self._silent = True
                 self._tell(f"{error}; the workers that run go on, and it is asked again")
+            self._tell_time(self._crew.look())
 
     async def end(self) -> None:
         """Cancel everything; what the batch system does not hear now, its workers do by themselves.
@@ -212,9 +221,13 @@ class Keeper:
             if kept.seen.stage is Stage.WAITING:
                 # It waits once more: its workers are others when they come again.
                 kept.running_since, kept.came, kept.leaving = None, False, ""
+                kept.ends_at, kept.life = None, 0.0
             return
         if kept.running_since is None:
             kept.running_since = now
+        if kept.seen.seconds_left is not None:
+            kept.ends_at = now + kept.seen.seconds_left
+            kept.life = max(kept.life, kept.seen.seconds_left)
         if member is not None and not member.unfit:
             if not kept.came:
                 self._failures.number = 0
@@ -239,7 +252,20 @@ class Keeper:
         left = kept.seen.seconds_left
         if left is not None and left <= self._patience.margin_seconds + kept.early:
             return "its time is nearly up"
+        useful = self._time_of(kept)
+        shortest = self.unit_seconds
+        if shortest and useful is not None and not useful.is_enough(shortest + kept.early):
+            # Another one in its place has more.
+            return f"its time is not enough for units of {shortest:.0f} s"
         return ""
+
+    def _time_of(self, kept: Kept) -> TimeLeft | None:
+        """Return the time in which the workers of a job have to be done."""
+        if kept.ends_at is None:
+            return None
+        # What is left beside it is for telling what has come of it.
+        end = self._patience.margin_seconds / 2
+        return TimeLeft(kept.ends_at - self._clock() - end, kept.life - end)
 
     async def _over(self, kept: Kept) -> None:
         """Take in the end of a job."""
@@ -268,6 +294,13 @@ class Keeper:
             )
             _log.error("the cluster %s: %s", self._name, self._stopped)
 
+    def _tell_time(self, members: Mapping[str, Member]) -> None:
+        """Tell workers how much time they have; it passes, too, while nobody answers."""
+        for kept in self._kept.values():
+            member, left = members.get(kept.name), self._time_of(kept)
+            if member is not None and left is not None:
+                self._crew.tell(member, left)
+
     # What there should be.
 
     async def _let_go(self, members: Mapping[str, Member]) -> None:
@@ -285,20 +318,27 @@ class Keeper:
         if cancel:
             await self._pool.give_up([each.job for each in cancel])
         surplus -= len(cancel)
+        home = []
         # Those that were to leave already go when they have finished.
         for each in self._kept.values():
             member = members.get(each.name)
             if each.leaving and member is not None:
                 self._crew.hold(member)
-                if member.idle:
-                    await self._crew.send_home(member)
+                if member.idle and await self._crew.send_home(member):
+                    home.append(each)
         for each in staying:
             member = members.get(each.name)
             if surplus <= 0 or member is None or each.cancelled or not member.idle:
                 continue
             if await self._crew.send_home(member):
                 each.leaving = "there is no work for it"
+                home.append(each)
                 surplus -= 1
+        # A job whose workers have gone takes seconds to end by itself.
+        if home:
+            await self._pool.give_up([each.job for each in home])
+        for each in home:
+            each.cancelled = True
 
     async def _ask_for_more(self) -> None:
         staying = self._staying()

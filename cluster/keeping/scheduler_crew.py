@@ -10,6 +10,7 @@ from distributed.versions import get_versions
 
 from forebay.cluster.keeping.crew import Member
 from forebay.cluster.keeping.health import complaint
+from forebay.cluster.keeping.time_left import TimeLeft, tell
 from forebay.cluster.versions import differences
 
 _LEAST_LOOKS = 5
@@ -90,7 +91,10 @@ class SchedulerCrew:
         """Let the scheduler choose others than these workers."""
         for address in addresses:
             worker = self._scheduler.workers.get(address)
-            if worker is None or worker.status.name != "running":
+            if worker is None:
+                continue
+            if worker.status.name != "running":
+                self._relieve(worker)
                 continue
             stimulus = f"forebay-hold-{time.time()}"
             # As the scheduler does itself at the beginning of retire_workers, which would give
@@ -103,6 +107,26 @@ class SchedulerCrew:
                     "stimulus_id": stimulus,
                 }
             )
+
+    def _relieve(self, worker: Any) -> None:
+        """Let others have what waits at a worker that begins nothing more.
+
+        Dask's own stealing leaves alone who has no more tasks than threads, whether they run or not.
+        A worker gives away only what it has not begun.
+        """
+        for task in list(worker.processing):
+            able = None if task.loose_restrictions else self._scheduler.valid_workers(task)
+            others = {each for each in self._scheduler.running if able is None or each in able} - {
+                worker
+            }
+            if others:
+                thief = min(others, key=lambda each: each.occupancy)
+                self._scheduler.extensions["stealing"].move_task_request(task, worker, thief)
+
+    def tell(self, member: Member, left: TimeLeft) -> None:
+        """Tell workers, and those who ask the scheduler for them."""
+        for address in member.addresses:
+            tell(self._scheduler, address, left)
 
     async def send_home(self, member: Member) -> bool:
         """End the processes of workers that are idle still."""

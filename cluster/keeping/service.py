@@ -98,6 +98,7 @@ class KeptCluster:
             try:
                 await self.learn()
                 self._keeper.wanted = self._jobs()
+                self._keeper.unit_seconds = self._demand().unit_seconds
                 await self._keeper.turn()
             except Exception as error:  # noqa: BLE001 (a cluster that nobody keeps costs more)
                 if failed != (failed := repr(error)):

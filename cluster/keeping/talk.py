@@ -38,6 +38,7 @@ def tell_demand(client: Any, who: str, demand: Demand) -> dict[str, Any]:
         data=dict(demand.data),
         deadline_in=demand.deadline_in,
         paying=demand.paying,
+        unit_seconds=demand.unit_seconds,
     )
     return answer
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
+from forebay.cluster.keeping import time_left
 from forebay.cluster.keeping.gpu import GpuErrors
 
 _LOOK_SECONDS = 5.0
@@ -17,8 +18,9 @@ _log = logging.getLogger("forebay.cluster")
 
 
 def dask_setup(worker: Any) -> None:
-    """Let a worker send its health along."""
+    """Let a worker send its health along, and learn when its job ends."""
     worker.metrics["forebay"] = Health()
+    time_left.listen(worker)
 
 
 class Health:

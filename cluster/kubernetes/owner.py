@@ -5,34 +5,29 @@ import re
 from dataclasses import dataclass
 
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.owner import StartOwner
 from forebay.cluster.keeping.place import Place
 from forebay.cluster.keeping.site import site_of
 
-CLUSTER_LABEL = "forebay/cluster"
+_PREFIX = "forebay/"
+CLUSTER_LABEL = f"{_PREFIX}cluster"
 """The label with the name of the cluster."""
-SITE_LABEL = "forebay/site"
+SITE_LABEL = f"{_PREFIX}site"
 """The label with the site that it was started from."""
-START_LABEL = "forebay/start"
+START_LABEL = f"{_PREFIX}start"
 """The label by which all resources of a start are found."""
 _LONGEST = 40
 """Characters of a start's name: the operator adds to it, and 63 are the most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """One start of a cluster."""
-
-    cluster: str
-    """Name of the cluster."""
-    site: str
-    """The site that it was started from."""
-    start: str
-    """What its resources are called, and what tells it from other starts."""
+class Owner(StartOwner):
+    """One start of a cluster on Kubernetes; its resources are called after the start."""
 
     @property
     def labels(self) -> dict[str, str]:
         """The labels of everything that is made on Kubernetes for it."""
-        return {CLUSTER_LABEL: self.cluster, SITE_LABEL: self.site, START_LABEL: self.start}
+        return self.marks(_PREFIX)
 
 
 def owner_of(name: str, place: Place) -> Owner:

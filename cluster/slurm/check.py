@@ -1,5 +1,6 @@
 """What is missing for a cluster of Slurm jobs, found out before one is submitted."""
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -96,6 +97,8 @@ def _of_this_machine(specification: "SlurmClusterSpecification") -> list[str]:
     above: Path = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not above.is_dir():
         problems.append(f"folder = {str(folder)!r}: {above} is no folder")
+    elif not os.access(above, os.W_OK | os.X_OK):
+        problems.append(f"folder = {str(folder)!r}: you may not write to {above}")
     return problems
 
 

@@ -1,5 +1,6 @@
 """Telling a cluster how much work there is for it, so that it has the workers for that."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from forebay.engine.queue.waiting import Waiting, WaitingResult, waiting
 from forebay.errors import ForebayError
 
 _LOOK_SECONDS = 2.0
+_SOON_SECONDS = 0.1
 _SHARE = 0.02
 """Part of the time that may be spent on looking."""
 _LEARN_SECONDS = 60.0
@@ -91,7 +93,7 @@ class DemandTeller:
             if not self._kept:
                 self._client = None
                 return
-            took = self._tell()
+            found, took = self._tell()
         except ForebayError:
             raise
         except Exception as error:
@@ -99,11 +101,13 @@ class DemandTeller:
                 f"the Dask scheduler does not answer ({error_line(error)}); what is published "
                 "stays: start the cluster again and run it again to go on"
             ) from error
-        self._next = began + max(_LOOK_SECONDS, took / _SHARE)
+        # A job of one's own is not planned yet when it is looked at first.
+        soon = self._job is not None and not found.units
+        self._next = began + max(_SOON_SECONDS if soon else _LOOK_SECONDS, took / _SHARE)
         self._complain()
 
-    def _tell(self) -> float:
-        """Tell the cluster what there is, and learn how it stands; return how long the look took."""
+    def _tell(self) -> tuple[Demand, float]:
+        """Tell the cluster what there is, and learn how it stands; return how long looking took."""
         took = 0.0
         # Once more where it takes other work than before: nothing is handed out until that is known.
         for _ in range(2):
@@ -116,7 +120,15 @@ class DemandTeller:
             before, self._choice = self._choice, None if told is None else Choice(**told)
             if self._choice == before:
                 break
-        return took
+        return found, took
+
+    def withdraw(self) -> None:
+        """Tell the cluster that there is no work any more, where it was told of some."""
+        if not self._kept:
+            return
+        # It is forgotten by itself, though later.
+        with contextlib.suppress(OSError, TimeoutError):
+            tell_demand(self._client, self._who, Demand())
 
     def demand(self) -> Demand:
         """Return how much work waits for the cluster."""
@@ -141,8 +153,11 @@ class DemandTeller:
             self._service.choose(results)
 
     def _demand_of(self, backlog: Backlog) -> Demand:
-        seconds = self._seconds_of(backlog)
-        return Demand(seconds * (backlog.units + backlog.behind), backlog.units)
+        return Demand(
+            self._seconds_of(backlog) * (backlog.units + backlog.behind),
+            backlog.units,
+            unit_seconds=self._usual(backlog) or 0.0,
+        )
 
     def _seconds_of(self, backlog: Backlog) -> float:
         # Units that take longer than they used to are believed to go on so.

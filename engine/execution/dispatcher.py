@@ -17,17 +17,11 @@ from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
 from forebay.engine.execution.executor import Executor, GivenUp, Lost, Outcome
 from forebay.engine.execution.flights import Flights, InFlight
+from forebay.engine.execution.notes import WORKER_DIED, Computed, Failed, NotBegun
 from forebay.engine.execution.pieces import most_pieces
 from forebay.engine.execution.planner import Planner
 from forebay.engine.execution.recording import Recording
-from forebay.engine.execution.work import (
-    WORKER_DIED,
-    Computed,
-    Failed,
-    Order,
-    begun_note,
-    noted_worker,
-)
+from forebay.engine.execution.work import Order
 from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
@@ -47,6 +41,8 @@ _TASK_SECONDS = 0.2
 """How long a task should be, so that Dask's own work is little beside it."""
 _MOST_IN_TASK = 64
 _LANE_PRIORITY = 10_000_000
+_NEW_WORKERS_SECONDS = 2.0
+"""For how long is not looked again for workers with more time."""
 
 _log = logging.getLogger("forebay.engine")
 
@@ -230,12 +226,12 @@ class Dispatcher:
             return
         for each in self._flights:
             try:
-                begun = begun_note(each.order).stat().st_mtime
+                begun = each.order.notes.begun.stat().st_mtime
             except OSError:
                 continue
             # The clock of the storage, compared with itself.
             took = _storage_now(each.order) - begun
-            worker = noted_worker(each.order)
+            worker = each.order.notes.worker()
             # Of one that has died the note stays: that comes back by itself, for what it is.
             if took > self._unit_seconds and self._executor.has_worker(worker):
                 error = f"it took longer than {self._unit_seconds:g} s"
@@ -314,7 +310,8 @@ class Dispatcher:
         by_bench: dict[tuple[int, int], list[InFlight]] = defaultdict(list)
         for each in ready:
             by_bench[id(each.bench), each.claim.lane].append(each)
-        for group in by_bench.values():
+        for everything in by_bench.values():
+            group = self._with_time(everything)
             choosy = [each for each in group if each.claim.avoid or each.claim.memory]
             for each in choosy:
                 self._submit([each])
@@ -322,6 +319,24 @@ class Dispatcher:
             if group:
                 for some in itertools.batched(group, self._size_of_task(group)):
                     self._submit(some)
+
+    def _with_time(self, group: list[InFlight]) -> list[InFlight]:
+        """Return those for which there are workers that last long enough; give back the others.
+
+        One for each thread goes out: what waited for it there would find less time left.
+        """
+        bench, seconds = group[0].bench, group[0].order.seconds
+        slots = None if seconds is None else self._executor.slots_for(seconds)
+        if slots is None:
+            return group
+        room = max(0, slots - (bench.in_flight - len(group)))
+        if room < len(group):
+            for each in group[room:]:
+                self._flights.forget(each)
+            self._service.hand_back([each.claim for each in group[room:]])
+            why = f"a unit takes {seconds:.0f} s, and the jobs of other workers end before that"
+            self._service.hold_back(group[0].claim.result, _NEW_WORKERS_SECONDS, because=why)
+        return group[:room]
 
     def _prepare(self, claim: Claim) -> InFlight | None:
         """Return what a worker has to know; what cannot be given to one has failed."""
@@ -403,24 +418,16 @@ class Dispatcher:
         back: list[InFlight] = []
         gone: GivenUp | None = None
         for some, outcome in came:
-            match outcome:
-                case GivenUp():
-                    gone = outcome
-                    back += some
-                case Lost():
-                    for each in some:
-                        died = noted_worker(each.order)
-                        if died is None:
-                            back.append(each)
-                        else:
-                            why = Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=died)
-                            failed.append((each, self._remediable(each, why)))
-                case _:
-                    for each, one in zip(some, outcome, strict=True):
-                        if isinstance(one, Failed):
-                            failed.append((each, self._remediable(each, one.failure)))
-                        else:
-                            computed.append((each, one))
+            if isinstance(outcome, GivenUp):
+                gone = outcome
+            for each, one in zip(some, _outcomes(some, outcome), strict=True):
+                match one:
+                    case Computed():
+                        computed.append((each, one))
+                    case Failed():
+                        failed.append((each, self._remediable(each, one.failure)))
+                    case NotBegun() | None:
+                        back.append(each)
         everything = [*(each for each, _ in computed), *(each for each, _ in failed), *back]
         known = {id(each) for each in everything if self._flights.forget(each)}
         self._recording.record(
@@ -429,6 +436,8 @@ class Dispatcher:
         )
         if back:
             self._service.hand_back([each.claim for each in back if id(each) in known])
+        for each in everything:
+            each.order.notes.forget()
         if gone is not None and not self._drained:
             raise ClusterLostError(
                 f"the Dask cluster gave up units ({gone.reason}); {self.published} units are "
@@ -442,6 +451,27 @@ class Dispatcher:
             memory=self._executor.exceeded_memory(failure.worker),
             most_pieces=most_pieces(each.order.algorithm, each.order.unit),
         )
+
+
+def _outcomes(
+    some: Sequence[InFlight], outcome: Outcome
+) -> Sequence[Computed | Failed | NotBegun | None]:
+    """Return what has come of each unit of a task; None for one that was not begun."""
+    if not isinstance(outcome, GivenUp | Lost):
+        return outcome
+    # What ended before the worker, or the cluster, went away is there all the same.
+    ended = [each.order.notes.outcome() for each in some]
+    if isinstance(outcome, GivenUp):
+        return ended
+    return [known or _died(each.order) for each, known in zip(some, ended, strict=True)]
+
+
+def _died(order: Order) -> Failed | None:
+    """Return the failure of a unit whose worker died while it was at it; None if none was."""
+    worker = order.notes.worker()
+    if worker is None:
+        return None
+    return Failed(Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=worker))
 
 
 def _storage_now(order: Order) -> float:

@@ -12,15 +12,10 @@ from typing import Any, Protocol
 
 import cloudpickle  # type: ignore[import-untyped]
 
+from forebay.cluster.keeping.time_left import TimeLeft, told_of
 from forebay.engine.errors import AlgorithmError, ClusterLostError
-from forebay.engine.execution.work import (
-    Computed,
-    Failed,
-    Order,
-    compute_packed,
-    compute_units,
-    error_line,
-)
+from forebay.engine.execution.notes import Computed, Failed, NotBegun
+from forebay.engine.execution.work import Order, compute_packed, compute_units, error_line
 
 _SLOTS_SECONDS = 1.0
 """How long the number of slots is believed: asking the scheduler takes milliseconds."""
@@ -47,7 +42,7 @@ class Lost:
     """What Dask says of it."""
 
 
-type Outcome = list[Computed | Failed] | GivenUp | Lost
+type Outcome = list[Computed | Failed | NotBegun] | GivenUp | Lost
 """What came of some units: an outcome for each, or one for all."""
 
 type Done = Callable[[Outcome], None]
@@ -60,6 +55,12 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """How many units are computed at the same time."""
+
+    def slots_for(self, seconds: float) -> int | None:
+        """Return how many units of such a length may be computed at the same time.
+
+        None where every worker has the time for them.
+        """
 
     @property
     def memory(self) -> int | None:
@@ -105,7 +106,7 @@ class InProcessExecutor:
     def __init__(self) -> None:
         """Start the thread."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="forebay-unit")
-        self._futures: set[Future[list[Computed | Failed]]] = set()
+        self._futures: set[Future[list[Computed | Failed | NotBegun]]] = set()
 
     def submit(
         self,
@@ -118,13 +119,17 @@ class InProcessExecutor:
     ) -> None:
         """Have units computed, in the order of submission."""
 
-        def finished(each: Future[list[Computed | Failed]]) -> None:
+        def finished(each: Future[list[Computed | Failed | NotBegun]]) -> None:
             self._futures.discard(each)
             done(_outcome(each))
 
         future = self._pool.submit(compute_units, orders)
         self._futures.add(future)
         future.add_done_callback(finished)
+
+    def slots_for(self, seconds: float) -> int | None:  # noqa: ARG002
+        """Say that there is time."""
+        return None
 
     def exceeded_memory(self, worker: str | None) -> int | None:  # noqa: ARG002
         """Say that there is no other one."""
@@ -158,6 +163,8 @@ class DaskExecutor:
         self._slots = 1
         self._workers: dict[str, int] = {}
         self._memory: int | None = None
+        self._threads: dict[str, int] = {}
+        self._left: dict[str, TimeLeft] = {}
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
 
@@ -172,6 +179,14 @@ class DaskExecutor:
         """
         self._ask()
         return self._slots
+
+    def slots_for(self, seconds: float) -> int | None:
+        """Return the threads of the workers whose jobs last so long; None if all do."""
+        self._ask()
+        fit = self._lasting(seconds)
+        if len(fit) == len(self._workers):
+            return None
+        return sum(self._threads[name] for name in fit)
 
     @property
     def memory(self) -> int | None:
@@ -204,7 +219,7 @@ class DaskExecutor:
             # Dask would send the function of a loaded file by its name, which no worker knows; and
             # a worker that cannot read what it is sent never answers.
             packed = cloudpickle.dumps(list(orders))
-            others = self._others(avoid, memory)
+            others = self._others(avoid, memory, first.seconds)
             future = self._client.submit(
                 compute_packed,
                 packed,
@@ -267,15 +282,25 @@ class DaskExecutor:
             # Releasing is a message without an answer: it works whether the cluster lives or not.
             future.release()
 
-    def _others(self, avoid: str | None, memory: int | None) -> list[str]:
+    def _others(self, avoid: str | None, memory: int | None, seconds: float | None) -> list[str]:
         """Return the workers that are to compute; none where it may be any."""
-        if avoid is None and memory is None:
+        lasting = self._lasting(seconds or 0.0)
+        if avoid is None and memory is None and len(lasting) == len(self._workers):
             return []
         large = {name for name, limit in self._workers.items() if limit > (memory or 0)}
         if memory is not None and not large:
             _log.warning("no worker has more than %.3g GiB of memory any more", memory / 2**30)
         # Dask takes any worker where none of these is left.
-        return sorted((large or self._workers.keys()) - {avoid})
+        chosen = (large or self._workers.keys()) - {avoid}
+        return sorted(chosen & lasting or chosen)
+
+    def _lasting(self, seconds: float) -> set[str]:
+        """Return the workers whose jobs last so long."""
+        return {
+            name
+            for name in self._workers
+            if (left := self._left.get(name)) is None or left.is_enough(seconds)
+        }
 
     async def _identity(self) -> Any:
         return await self._client.scheduler.identity(n_workers=-1)
@@ -297,6 +322,10 @@ class DaskExecutor:
                 _log.warning("units wait: the Dask cluster has no workers")
         limits = [each.get("memory_limit") or 0 for each in workers.values()]
         self._workers = dict(zip(workers, limits, strict=True))
+        self._threads = {name: each["nthreads"] for name, each in workers.items()}
+        self._left = {
+            name: left for name, each in workers.items() if (left := told_of(each)) is not None
+        }
         self._memory = sum(limits) if limits and all(limits) else None
         self._slots, self._asked_at = max(1, threads), now
 
@@ -316,7 +345,7 @@ def _lost(error: BaseException) -> ClusterLostError:
 def _outcome(future: Any) -> Outcome:
     """Return what a future holds; a task whose workers died was lost."""
     try:
-        outcomes: list[Computed | Failed] = future.result()
+        outcomes: list[Computed | Failed | NotBegun] = future.result()
     except (CancelledError, asyncio.CancelledError) as error:
         return GivenUp(error_line(error))
     except BaseException as error:  # noqa: BLE001 (whatever ended the task, the units are not done)

@@ -87,6 +87,7 @@ def carry_out(
         demand = DemandTeller(database, client, job=number)
         with heart:
             record = _until_it_ends(dispatcher, heart, jobs, number, stop, demand)
+        demand.withdraw()
         return record, dispatcher.published
 
 

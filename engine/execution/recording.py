@@ -14,7 +14,7 @@ from forebay.engine.execution.events import (
     UnitRetried,
 )
 from forebay.engine.execution.flights import InFlight
-from forebay.engine.execution.work import Computed
+from forebay.engine.execution.notes import Computed
 from forebay.engine.execution.workbench import Workbench
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.retry import Failure, FailureClass

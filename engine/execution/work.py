@@ -1,6 +1,5 @@
 """What a worker does for a unit: one task that reads, computes and stages."""
 
-import os
 import threading
 import time
 import traceback
@@ -19,16 +18,18 @@ from zarr.core.buffer import BufferPrototype
 
 from forebay.acquisition import Block, Run
 from forebay.acquisition.errors import RunDamagedError
+from forebay.cluster.keeping.time_left import time_left
 from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
+from forebay.engine.execution.notes import WORKER_DIED, AttemptNotes, Computed, Failed, NotBegun
 from forebay.engine.execution.pieces import in_pieces
 from forebay.engine.execution.placement import placed, prototype_of_worker
 from forebay.engine.execution.recent_log import RecentLog
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.results.folder import new_part_name
 from forebay.engine.results.output import Output
-from forebay.engine.results.part import Part, read_state, write_part
+from forebay.engine.results.part import read_state, write_part
 from forebay.engine.results.provenance import provenance
 from forebay.engine.unit import Unit
 from forebay.tiering.errors import ArchivedError
@@ -59,6 +60,13 @@ class Order:
     """What the unit before has left."""
     pieces: int = 1
     """In how many pieces, one after the other, to compute it."""
+    seconds: float | None = None
+    """How long it takes, as estimated; None where nobody knows."""
+
+    @property
+    def notes(self) -> AttemptNotes:
+        """What workers note of this attempt."""
+        return AttemptNotes.of(self.unit.identity, self.attempt, self.staging)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +89,12 @@ class KeptState:
         return read_state(self.folder, blake3_digest=self.blake3)
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A unit was computed, and its part lies in the staging folder."""
-
-    part: Part
-    """The part."""
-    seconds: float
-    """How long it took."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A unit could not be computed."""
-
-    failure: Failure
-    """Why."""
-
-
-def compute_units(orders: Sequence[Order]) -> list[Computed | Failed]:
+def compute_units(orders: Sequence[Order]) -> list[Computed | Failed | NotBegun]:
     """Compute units one after the other; see `compute_unit`."""
     return [compute_unit(order) for order in orders]
 
 
-def compute_packed(packed: bytes, number: int) -> list[Computed | Failed]:
+def compute_packed(packed: bytes, number: int) -> list[Computed | Failed | NotBegun]:
     """Compute units that were packed for another process; see `compute_unit`."""
     try:
         orders: list[Order] = cloudpickle.loads(packed)
@@ -115,47 +105,32 @@ def compute_packed(packed: bytes, number: int) -> list[Computed | Failed]:
     return compute_units(orders)
 
 
-def compute_unit(order: Order) -> Computed | Failed:
+def compute_unit(order: Order) -> Computed | Failed | NotBegun:
     """Compute a unit and stage its part; an exception comes back as a value.
 
     As a value it reaches the engine whatever its type is, also where the exception itself could
-    not be sent.  While it is computed a note says so: by it one knows what a worker was at when
-    it died, and nothing is begun a second time under one attempt.
+    not be sent.  Notes say that it is computed, and what has come of it: by them one knows what a
+    worker was at when it died, and nothing is computed a second time under one attempt.
     """
-    note = begun_note(order)
-    worker = _worker()
+    notes, worker = order.notes, _worker()
+    left = time_left()
+    if order.seconds is not None and left is not None and not left.is_enough(order.seconds):
+        # It would be lost at the end of the worker's job.
+        return NotBegun(
+            f"its worker has {left.seconds:.0f} s left, and it takes {order.seconds:.0f} s"
+        )
     try:
-        descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        with notes.making(worker) as making:
+            outcome = _computed(order, worker)
+            making.end(outcome)
+            return outcome
     except FileExistsError:
-        return Failed(Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=noted_worker(order)))
+        died = Failed(Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=notes.worker()))
+        return notes.outcome() or died
     except OSError as error:
         gone = f"{type(error).__name__}: {order.staging} cannot be written here ({error.strerror})"
         advice = "; workers and this process must see the same folder"
         return Failed(Failure(FailureClass.INPUT_OUTPUT, gone + advice, worker=worker))
-    with os.fdopen(descriptor, "w") as file:
-        file.write(worker or "")
-    try:
-        return _computed(order, worker)
-    finally:
-        # An exception that is none of the unit's, such as the end of the worker, comes through.
-        note.unlink(missing_ok=True)
-
-
-WORKER_DIED = "the worker died while it was at this unit"
-"""The error of a unit whose worker was lost."""
-
-
-def begun_note(order: Order) -> Path:
-    """Return the file that is there while a worker is at a unit."""
-    return order.staging / f"{order.unit.identity}.{order.attempt}.begun"
-
-
-def noted_worker(order: Order) -> str | None:
-    """Return the worker that is, or was when it died, at a unit; None if it was not begun."""
-    try:
-        return begun_note(order).read_text()
-    except OSError:
-        return None
 
 
 def failure_of(error: BaseException) -> FailureClass:

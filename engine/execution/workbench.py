@@ -12,6 +12,7 @@ from forebay.engine.definition import Algorithm
 from forebay.engine.errors import ResultDamagedError
 from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.work import KeptState, Order
+from forebay.engine.queue.backlog import usual_seconds
 from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.ledger import Ledger
@@ -75,6 +76,7 @@ class Workbench:
         """Units that are being computed."""
         self.seconds: float | None = None
         """How long a unit takes, lately."""
+        self._usual = usual_seconds(database, self.job.algorithm, self.job.version)
 
     def close(self) -> None:
         """Remove what was staged and not published."""
@@ -105,11 +107,17 @@ class Workbench:
             self.staging,
             self._state(claim),
             claim.pieces,
+            self.estimate,
         )
 
     def took(self, seconds: float) -> None:
         """Learn how long a unit took."""
         self.seconds = seconds if self.seconds is None else 0.8 * self.seconds + 0.2 * seconds
+
+    @property
+    def estimate(self) -> float | None:
+        """How long a unit takes, as far as is known."""
+        return self._usual if self.seconds is None else self.seconds
 
     def _state(self, claim: Claim) -> KeptState | None:
         if claim.before is None:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from forebay.acquisition import durable
 from forebay.acquisition.format.layout import check_run_name
 from forebay.engine.errors import ResultDamagedError, ResultLedgerError, ResultStorageError
@@ -199,7 +197,10 @@ def part_name(label: str, identity: str, staging: Path) -> str:
 def _place(ledger: Path | str) -> tuple[object, ...]:
     """Return what tells one ledger from another, however it is written."""
     if isinstance(ledger, str) and "://" in ledger:
-        url = sa.make_url(ledger)
+        # A worker has no ledger, and is spared what takes long to import.
+        from sqlalchemy import make_url
+
+        url = make_url(ledger)
         if url.get_backend_name() != "sqlite":
             return url.host, url.port, url.database
         ledger = str(url.database)

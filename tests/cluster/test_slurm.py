@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -245,7 +246,6 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
 
 
 @on_slurm
-@pytest.mark.long
 def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm, warmed: Path) -> None:
     """Its worker finishes what it has, another one goes on, and no unit is begun twice."""
     run, log = recorded(tmp_path, 12), tmp_path / "log"
@@ -267,6 +267,32 @@ def test_the_end_of_a_jobs_time_loses_nothing(tmp_path: Path, slurm: Slurm, warm
     assert sorted(map(int, log.read_text().split())) == list(range(12))
     workers = {line.split()[0] for line in log.with_suffix(".workers").read_text().splitlines()}
     assert len(workers) == 2
+
+
+@on_slurm
+def test_a_unit_does_not_begin_where_the_time_left_is_not_enough(
+    tmp_path: Path, slurm: Slurm, warmed: Path
+) -> None:
+    """The job that cannot do it gives its place at once to one that can."""
+    run, log, results = recorded(tmp_path, 2), tmp_path / "log", tmp_path / "results"
+    one = small(tmp_path, maximum_workers=1, protocol="tcp", margin_seconds=5, stagger_seconds=0)
+    one = one.model_copy(update={**forked(warmed), "idle_seconds": 60.0})
+    with connect(one, name="gpus") as client:
+        process(run, counting(log, 0.0), client=client, results=results)
+        (before,) = slurm.jobs("running")
+        # As if they had taken longer than is left to a job of a minute.
+        with sqlite3.connect(results / "ledger.sqlite") as ledger:
+            ledger.execute("UPDATE units SET seconds = 100")
+        slurm.call("scontrol", "update", f"jobid={before}", "timelimit=1")
+        again = tmp_path / "again"
+        result = process(run, counting(again, 0.0), client=client, results=results)
+        assert len(result.done) == 2
+        assert before not in slurm.jobs("running")
+        notes = standing(client)["notes"]
+    assert sorted(map(int, again.read_text().split())) == [0, 1]
+    first, second = (set(each.with_suffix(".workers").read_text().split()) for each in (log, again))
+    assert first.isdisjoint(second)
+    assert notes == ()
 
 
 @contextmanager
@@ -300,6 +326,9 @@ def test_a_cluster_is_kept_running_for_others(
     """It is listed, sized, joined, its logs are read; a killed one leaves nothing for long."""
     configured(tmp_path, **forked(warmed))
     assert forebay("cluster", "stop", "gpus").error.startswith("no cluster gpus is kept running")
+    assert forebay("cluster", "logs", "gpus").out.startswith(
+        "no workers of gpus have said anything"
+    )
     with kept(tmp_path) as process:
         assert forebay("cluster", "scale", "gpus", 1).code == 0
         (before,) = until(slurm.jobs, "a job")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from forebay.cluster.keeping.crew import Member
 from forebay.cluster.keeping.pool import PoolError, PoolSilentError, Seen, Stage
+from forebay.cluster.keeping.time_left import TimeLeft
 
 WAITING = Seen(Stage.WAITING, "PENDING", "Resources")
 RUNNING = Seen(Stage.RUNNING, "RUNNING", node="n1", seconds_left=10_000.0)
@@ -65,12 +66,16 @@ class People:
     members: dict[str, Member] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     home: list[str] = field(default_factory=list)
+    left: dict[str, TimeLeft] = field(default_factory=dict)
 
     def look(self) -> Mapping[str, Member]:
         return dict(self.members)
 
     def hold(self, member: Member) -> None:
         self.held.append(member.addresses[0])
+
+    def tell(self, member: Member, left: TimeLeft) -> None:
+        self.left[member.addresses[0]] = left
 
     async def send_home(self, member: Member) -> bool:
         name = member.addresses[0]

@@ -12,6 +12,7 @@ from tests.cluster.keeping.batch import FAILED, RUNNING, WAITING, Batch, People
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.patience import Patience
 from forebay.cluster.keeping.pool import Seen, Stage
+from forebay.cluster.keeping.time_left import TimeLeft
 
 PATIENCE = Patience(
     failed_starts=3,
@@ -217,7 +218,7 @@ def test_fewer_are_wanted_and_only_those_without_work_go(scene: Scene) -> None:
     scene.people.rest(scene.batch.names[two])
     scene.turn()
     assert scene.people.home == [scene.batch.names[two]]
-    scene.turn(after=PATIENCE.vanished_seconds + 1)
+    # Its job would take seconds to end by itself.
     assert scene.batch.there() == [one]
 
 
@@ -236,6 +237,41 @@ def test_one_whose_time_is_nearly_up_finishes_what_it_has(scene: Scene) -> None:
     scene.people.rest(name)
     scene.turn()
     assert scene.people.home == [name]
+    assert scene.batch.jobs[job].given_up
+
+
+def test_one_whose_time_is_not_enough_for_any_unit_gives_its_place_up(scene: Scene) -> None:
+    """Its workers are told what time they have; one in its place has all of it."""
+    (job,) = scene.working(1)
+    name, life = scene.batch.names[job], 10_000 - PATIENCE.margin_seconds / 2
+    assert scene.people.left[name] == TimeLeft(life, life)
+    scene.keeper.unit_seconds = 1000.0
+    scene.batch.jobs[job] = replace(RUNNING, seconds_left=1100.0)
+    scene.turn()
+    assert scene.people.held == []
+    assert scene.people.left[name] == TimeLeft(1050.0, life)
+    scene.batch.silent = True
+    scene.turn(after=30)
+    assert scene.people.left[name] == TimeLeft(1020.0, life)
+    scene.batch.silent = False
+    scene.batch.jobs[job] = replace(RUNNING, seconds_left=1000.0)
+    scene.turn()
+    assert scene.people.held == [name]
+    assert len(scene.batch.there()) == 2
+
+
+def test_units_that_take_longer_than_any_job_lasts_do_not_make_all_of_them_leave(
+    scene: Scene,
+) -> None:
+    """They may begin where a job is new."""
+    (job,) = scene.working(1)
+    scene.keeper.unit_seconds = 50_000.0
+    scene.batch.jobs[job] = replace(RUNNING, seconds_left=9500.0)
+    scene.turn()
+    assert scene.people.held == []
+    scene.batch.jobs[job] = replace(RUNNING, seconds_left=8000.0)
+    scene.turn()
+    assert scene.people.held == [scene.batch.names[job]]
 
 
 def test_each_leaves_by_another_time_before_its_end() -> None:

@@ -299,6 +299,17 @@ class Site:
         left = Counter(self._noted(job, "begin")) - Counter(self._noted(job, "end"))
         return list(left)
 
+    def begun_again(self, jobs: Iterable[SubmittedJob]) -> set[str]:
+        """Return the units of jobs over one run each that were begun twice; none was more often."""
+        found = set()
+        for job in jobs:
+            (run,) = self._runs[job.number]
+            times = Counter(first for _, first in self.begun(job))
+            assert set(times.values()) <= {1, 2}, times
+            units = {row.start: row.unit for row in self.units_of(job, run)}
+            found |= {units[first] for first, number in times.items() if number == 2}
+        return found
+
     def _noted(self, job: SubmittedJob, what: str) -> list[tuple[int, int]]:
         path = self.folder / f"log-{job.number}"
         lines = path.read_text().splitlines() if path.exists() else []

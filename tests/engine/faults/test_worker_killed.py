@@ -38,3 +38,4 @@ def test_killed_again_and_again_at_random(site: Site, give_run: GiveRun) -> None
     assert 1 <= len(lost) <= len(hit) == 3
     assert all(len(attempts) == 1 for attempts in lost.values())
     assert len({pid for pid, _ in site.begun(job)}) > 2
+    assert site.begun_again([job]) <= set(lost)

@@ -163,8 +163,8 @@ def scale(
         print_json({"name": name, **answer})
         return
     there = answer["working"] + answer["starting"] + answer["waiting"]
-    wanted = "as many as the work needs" if workers == "auto" else workers
-    typer.echo(f"{name} is to have {wanted} workers; {there} jobs are there")
+    wanted = "as many workers as the work needs" if workers == "auto" else f"workers: {workers}"
+    typer.echo(f"{name} is to have {wanted}; jobs that are there: {there}")
 
 
 @app.command()
@@ -188,13 +188,17 @@ def logs(
     with writing_output():
         if record is not None:
             with _joined(place, record) as client:
-                for note in standing(client)["notes"]:
+                told = standing(client)
+                for note in (*told["notes"], *filter(None, [told["stopped_because"]])):
                     typer.echo(note)
-        for each in (place, *passing_places(specification.place, name)):
-            for log in sorted(each.logs.glob("*.log"), key=lambda path: path.stat().st_mtime):
-                typer.echo(f"== {log}")
-                for line in last_lines(log, lines):
-                    typer.echo(line)
+        places = (place, *passing_places(specification.place, name))
+        logs = [log for each in places for log in each.logs.glob("*.log")]
+        for log in sorted(logs, key=lambda path: path.stat().st_mtime):
+            typer.echo(f"== {log}")
+            for line in last_lines(log, lines):
+                typer.echo(line)
+        if record is None and not logs:
+            typer.echo(f"no workers of {name} have said anything in {specification.place}")
 
 
 def record_of(specification: "ClusterSpecification", name: str) -> "Record | None":
