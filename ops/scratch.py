@@ -12,7 +12,7 @@ from forebay.ops.catalogue import Operation, operations
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.nonlocal_means import PIXELS
 from forebay.ops.filters.parts import LARGEST, SLAB
-from forebay.ops.temporal.recursive import MANY, together
+from forebay.ops.temporal.sections import MANY, together
 
 SMALL = 2**18
 """What an operation needs however little there is to do: kernels, tables, coordinates."""
