@@ -145,6 +145,9 @@ def replace_bad_pixels(
     task needs about four times its chunk in float32 as scratch, and up to 64 MB for the pixels
     around bad ones.
 
+    It is the median of the good ones of ``size × size`` pixels, which float32 gives exactly but
+    for the mean of two.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
