@@ -52,6 +52,8 @@ def flat_field(
 
     Float32 is within 1e-6 of the largest pixel, the rounding of each step.
 
+    Works chunk by chunk with Dask. A task needs little more than its result as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

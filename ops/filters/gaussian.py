@@ -229,6 +229,8 @@ def bandpass(
     The difference of Gaussians as a band-pass: Marr and Hildreth, Proc. R. Soc. Lond. B 207, 187
     (1980).
 
+    A task needs little more than its result as scratch, and six frames in float32.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
+from forebay.ops._arrays import Array, as_real, namespace, real_dtype, transforms
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.errors import OperationError
@@ -127,7 +127,7 @@ def power_density(
         for axis in axes:
             total *= float((window_weights("hann", real.shape[axis]) ** 2).mean())
         real = faded(real, ndim=ndim, window="hann")
-    waves = xp.fft.rfftn(real, axes=axes)
+    waves = transforms(real).rfftn(real, axes=axes)
     density = (xp.real(waves) ** 2 + xp.imag(waves) ** 2) * (scale / total)
     # What is real has at -f what it has at f, which need not be computed.
     behind = xp.flip(density[..., 1 : (real.shape[-1] + 1) // 2], axis=axes)

@@ -50,6 +50,8 @@ def radial_average(
     It is ``Σ spectrum / n`` over the n points of a ring. Float32 is within 1e-4 of what a
     float64 spectrum gives, and 1e-5 of the largest value.
 
+    A task needs about four times its chunk as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

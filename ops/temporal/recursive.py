@@ -223,6 +223,8 @@ def continue_iir_filter(
 
     Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd edition, section 6.3.
 
+    Works chunk by chunk with Dask, but for chunks that cut through `dim`, which are merged.
+
     Examples
     --------
     >>> import numpy as np, scipy.signal, xarray as xr
