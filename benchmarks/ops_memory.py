@@ -62,7 +62,7 @@ def made(block: npt.NDArray[np.uint16], block_id: tuple[int, ...] = ()) -> npt.N
 def run(blocks: int, block: int, side: int) -> xr.DataArray:
     """Return frames that are made when they are asked for."""
     shape = (blocks * block, side, side)
-    nothing = da.zeros(shape, dtype=np.uint16, chunks=(block, side, side))  # type: ignore[no-untyped-call]
+    nothing = da.zeros(shape, dtype=np.uint16, chunks=(block, side, side))
     return xr.DataArray(nothing.map_blocks(made, dtype=np.uint16), dims=("t", "y", "x"))
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 from forebay.ops import Companding, gaussian_psf
 from forebay.ops.catalogue import operations
 
-type Call = Callable[[xr.DataArray], Any]
+type Call = Callable[[Any], Any]
 
 CAMERA = Companding(gain=0.5, read_noise=1.5, maximum=4095)
 PSF = gaussian_psf(sigma=1, truncate=2)
@@ -133,7 +133,7 @@ FITTED: dict[str, Callable[[xr.DataArray], dict[str, Any]]] = {
 def call(name: str) -> Call:
     """Return an operation with its parameters."""
 
-    def called(frames: xr.DataArray) -> Any:
+    def called(frames: Any) -> Any:
         beside = frames if isinstance(frames, xr.DataArray) else STILL
         fitted = FITTED[name](beside) if name in FITTED else {}
         return operations()[name].function(frames, **GIVEN.get(name, {}), **fitted)

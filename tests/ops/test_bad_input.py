@@ -94,7 +94,7 @@ def parts(result: Any) -> Iterator[Any]:
         # What is stored hangs on the chunks that are compressed.
         yield np.array([result.bytes_in, result.bytes_out, result.max_error])
     else:
-        (computed,) = dask.compute(result)
+        computed = result.compute() if hasattr(result, "compute") else result
         yield from parts(computed) if isinstance(computed, pd.DataFrame) else [computed]
 
 
