@@ -1,5 +1,6 @@
 """Running a block function over frames, eager or Dask-backed, without computing anything."""
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -14,19 +15,29 @@ from forebay.ops._arrays import Array
 def whole(frames: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:
     """Return `frames` with one chunk along each of `dims`; lazy, and itself where that is so.
 
-    The other dimensions are split so that no chunk holds more bytes than the largest one did,
-    or than one pixel or frame needs.
+    The other dimensions are split, the first ones first and within the chunks that there were, so
+    that no chunk holds more pixels than the largest one did, or than one pixel or frame needs.
     """
     if frames.chunks is None:
         return frames
     before = frames.variable.chunksizes
     if all(len(before[dim]) == 1 for dim in dims):
         return frames
-    largest = frames.dtype.itemsize * int(np.prod([max(lengths) for lengths in before.values()]))
-    least = frames.dtype.itemsize * int(np.prod([frames.sizes[dim] for dim in dims]))
-    chunks = {axis: -1 if dim in dims else "auto" for axis, dim in enumerate(frames.dims)}
-    data = frames.data.rechunk(chunks, block_size_limit=max(largest, least))
+    largest = math.prod(max(lengths) for lengths in before.values())
+    room = max(largest // math.prod(frames.sizes[dim] for dim in dims), 1)
+    chunks: dict[int, Any] = dict.fromkeys(range(frames.ndim), -1)
+    for axis, dim in reversed(list(enumerate(frames.dims))):
+        if dim not in dims:
+            chunks[axis] = tuple(part for length in before[dim] for part in _parts_of(length, room))
+            room = max(room // max(chunks[axis]), 1)
+    data = frames.data.rechunk(chunks)
     return replaced(frames, data)
+
+
+def _parts_of(length: int, most: int) -> list[int]:
+    """Return a length in parts that are about the same, and none of which is longer than `most`."""
+    number = -(-length // most)
+    return [length * (at + 1) // number - length * at // number for at in range(number)]
 
 
 def replaced(frames: xr.DataArray, data: Array) -> xr.DataArray:

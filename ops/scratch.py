@@ -12,7 +12,7 @@ from forebay.ops.catalogue import Operation, operations
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.nonlocal_means import PIXELS
 from forebay.ops.filters.parts import LARGEST, SLAB
-from forebay.ops.temporal.recursive import MANY, together
+from forebay.ops.temporal.sections import MANY, together
 
 SMALL = 2**18
 """What an operation needs however little there is to do: kernels, tables, coordinates."""
@@ -90,7 +90,7 @@ def _mirrored(work: Work, given: Mapping[str, Any]) -> float:
     times = (
         2 ** len(given.get("dims", ("y", "x"))) if given.get("edge", "reflect") == "reflect" else 1
     )
-    return 8.0 * work.frame * times * work.itemsize
+    return 11.0 * work.frame * times * work.itemsize
 
 
 def _scales(work: Work, given: Mapping[str, Any]) -> float:
@@ -196,7 +196,7 @@ NEEDS: dict[str, Need] = {
     "fourier_ring_correlation": Need(chunk=1, frame=22),
     "gaussian_filter": Need(chunk=1.1, slab=4.5),
     "gaussian_fit": _WINDOWS,
-    "h_maxima": Need(chunk=9, frame=1),
+    "h_maxima": Need(chunk=12, frame=1),
     "iir_filter": Need(chunk=1.1, more=_recursive),
     "label": Need(chunk=4, frame=4),
     "laplacian_of_gaussian": Need(chunk=1.1, slab=5.5),
@@ -214,7 +214,7 @@ NEEDS: dict[str, Need] = {
     "phase_correlation": Need(chunk=8.5, frame=3),
     "photon_transfer": Need(chunk=8, frame=8),
     "pixel_variance": Need(chunk=4.2, frame=1),
-    "power_spectrum": Need(chunk=15.5, frame=1),
+    "power_spectrum": Need(chunk=8.5, frame=1),
     "quantise_to_noise": _CODES,
     "radial_average": Need(chunk=4, frame=4),
     "radial_symmetry": _WINDOWS,
@@ -250,7 +250,7 @@ NEEDS: dict[str, Need] = {
     "to_integers": _SAME_PIXELS,
     "triangle_threshold": Need(chunk=4, frame=2, more=_histograms),
     "unsupervised_wiener": Need(chunk=3.5, more=_mirrored),
-    "wavelet_denoise": Need(chunk=1.1, slab=8),
+    "wavelet_denoise": Need(chunk=1.1, slab=11),
     "welch": Need(chunk=12),
     "welch_spectrum": Need(chunk=1.2, more=_segments),
     "white_top_hat": _MORPHOLOGY,

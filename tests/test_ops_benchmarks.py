@@ -11,15 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def printed(
-    module: str, arguments: list[str], patch: pytest.MonkeyPatch, capsys: Any
-) -> dict[str, Any]:
+def printed(module: str, arguments: list[str], patch: pytest.MonkeyPatch, capsys: Any) -> Any:
     """Return what a benchmark prints, run in this process."""
     patch.syspath_prepend(str(ROOT))
     patch.setenv("OPENBLAS_NUM_THREADS", "1")
     patch.setattr(sys, "argv", [module, *arguments])
     runpy.run_module(module, run_name="__main__")
-    figures: dict[str, Any] = json.loads(capsys.readouterr().out)
+    figures: Any = json.loads(capsys.readouterr().out)
     return figures
 
 
@@ -64,3 +62,13 @@ def test_operations_are_compared_with_naive_dask(
         assert row["naive"] > 0
         assert row["tasks"] > 0
         assert row["naive_tasks"] > 0
+
+
+def test_a_process_is_measured_over_runs_of_two_lengths(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """By how many megabytes it grows for each."""
+    arguments = ["--quick", "--grow=median_filter"]
+    short, long = printed("benchmarks.ops_memory", arguments, monkeypatch, capsys)
+    assert 0 <= short < 200
+    assert 0 <= long < 200

@@ -10,7 +10,7 @@ from forebay import ops
 frame = frames(1)[0]
 
 band = ops.bandpass(frame, noise_sigma=1, background_sigma=6)
-smooth = ops.nonlocal_means(frame, strength=8, patch_size=5, search_size=11)
+smooth = ops.nonlocal_means(frame, strength=2.5, patch_size=5, search_size=11)
 # The spheres are dark: turned over, they stand on their background.
 turned = 255.0 - frame
 flat = turned - ops.rolling_ball(turned, radius=12, precision="fast")

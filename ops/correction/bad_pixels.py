@@ -70,6 +70,8 @@ def bad_pixels(
     With Dask the statistics hold a few chunks at a time; they are then merged to whole frames,
     lazily. A task needs about five times its chunk in float32 as scratch, and six float64 frames.
 
+    Float32 frames mark what float64 ones do, but for pixels within 1e-5 of the threshold.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -144,6 +146,9 @@ def replace_bad_pixels(
     Dask chunks that cut through `dims` are merged, lazily, so that a task holds whole frames. A
     task needs about four times its chunk in float32 as scratch, and up to 64 MB for the pixels
     around bad ones.
+
+    It is the median of the good ones of ``size × size`` pixels, which float32 gives exactly but
+    for the mean of two.
 
     Examples
     --------

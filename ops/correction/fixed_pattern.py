@@ -60,6 +60,8 @@ def remove_fixed_pattern(
     Dask chunks that cut through `dims` are merged, lazily, so that a task holds whole frames. A
     task needs about four times its chunk in float32 as scratch.
 
+    It is ``frames - (median(row) - median(medians))``.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

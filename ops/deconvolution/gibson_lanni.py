@@ -125,6 +125,8 @@ def gibson_lanni_psf(
 
     Needs about 8 bytes for each point, `subpixels` included, and 100 MB.
 
+    Numbers that are not finite are refused.
+
     Examples
     --------
     >>> psf = gibson_lanni_psf(

@@ -54,6 +54,9 @@ def gaussian_psf(
     -----
     The Gaussian is sampled in the middle of each pixel, as `bandpass` does.
 
+    It is ``exp(-r² / (2 sigma²))``, divided by its sum, in float64. Numbers that are not finite
+    are refused.
+
     Examples
     --------
     >>> psf = gaussian_psf(sigma=(2.0, 1.0, 1.0), dims=("z", "y", "x"))
@@ -119,6 +122,8 @@ def airy_psf(
     ``(2 J₁(v) / v)²`` with ``v = 2π / wavelength · numerical_aperture · r``: Born and Wolf,
     Principles of Optics, 7th edition, section 8.5.2.
 
+    It is real numbers only: what is not finite is refused.
+
     Examples
     --------
     >>> psf = airy_psf(wavelength=0.52, numerical_aperture=1.2, pixel_size=0.1)
@@ -180,6 +185,11 @@ def measured_psf(
 
     A crop without light above its background, or with a NaN, makes the result NaN, which no
     deconvolution takes. All crops are one task.
+
+    What is divided by its sum is ``max(crop - median(rim), 0)``. Float32 is within 1e-4 of what
+    float64 beads give, and 1e-5 of the largest value.
+
+    It needs about twelve times the crops in float32 as scratch.
 
     Examples
     --------

@@ -102,7 +102,8 @@ def richardson_lucy(
     ``x ← x / (1 - λ div(∇x / |∇x|)) · w · Hᵀ(y / (H x + b))``: Richardson, J. Opt. Soc. Am. 62, 55
     (1972) and Lucy, Astron. J. 79, 745 (1974), with the total variation of Dey et al., Microsc.
     Res. Tech. 69, 260 (2006). Slopes are per pixel along each of `dims`; ``|∇x|`` is
-    ``sqrt((∇x)² + ε²)`` with ε a thousandth of the frame's mean.
+    ``sqrt((∇x)² + ε²)``, with ε a thousandth of the frame's mean but at least 2 d λ x in d
+    dimensions: with less, a step goes beyond what is flat, and flat areas turn into a checkerboard.
 
     Accelerated steps start from ``x + α (x - x_before)``, clipped at zero, with α from the last
     two steps, from 0 to 1: Biggs and Andrews, Appl. Opt. 36, 1766 (1997).
@@ -250,7 +251,8 @@ def restored_parts(
                 return start
         factor = clipped(blur(observed / model, transposed=True)) * weight
         if steps.regularisation:
-            flatter = divergence_of_direction(start, FLAT * level)
+            steady = 2 * observed.ndim * steps.regularisation * start
+            flatter = divergence_of_direction(start, xp.maximum(FLAT * level, steady))
             factor = factor / (1 - steps.regularisation * flatter)
         moved = start * factor
         if steps.accelerate:
@@ -339,7 +341,9 @@ def discrepancy_of(observed: Array, model: Array, seen: Array | None) -> Array:
 
 
 def divergence_of_direction(array: Array, flat: Array) -> Array:
-    """Return div(∇x / |∇x|), with slopes well below `flat` weakened; differences wrap around.
+    """Return div(∇x / |∇x|), with slopes well below `flat`, of each pixel, weakened.
+
+    Differences wrap around.
 
     It is minus the slope of the total variation, whose differences are to the next pixel.
     """

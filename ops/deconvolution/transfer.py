@@ -9,7 +9,7 @@ import scipy.fft
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, library, namespace
+from forebay.ops._arrays import Array, library, namespace, transforms
 from forebay.ops._checks import check_frames, check_kernel
 from forebay.ops.errors import OperationError
 
@@ -79,8 +79,9 @@ class Blur:
         xp = namespace(array)
         axes = tuple(range(-len(self.shape), 0))
         transfer = xp.conj(self.transfer) if transposed else self.transfer
-        spectrum = xp.fft.rfftn(array, axes=axes) * transfer
-        return xp.fft.irfftn(spectrum, s=self.shape, axes=axes)
+        fft = transforms(array)
+        spectrum = fft.rfftn(array, axes=axes) * transfer
+        return fft.irfftn(spectrum, s=self.shape, axes=axes)
 
 
 def canvas_shape(sizes: Sequence[int], extents: Sequence[int]) -> tuple[int, ...]:
@@ -105,7 +106,7 @@ def make_blur(psf: Array, shape: tuple[int, ...], like: Array) -> Blur:
     padded = placed(own / xp.sum(own), shape)
     axes = tuple(range(own.ndim))
     padded = xp.roll(padded, tuple(-(extent // 2) for extent in own.shape), axis=axes)
-    return Blur(xp.fft.rfftn(xp.astype(padded, like.dtype), axes=axes), shape)
+    return Blur(transforms(padded).rfftn(xp.astype(padded, like.dtype), axes=axes), shape)
 
 
 def placed(array: Array, shape: Sequence[int]) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
+from forebay.ops._arrays import Array, as_real, namespace, real_dtype, transforms
 from forebay.ops._checks import check_choice, check_frames, check_number
 from forebay.ops.deconvolution.overlap import apply_to_frames
 from forebay.ops.deconvolution.transfer import Blur, Edge, make_blur, mirrored, point_spread
@@ -216,10 +216,10 @@ def estimated(array: Array, psf: Array, *, smooth: bool, wrap: bool, ratio: floa
     each = []
     for place in range(stack.shape[0]):
         canvas, inner = mirrored(stack[place, ...], blur.shape)
-        spectrum = xp.fft.rfftn(canvas, axes=axes)
+        spectrum = transforms(canvas).rfftn(canvas, axes=axes)
         level = likeliest_ratio(spectrum, power, penalty) if ratio is None else ratio
         gain = xp.conj(blur.transfer) / (power + level * penalty)
-        restored = xp.fft.irfftn(spectrum * gain, s=blur.shape, axes=axes)
+        restored = transforms(canvas).irfftn(spectrum * gain, s=blur.shape, axes=axes)
         # A view would keep the mirror images until all frames are done.
         each.append(xp.asarray(restored[inner], copy=True))
     return xp.reshape(xp.stack(each), array.shape)

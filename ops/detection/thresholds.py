@@ -57,6 +57,8 @@ def otsu_threshold(
     Dask chunks that cut through `dims` are merged, lazily. Needs about three times the frame in
     float64 as scratch, and six histograms.
 
+    Float32 is within 1e-4 of what float64 frames give where the same bin is best.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -106,6 +108,8 @@ def triangle_threshold(
 
     Dask chunks that cut through `dims` are merged, lazily. Needs about three times the frame in
     float64 as scratch, and six histograms.
+
+    Float32 is within 1e-4 of what float64 frames give where the same bin is farthest.
 
     Examples
     --------

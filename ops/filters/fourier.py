@@ -6,7 +6,7 @@ from typing import Any, Literal
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
+from forebay.ops._arrays import Array, as_real, namespace, real_dtype, transforms
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_number, check_whole
 from forebay.ops.errors import OperationError
@@ -237,8 +237,8 @@ def filtered(
         ratio = squared_ratio(squared, frequencies)
         falls = kind in ("low", "band")
         gain = gain * (low_pass(ratio, order) if falls else high_pass(ratio, order))
-    spectrum = xp.fft.rfftn(real, axes=axes) * xp.astype(gain, real.dtype)
-    return xp.fft.irfftn(spectrum, s=sizes, axes=axes)
+    spectrum = transforms(real).rfftn(real, axes=axes) * xp.astype(gain, real.dtype)
+    return transforms(real).irfftn(spectrum, s=sizes, axes=axes)
 
 
 def squared_ratio(squared: Array, frequencies: tuple[float, ...]) -> Array:

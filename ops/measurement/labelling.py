@@ -58,6 +58,8 @@ def label(
     The task that brings the seams together holds two layers of pixels for each seam, int64, and
     ten numbers for each region, on the host. Others need about three times their chunk in int32.
 
+    What is NaN is not above anything: ``frames > threshold`` leaves it out of all regions.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

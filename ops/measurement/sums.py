@@ -57,7 +57,9 @@ def region_sums(labels: Array, intensities: Array | None, origin: Sequence[int])
     for size, each in zip(stack.shape[1:], index, strict=True):
         flat = flat * size + each
     number = xp.astype(xp.take(xp.reshape(stack, (-1,)), flat), xp.int64)
-    span = int(xp.max(number)) + 1 if number.shape[0] else 1
+    # Counted, since numbers may be as large as they like.
+    known, number = xp.unique_inverse(number)
+    span = max(known.shape[0], 1)
     keys, part = xp.unique_inverse(frame * span + number)
     size = keys.shape[0]
     place = [each + start for each, start in zip(index, origin, strict=True)]
@@ -75,7 +77,7 @@ def region_sums(labels: Array, intensities: Array | None, origin: Sequence[int])
         brightest = to_host(extreme(values, part, size, largest=True))
     return Sums(
         frame=to_host(keys // span),
-        label=to_host(keys % span),
+        label=to_host(xp.take(known, keys % span)),
         pixels=to_host(total(None)),
         position=to_host(xp.stack([total(each) for each in wide])),
         product=to_host(xp.stack([total(wide[one] * wide[other]) for one, other in pairs])),
@@ -101,8 +103,8 @@ def extreme(values: Array, part: Array, size: int, *, largest: bool) -> Array:
 def added(parts: Sequence[Sums]) -> Sums:
     """Return the sums over whole regions, in the order of frames and labels."""
     frame = np.concatenate([part.frame for part in parts])
-    label = np.concatenate([part.label for part in parts])
-    span = int(label.max(initial=0)) + 1
+    known, label = np.unique(np.concatenate([part.label for part in parts]), return_inverse=True)
+    span = max(known.size, 1)
     keys, region = np.unique(frame * span + label, return_inverse=True)
 
     def total(name: str) -> Values:
@@ -119,7 +121,7 @@ def added(parts: Sequence[Sums]) -> Sums:
     weighted = parts[0].light is not None
     return Sums(
         frame=keys // span,
-        label=keys % span,
+        label=known[keys % span],
         pixels=total("pixels"),
         position=total("position"),
         product=total("product"),

@@ -52,6 +52,8 @@ def match_points(found: ArrayLike, truth: ArrayLike, *, distance: float) -> Matc
     that matrix is the whole set's. The assignment is scipy's (Crouse, IEEE Trans. Aerosp.
     Electron. Syst. 52, 1679 (2016)).
 
+    A NaN among the places is refused.
+
     Examples
     --------
     >>> matches = match_points([[0.0, 1.0], [9.0, 9.0]], [[5.0, 5.0], [0.0, 1.1]], distance=0.5)

@@ -34,6 +34,12 @@ def mean_change(
     OperationError
         If the two do not fit each other, or a dtype is not real.
 
+    Notes
+    -----
+    A frame with a NaN is NaN, and with an infinite pixel infinite. Chunks may cut through `dims` with
+    Dask; a task needs about two and a half times its chunk in float32 as scratch. It is the mean absolute
+    difference that motion is told by.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -72,6 +78,10 @@ def pixel_variance(frames: xr.DataArray, *, dims: Sequence[Hashable] = ("y", "x"
     -----
     It is the mean of the squares less the square of the mean, so that one pass over the pixels
     does; its error is about 1e-16 of the mean of the squares.
+
+    ``mean(pixels**2) - mean(pixels)**2``. A frame with a NaN or infinite pixel is NaN. Chunks
+    may cut through `dims` with Dask; a task needs about four times its chunk in float32 as
+    scratch.
 
     Examples
     --------

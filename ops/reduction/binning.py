@@ -59,6 +59,12 @@ def bin_pixels(
         If a dimension is missing, a size is no multiple of its factor, the dtype of `frames` is
         not among those above, or a parameter is not allowed.
 
+    Notes
+    -----
+    It is ``Σ pixels`` of a rectangle, or that divided by their number. A bin with a NaN is NaN.
+    Works chunk by chunk with Dask; a task needs about three times its chunk in float32 as
+    scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

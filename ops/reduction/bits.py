@@ -35,6 +35,11 @@ def drop_low_bits(frames: xr.DataArray, *, count: int) -> xr.DataArray:
     OperationError
         If `frames` has no integers, or not more than `count` bits.
 
+    Notes
+    -----
+    It is ``round(frames / 2**count) * 2**count``. Only integers are taken, which have no NaN.
+    Works chunk by chunk with Dask; a task needs about twice its chunk as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -142,6 +142,11 @@ def compand(
     OperationError
         If `frames` is of another dtype, or there are more codes than `dtype` has values.
 
+    Notes
+    -----
+    A NaN or infinite pixel cannot occur: only integers are taken. Works chunk by chunk with
+    Dask; a task needs its result, and a table of 6 MB, as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -175,6 +180,19 @@ def expand(codes: xr.DataArray, companding: Companding) -> xr.DataArray:
     ------
     OperationError
         If `codes` is not of dtype uint8 or uint16.
+
+    Notes
+    -----
+    It is the inverse of the transform that `Companding` names, at the middle of what shares a code,
+    rounded to whole counts. Codes are integers, which have no NaN. Works chunk by chunk with
+    Dask; a task needs its result, and a table of 6 MB, as scratch.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> camera = Companding(gain=0.5, read_noise=2.0, offset=100, maximum=4095)
+    >>> expand(xr.DataArray(np.array([25, 64], "uint8"), dims="x"), camera).values
+    array([ 100, 1016], dtype=uint16)
     """
     check_frames(codes, (), name="codes")
     table = companding.counts(codes.dtype)

@@ -37,6 +37,11 @@ def to_integers(frames: xr.DataArray, *, dtype: npt.DTypeLike) -> xr.DataArray:
     OperationError
         If `dtype` is no integer type, or that of `frames` is not real.
 
+    Notes
+    -----
+    It is ``clip(rint(frames))``. Works chunk by chunk with Dask; a task needs about twice its
+    chunk as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

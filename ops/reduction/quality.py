@@ -54,6 +54,8 @@ def sharpness(
     chunks that cut through `dims` are merged, lazily. Needs about four times the frame in float64
     as scratch.
 
+    Worked on in float64: within 1e-10 of the formula.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -125,6 +127,8 @@ def saturated_fraction(
     -----
     Dask chunks may cut through `dims`. Needs a byte for each pixel of a chunk as scratch.
 
+    It is ``mean(frames >= level)``, exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -173,6 +177,9 @@ def select_frames(frames: xr.DataArray, keep: xr.DataArray) -> xr.DataArray:
     -----
     How many frames are kept must be known when the graph is built: that is why `keep` has to be
     computed, and `frames` need not.
+
+    It is ``frames[keep]``: exact, and a NaN stays. Works chunk by chunk with Dask, without
+    scratch.
 
     Examples
     --------

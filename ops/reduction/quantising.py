@@ -55,6 +55,8 @@ def quantise_to_noise(
     the default, and the same as before with ``"blosc-zstd"`` (measured). Needs its
     result and a few megabytes as scratch.
 
+    Only integers are taken, which have no NaN.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -36,6 +36,11 @@ def crop(frames: xr.DataArray, *, bounds: Bounds) -> xr.DataArray:
     OperationError
         If a dimension is missing, or the bounds lie outside of it or hold nothing.
 
+    Notes
+    -----
+    It is ``frames.isel`` with slices: exact, and a NaN stays. Works chunk by chunk with Dask,
+    without scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -74,6 +79,11 @@ def mask_outside(frames: xr.DataArray, *, bounds: Bounds, fill: float = 0) -> xr
     OperationError
         If a dimension is missing, the bounds lie outside of it or hold nothing, or the dtype
         cannot hold `fill`.
+
+    Notes
+    -----
+    It is ``frames.where(inside, fill)``: exact, and a NaN within stays. Works chunk by chunk
+    with Dask; a task needs about twice its chunk as scratch.
 
     Examples
     --------

@@ -40,6 +40,11 @@ def sparsify(frames: xr.DataArray, *, threshold: float, background: float = 0) -
         If the dtype of `frames` is not real or cannot hold `background`, or `threshold` is not
         above 0.
 
+    Notes
+    -----
+    It is ``frames if abs(frames - background) >= threshold else background``, exact. Works
+    chunk by chunk with Dask; a task needs about twice its chunk as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

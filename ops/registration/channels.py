@@ -54,6 +54,9 @@ def fit_affine(
     Least squares over all points; one more than there are `dims` is enough, and ten or more over
     the whole field are good. Rounded to 1e-12.
 
+    It is the ``T`` with the least ``Σ |T (reference, 1) - points|²``: `numpy.linalg.lstsq`. A
+    NaN among the points is refused.
+
     Examples
     --------
     >>> fit_affine([(1, 2), (1, 5), (4, 2)], [(0, 0), (0, 3), (3, 0)]).values + 0.0
@@ -140,6 +143,8 @@ def align_channels(
     With transforms, the result at p is the channel at ``Σ transform · (p, 1)``:
     `scipy.ndimage.affine_transform`. A NaN spreads as in `correct_drift`. As scratch a task needs
     some six times one frame in float64. Dask chunks that cut through `dims` are merged, lazily.
+
+    Float32 is within 1e-4 of what float64 frames give, and 1e-5 of the largest value.
 
     Examples
     --------

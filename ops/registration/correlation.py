@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
+from forebay.ops._arrays import Array, as_real, namespace, real_dtype, transforms
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_number, check_whole
 from forebay.ops.correction.alignment import aligned
@@ -161,7 +161,7 @@ def waves_of(array: Array, ndim: int, window: str | None) -> Array:
     contrast = without_trend(array, axes, linear=False)
     if window is not None:
         contrast = without_trend(faded(contrast, ndim=ndim, window=window), axes, linear=False)
-    return namespace(array).fft.rfftn(contrast, axes=axes)
+    return transforms(contrast).rfftn(contrast, axes=axes)
 
 
 def peak(
@@ -189,7 +189,7 @@ def peak(
         cross = cross / xp.where(counts, strength, xp.ones_like(strength))
     leading = cross.shape[:-ndim]
     cross = xp.reshape(cross, (-1, *cross.shape[-ndim:]))
-    coarse = xp.reshape(xp.fft.irfftn(cross, s=sizes, axes=axes), (cross.shape[0], -1))
+    coarse = xp.reshape(transforms(cross).irfftn(cross, s=sizes, axes=axes), (cross.shape[0], -1))
     highest = xp.max(coarse, axis=-1)
     places = [
         xp.astype((place + size // 2) % size - size // 2, xp.float64)

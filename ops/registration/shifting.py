@@ -8,7 +8,16 @@ import numpy as np
 import xarray as xr
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, as_real, library, namespace, ndimage, real_dtype, to_host
+from forebay.ops._arrays import (
+    Array,
+    as_real,
+    library,
+    namespace,
+    ndimage,
+    real_dtype,
+    to_host,
+    transforms,
+)
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_number, check_whole
 from forebay.ops.errors import OperationError
@@ -149,7 +158,7 @@ def moved_frame(frame: Array, drift: Sequence[float], order: int | None, edge: s
     if order is not None:
         back = [-each for each in drift]
         return ndimage(frame).shift(frame, back, order=order, mode=MODES[edge], cval=math.nan)
-    waves = xp.fft.rfftn(frame)
+    waves = transforms(frame).rfftn(frame)
     for axis, each in enumerate(drift):
         size = frame.shape[axis]
         count = waves.shape[axis]
@@ -160,7 +169,7 @@ def moved_frame(frame: Array, drift: Sequence[float], order: int | None, edge: s
         shape = tuple(-1 if other == axis else 1 for other in range(frame.ndim))
         factor = xp.asarray(turn.reshape(shape), dtype=waves.dtype, device=device(waves))
         waves = waves * factor
-    result = xp.fft.irfftn(waves, s=frame.shape, axes=tuple(range(frame.ndim)))
+    result = transforms(waves).irfftn(waves, s=frame.shape, axes=tuple(range(frame.ndim)))
     return result if edge == "wrap" else without_beyond(result, drift)
 
 

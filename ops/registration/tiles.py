@@ -87,6 +87,9 @@ def estimate_tile_offsets(
     Offsets are to be known before a mosaic has a size: ``compute()`` those of Dask-backed tiles
     before `stitch_tiles`. A task holds one pair's overlap, and some ten times that as scratch.
 
+    A pair in whose overlap a tile has a NaN, or no contrast, is left out. Float32 is within
+    1e-4 of what float64 tiles give, and 1e-5 of the largest offset.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -266,6 +269,9 @@ def stitch_tiles(
 
     A task holds all tiles of one chunk along other dimensions, and the mosaic three times, in
     float64. Dask chunks that cut through `dim` or `dims` are merged, lazily.
+
+    It is ``Σ weight · tile / Σ weight``. Float32 is within 1e-4 of what float64 tiles give, and
+    1e-5 of the largest value.
 
     Examples
     --------

@@ -67,6 +67,8 @@ def find_peaks_series(
     Dask chunks that cut through `dim` are merged, lazily. Needs about three times a series in
     float64 as scratch.
 
+    Worked on in float64; heights are the series' own values, exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

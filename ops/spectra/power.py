@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype
+from forebay.ops._arrays import Array, as_real, namespace, real_dtype, transforms
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.errors import OperationError
@@ -127,10 +127,12 @@ def power_density(
         for axis in axes:
             total *= float((window_weights("hann", real.shape[axis]) ** 2).mean())
         real = faded(real, ndim=ndim, window="hann")
-    waves = xp.astype(real, xp.result_type(real.dtype, xp.complex64))
-    waves = xp.fft.fftn(waves, axes=axes)
+    waves = transforms(real).rfftn(real, axes=axes)
     density = (xp.real(waves) ** 2 + xp.imag(waves) ** 2) * (scale / total)
-    return xp.fft.fftshift(density, axes=axes)
+    # What is real has at -f what it has at f, which need not be computed.
+    behind = xp.flip(density[..., 1 : (real.shape[-1] + 1) // 2], axis=axes)
+    behind = xp.roll(behind, (1,) * (ndim - 1), axis=axes[:-1]) if ndim > 1 else behind
+    return xp.fft.fftshift(xp.concat([density, behind], axis=-1), axes=axes)
 
 
 def without_trend(array: Array, axes: Sequence[int], *, linear: bool) -> Array:

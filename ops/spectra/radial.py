@@ -47,6 +47,11 @@ def radial_average(
     All points of a ring count the same. A NaN makes its ring NaN. Dask chunks that cut through
     `dims` are merged, lazily.
 
+    It is ``Σ spectrum / n`` over the n points of a ring. Float32 is within 1e-4 of what a
+    float64 spectrum gives, and 1e-5 of the largest value.
+
+    A task needs about four times its chunk as scratch.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

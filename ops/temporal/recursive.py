@@ -1,40 +1,24 @@
 """Filters in time whose every result depends on all frames before."""
 
-import functools
-import math
 from collections.abc import Hashable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from array_api_compat import device, is_numpy_array
 
-from forebay.ops._arrays import Array, as_real, namespace, real_dtype, signal
+from forebay.ops._arrays import Array, as_real, namespace, real_dtype
 from forebay.ops._blocks import apply, replaced
 from forebay.ops._checks import check_choice, check_frames, check_number
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
-from forebay.ops.filters.parts import in_slabs
-
-type Sections = tuple[tuple[float, ...], ...]
-"""Second-order sections, six numbers each."""
+from forebay.ops.temporal.sections import check_sections, through_sections, through_sections_on
 
 DELAY = "delay"
 """The dimension of the numbers that a filter remembers of each pixel."""
 
 BOTH = "filtered, then delay"
 """The dimension of a pixel's filtered history with what the filter remembers behind it."""
-
-SECTION = 6
-"""The numbers of a second-order section: three of its numerator, three of its denominator."""
-
-MANY = 1024
-"""From so many pixels on a processor takes them together; SciPy takes one history after the other."""
-
-WORK = 2**17
-"""Multiplications of one product: few enough that BLAS does not start threads of its own, which
-would be in the way of Dask's, and that what it works on stays in the cache."""
 
 
 def exponential_filter(
@@ -221,9 +205,10 @@ def continue_iir_filter(
     Returns
     -------
     Continued
-        ``frames``: as of `iir_filter`. Frames given block by block, in order, with the state of
-        each call passed to the next, give what all at once do, bit for bit. ``state``: the other
-        dimensions of `frames`, then ``delay``.
+        ``frames``: as of `iir_filter`, but for the last bits: of float64 frames within 1e-12 of the
+        largest value. Frames given block by block, in order, with the state of each call passed to
+        the next, give what all in one call do, bit for bit, wherever they are cut. ``state``: the
+        other dimensions of `frames`, then ``delay``.
 
     Raises
     ------
@@ -233,7 +218,12 @@ def continue_iir_filter(
     Notes
     -----
     Such a filter over a whole run is a sequential algorithm, whose state the engine carries from
-    block to block: memory holds a block at a time.
+    block to block: memory holds a block at a time. From a NaN on, its pixel is NaN, in what
+    follows too; a NaN in a frame says nothing of the frames before it.
+
+    Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd edition, section 6.3.
+
+    Works chunk by chunk with Dask, but for chunks that cut through `dim`, which are merged.
 
     Examples
     --------
@@ -242,7 +232,8 @@ def continue_iir_filter(
     >>> frames = xr.DataArray(np.random.default_rng(1).normal(size=(20, 2, 2)), dims=("t", "y", "x"))
     >>> first, state = continue_iir_filter(frames[:12], sos=low_pass)
     >>> then, state = continue_iir_filter(frames[12:], sos=low_pass, state=state)
-    >>> xr.concat([first, then], "t").equals(iir_filter(frames, sos=low_pass))
+    >>> all_at_once, _ = continue_iir_filter(frames, sos=low_pass)
+    >>> xr.concat([first, then], "t").equals(all_at_once)
     True
     """
     check_frames(frames, [dim])
@@ -282,131 +273,3 @@ def continue_iir_filter(
         replaced(frames, filtered.transpose(*frames.dims).data.astype(real_dtype(frames.dtype))),
         left.drop_attrs().rename(None),
     )
-
-
-def check_sections(sos: npt.ArrayLike) -> tuple[tuple[float, ...], ...]:
-    """Return second-order sections as tuples if they are stable."""
-    try:
-        sections = np.asarray(sos, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise OperationError(f"sos is {sos!r}, but must be numbers, (n, {SECTION})") from error
-    if sections.ndim != 2 or sections.shape[1] != SECTION or not len(sections):
-        raise OperationError(
-            f"sos has the shape {sections.shape}, but must have (n, {SECTION}); "
-            'scipy.signal.butter(..., output="sos") makes such ones'
-        )
-    if not np.isfinite(sections).all() or (sections[:, 3] != 1).any():
-        raise OperationError("sos must be finite, with 1 in column 3; divide each section by it")
-    first, second = sections[:, 4], sections[:, 5]
-    unstable = (abs(second) >= 1) | (abs(first) >= 1 + second)
-    if unstable.any():
-        raise OperationError(
-            f"section {int(unstable.argmax())} of sos is not stable: a pole is on the unit circle "
-            "or beyond, and its results would grow without a bound"
-        )
-    return tuple(tuple(section) for section in sections.tolist())
-
-
-def through_sections(array: Array, *, sos: Sections, from_first: bool) -> Array:
-    """Return `array` filtered along its last axis by `sos`, as if its first value went before."""
-    dtype = as_real(array[..., :0]).dtype
-
-    def filtered(slab: Array) -> Array:
-        return after_sections(slab, first_state(slab, sos, from_first=from_first), sos, dtype)[0]
-
-    return in_slabs(filtered, array, [array.ndim - 1], array.shape[-1] * together(sos))
-
-
-def through_sections_on(
-    array: Array, state: Array | None = None, *, sos: Sections, from_first: bool
-) -> Array:
-    """Return `array` filtered along its last axis, float64, and behind it the state after that.
-
-    The state before is two numbers a section, one section after the other, along the last axis.
-    """
-    xp, length = namespace(array), array.shape[-1]
-    given = xp.astype(as_real(array), xp.float64, copy=False)
-    if state is not None:
-        given = xp.concat([given, xp.astype(state, xp.float64)], axis=-1)
-
-    def filtered(slab: Array) -> Array:
-        if state is None:
-            start = first_state(slab, sos, from_first=from_first)
-        else:
-            numbers = xp.reshape(slab[..., length:], (*slab.shape[:-1], len(sos), 2))
-            start = xp.moveaxis(numbers, -2, 0)
-        result, left = after_sections(slab[..., :length], start, sos, xp.float64)
-        left = xp.reshape(xp.moveaxis(left, 0, -2), (*slab.shape[:-1], 2 * len(sos)))
-        return xp.concat([result, left], axis=-1)
-
-    # In the slabs of `through_sections`, so that the last bits are the same.
-    return in_slabs(filtered, given, [array.ndim - 1], given.shape[-1] * together(sos))
-
-
-def together(sos: Sections) -> int:
-    """Return how many pixels are filtered together."""
-    return WORK // (1 + 2 * len(sos)) ** 2
-
-
-def first_state(array: Array, sos: Sections, *, from_first: bool) -> Array:
-    """Return what sections remember before all frames, (sections, ..., 2), float64."""
-    xp, where = namespace(array), device(array)
-    if not from_first:
-        zero = xp.zeros(1, dtype=xp.float64, device=where)
-        return xp.broadcast_to(zero, (len(sos), *array.shape[:-1], 2))
-    steady = signal(np.asarray(sos)).sosfilt_zi(np.asarray(sos))
-    steady = steady.reshape(len(sos), *(1,) * (array.ndim - 1), 2)
-    return xp.asarray(steady, device=where) * xp.astype(as_real(array[..., :1]), xp.float64)
-
-
-def after_sections(array: Array, state: Array, sos: Sections, dtype: Any) -> tuple[Array, Array]:
-    """Return `array` filtered along its last axis in float64, as `dtype`, and the state after it."""
-    xp = namespace(array)
-    if is_numpy_array(array) and math.prod(array.shape[:-1]) >= MANY:
-        return frame_by_frame(array, state, sos, dtype)
-    wide = xp.astype(as_real(array), xp.float64, copy=False)
-    sections = xp.asarray(sos, dtype=xp.float64, device=device(array))
-    result, left = signal(array).sosfilt(sections, wide, axis=-1, zi=state)
-    return xp.astype(result, dtype, copy=False), left
-
-
-def frame_by_frame(
-    array: np.ndarray[Any, Any],
-    state: np.ndarray[Any, Any],
-    sos: Sections,
-    dtype: Any,
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the same with a product of matrices for each frame, which BLAS is made for."""
-    matrix, shape = step_matrix(sos), array.shape[:-1]
-    result = np.empty_like(array, dtype=dtype, subok=False)
-    before = np.empty((len(matrix), *shape))
-    after = np.empty_like(before)
-    before[1:].reshape(len(sos), 2, *shape)[...] = np.moveaxis(state, -1, 1)
-    for index in range(array.shape[-1]):
-        before[0] = array[..., index]
-        np.matmul(matrix, before.reshape(len(matrix), -1), out=after.reshape(len(matrix), -1))
-        result[..., index] = after[0]
-        before, after = after, before
-    return result, np.moveaxis(before[1:].reshape(len(sos), 2, *shape), 1, -1)
-
-
-@functools.lru_cache(maxsize=64)
-def step_matrix(sos: Sections) -> np.ndarray[Any, Any]:
-    """Return what makes a result, and what sections remember then, of a value and the same before.
-
-    Direct form II, transposed, two numbers a section, as SciPy has it.
-
-    Examples
-    --------
-    >>> step_matrix(((0.5, 0.25, 0.125, 1, -0.5, 0),)).tolist()
-    [[0.5, 1.0, 0.0], [0.5, 0.5, 1.0], [0.125, 0.0, 0.0]]
-    """
-    value, *numbers = np.eye(1 + 2 * len(sos))
-    after = []
-    for (b0, b1, b2, _, a1, a2), first, second in zip(
-        sos, numbers[::2], numbers[1::2], strict=True
-    ):
-        result = b0 * value + first
-        after += [b1 * value - a1 * result + second, b2 * value - a2 * result]
-        value = result
-    return np.stack([value, *after])

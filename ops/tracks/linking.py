@@ -87,6 +87,8 @@ def link(
     A dense matrix of a whole set is held, in float64: choose `search_range` so that sets stay in
     the hundreds.
 
+    A row whose place is NaN is refused.
+
     Examples
     --------
     >>> import pandas as pd

@@ -1,5 +1,7 @@
 """Lazy operations are few tasks: what looks at nothing beyond its chunk joins with its neighbours."""
 
+from typing import Any
+
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -35,3 +37,38 @@ def test_a_borrowed_rim_is_cut_once_for_each_operation() -> None:
     cut = ops.median_filter(frames.chunk({"y": 20}), size=3)
     assert tasks(cut) > 2
     np.testing.assert_array_equal(cut, ops.median_filter(frames, size=3))
+
+
+def test_deconvolutions_in_a_row_read_a_chunk_once_and_meet_the_whole() -> None:
+    """Each borrows what it needs from what the one before gave; and a halo for all is their sum."""
+    psf = ops.gaussian_psf(sigma=1.2, truncate=3)
+    spots = np.random.default_rng(2).poisson(30, (1, 96, 90)).astype("float64")
+    spots[:, 20::19, 15::17] += 900
+    frames = xr.DataArray(spots, dims=("t", "y", "x"), coords={"y": np.arange(96)})
+    radii = {"richardson_lucy": 4, "wiener": 4}
+    margin = sum(radii.values()) * (psf.sizes["y"] // 2)
+
+    def twice(given: xr.DataArray) -> xr.DataArray:
+        sharper = ops.richardson_lucy(
+            given, psf=psf, iterations=5, accelerate=False, overlap=radii["richardson_lucy"]
+        )
+        return ops.wiener(sharper, psf=psf, noise_to_signal=0.1, overlap=radii["wiener"])
+
+    whole = twice(frames)
+    read: list[int] = []
+
+    def counted(block: Any) -> Any:
+        read.append(block.shape[1])
+        return block
+
+    source = frames.chunk({"y": 48})
+    source = source.copy(
+        data=source.data.map_blocks(counted, dtype=float, meta=np.empty((0, 0, 0)))
+    )
+    cut = twice(source).compute()
+    assert read == [48, 48]
+    tile = twice(frames.isel(y=slice(0, 48 + margin))).isel(y=slice(0, 48))
+    for found in (cut, tile):
+        assert abs(found - whole).max() < 1e-4 * whole.max()
+    narrow = twice(frames.isel(y=slice(0, 48 + 2))).isel(y=slice(0, 48))
+    assert abs(narrow - whole).max() > 1e-3 * whole.max(), "it is the margin that does it"

@@ -14,7 +14,7 @@ from forebay.ops.filters.morphology import stepwise
 from forebay.ops.filters.moving_sums import moving_sums
 from forebay.ops.measurement.seams import part_edges
 from forebay.ops.temporal.finite import centred_mean
-from forebay.ops.temporal.recursive import first_state
+from forebay.ops.temporal.sections import first_state
 
 SECTIONS = ((0.2, 0.4, 0.2, 1.0, -0.4, 0.2),)
 SQUARE: dict[str, Any] = {"size": 3, "footprint": "square", "axes": (1, 2)}

@@ -240,9 +240,9 @@ def test_an_initial_frame_that_does_not_fit_is_refused(
 def test_a_recursive_filter_goes_on_with_its_state(
     run: xr.DataArray, dtype: str, before: Any, lazy: bool
 ) -> None:
-    """Block after block, in another order of dimensions too, is the whole at once, bit for bit."""
+    """Block after block, in another order of dimensions too, is the whole in one call, bit for bit."""
     frames = run.astype(dtype).assign_coords(y=[1.0, 2, 3, 4])
-    whole = iir_filter(frames, sos=HIGH_PASS, before=before)
+    whole, _ = continue_iir_filter(frames, sos=HIGH_PASS, before=before)
     if lazy:
         frames = frames.chunk({"t": 7, "y": 2})
     state, parts = None, []
