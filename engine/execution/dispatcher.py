@@ -45,6 +45,10 @@ _MEMORY_SHARE = 0.4
 """Part of the workers' memory that units in flight may take, with what they declare to need."""
 _TASK_SECONDS = 0.2
 """How long a task should be, so that Dask's own work is little beside it."""
+_TASK_SECONDS_BESIDE_LIVE = 0.05
+"""The same as long as there is urgent work, which waits for the end of a task."""
+_LIVE_SECONDS = 60.0
+"""How long after the last urgent unit there is believed to be such work."""
 _MOST_IN_TASK = 64
 _LANE_PRIORITY = 10_000_000
 
@@ -128,6 +132,7 @@ class Dispatcher:
             opened=run,
         )
         self._look_at = -math.inf
+        self._urgent_until = -math.inf
         self._drained = False
 
     def wake(self) -> None:
@@ -310,6 +315,8 @@ class Dispatcher:
 
     def _start(self, claims: Sequence[Claim]) -> None:
         """Have units computed that were begun, as few tasks as does them good."""
+        if any(each.lane == Lane.REALTIME for each in claims):
+            self._urgent_until = time.monotonic() + _LIVE_SECONDS
         ready = [each for each in map(self._prepare, claims) if each is not None]
         by_bench: dict[tuple[int, int], list[InFlight]] = defaultdict(list)
         for each in ready:
@@ -358,6 +365,7 @@ class Dispatcher:
                 [each.order for each in some],
                 lambda outcome: self._messages.put((some, outcome)),
                 priority=priority,
+                urgent=claim.lane == Lane.REALTIME,
                 avoid=claim.avoid,
                 memory=claim.memory,
             )
@@ -381,9 +389,10 @@ class Dispatcher:
         share = math.ceil(len(group) / self._executor.slots)
         return max(1, min(share, self._units_of(group[0].bench.seconds)))
 
-    @staticmethod
-    def _units_of(seconds: float) -> int:
-        return max(1, min(_MOST_IN_TASK, int(_TASK_SECONDS / max(seconds, 1e-6))))
+    def _units_of(self, seconds: float) -> int:
+        beside_live = time.monotonic() < self._urgent_until
+        longest = _TASK_SECONDS_BESIDE_LIVE if beside_live else _TASK_SECONDS
+        return max(1, min(_MOST_IN_TASK, int(longest / max(seconds, 1e-6))))
 
     # Recording.
 

@@ -1,6 +1,7 @@
 """Where units are computed: in this process, or on a Dask cluster."""
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Empty, PriorityQueue
 from typing import Any, Protocol
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -71,11 +73,13 @@ class Executor(Protocol):
         done: Done,
         *,
         priority: int,
+        urgent: bool = False,
         avoid: str | None = None,
         memory: int | None = None,
     ) -> None:
         """Have units computed one after the other; a higher priority goes first.
 
+        What is `urgent` goes to a worker at once, and waits for no more than what that one is at.
         `avoid` names a worker that is to compute them only if there is no other; with `memory`,
         workers with no more than so many bytes are to do so only if none has more.
         """
@@ -105,26 +109,35 @@ class InProcessExecutor:
     def __init__(self) -> None:
         """Start the thread."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="forebay-unit")
-        self._futures: set[Future[list[Computed | Failed]]] = set()
+        self._waiting: PriorityQueue[tuple[int, int, Sequence[Order], Done]] = PriorityQueue()
+        self._number = itertools.count()
 
     def submit(
         self,
         orders: Sequence[Order],
         done: Done,
         *,
-        priority: int,  # noqa: ARG002
+        priority: int,
+        urgent: bool = False,  # noqa: ARG002 (its priority is the highest)
         avoid: str | None = None,  # noqa: ARG002
         memory: int | None = None,  # noqa: ARG002
     ) -> None:
-        """Have units computed, in the order of submission."""
+        """Have units computed: of those that wait, the first of the highest priority."""
+        self._waiting.put((-priority, next(self._number), orders, done))
+        self._pool.submit(self._compute_next)
 
-        def finished(each: Future[list[Computed | Failed]]) -> None:
-            self._futures.discard(each)
-            done(_outcome(each))
-
-        future = self._pool.submit(compute_units, orders)
-        self._futures.add(future)
-        future.add_done_callback(finished)
+    def _compute_next(self) -> None:
+        """Compute what has become the most urgent meanwhile."""
+        try:
+            _, _, orders, done = self._waiting.get_nowait()
+        except Empty:
+            return
+        future: Future[list[Computed | Failed]] = Future()
+        try:
+            future.set_result(compute_units(orders))
+        except BaseException as error:  # noqa: BLE001 (what it is, `done` is told)
+            future.set_exception(error)
+        done(_outcome(future))
 
     def exceeded_memory(self, worker: str | None) -> int | None:  # noqa: ARG002
         """Say that there is no other one."""
@@ -140,11 +153,16 @@ class InProcessExecutor:
 
     def drop_waiting(self) -> None:
         """Give up the units behind the one that is being computed."""
-        for future in list(self._futures):
-            future.cancel()
+        while True:
+            try:
+                _, _, _, done = self._waiting.get_nowait()
+            except Empty:
+                return
+            done(GivenUp("it was not begun"))
 
     def close(self) -> None:
         """End the thread, once the unit that it is at is done."""
+        self.drop_waiting()
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -185,6 +203,7 @@ class DaskExecutor:
         done: Done,
         *,
         priority: int,
+        urgent: bool = False,
         avoid: str | None = None,
         memory: int | None = None,
     ) -> None:
@@ -198,13 +217,17 @@ class DaskExecutor:
             If the client is closed.
         """
         first = orders[0]
+        if urgent:
+            self._ask()
         # The prefix is the same for all: Dask keeps statistics for every prefix, for ever.
         key = ("forebay-unit", f"{first.unit.identity}-{first.attempt}")
         try:
             # Dask would send the function of a loaded file by its name, which no worker knows; and
             # a worker that cannot read what it is sent never answers.
             packed = cloudpickle.dumps(list(orders))
-            others = self._others(avoid, memory)
+            # What may go to any worker the scheduler may keep back until one of them has room;
+            # meanwhile what waits there already is begun.
+            others = self._others(avoid, memory) or (sorted(self._workers) if urgent else [])
             future = self._client.submit(
                 compute_packed,
                 packed,

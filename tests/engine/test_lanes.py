@@ -43,6 +43,7 @@ class Full:
         done: Done,
         *,
         priority: int,
+        urgent: bool = False,
         avoid: str | None = None,
         memory: int | None = None,
     ) -> None:
