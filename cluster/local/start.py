@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.local.larger import LargerWorker
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.plan import Plan
@@ -31,6 +32,7 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
     """
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
+    from distributed.utils import sync
 
     if specification.dashboard and find_spec("bokeh") is None:
         raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
@@ -56,6 +58,8 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
                 "what they said stands above"
             ) from error
         stack.enter_context(refilled(cluster, loop))
+        if specification.memory_ceiling is not None:
+            sync(loop, LargerWorker(cluster, int(specification.memory_ceiling)).answer)
         yield client
 
 
@@ -99,10 +103,18 @@ def plan(specification: LocalClusterSpecification) -> Plan:
             f"{workers} workers of {each} bytes are more than the {MEMORY_LIMIT} bytes of this "
             "machine: give fewer workers, or a smaller memory_limit"
         )
+    ceiling = specification.memory_ceiling
+    if ceiling is not None and not each < ceiling <= MEMORY_LIMIT:
+        problems.append(
+            f"memory_ceiling = {int(ceiling)} bytes has to be above the {each} bytes of a worker, "
+            f"and no more than the {MEMORY_LIMIT} bytes of this machine"
+        )
+    larger = () if ceiling is None else (("one larger worker", f"{ceiling / 2**30:.3g} GiB"),)
     facts = (
         ("workers", str(workers)),
         ("threads of each", str(specification.threads_per_worker)),
         ("memory of each", f"{each / 2**30:.3g} GiB"),
+        *larger,
         ("as", "processes" if specification.processes else "threads of the calling process"),
     )
     return Plan(

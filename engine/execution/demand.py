@@ -10,7 +10,7 @@ from forebay.cluster.keeping.talk import is_kept, tell_demand
 from forebay.cluster.sizing import Demand
 from forebay.engine.errors import ClusterLostError
 from forebay.engine.execution.work import error_line
-from forebay.engine.queue.backlog import Backlog, backlogs, usual_seconds
+from forebay.engine.queue.backlog import Backlog, backlogs, needing_memory, usual_seconds
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.waiting import waiting
 from forebay.errors import ForebayError
@@ -63,6 +63,8 @@ class DemandTeller:
         self._next = clock()
         self._seconds: dict[tuple[str, str], tuple[float | None, float]] = {}
         self._stopped = ""
+        self.no_larger_because = ""
+        """Why the cluster starts no worker with more memory any more; empty while it does."""
 
     def look(self) -> None:
         """Tell what there is, if it is time to.
@@ -102,7 +104,8 @@ class DemandTeller:
         if not found.units:
             return found
         idle = waiting(self._database, cluster=self._cluster, job=self._job)
-        return replace(found, data=idle.data, deadline_in=idle.deadline_in)
+        larger = needing_memory(self._database, cluster=self._cluster, job=self._job)
+        return replace(found, data=idle.data, deadline_in=idle.deadline_in, larger=larger)
 
     def _demand_of(self, backlog: Backlog) -> Demand:
         # Units that take longer than they used to are believed to go on so.
@@ -119,6 +122,7 @@ class DemandTeller:
         return seconds
 
     def _take_in(self, standing: dict[str, Any]) -> None:
+        self.no_larger_because = str(standing.get("no_larger_because", ""))
         stopped = str(standing["stopped_because"])
         if stopped and stopped != self._stopped:
             _log.error("units wait: %s", stopped)

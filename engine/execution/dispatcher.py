@@ -12,6 +12,7 @@ from dataclasses import replace
 from forebay.acquisition import Run
 from forebay.cluster.allocation import Share, divide
 from forebay.cluster.division_log import DivisionLog
+from forebay.engine.definition import Blockwise
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
@@ -256,6 +257,8 @@ class Dispatcher:
         if self._alone:
             self._hand_out_alone()
             return
+        if any(_is_alone(each.claim) for each in self._flights):
+            return
         slots, shares = self._executor.slots, self._lanes()
         room = self._per_slot * slots * self._per_task() - len(self._flights)
         memory = self._executor.memory
@@ -280,8 +283,10 @@ class Dispatcher:
             claims = self._claim_by_lane(room, shares, left)
         if not claims:
             return
-        self._alone += [each for each in claims if each.alone]
+        self._alone += [each for each in claims if _is_alone(each)]
         self._start([each for each in claims if not each.alone])
+        if elsewhere := [each for each in claims if each.alone and not _is_alone(each)]:
+            self._start(self._service.begin(elsewhere))
         if self._alone:
             self._hand_out_alone()
 
@@ -446,11 +451,37 @@ class Dispatcher:
 
     def _remediable(self, each: InFlight, failure: Failure) -> Failure:
         """Return a failure with what could be done about it."""
+        order = each.order
+        pieces = most_pieces(order.algorithm, order.unit)
+        remedy = ""
+        if failure.kind is FailureClass.OUT_OF_MEMORY:
+            remedy = self._executor.most_memory()
+            if (
+                pieces == 1
+                and isinstance(order.unit.job.needs, Blockwise)
+                and len(order.unit.core.t) > 1
+            ):
+                remedy += (
+                    ", or declare the algorithm divisible where its frames stand for themselves"
+                )
         return replace(
             failure,
             memory=self._executor.exceeded_memory(failure.worker),
-            most_pieces=most_pieces(each.order.algorithm, each.order.unit),
+            most_pieces=pieces,
+            remedy=remedy,
         )
+
+    def refuse_larger(self, because: str) -> None:
+        """Take in why no worker with more memory will come; nothing if it may."""
+        self._executor.refuse_larger(because)
+
+
+def _is_alone(claim: Claim) -> bool:
+    """Tell whether nothing else is computed meanwhile.
+
+    What is for a larger worker has that one, which may have to be started, and holds up nobody.
+    """
+    return claim.alone and claim.memory is None
 
 
 def _storage_now(order: Order) -> float:

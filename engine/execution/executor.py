@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import cloudpickle  # type: ignore[import-untyped]
 
+from forebay.cluster.larger import RESOURCE, memory_ceiling
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.work import (
     Computed,
@@ -23,6 +24,7 @@ from forebay.engine.execution.work import (
     compute_units,
     error_line,
 )
+from forebay.engine.queue.retry import Failure, FailureClass
 
 _SLOTS_SECONDS = 1.0
 """How long the number of slots is believed: asking the scheduler takes milliseconds."""
@@ -85,7 +87,13 @@ class Executor(Protocol):
         """
 
     def exceeded_memory(self, worker: str | None) -> int | None:
-        """Return a worker's bytes of memory if another one has more; None if none is known to."""
+        """Return a worker's bytes of memory if one with more is there, or can be; else None."""
+
+    def most_memory(self) -> str:
+        """Return a sentence about the largest worker that can be had, and what to do for more."""
+
+    def refuse_larger(self, because: str) -> None:
+        """Take in that no larger worker will come: what waits for one has failed."""
 
     def has_worker(self, worker: str | None) -> bool:
         """Tell whether a worker is there, as far as is known."""
@@ -143,6 +151,13 @@ class InProcessExecutor:
         """Say that there is no other one."""
         return None
 
+    def most_memory(self) -> str:
+        """Say that this is the only process."""
+        return "this process computes alone: use a cluster with workers that have more memory"
+
+    def refuse_larger(self, because: str) -> None:
+        """Do nothing: nothing waits for one."""
+
     def has_worker(self, worker: str | None) -> bool:  # noqa: ARG002
         """Say yes: there is but this process."""
         return True
@@ -176,6 +191,10 @@ class DaskExecutor:
         self._slots = 1
         self._workers: dict[str, int] = {}
         self._memory: int | None = None
+        self._ceiling: int | None = None
+        self._ceiling_known = False
+        self._no_larger_because = ""
+        self._for_larger: dict[Any, tuple[Sequence[Order], Done]] = {}
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
 
@@ -228,6 +247,7 @@ class DaskExecutor:
             # What may go to any worker the scheduler may keep back until one of them has room;
             # meanwhile what waits there already is begun.
             others = self._others(avoid, memory) or (sorted(self._workers) if urgent else [])
+            start_larger = memory is not None and self._has_to_start(memory)
             future = self._client.submit(
                 compute_packed,
                 packed,
@@ -236,8 +256,10 @@ class DaskExecutor:
                 pure=False,
                 retries=0,
                 priority=priority,
-                workers=others or None,
-                allow_other_workers=bool(others),
+                workers=None if start_larger else others or None,
+                allow_other_workers=bool(others) and not start_larger,
+                # It waits at the scheduler for a worker that offers as much.
+                resources={RESOURCE: memory + 1} if memory and start_larger else None,
             )
         except Exception as error:
             if self._client.status != "running":
@@ -247,9 +269,12 @@ class DaskExecutor:
                 "let its function make what it needs itself"
             ) from error
         self._futures.add(future)
+        if start_larger:
+            self._for_larger[future] = (orders, done)
 
         def finished(each: Any) -> None:
             self._futures.discard(each)
+            self._for_larger.pop(each, None)
             outcome = _outcome(each)
             each.release()
             done(outcome)
@@ -257,10 +282,39 @@ class DaskExecutor:
         future.add_done_callback(finished)
 
     def exceeded_memory(self, worker: str | None) -> int | None:
-        """Compare the limits that the scheduler knows."""
+        """Compare the limits that the scheduler knows, and that of one that may be started."""
         self._ask()
         own = self._workers.get(worker or "", 0)
-        return own if own and max(self._workers.values()) > own else None
+        return own if own and max(self._largest, *self._workers.values()) > own else None
+
+    def most_memory(self) -> str:
+        """Tell of the workers that are there, and of the one that may be started."""
+        self._ask()
+        most = max(self._workers.values(), default=0)
+        if self._no_larger_because:
+            return (
+                f"no worker has more than {_gib(most)}, and a larger one does not start: "
+                f"{self._no_larger_because}"
+            )
+        if self._largest > most:
+            return f"a worker of up to {_gib(self._largest)} is started where one is needed"
+        raised = "raise its memory_ceiling" if self._largest else "give it a memory_ceiling"
+        return (
+            f"no worker of this cluster has, or can have, more than {_gib(most)}: {raised}, or "
+            "larger workers"
+        )
+
+    def refuse_larger(self, because: str) -> None:
+        """Fail what waits for such a worker: what becomes of it, the rules for retries say."""
+        self._no_larger_because = because
+        if not because:
+            return
+        waiting, self._for_larger = self._for_larger, {}
+        for future, (orders, done) in waiting.items():
+            self._futures.discard(future)
+            future.release()
+            line = f"MemoryError: it waited for a worker with more memory, and none came: {because}"
+            done([Failed(Failure(FailureClass.OUT_OF_MEMORY, line))] * len(orders))
 
     def has_worker(self, worker: str | None) -> bool:
         """Tell whether the scheduler knew a worker when it was last asked."""
@@ -290,12 +344,27 @@ class DaskExecutor:
             # Releasing is a message without an answer: it works whether the cluster lives or not.
             future.release()
 
+    @property
+    def _largest(self) -> int:
+        """Bytes of memory of a worker that may be started; 0 for none."""
+        if not self._ceiling_known:
+            try:
+                self._ceiling = memory_ceiling(self._client)
+            except Exception as error:
+                raise _lost(error) from error
+            self._ceiling_known = True
+        return 0 if self._no_larger_because else self._ceiling or 0
+
+    def _has_to_start(self, memory: int) -> bool:
+        """Tell whether a worker with more memory is not there, and can be started."""
+        return max(self._workers.values(), default=0) <= memory < self._largest
+
     def _others(self, avoid: str | None, memory: int | None) -> list[str]:
         """Return the workers that are to compute; none where it may be any."""
         if avoid is None and memory is None:
             return []
         large = {name for name, limit in self._workers.items() if limit > (memory or 0)}
-        if memory is not None and not large:
+        if memory is not None and not large and not self._has_to_start(memory):
             _log.warning("no worker has more than %.3g GiB of memory any more", memory / 2**30)
         # Dask takes any worker where none of these is left.
         return sorted((large or self._workers.keys()) - {avoid})
@@ -322,6 +391,10 @@ class DaskExecutor:
         self._workers = dict(zip(workers, limits, strict=True))
         self._memory = sum(limits) if limits and all(limits) else None
         self._slots, self._asked_at = max(1, threads), now
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB of memory"
 
 
 def _kill_process(dask_worker: Any) -> None:
