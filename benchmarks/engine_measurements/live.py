@@ -110,8 +110,10 @@ def measure(
         )
         left = _waiting(database)
     waits = [found.published[at] - found.committed[at] for at in sorted(found.published)]
+    first, last = min(found.committed.values()), max(found.committed.values())
     row = {
-        "blocks/s": rate,
+        "wanted blocks/s": rate,
+        "blocks/s": (len(found.committed) - 1) / max(last - first, 1e-9),
         "blocks": len(found.committed),
         "published": len(found.published),
         **_quantiles("", waits),
