@@ -48,7 +48,10 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
             raise ClusterError(f"the local cluster does not start: {line_of(error)}") from error
         # The workers come once the cluster can be closed, so that Ctrl-C finds it in order.
         cluster.scale(workers)
-        client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+        try:
+            client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(f"the local workers do not start: {line_of(error)}") from error
         try:
             client.wait_for_workers(workers, timeout=START_TIMEOUT)
         except TimeoutError as error:
@@ -83,6 +86,8 @@ def _options(specification: LocalClusterSpecification, workers: int) -> dict[str
     if specification.processes:
         # A cluster of threads speaks inproc:// and does not start where it is given a host.
         options["host"] = "127.0.0.1"
+        # A nanny would else wait for ever for a process that ended before it could say anything.
+        options["death_timeout"] = START_TIMEOUT
         options["preload"] = ["forebay.cluster.local.preload"]
     return options
 
