@@ -3,11 +3,13 @@
     python -m benchmarks.engine [--json] COMMAND
 
 ``overhead`` runs the same operations on the same blocks by a hand-written Dask script, which keeps
-its results in memory, by the same script with its results written as the engine writes them, and by
-the engine, which also plans, records and publishes.  ``queue`` counts units that are added, claimed
+its results in memory, by the same script with its results written as the engine writes them, by one
+that reads each block by a call of ours in place of Dask's, and by the engine, which also plans,
+records and publishes.  ``queue`` counts units that are added, claimed
 and published each second, beside the bare statements that this takes.  ``live`` measures the time
-from a commit to the published result while a run grows, beside an empty Dask task's round trip.
-With ``--backlog`` many units of old runs wait meanwhile, and every worker is busy.  ``soak`` sends
+from a commit to the published result while a run grows, beside an empty Dask task's round trip; if
+no rate is given, at 0.8 of what can be processed here.  With ``--backlog`` many units of old runs
+wait meanwhile, every worker is busy, and it is measured how long each of those units takes.  ``soak`` sends
 many small live units through one scheduler and prints what each process holds of memory.
 ``allocator`` compares the processor's time of a worker with that of one with Dask's own settings.
 
@@ -16,7 +18,6 @@ does by procrastinate and pgqueuer, on one PostgreSQL server on loopback; ``uv s
 installs them.
 """
 
-import dataclasses
 import functools
 import itertools
 import json
@@ -40,15 +41,22 @@ import psutil
 import sqlalchemy as sa
 import typer
 import xarray as xr
+from benchmarks.engine_measurements import live as live_work
+from benchmarks.engine_measurements.work import (
+    one_block,
+    one_block_read_whole,
+    smooth_and_sum,
+    without_history,
+    written,
+)
 from benchmarks.engine_peers import queues as peer_queues
-from benchmarks.engine_peers.runners import parsl_runner, prefect_runner
+from benchmarks.engine_peers.runners import SETTINGS, parsl_runner, prefect_runner
 from benchmarks.recording_measurements.report import conditions, table
 from rich.console import Console
 from tests.engine.queue.servers import running_server
 
 import forebay
-from forebay.acquisition import Block, Frame, Geometry, RunWriter
-from forebay.acquisition.format.history import History
+from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.cluster import LocalClusterSpecification, connect
 from forebay.cluster.worker_memory import ENVIRONMENT
 from forebay.engine import Algorithm
@@ -59,7 +67,7 @@ from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.submission import Submission, Target
-from forebay.engine.results.part import Part, write_part
+from forebay.engine.results.part import Part
 from forebay.engine.unit import Job, Region, Unit
 from forebay.ops import find_particles
 
@@ -96,15 +104,6 @@ def _common(
         Console(width=160).print(table("conditions", [conditions({})]))
 
 
-def smooth_and_sum(frames: xr.DataArray, *, rounds: int = 1) -> pd.DataFrame:
-    """Do some arithmetic on frames; return a row for each."""
-    pixels = frames.astype("float32")
-    for _ in range(rounds):
-        pixels = (pixels + pixels.shift(x=1, fill_value=0) + pixels.shift(y=1, fill_value=0)) / 3
-    sums = pixels.sum(("y", "x")).to_numpy()
-    return pd.DataFrame({"t": frames.t.to_numpy(), "sum": sums})
-
-
 @app.command()
 def overhead(
     context: typer.Context,
@@ -126,6 +125,9 @@ def overhead(
                 "script": functools.partial(by_hand, run, connected, work),
                 "script that writes": functools.partial(
                     by_hand, run, connected, work, parts=folder.parent / "by-hand"
+                ),
+                "script that reads whole blocks": functools.partial(
+                    by_hand, run, connected, work, task=one_block_read_whole
                 ),
                 "forebay": functools.partial(by_engine, run, connected, algorithm, work, folder),
             }
@@ -227,88 +229,34 @@ def _bare(where: Path | str, *, units: int, batch: int) -> float:
 def live(
     context: typer.Context,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of the recording.")] = 60.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="Blocks committed each second.")] = 4.0,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Blocks committed each second; else by --load.")
+    ] = None,
+    load: Annotated[
+        float, typer.Option(min=0.05, max=1.0, help="Part of what can be processed.")
+    ] = 0.8,
+    side: Annotated[int, typer.Option(min=16, help="Rows and columns of a frame.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="Work on each block.")] = 1,
     backlog: Annotated[int, typer.Option(min=0, help="Units of old runs that wait.")] = 0,
+    old_seconds: Annotated[
+        float, typer.Option(min=0.001, help="Processor's time of each of them.")
+    ] = 0.3,
 ) -> None:
     """Measure the time from a commit to its published result while a run grows."""
     with tempfile.TemporaryDirectory(prefix="forebay-") as name, client() as connected:
-        context.obj.print("live", [_live(Path(name), connected, seconds, rate, backlog)])
-
-
-def _live(folder: Path, connected: Any, seconds: float, rate: float, backlog: int) -> Row:
-    bare = [_timed(lambda: connected.submit(int, pure=False).result()) for _ in range(50)]
-    algorithm = Algorithm("smooth-and-sum", "1.0.0", smooth_and_sum)
-    stop = threading.Event()
-    committed: dict[int, float] = {}
-    published: dict[int, float] = {}
-
-    def observe(event: JobEvent) -> None:
-        if isinstance(event, UnitPublished) and event.unit.job.run_name == "live":
-            published[event.unit.core.t.start] = time.perf_counter()
-
-    with Database(folder / "ledger.sqlite") as database:
-        service = threading.Thread(
-            target=serve,
-            args=(database, lambda: given(connected), lambda *_: algorithm),
-            kwargs={"options": ServiceOptions(), "stop": stop, "on_event": observe},
+        whole, *parts = live_work.measure(
+            Path(name),
+            connected,
+            seconds=seconds,
+            rate=rate,
+            load=load,
+            side=side,
+            rounds=rounds,
+            backlog=backlog,
+            old_seconds=old_seconds,
         )
-        service.start()
-        try:
-            if backlog:
-                old = written(folder / "old", blocks=64, per_block=4, side=256)
-                forebay.submit(old, algorithm, ledger=folder / "ledger.sqlite", rounds=20)
-                _add_waiting(database, backlog)
-            with recording(folder / "live", per_block=4, side=256) as writer:
-                forebay.submit(
-                    forebay.open_run(folder / "live"),
-                    algorithm,
-                    ledger=folder / "ledger.sqlite",
-                    lane="realtime",
-                    live=True,
-                )
-                _commit(writer, committed, seconds=seconds, rate=rate)
-            deadline = time.monotonic() + 60
-            while len(published) < len(committed) and time.monotonic() < deadline:
-                stop.wait(0.05)
-        finally:
-            stop.set()
-            service.join()
-    waits = [published[at] - committed[at] for at in committed if at in published]
-    half = len(waits) // 2
-    return {
-        "blocks": len(committed),
-        "published": len(waits),
-        "backlog": backlog,
-        "median ms": statistics.median(waits) * 1000,
-        "p99 ms": float(np.quantile(waits, 0.99)) * 1000,
-        "most ms": max(waits) * 1000,
-        "first half ms": statistics.median(waits[:half]) * 1000,
-        "second half ms": statistics.median(waits[half:]) * 1000,
-        "Dask round trip ms": statistics.median(bare) * 1000,
-    }
-
-
-def _commit(writer: RunWriter, committed: dict[int, float], *, seconds: float, rate: float) -> None:
-    began, number = time.monotonic(), 0
-    pixels = np.ones(writer.layout.geometry.shape, "uint16")
-    while time.monotonic() - began < seconds:
-        block: Block | None = None
-        while block is None:
-            block = writer.append(Frame(number, time.time_ns(), pixels))
-            number += 1
-        committed[block.extent.start] = time.perf_counter()
-        due = began + len(committed) / rate
-        time.sleep(max(0.0, due - time.monotonic()))
-
-
-def _add_waiting(database: Database, number: int) -> None:
-    """Let many units wait that nobody gets to."""
-    job = job_named("waiting")
-    Jobs(database).submit(Submission(targets=[Target(job, "nowhere", "nowhere")], priority=-1))
-    planning = Planning(database, "benchmark")
-    for begin in range(0, number, 1000):
-        some = [(unit_of(job, at), 1) for at in range(begin, min(begin + 1000, number))]
-        planning.add(job.identity, some, blocks=0, frames=0, complete=False)
+    context.obj.print("live", [whole])
+    context.obj.print("live, in parts", parts)
 
 
 @app.command()
@@ -441,9 +389,12 @@ def particles(scene: Any, blocks: int) -> tuple[float, float]:
 def runners(
     context: typer.Context,
     rounds: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 3,
+    large: Annotated[int, typer.Option(min=1, help="Number of large blocks.")] = 16,
+    small: Annotated[int, typer.Option(min=1, help="Number of small blocks.")] = 200,
 ) -> None:
     """Compare a job with one task a block by Prefect on Dask, and by Parsl."""
     rows = []
+    os.environ |= SETTINGS
     with (
         tempfile.TemporaryDirectory(prefix="forebay-") as name,
         client() as connected,
@@ -451,8 +402,8 @@ def runners(
         parsl_runner(WORKERS) as by_parsl,
     ):
         for title, blocks, per_block, side, work in (
-            ("few large blocks", 16, 8, 1024, 4),
-            ("many small blocks", 200, 4, 128, 1),
+            ("few large blocks", large, 8, 1024, 4),
+            ("many small blocks", small, 4, 128, 1),
         ):
             folder = Path(name) / title.replace(" ", "-")
             run = written(folder, blocks=blocks, per_block=per_block, side=side)
@@ -540,29 +491,23 @@ def client() -> Iterator[Any]:
         yield connected
 
 
-def by_hand(run: forebay.Run, connected: Any, work: int, *, parts: Path | None = None) -> int:
+def by_hand(
+    run: forebay.Run,
+    connected: Any,
+    work: int,
+    *,
+    parts: Path | None = None,
+    task: Callable[..., object] = one_block,
+) -> int:
     """Run the operations as one task for each block, as one would write it."""
     if parts is not None:
         parts.mkdir(exist_ok=True)
     light = without_history(run)
     futures = [
-        connected.submit(one_block, light, block, work, parts, pure=False) for block in run.blocks
+        connected.submit(task, light, block, work, parts, pure=False) for block in run.blocks
     ]
     tables = connected.gather(futures)
     return len(tables)
-
-
-def without_history(run: forebay.Run) -> forebay.Run:
-    """Return a run that is quickly sent: one who writes such a script well knows that it has to."""
-    return dataclasses.replace(run, history=History())
-
-
-def one_block(run: forebay.Run, block: Block, work: int, parts: Path | None) -> pd.DataFrame:
-    """Read a block, compute, and write the table where asked to."""
-    rows = smooth_and_sum(run.frames_of([block]).compute(), rounds=work)
-    if parts is not None:
-        write_part(parts / f"{block.number}-{time.time_ns()}", rows, provenance={})
-    return rows
 
 
 def by_engine(
@@ -575,24 +520,6 @@ def by_engine(
     return len(result.done)
 
 
-def written(folder: Path, *, blocks: int, per_block: int, side: int) -> forebay.Run:
-    """Write a run."""
-    generator = np.random.default_rng(5)
-    pixels = generator.integers(0, 4000, (side, side)).astype("uint16")
-    with recording(folder, per_block=per_block, side=side) as writer:
-        for counter in range(blocks * per_block):
-            writer.append(Frame(counter, counter, pixels))
-    return forebay.open_run(folder)
-
-
-@contextmanager
-def recording(folder: Path, *, per_block: int, side: int) -> Iterator[RunWriter]:
-    """Give the writer of a new run."""
-    geometry = Geometry(("y", "x"), (side, side), np.dtype("uint16"))
-    with RunWriter.create(folder, geometry, frames_per_block=per_block) as writer:
-        yield writer
-
-
 def job_named(name: str) -> Job:
     """Return an algorithm over a run that is nowhere."""
     return Job(name, name, "nothing", "1.0.0", forebay.Blockwise(), {})
@@ -603,12 +530,6 @@ def unit_of(job: Job, number: int) -> Unit:
     pixels = forebay.Extent(0, 8)
     core = Region(forebay.Extent(number, number + 1), pixels, pixels)
     return Unit(job, core, core, (f"{number}",), 0)
-
-
-def _timed(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ class Demand:
     """Units that it is in: so many threads have something to do, at the most."""
     data: Mapping[tuple[str, ...], int] = field(default_factory=dict, compare=False)
     """Bytes that the work reads which nobody is at, by the folders or buckets where they lie."""
+    larger: int = 0
+    """Units among them that have run out of memory, and need a worker that has more."""
     deadline_in: float | None = field(default=None, compare=False)
     """Time until the nearest deadline, in seconds; None where there is none."""
     paying: int | None = field(default=None, compare=False)
@@ -36,6 +38,7 @@ class Demand:
             self.seconds + other.seconds,
             self.units + other.units,
             dict(Counter(self.data) + Counter(other.data)),
+            self.larger + other.larger,
             min(deadlines, default=None),
             self._taken + other._taken if chosen else None,
             min(known, default=0.0),

@@ -1,7 +1,9 @@
 """A task for each block, by Prefect on Dask and by Parsl."""
 
 import dataclasses
+import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,13 @@ import forebay
 from forebay.acquisition import Block
 from forebay.acquisition.format.history import History
 
+SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "DO_NOT_TRACK": "1",
+}
+"""Variables of the environment of all processes, so that none of them spends time on telling."""
+
 type OneBlock = Callable[[forebay.Run, Block, int, Path | None], object]
 
 
@@ -18,12 +27,7 @@ type OneBlock = Callable[[forebay.Run, Block, int, Path | None], object]
 def prefect_runner(address: str) -> Iterator[Callable[..., int]]:
     """Give what runs a flow of Prefect on a Dask cluster, with its server on loopback."""
     with tempfile.TemporaryDirectory(prefix="prefect-") as home:
-        os.environ |= {
-            "PREFECT_HOME": home,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_LOGGING_LEVEL": "ERROR",
-            "DO_NOT_TRACK": "1",
-        }
+        os.environ["PREFECT_HOME"] = home
         from prefect import flow, task
         from prefect.testing.utilities import prefect_test_harness
         from prefect_dask import DaskTaskRunner
@@ -54,6 +58,9 @@ def parsl_runner(workers: int) -> Iterator[Callable[..., int]]:
     from parsl.executors import HighThroughputExecutor
     from parsl.providers import LocalProvider
 
+    # It looks for programs of its own, which lie beside the interpreter, and its workers for ours.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PYTHONPATH"] = os.pathsep.join(each for each in sys.path if each)
     with tempfile.TemporaryDirectory(prefix="parsl-") as folder:
         config = Config(
             executors=[
@@ -66,7 +73,10 @@ def parsl_runner(workers: int) -> Iterator[Callable[..., int]]:
             ],
             run_dir=folder,
             usage_tracking=0,
+            initialize_logging=False,
         )
+        # Prefect shows whatever any library logs.
+        logging.getLogger("parsl").setLevel(logging.WARNING)
         with parsl.load(config):
 
             def whole_job(

@@ -42,6 +42,8 @@ class KeptCluster:
         What the cluster is called, where decisions are written down.
     decisions
         Where they are; nowhere if not given.
+    larger
+        The workers that have more memory, for units that need it; None where there are none.
     clock
         Seconds of a clock that only goes forward.
     """
@@ -56,6 +58,7 @@ class KeptCluster:
         stop: Callable[[], None] | None = None,
         name: str = "",
         decisions: DecisionLog | None = None,
+        larger: "KeptCluster | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keeper = keeper
@@ -65,6 +68,7 @@ class KeptCluster:
         self._stop = stop
         self._name = name
         self._decisions = decisions
+        self._larger = larger
         self._clock = clock
         self._size = Size(limits.minimum)
         self._demands: dict[str, tuple[Demand, float]] = {}
@@ -84,7 +88,8 @@ class KeptCluster:
         """Keep the cluster for the length of a block, and cancel its jobs after it."""
         loop = asyncio.create_task(self._keep())
         try:
-            yield
+            async with contextlib.nullcontext() if self._larger is None else self._larger.kept():
+                yield
         finally:
             loop.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -159,6 +164,8 @@ class KeptCluster:
         self._demands[who] = (demand, self._clock() + DEMAND_SECONDS)
         if before is None or before[0] != demand:
             self._wake.set()
+        if self._larger is not None:
+            self._larger.take_demand(who, Demand(units=demand.larger))
         return self.standing()
 
     def scale(self, workers: int | None) -> dict[str, Any]:
@@ -169,6 +176,8 @@ class KeptCluster:
             }
         self._fixed = workers
         self._keeper.go_on()
+        if self._larger is not None:
+            self._larger.go_on()
         self._wake.set()
         return self.standing()
 
@@ -178,7 +187,18 @@ class KeptCluster:
             **asdict(self._keeper.standing),
             "fixed": self._fixed,
             "standing": self._stop is not None,
+            "no_larger_because": self._larger.stopped_because if self._larger is not None else "",
         }
+
+    def go_on(self) -> None:
+        """Ask for workers again after starts have failed."""
+        self._keeper.go_on()
+        self._wake.set()
+
+    @property
+    def stopped_because(self) -> str:
+        """Why no more workers are asked for; empty while they are."""
+        return self._keeper.standing.stopped_because
 
     def stop(self) -> dict[str, Any]:
         """End the cluster."""

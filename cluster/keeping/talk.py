@@ -36,6 +36,7 @@ def tell_demand(client: Any, who: str, demand: Demand) -> dict[str, Any]:
         seconds=demand.seconds,
         units=demand.units,
         data=dict(demand.data),
+        larger=demand.larger,
         deadline_in=demand.deadline_in,
         paying=demand.paying,
         unit_seconds=demand.unit_seconds,

@@ -1,10 +1,11 @@
 """What a cluster on this machine is to be."""
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import ByteSize, Field, PositiveInt, field_validator
+from pydantic import ByteSize, Field, PositiveInt, field_validator, model_validator
 
+from forebay.cluster.larger import check_ceiling
 from forebay.cluster.model import ClusterModel
 from forebay.cluster.plan import Plan
 
@@ -28,6 +29,11 @@ class LocalClusterSpecification(ClusterModel):
         default="auto",
         description="Memory of one worker, such as '2 GiB'; 'auto' is its share of the machine's.",
     )
+    memory_ceiling: ByteSize | None = Field(
+        default=None,
+        description="Memory of one more worker, such as '16 GiB', that is started for units for "
+        "which the others have not enough; none is if not given.",
+    )
     processes: bool = Field(
         default=True, description="A process for each worker, rather than threads of this process."
     )
@@ -41,6 +47,14 @@ class LocalClusterSpecification(ClusterModel):
         if memory != "auto" and int(memory) <= 0:
             raise ValueError("a worker needs more than 0 bytes")
         return memory
+
+    @model_validator(mode="after")
+    def _higher_ceiling(self) -> Self:
+        check_ceiling(
+            self.memory_ceiling,
+            None if self.memory_limit == "auto" else ByteSize(self.memory_limit),
+        )
+        return self
 
     def connected(self, name: str) -> AbstractContextManager["Client"]:  # noqa: ARG002
         """Start the workers; they end with the block."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.local.larger import LargerWorker
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.loop import interrupts_held, sheltered_loop
 from forebay.cluster.plan import Plan
@@ -31,6 +32,7 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
     """
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
+    from distributed.utils import sync
 
     if specification.dashboard and find_spec("bokeh") is None:
         raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
@@ -46,7 +48,10 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
             raise ClusterError(f"the local cluster does not start: {line_of(error)}") from error
         # The workers come once the cluster can be closed, so that Ctrl-C finds it in order.
         cluster.scale(workers)
-        client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+        try:
+            client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(f"the local workers do not start: {line_of(error)}") from error
         try:
             client.wait_for_workers(workers, timeout=START_TIMEOUT)
         except TimeoutError as error:
@@ -56,6 +61,8 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
                 "what they said stands above"
             ) from error
         stack.enter_context(refilled(cluster, loop))
+        if specification.memory_ceiling is not None:
+            sync(loop, LargerWorker(cluster, int(specification.memory_ceiling)).answer)
         yield client
 
 
@@ -79,6 +86,8 @@ def _options(specification: LocalClusterSpecification, workers: int) -> dict[str
     if specification.processes:
         # A cluster of threads speaks inproc:// and does not start where it is given a host.
         options["host"] = "127.0.0.1"
+        # A nanny would else wait for ever for a process that ended before it could say anything.
+        options["death_timeout"] = START_TIMEOUT
         options["preload"] = ["forebay.cluster.local.preload"]
     return options
 
@@ -99,10 +108,18 @@ def plan(specification: LocalClusterSpecification) -> Plan:
             f"{workers} workers of {each} bytes are more than the {MEMORY_LIMIT} bytes of this "
             "machine: give fewer workers, or a smaller memory_limit"
         )
+    ceiling = specification.memory_ceiling
+    if ceiling is not None and not each < ceiling <= MEMORY_LIMIT:
+        problems.append(
+            f"memory_ceiling = {int(ceiling)} bytes has to be above the {each} bytes of a worker, "
+            f"and no more than the {MEMORY_LIMIT} bytes of this machine"
+        )
+    larger = () if ceiling is None else (("one larger worker", f"{ceiling / 2**30:.3g} GiB"),)
     facts = (
         ("workers", str(workers)),
         ("threads of each", str(specification.threads_per_worker)),
         ("memory of each", f"{each / 2**30:.3g} GiB"),
+        *larger,
         ("as", "processes" if specification.processes else "threads of the calling process"),
     )
     return Plan(

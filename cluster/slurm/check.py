@@ -64,6 +64,11 @@ def _planned(specification: "SlurmClusterSpecification", script: str, problems: 
         ("workers of a job", str(each.workers_per_job)),
         ("threads of a worker", str(each.threads_per_worker)),
         ("memory of a worker", f"{each.memory_limit / 2**30:.3g} GiB"),
+        *(
+            ()
+            if each.memory_ceiling is None
+            else (("one larger worker", f"{each.memory_ceiling / 2**30:.3g} GiB"),)
+        ),
         ("GPUs of a worker", str(each.gpus_per_worker)),
         ("partition", each.partition or "Slurm's default"),
         ("time of a job", each.walltime),
@@ -188,6 +193,12 @@ def unfit(specification: "SlurmClusterSpecification", nodes: list[Nodes]) -> lis
         problems.append(
             f"a job needs {memory / 2**30:.3g} GiB (workers_per_job times memory_limit), and the "
             f"largest node of the partition {place} has {most / 2**30:.3g} GiB"
+        )
+    ceiling = specification.memory_ceiling
+    if ceiling is not None and memory <= most < ceiling:
+        problems.append(
+            f"the larger worker needs {ceiling / 2**30:.3g} GiB (memory_ceiling), and the largest "
+            f"node of the partition {place} has {most / 2**30:.3g} GiB"
         )
     if cpus > (most := max(each.cpus for each in here)):
         problems.append(

@@ -2,6 +2,7 @@
 
 import importlib
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,12 @@ _ORPHAN_SECONDS = 60
 
 
 def options_of(
-    specification: "SlurmClusterSpecification", *, job_name: str, tag: str, folder: Path
+    specification: "SlurmClusterSpecification",
+    *,
+    job_name: str,
+    tag: str,
+    folder: Path,
+    resources: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return the options of dask-jobqueue's `SLURMCluster` and `SLURMJob`.
 
@@ -34,8 +40,10 @@ def options_of(
         The comment by which the jobs of this cluster are known.
     folder
         Where the cluster keeps what it needs; the logs of the jobs lie in ``logs`` there.
+    resources
+        What its workers offer, by Dask's names for it.
     """
-    number = specification.workers_per_job
+    processes = specification.workers_per_job
     environment = worker_environment(
         specification.environment, gpus=specification.gpus_per_worker > 0
     )
@@ -55,9 +63,9 @@ def options_of(
         "queue": specification.partition,
         "account": specification.account,
         "walltime": specification.walltime,
-        "cores": number * specification.threads_per_worker,
-        "memory": f"{number * int(specification.memory_limit)} B",
-        "processes": number,
+        "cores": processes * specification.threads_per_worker,
+        "memory": f"{processes * int(specification.memory_limit)} B",
+        "processes": processes,
         "interface": specification.interface,
         "protocol": f"{specification.protocol}://",
         "python": specification.python,
@@ -75,6 +83,7 @@ def options_of(
             # The keeper sends it home before; this is for when there is no keeper any more.
             "--lifetime",
             f"{life:g}s",
+            *(f"--resources={name}={number}" for name, number in (resources or {}).items()),
             "--no-dashboard",
             "--dashboard-address",
             "127.0.0.1:0",

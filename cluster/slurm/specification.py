@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from forebay.cluster.larger import check_ceiling
 from forebay.cluster.model import ElasticModel
 from forebay.cluster.plan import Plan
 from forebay.cluster.slurm.walltime import seconds_of
@@ -56,6 +57,11 @@ class SlurmClusterSpecification(ElasticModel):
 
     kind: Literal["slurm"] = Field(default="slurm", description="Workers are Slurm jobs.")
     memory_limit: ByteSize = Field(description="Memory of one worker, such as '16 GiB'.")
+    memory_ceiling: ByteSize | None = Field(
+        default=None,
+        description="Memory of one more worker, such as '128 GiB', for which a job is submitted "
+        "while there are units for which the others have not enough; none is if not given.",
+    )
     workers_per_job: PositiveInt = Field(
         default=1, description="Worker processes that share a job, and so a node."
     )
@@ -113,6 +119,26 @@ class SlurmClusterSpecification(ElasticModel):
                 "longer walltime, or less of these"
             )
         return self
+
+    @model_validator(mode="after")
+    def _higher_ceiling(self) -> Self:
+        check_ceiling(self.memory_ceiling, self.memory_limit)
+        return self
+
+    @property
+    def larger(self) -> "SlurmClusterSpecification | None":
+        """The one worker of more memory, as a cluster of its own; None if there is to be none."""
+        if self.memory_ceiling is None:
+            return None
+        changes = {
+            "memory_limit": self.memory_ceiling,
+            "memory_ceiling": None,
+            "workers_per_job": 1,
+            "threads_per_worker": 1,
+            "minimum_workers": 0,
+            "maximum_workers": 1,
+        }
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _gpus_of_one(self) -> Self:

@@ -22,6 +22,7 @@ from forebay.cluster.keeping.place import (
     remove,
 )
 from forebay.cluster.keeping.service import KeptCluster
+from forebay.cluster.larger import CEILING, RESOURCE
 from forebay.cluster.loop import sheltered_loop
 from forebay.cluster.slurm.pool import SlurmPool
 from forebay.cluster.slurm.script import options_of, script_of
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 START_TIMEOUT = 30.0
 """Seconds in which the scheduler, in this process, has to listen."""
+
+_LARGER = "-larger"
+"""What stands behind the names of the jobs of a worker with more memory."""
 
 _log = logging.getLogger("forebay.cluster")
 
@@ -138,18 +142,53 @@ class _Keeping:
         security: "Security | None",
         stop: Callable[[], None] | None,
     ) -> None:
-        options = _options(specification, name, place) | {"security": security}
-        address = cluster.scheduler_address
+        self._security = security
+        self._address = cluster.scheduler_address
         self._specification = specification
         self._name = name
         self._place = place
         self._scheduler = cluster.scheduler
         self._stop = stop
-        self._pool = self._pool_of(place, lambda worker: script_of(worker, address, options))
 
-    def _pool_of(self, place: Place, script: Callable[[str], str]) -> SlurmPool:
+    def _pool_of(self, kind: str, place: Place, script: Callable[[str], str]) -> SlurmPool:
+        """Return the jobs of a kind: nothing for the usual ones, or what stands behind the names."""
         return SlurmPool(
-            job_name=f"forebay-{self._name}", tag=place.tag, logs=place.logs, script=script
+            job_name=f"forebay-{self._name}{kind}",
+            tag=f"{place.tag}{kind}",
+            logs=place.logs,
+            script=script,
+        )
+
+    def _kept_cluster(
+        self, kind: str, each: "SlurmClusterSpecification", **more: Any
+    ) -> KeptCluster:
+        """Return what keeps the workers of a kind."""
+        from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
+
+        options = options_of(
+            each,
+            job_name=f"forebay-{self._name}{kind}",
+            tag=f"{self._place.tag}{kind}",
+            folder=self._place.path,
+            resources={RESOURCE: int(each.memory_limit)} if kind else None,
+        ) | {"security": self._security}
+        script = partial(script_of, scheduler=self._address, options=options)
+        keeper = Keeper(
+            self._pool_of(kind, self._place, script),
+            SchedulerCrew(self._scheduler),
+            # No other start of this cluster has workers of the same name.
+            f"{self._name}{kind}.{self._scheduler.id.rpartition('-')[2][:8]}",
+            patience=patience_of(each),
+        )
+        return KeptCluster(
+            keeper,
+            each.limits,
+            workers_per_job=each.workers_per_job,
+            look_seconds=each.look_seconds,
+            stop=self._stop,
+            name=f"{self._name}{kind}",
+            decisions=DecisionLog(decisions_path(each.place, self._name)),
+            **more,
         )
 
     @contextmanager
@@ -171,26 +210,12 @@ class _Keeping:
 
     @contextlib.asynccontextmanager
     async def _kept(self) -> AsyncIterator[None]:
-        from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
-
         await self._sweep()
-        each = self._specification
-        keeper = Keeper(
-            self._pool,
-            SchedulerCrew(self._scheduler),
-            # No other start of this cluster has workers of the same name.
-            f"{self._name}.{self._scheduler.id.rpartition('-')[2][:8]}",
-            patience=patience_of(each),
-        )
-        cluster = KeptCluster(
-            keeper,
-            each.limits,
-            workers_per_job=each.workers_per_job,
-            look_seconds=each.look_seconds,
-            stop=self._stop,
-            name=self._name,
-            decisions=DecisionLog(decisions_path(each.place, self._name)),
-        )
+        each, more = self._specification, {}
+        if each.larger is not None:
+            more["larger"] = self._kept_cluster(_LARGER, each.larger)
+            self._scheduler.set_metadata(keys=[CEILING], value=int(each.larger.memory_limit))
+        cluster = self._kept_cluster("", each, **more)
         cluster.answer_for(self._scheduler)
         async with cluster.kept():
             yield
@@ -202,6 +227,7 @@ class _Keeping:
             raise AssertionError(f"nothing is asked for, and {worker} was")
 
         for place in await asyncio.to_thread(abandoned, self._specification.folder, self._name):
-            pool = self._pool_of(place, no_script)
-            await pool.give_up(list(await pool.look()))
+            for kind in ("", _LARGER):
+                pool = self._pool_of(kind, place, no_script)
+                await pool.give_up(list(await pool.look()))
             await asyncio.to_thread(remove, place)

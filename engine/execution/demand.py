@@ -12,7 +12,7 @@ from forebay.cluster.keeping.talk import is_kept, tell_demand
 from forebay.cluster.sizing import Demand
 from forebay.engine.errors import ClusterLostError
 from forebay.engine.execution.work import error_line
-from forebay.engine.queue.backlog import Backlog, backlogs, usual_seconds
+from forebay.engine.queue.backlog import Backlog, backlogs, needing_memory, usual_seconds
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Service
@@ -74,6 +74,8 @@ class DemandTeller:
         self._next = clock()
         self._seconds: dict[tuple[str, str], tuple[float | None, float]] = {}
         self._stopped = ""
+        self.no_larger_because = ""
+        """Why the cluster starts no worker with more memory any more; empty while it does."""
 
     def look(self) -> None:
         """Tell what there is, if it is time to.
@@ -139,7 +141,8 @@ class DemandTeller:
         idle = Waiting()
         if found.units:
             idle = waiting(self._database, cluster=self._cluster, job=self._job, lanes=lanes)
-            found = replace(found, data=idle.data, deadline_in=idle.deadline_in)
+            larger = needing_memory(self._database, cluster=self._cluster, job=self._job)
+            found = replace(found, data=idle.data, deadline_in=idle.deadline_in, larger=larger)
         if choice is None:
             self._choose(None)
             return found
@@ -174,6 +177,7 @@ class DemandTeller:
 
     def _complain(self) -> None:
         standing = self._standing
+        self.no_larger_because = str(standing.get("no_larger_because", ""))
         stopped = str(standing.get("stopped_because", ""))
         if stopped and stopped != self._stopped:
             _log.error("units wait: %s", stopped)

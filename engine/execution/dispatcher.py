@@ -12,6 +12,7 @@ from dataclasses import replace
 from forebay.acquisition import Run
 from forebay.cluster.allocation import Share, divide
 from forebay.cluster.division_log import DivisionLog
+from forebay.engine.definition import Blockwise
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
@@ -39,6 +40,10 @@ _MEMORY_SHARE = 0.4
 """Part of the workers' memory that units in flight may take, with what they declare to need."""
 _TASK_SECONDS = 0.2
 """How long a task should be, so that Dask's own work is little beside it."""
+_TASK_SECONDS_BESIDE_LIVE = 0.05
+"""The same as long as there is urgent work, which waits for the end of a task."""
+_LIVE_SECONDS = 60.0
+"""How long after the last urgent unit there is believed to be such work."""
 _MOST_IN_TASK = 64
 _LANE_PRIORITY = 10_000_000
 _NEW_WORKERS_SECONDS = 2.0
@@ -124,6 +129,7 @@ class Dispatcher:
             opened=run,
         )
         self._look_at = -math.inf
+        self._urgent_until = -math.inf
         self._drained = False
 
     def wake(self) -> None:
@@ -247,6 +253,8 @@ class Dispatcher:
         if self._alone:
             self._hand_out_alone()
             return
+        if any(_is_alone(each.claim) for each in self._flights):
+            return
         slots, shares = self._executor.slots, self._lanes()
         room = self._per_slot * slots * self._per_task() - len(self._flights)
         memory = self._executor.memory
@@ -271,8 +279,10 @@ class Dispatcher:
             claims = self._claim_by_lane(room, shares, left)
         if not claims:
             return
-        self._alone += [each for each in claims if each.alone]
+        self._alone += [each for each in claims if _is_alone(each)]
         self._start([each for each in claims if not each.alone])
+        if elsewhere := [each for each in claims if each.alone and not _is_alone(each)]:
+            self._start(self._service.begin(elsewhere))
         if self._alone:
             self._hand_out_alone()
 
@@ -306,6 +316,8 @@ class Dispatcher:
 
     def _start(self, claims: Sequence[Claim]) -> None:
         """Have units computed that were begun, as few tasks as does them good."""
+        if any(each.lane == Lane.REALTIME for each in claims):
+            self._urgent_until = time.monotonic() + _LIVE_SECONDS
         ready = [each for each in map(self._prepare, claims) if each is not None]
         by_bench: dict[tuple[int, int], list[InFlight]] = defaultdict(list)
         for each in ready:
@@ -373,6 +385,7 @@ class Dispatcher:
                 [each.order for each in some],
                 lambda outcome: self._messages.put((some, outcome)),
                 priority=priority,
+                urgent=claim.lane == Lane.REALTIME,
                 avoid=claim.avoid,
                 memory=claim.memory,
             )
@@ -396,9 +409,10 @@ class Dispatcher:
         share = math.ceil(len(group) / self._executor.slots)
         return max(1, min(share, self._units_of(group[0].bench.seconds)))
 
-    @staticmethod
-    def _units_of(seconds: float) -> int:
-        return max(1, min(_MOST_IN_TASK, int(_TASK_SECONDS / max(seconds, 1e-6))))
+    def _units_of(self, seconds: float) -> int:
+        beside_live = time.monotonic() < self._urgent_until
+        longest = _TASK_SECONDS_BESIDE_LIVE if beside_live else _TASK_SECONDS
+        return max(1, min(_MOST_IN_TASK, int(longest / max(seconds, 1e-6))))
 
     # Recording.
 
@@ -446,11 +460,37 @@ class Dispatcher:
 
     def _remediable(self, each: InFlight, failure: Failure) -> Failure:
         """Return a failure with what could be done about it."""
+        order = each.order
+        pieces = most_pieces(order.algorithm, order.unit)
+        remedy = ""
+        if failure.kind is FailureClass.OUT_OF_MEMORY:
+            remedy = self._executor.most_memory()
+            if (
+                pieces == 1
+                and isinstance(order.unit.job.needs, Blockwise)
+                and len(order.unit.core.t) > 1
+            ):
+                remedy += (
+                    ", or declare the algorithm divisible where its frames stand for themselves"
+                )
         return replace(
             failure,
             memory=self._executor.exceeded_memory(failure.worker),
-            most_pieces=most_pieces(each.order.algorithm, each.order.unit),
+            most_pieces=pieces,
+            remedy=remedy,
         )
+
+    def refuse_larger(self, because: str) -> None:
+        """Take in why no worker with more memory will come; nothing if it may."""
+        self._executor.refuse_larger(because)
+
+
+def _is_alone(claim: Claim) -> bool:
+    """Tell whether nothing else is computed meanwhile.
+
+    What is for a larger worker has that one, which may have to be started, and holds up nobody.
+    """
+    return claim.alone and claim.memory is None
 
 
 def _outcomes(

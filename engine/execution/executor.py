@@ -1,6 +1,7 @@
 """Where units are computed: in this process, or on a Dask cluster."""
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -8,14 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Empty, PriorityQueue
 from typing import Any, Protocol
 
 import cloudpickle  # type: ignore[import-untyped]
 
 from forebay.cluster.keeping.time_left import TimeLeft, told_of
+from forebay.cluster.larger import RESOURCE, memory_ceiling
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.notes import Computed, Failed, NotBegun
 from forebay.engine.execution.work import Order, compute_packed, compute_units, error_line
+from forebay.engine.queue.retry import Failure, FailureClass
 
 _SLOTS_SECONDS = 1.0
 """How long the number of slots is believed: asking the scheduler takes milliseconds."""
@@ -72,17 +76,25 @@ class Executor(Protocol):
         done: Done,
         *,
         priority: int,
+        urgent: bool = False,
         avoid: str | None = None,
         memory: int | None = None,
     ) -> None:
         """Have units computed one after the other; a higher priority goes first.
 
+        What is `urgent` goes to a worker at once, and waits for no more than what that one is at.
         `avoid` names a worker that is to compute them only if there is no other; with `memory`,
         workers with no more than so many bytes are to do so only if none has more.
         """
 
     def exceeded_memory(self, worker: str | None) -> int | None:
-        """Return a worker's bytes of memory if another one has more; None if none is known to."""
+        """Return a worker's bytes of memory if one with more is there, or can be; else None."""
+
+    def most_memory(self) -> str:
+        """Return a sentence about the largest worker that can be had, and what to do for more."""
+
+    def refuse_larger(self, because: str) -> None:
+        """Take in that no larger worker will come: what waits for one has failed."""
 
     def has_worker(self, worker: str | None) -> bool:
         """Tell whether a worker is there, as far as is known."""
@@ -106,26 +118,35 @@ class InProcessExecutor:
     def __init__(self) -> None:
         """Start the thread."""
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="forebay-unit")
-        self._futures: set[Future[list[Computed | Failed | NotBegun]]] = set()
+        self._waiting: PriorityQueue[tuple[int, int, Sequence[Order], Done]] = PriorityQueue()
+        self._number = itertools.count()
 
     def submit(
         self,
         orders: Sequence[Order],
         done: Done,
         *,
-        priority: int,  # noqa: ARG002
+        priority: int,
+        urgent: bool = False,  # noqa: ARG002 (its priority is the highest)
         avoid: str | None = None,  # noqa: ARG002
         memory: int | None = None,  # noqa: ARG002
     ) -> None:
-        """Have units computed, in the order of submission."""
+        """Have units computed: of those that wait, the first of the highest priority."""
+        self._waiting.put((-priority, next(self._number), orders, done))
+        self._pool.submit(self._compute_next)
 
-        def finished(each: Future[list[Computed | Failed | NotBegun]]) -> None:
-            self._futures.discard(each)
-            done(_outcome(each))
-
-        future = self._pool.submit(compute_units, orders)
-        self._futures.add(future)
-        future.add_done_callback(finished)
+    def _compute_next(self) -> None:
+        """Compute what has become the most urgent meanwhile."""
+        try:
+            _, _, orders, done = self._waiting.get_nowait()
+        except Empty:
+            return
+        future: Future[list[Computed | Failed | NotBegun]] = Future()
+        try:
+            future.set_result(compute_units(orders))
+        except BaseException as error:  # noqa: BLE001 (what it is, `done` is told)
+            future.set_exception(error)
+        done(_outcome(future))
 
     def slots_for(self, seconds: float) -> int | None:  # noqa: ARG002
         """Say that there is time."""
@@ -134,6 +155,13 @@ class InProcessExecutor:
     def exceeded_memory(self, worker: str | None) -> int | None:  # noqa: ARG002
         """Say that there is no other one."""
         return None
+
+    def most_memory(self) -> str:
+        """Say that this is the only process."""
+        return "this process computes alone: use a cluster with workers that have more memory"
+
+    def refuse_larger(self, because: str) -> None:
+        """Do nothing: nothing waits for one."""
 
     def has_worker(self, worker: str | None) -> bool:  # noqa: ARG002
         """Say yes: there is but this process."""
@@ -145,11 +173,16 @@ class InProcessExecutor:
 
     def drop_waiting(self) -> None:
         """Give up the units behind the one that is being computed."""
-        for future in list(self._futures):
-            future.cancel()
+        while True:
+            try:
+                _, _, _, done = self._waiting.get_nowait()
+            except Empty:
+                return
+            done(GivenUp("it was not begun"))
 
     def close(self) -> None:
         """End the thread, once the unit that it is at is done."""
+        self.drop_waiting()
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -165,6 +198,10 @@ class DaskExecutor:
         self._memory: int | None = None
         self._threads: dict[str, int] = {}
         self._left: dict[str, TimeLeft] = {}
+        self._ceiling: int | None = None
+        self._ceiling_known = False
+        self._no_larger_because = ""
+        self._for_larger: dict[Any, tuple[Sequence[Order], Done]] = {}
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
 
@@ -200,6 +237,7 @@ class DaskExecutor:
         done: Done,
         *,
         priority: int,
+        urgent: bool = False,
         avoid: str | None = None,
         memory: int | None = None,
     ) -> None:
@@ -213,13 +251,19 @@ class DaskExecutor:
             If the client is closed.
         """
         first = orders[0]
+        if urgent:
+            self._ask()
         # The prefix is the same for all: Dask keeps statistics for every prefix, for ever.
         key = ("forebay-unit", f"{first.unit.identity}-{first.attempt}")
         try:
             # Dask would send the function of a loaded file by its name, which no worker knows; and
             # a worker that cannot read what it is sent never answers.
             packed = cloudpickle.dumps(list(orders))
-            others = self._others(avoid, memory, first.seconds)
+            # What may go to any worker the scheduler may keep back until one of them has room;
+            # meanwhile what waits there already is begun.
+            anywhere = sorted(self._workers) if urgent else []
+            others = self._others(avoid, memory, first.seconds) or anywhere
+            start_larger = memory is not None and self._has_to_start(memory)
             future = self._client.submit(
                 compute_packed,
                 packed,
@@ -228,8 +272,10 @@ class DaskExecutor:
                 pure=False,
                 retries=0,
                 priority=priority,
-                workers=others or None,
-                allow_other_workers=bool(others),
+                workers=None if start_larger else others or None,
+                allow_other_workers=bool(others) and not start_larger,
+                # It waits at the scheduler for a worker that offers as much.
+                resources={RESOURCE: memory + 1} if memory and start_larger else None,
             )
         except Exception as error:
             if self._client.status != "running":
@@ -239,9 +285,12 @@ class DaskExecutor:
                 "let its function make what it needs itself"
             ) from error
         self._futures.add(future)
+        if start_larger:
+            self._for_larger[future] = (orders, done)
 
         def finished(each: Any) -> None:
             self._futures.discard(each)
+            self._for_larger.pop(each, None)
             outcome = _outcome(each)
             each.release()
             done(outcome)
@@ -249,10 +298,39 @@ class DaskExecutor:
         future.add_done_callback(finished)
 
     def exceeded_memory(self, worker: str | None) -> int | None:
-        """Compare the limits that the scheduler knows."""
+        """Compare the limits that the scheduler knows, and that of one that may be started."""
         self._ask()
         own = self._workers.get(worker or "", 0)
-        return own if own and max(self._workers.values()) > own else None
+        return own if own and max(self._largest, *self._workers.values()) > own else None
+
+    def most_memory(self) -> str:
+        """Tell of the workers that are there, and of the one that may be started."""
+        self._ask()
+        most = max(self._workers.values(), default=0)
+        if self._no_larger_because:
+            return (
+                f"no worker has more than {_gib(most)}, and a larger one does not start: "
+                f"{self._no_larger_because}"
+            )
+        if self._largest > most:
+            return f"a worker of up to {_gib(self._largest)} is started where one is needed"
+        raised = "raise its memory_ceiling" if self._largest else "give it a memory_ceiling"
+        return (
+            f"no worker of this cluster has, or can have, more than {_gib(most)}: {raised}, or "
+            "larger workers"
+        )
+
+    def refuse_larger(self, because: str) -> None:
+        """Fail what waits for such a worker: what becomes of it, the rules for retries say."""
+        self._no_larger_because = because
+        if not because:
+            return
+        waiting, self._for_larger = self._for_larger, {}
+        for future, (orders, done) in waiting.items():
+            self._futures.discard(future)
+            future.release()
+            line = f"MemoryError: it waited for a worker with more memory, and none came: {because}"
+            done([Failed(Failure(FailureClass.OUT_OF_MEMORY, line))] * len(orders))
 
     def has_worker(self, worker: str | None) -> bool:
         """Tell whether the scheduler knew a worker when it was last asked."""
@@ -282,13 +360,28 @@ class DaskExecutor:
             # Releasing is a message without an answer: it works whether the cluster lives or not.
             future.release()
 
+    @property
+    def _largest(self) -> int:
+        """Bytes of memory of a worker that may be started; 0 for none."""
+        if not self._ceiling_known:
+            try:
+                self._ceiling = memory_ceiling(self._client)
+            except Exception as error:
+                raise _lost(error) from error
+            self._ceiling_known = True
+        return 0 if self._no_larger_because else self._ceiling or 0
+
+    def _has_to_start(self, memory: int) -> bool:
+        """Tell whether a worker with more memory is not there, and can be started."""
+        return max(self._workers.values(), default=0) <= memory < self._largest
+
     def _others(self, avoid: str | None, memory: int | None, seconds: float | None) -> list[str]:
         """Return the workers that are to compute; none where it may be any."""
         lasting = self._lasting(seconds or 0.0)
         if avoid is None and memory is None and len(lasting) == len(self._workers):
             return []
         large = {name for name, limit in self._workers.items() if limit > (memory or 0)}
-        if memory is not None and not large:
+        if memory is not None and not large and not self._has_to_start(memory):
             _log.warning("no worker has more than %.3g GiB of memory any more", memory / 2**30)
         # Dask takes any worker where none of these is left.
         chosen = (large or self._workers.keys()) - {avoid}
@@ -328,6 +421,10 @@ class DaskExecutor:
         }
         self._memory = sum(limits) if limits and all(limits) else None
         self._slots, self._asked_at = max(1, threads), now
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB of memory"
 
 
 def _kill_process(dask_worker: Any) -> None:

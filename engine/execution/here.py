@@ -104,6 +104,7 @@ def _until_it_ends(
     wait = 0.0
     while True:
         demand.look()
+        dispatcher.refuse_larger(demand.no_larger_because)
         dispatcher.turn(wait_seconds=wait)
         wait = _WAKE_SECONDS
         heart.check()

@@ -160,6 +160,7 @@ def _serve_once(
             on_ready(service.identity)
         while not stop.is_set():
             demand.look()
+            dispatcher.refuse_larger(demand.no_larger_because)
             dispatcher.turn(wait_seconds=_WAKE_SECONDS)
             heart.check()
         dispatcher.drain()

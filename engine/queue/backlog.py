@@ -76,6 +76,22 @@ def backlogs(
     return list(found.values())
 
 
+def needing_memory(
+    database: Database, *, cluster: str | None = None, job: int | None = None
+) -> int:
+    """Return how many units have run out of memory, and are for a worker that has more.
+
+    The parameters are those of `backlogs`.
+    """
+    jobs = served_jobs(cluster=cluster, job=job)
+    wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
+    query = sa.select(sa.func.count()).where(
+        UNITS.c.result.in_(wanted), UNITS.c.state.in_(OPEN_UNITS), UNITS.c.memory.is_not(None)
+    )
+    with database.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
 def served_jobs(
     *, cluster: str | None, job: int | None, lanes: Collection[Lane] | None = None
 ) -> sa.Select[tuple[int]]:

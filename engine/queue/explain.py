@@ -144,6 +144,16 @@ def _reasons_to_wait(
         at, error = connection.execute(first).one()
         wait = max(0.0, (at - now) / 1e9)
         reasons.append(f"{retried} units failed and are tried again, in {wait:.0f} s ({error})")
+    of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == record.job)
+    small = sa.select(sa.func.count(), sa.func.max(UNITS.c.memory)).where(
+        UNITS.c.result.in_(of_job), UNITS.c.state.in_(OPEN_UNITS), UNITS.c.memory.is_not(None)
+    )
+    number, most = connection.execute(small).one()
+    if number:
+        reasons.append(
+            f"{number} units ran out of memory and are for a worker with more than "
+            f"{most / 2**30:.3g} GiB, which is started if the cluster has a memory_ceiling"
+        )
     if behind := progress.count(UnitState.WAITING):
         reasons.append(
             f"{behind} units wait for the block before them, with whose state they go on"

@@ -223,6 +223,8 @@ class Outcomes:
                 pieces=row.pieces,
             )
             state = UnitState.DEAD
+            if failure.remedy and not verdict.retry:
+                failure = replace(failure, error=f"{failure.error}; {failure.remedy}")
             if verdict.retry:
                 state = UnitState.FAILED if verdict.wait_seconds else UnitState.READY
             values: dict[str, Any] = {

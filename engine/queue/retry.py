@@ -44,6 +44,8 @@ class Failure:
     """What the worker logged last."""
     memory: int | None = None
     """Bytes of memory of that worker, where another one has more."""
+    remedy: str = ""
+    """What somebody could do about it, where nothing more is tried."""
     most_pieces: int = 1
     """How many pieces, one after the other, the unit can be computed in."""
 
@@ -98,6 +100,13 @@ DEFAULT_RULES = (
     RetryRule(
         failures=(FailureClass.WORKER_LOST,),
         action="split",
+        retries=1,
+        wait_seconds=0.0,
+        alone=True,
+    ),
+    RetryRule(
+        failures=(FailureClass.WORKER_LOST,),
+        action="more-memory",
         retries=1,
         wait_seconds=0.0,
         alone=True,

@@ -1,5 +1,6 @@
 """A cluster on this machine: it computes, listens to nobody else, and leaves nothing behind."""
 
+import asyncio
 import logging
 import os
 import resource
@@ -204,6 +205,28 @@ def test_workers_that_do_not_come_up_are_an_error(monkeypatch: pytest.MonkeyPatc
     ):
         pass
     assert children() <= processes
+
+
+def test_a_worker_process_that_never_says_anything_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when a signal to all processes ends it while it starts: nobody waits for it for ever."""
+    from distributed.nanny import WorkerProcess
+
+    from forebay.cluster import client
+    from forebay.cluster.local import start
+
+    async def silent(process: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(WorkerProcess, "start", silent)
+    monkeypatch.setattr(start, "START_TIMEOUT", 0.3)
+    monkeypatch.setattr(client, "CLOSE_TIMEOUT", 0.5)
+    with (
+        pytest.raises(ClusterError, match=r"0 of 1 local workers came up|do not start"),
+        connect(LocalClusterSpecification(workers=1)),
+    ):
+        pass
 
 
 def test_ctrl_c_while_the_workers_start_leaves_nothing_behind(

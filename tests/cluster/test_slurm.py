@@ -119,6 +119,16 @@ def test_what_no_node_has_is_said(tmp_path: Path, wanted: dict[str, Any], said: 
     assert said in problem
 
 
+def test_the_larger_worker_is_one_job_that_a_node_has_to_have_room_for(tmp_path: Path) -> None:
+    wanted = small(tmp_path, memory_ceiling="9 GiB", workers_per_job=2, threads_per_worker=2)
+    assert wanted.larger is not None
+    (problem,) = unfit(wanted, [BIG])
+    assert "the larger worker needs 9 GiB (memory_ceiling)" in problem
+    assert (wanted.larger.workers_per_job, wanted.larger.threads_per_worker) == (1, 1)
+    with pytest.raises(ValueError, match="memory_ceiling = 1024 bytes is not above"):
+        small(tmp_path, memory_ceiling="1 KiB")
+
+
 def test_a_partition_without_gpus_is_said(tmp_path: Path) -> None:
     plain = Nodes("plain", True, 4, 8000 << 20, None, "(null)")
     (problem,) = unfit(small(tmp_path, gpus_per_worker=1), [plain])
@@ -242,6 +252,41 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
             "that it is told why they wait",
         )
         assert standing(client)["waiting"] == 2 == len(slurm.jobs())
+    assert slurm.jobs() == []
+
+
+@on_slurm
+@pytest.mark.long
+def test_a_larger_worker_comes_for_what_needs_it_and_goes(
+    tmp_path: Path, slurm: Slurm, warmed: Path
+) -> None:
+    """The job of the unit's kind is submitted beside the others, and ends before them."""
+
+    def demanding(frames: xr.DataArray) -> pd.DataFrame:
+        from distributed import get_worker
+
+        worker: Any = get_worker()
+        memory = worker.memory_manager.memory_limit
+        if int(frames.t[0]) == 1 and memory < 600 * 2**20:
+            raise MemoryError("too much for this one")
+        return pd.DataFrame({"t": frames.t, "memory": memory})
+
+    usual = small(
+        tmp_path,
+        memory_ceiling="700 MiB",
+        maximum_workers=1,
+        minimum_workers=1,
+        protocol="tcp",
+        **forked(warmed),
+    )
+    with connect(usual, name="gpus") as client:
+        result = process(
+            recorded(tmp_path, 3), Algorithm("demanding", "1.0.0", demanding), client=client
+        )
+        table = result.table().sort_values("t")
+        assert [each // 2**20 for each in table.memory] == [500, 700, 500]
+        until(lambda: len(slurm.jobs()) == 1, "that the larger worker has left")
+        assert standing(client)["working"] == 1
     assert slurm.jobs() == []
 
 

@@ -223,3 +223,32 @@ def test_nothing_is_left_open(write_run: WriteRun) -> None:
             process(run, algorithm, force=True)
         gc.collect()
     assert own_threads() == []
+
+
+def test_what_is_urgent_is_computed_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process too, it passes all that was handed out and is not begun."""
+    order: list[Any] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def compute(orders: Any) -> list[Any]:
+        begun.set()
+        go_on.wait(30)
+        order.extend(orders)
+        return list(orders)
+
+    monkeypatch.setattr("forebay.engine.execution.executor.compute_units", compute)
+    executor = InProcessExecutor()
+    came: list[Any] = []
+    first: Any
+    for first in ("old 1", "old 2", "old 3"):
+        executor.submit([first], came.append, priority=1)
+        assert begun.wait(30)
+    for first in ("urgent 1", "urgent 2"):
+        executor.submit([first], came.append, priority=3, urgent=True)
+    go_on.set()
+    while len(order) < 3:
+        threading.Event().wait(0.005)
+    executor.close()
+    assert order[:3] == ["old 1", "urgent 1", "urgent 2"]
+    # Each is told of once, whether it was computed or given up.
+    assert len(came) == 5

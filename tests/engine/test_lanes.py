@@ -19,9 +19,10 @@ from forebay.cluster.division_log import DivisionLog
 from forebay.engine import Algorithm, submit
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.executor import Done, Lost
-from forebay.engine.execution.work import Order
+from forebay.engine.execution.work import Failed, Order
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.retry import Failure, FailureClass
 
 
 def listed(frames: xr.DataArray) -> pd.DataFrame:
@@ -43,6 +44,7 @@ class Full:
         done: Done,
         *,
         priority: int,
+        urgent: bool = False,
         avoid: str | None = None,
         memory: int | None = None,
     ) -> None:
@@ -58,6 +60,11 @@ class Full:
 
     def has_worker(self, worker: str | None) -> bool:
         return True
+
+    def most_memory(self) -> str:
+        return ""
+
+    def refuse_larger(self, because: str) -> None: ...
 
     def stop_worker(self, worker: str | None) -> None: ...
 
@@ -79,6 +86,40 @@ def ledger(write_run: WriteRun, tmp_path: Path) -> Path:
 
 def lanes_of(dispatcher: Dispatcher) -> Counter[str]:
     return dispatcher._flights.lanes()
+
+
+def test_nothing_joins_what_is_computed_alone(ledger: Path) -> None:
+    """A unit whose worker died is by itself from its beginning to its end."""
+    executor: Any = Full()
+    with Database(ledger) as database:
+        service = Service(database)
+        dispatcher = Dispatcher(
+            database,
+            service,
+            executor,
+            lambda *_: Algorithm("listed", "1.0.0", listed),
+            units_in_flight_per_worker=1,
+        )
+        dispatcher.turn(wait_seconds=0.0)
+        assert dispatcher.in_flight == 8
+        (_, done), *others = executor.given
+        failure = Failure(FailureClass.WORKER_LOST, "the worker died")
+        done([Failed(failure)])
+        for _, each in others:
+            each(Lost("gone"))
+        executor.given.clear()
+        dispatcher.turn(wait_seconds=0.0)
+        # Those that were taken with it are computed first.
+        dispatcher.turn(wait_seconds=0.0)
+        executor.lose(len(executor.given))
+        for _ in range(5):
+            dispatcher.turn(wait_seconds=0.0)
+        assert dispatcher.in_flight == len(executor.given) == 1
+        executor.lose(1)
+        dispatcher.drain()
+        dispatcher.turn(wait_seconds=0.0)
+        dispatcher.close()
+        service.end()
 
 
 def test_each_lane_gets_its_share_and_a_change_counts_at_once(ledger: Path) -> None:

@@ -5,8 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
 import pandas as pd
 import pytest
 import xarray as xr
@@ -14,6 +17,7 @@ from tests.engine.conftest import WriteRun
 
 from forebay.engine import Algorithm, SubmittedJob, process, submit
 from forebay.engine.execution.events import JobEvent, UnitPublished
+from forebay.engine.execution.executor import DaskExecutor
 from forebay.engine.execution.serve import ServiceOptions, serve
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
@@ -76,8 +80,6 @@ def test_many_small_units_go_into_few_tasks(
     write_run: WriteRun, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A task of Dask's costs as much as a small unit: they are handed out together."""
-    from forebay.engine.execution.executor import DaskExecutor
-
     tasks: list[int] = []
     submitted = DaskExecutor.submit
 
@@ -92,6 +94,28 @@ def test_many_small_units_go_into_few_tasks(
     result = process(run, listing(), client=client)
     assert len(result.done) == 48 == sum(tasks)
     assert max(tasks) > 1
+
+
+def test_tasks_are_short_while_an_instrument_is_followed(
+    write_run: WriteRun, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is urgent waits for the end of a task, so that nothing more than a unit is in one."""
+    tasks: list[int] = []
+    submitted = DaskExecutor.submit
+
+    def counted(self: DaskExecutor, orders: Any, done: Any, **how: Any) -> None:
+        tasks.append(len(orders))
+        submitted(self, orders, done, **how)
+
+    monkeypatch.setattr(DaskExecutor, "submit", counted)
+    monkeypatch.setattr("forebay.engine.execution.dispatcher._TASK_SECONDS", 60.0)
+    monkeypatch.setattr("forebay.engine.execution.dispatcher._TASK_SECONDS_BESIDE_LIVE", 0.0)
+    old, new = write_run("old", frames=48, frames_per_block=1), write_run("new", frames=4)
+    ledger = tmp_path / "ledger.sqlite"
+    with serving(ledger, client, listing(), lambda event: None):
+        submit(new, listing(), ledger=ledger, lane="realtime").wait(timeout=30)
+        assert submit(old, listing(), ledger=ledger).wait(timeout=60).state == "done"
+    assert set(tasks) == {1}
 
 
 def test_work_that_follows_an_instrument_passes_what_waits(
@@ -124,6 +148,58 @@ def test_work_that_follows_an_instrument_passes_what_waits(
     # Those that were being computed, and no more than one that each worker had just begun.
     assert passed <= 4
     assert job.record().lane == Lane.REALTIME
+
+
+def test_urgent_work_waits_for_the_end_of_one_unit_alone(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies at a worker before what waits there, and not in the scheduler's own queue."""
+    begun = tmp_path / "begun"
+
+    def gated(packed: bytes, number: int) -> list[Any]:
+        name = cloudpickle.loads(packed)[0].attempt
+        with begun.open("a") as file:
+            file.write(f"{name}\n")
+        while not (tmp_path / name).exists():
+            time.sleep(0.005)
+        return [None] * number
+
+    def at_workers(dask_worker: Any = None) -> list[str]:
+        return [str(key) for key in dask_worker.state.tasks]
+
+    def given(name: str) -> Any:
+        unit, algorithm = SimpleNamespace(identity="unit"), SimpleNamespace(label="gated-1")
+        return [SimpleNamespace(unit=unit, attempt=name, algorithm=algorithm)]
+
+    def names() -> list[str]:
+        return begun.read_text().split() if begun.exists() else []
+
+    monkeypatch.setattr("forebay.engine.execution.executor.compute_packed", gated)
+    came: SimpleQueue[object] = SimpleQueue()
+    executor = DaskExecutor(client)
+    olds = [f"old-{number}" for number in range(8)]
+    try:
+        for each in olds:
+            executor.submit(given(each), came.put, priority=0)
+        wait_for(lambda: len(names()) == 2)
+        executor.submit(given("urgent"), came.put, priority=10, urgent=True)
+        wait_for(lambda: "urgent" in str(client.run(at_workers)))
+        for each in names():
+            (tmp_path / each).touch()
+        wait_for(lambda: len(names()) == 4)
+        assert "urgent" in names()
+    finally:
+        for each in (*olds, "urgent"):
+            (tmp_path / each).touch()
+    assert [came.get(timeout=30) for _ in range(9)] == [[None]] * 9
+    executor.close()
+
+
+def wait_for(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
 
 
 def test_what_is_cancelled_while_it_runs_is_not_published(
