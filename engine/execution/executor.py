@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import cloudpickle  # type: ignore[import-untyped]
 
 from forebay.engine.errors import AlgorithmError, ClusterLostError
+from forebay.engine.execution.dask_names import forget_names
 from forebay.engine.execution.work import (
     Computed,
     Failed,
@@ -224,6 +225,8 @@ class DaskExecutor:
                 "let its function make what it needs itself"
             ) from error
         self._futures.add(future)
+        # The scheduler of a local cluster runs in this process too.
+        forget_names()
 
         def finished(each: Any) -> None:
             self._futures.discard(each)

@@ -1,5 +1,6 @@
 """What a worker does for a unit: one task that reads, computes and stages."""
 
+import contextlib
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ from forebay.acquisition.errors import RunDamagedError
 from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
+from forebay.engine.execution.dask_names import forget_names
 from forebay.engine.execution.pieces import in_pieces
 from forebay.engine.execution.placement import placed, prototype_of_worker
 from forebay.engine.execution.recent_log import RecentLog
@@ -122,7 +124,7 @@ def compute_unit(order: Order) -> Computed | Failed:
     not be sent.  While it is computed a note says so: by it one knows what a worker was at when
     it died, and nothing is begun a second time under one attempt.
     """
-    note = begun_note(order)
+    note = _begun_note(order)
     worker = _worker()
     try:
         descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -138,22 +140,36 @@ def compute_unit(order: Order) -> Computed | Failed:
         return _computed(order, worker)
     finally:
         # An exception that is none of the unit's, such as the end of the worker, comes through.
-        note.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(note)  # noqa: PTH108
+        forget_names()
 
 
 WORKER_DIED = "the worker died while it was at this unit"
 """The error of a unit whose worker was lost."""
 
 
-def begun_note(order: Order) -> Path:
-    """Return the file that is there while a worker is at a unit."""
-    return order.staging / f"{order.unit.identity}.{order.attempt}.begun"
+def _begun_note(order: Order) -> str:
+    """Return the file that is there while a worker is at a unit.
+
+    A name that is used once is no `Path`: that interns it, and CPython 3.12 keeps it for ever.
+    """
+    return f"{order.staging}/{order.unit.identity}.{order.attempt}.begun"
+
+
+def begun_at(order: Order) -> float | None:
+    """Return when a unit was begun, by the storage's clock; None if no worker is at it."""
+    try:
+        return os.stat(_begun_note(order)).st_mtime  # noqa: PTH116
+    except OSError:
+        return None
 
 
 def noted_worker(order: Order) -> str | None:
     """Return the worker that is, or was when it died, at a unit; None if it was not begun."""
     try:
-        return begun_note(order).read_text()
+        with open(_begun_note(order)) as note:  # noqa: PTH123
+            return note.read()
     except OSError:
         return None
 
@@ -183,12 +199,12 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
             else:
                 output, state = _call(order, order.unit)
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
-        folder = order.staging / new_part_name(order.unit, order.staging)
+        name = new_part_name(order.unit, order.staging)
         try:
-            part = write_part(folder, output, state=state, provenance=origin)
+            part = write_part(order.staging, name, output, state=state, provenance=origin)
         except OSError as error:
             cause = error.strerror or str(error)
-            raise ResultStorageError(f"cannot write {folder}: {cause}") from error
+            raise ResultStorageError(f"cannot write {order.staging}/{name}: {cause}") from error
     except Exception as error:  # noqa: BLE001 (whatever an algorithm raises is the unit's failure)
         line = error_line(error)
         story = traceback.format_exc()
