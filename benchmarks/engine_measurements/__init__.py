@@ -1,0 +1,1 @@
+"""What `benchmarks.engine` measures of the engine alone, one thing a module."""
