@@ -1,6 +1,6 @@
 """How much work waits: units by algorithm, and how long one of each takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -46,25 +46,34 @@ def backlogs(
     jobs = served_jobs(cluster=cluster, job=job)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
     key = (RESULTS.c.algorithm, RESULTS.c.version)
-    query = (
-        sa.select(*key, UNITS.c.state, sa.func.count(), sa.func.min(UNITS.c.began_at))
-        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
-        .where(UNITS.c.result.in_(wanted), UNITS.c.state.in_(OPEN_UNITS))
+    units = sa.select(*key).join(RESULTS, RESULTS.c.result == UNITS.c.result)
+    units = units.where(UNITS.c.result.in_(wanted))
+    # An index alone tells their number, however many wait, and the rows are read of few.
+    counted = (
+        units.add_columns(UNITS.c.state, sa.func.count())
+        .where(UNITS.c.state.in_(OPEN_UNITS))
         .group_by(*key, UNITS.c.state)
+    )
+    running = (
+        units.add_columns(sa.func.min(UNITS.c.began_at))
+        .where(UNITS.c.state == UnitState.RUNNING, UNITS.c.began_at.is_not(None))
+        .group_by(*key)
     )
     found: dict[tuple[str, str], Backlog] = {}
     with database.read() as connection:
         now = database.now(connection)
-        for algorithm, version, state, number, began in connection.execute(query):
-            known = found.get((algorithm, version)) or Backlog(algorithm, version, 0, 0, 0.0)
-            running = state == UnitState.RUNNING and began is not None
-            found[algorithm, version] = Backlog(
-                algorithm,
-                version,
-                known.units + (0 if state == UnitState.WAITING else number),
-                known.behind + (number if state == UnitState.WAITING else 0),
-                max(known.longest, (now - began) / 1e9 if running else 0.0),
-            )
+        numbers = connection.execute(counted).all()
+        began = {(row[0], row[1]): row[2] for row in connection.execute(running)}
+    for algorithm, version, state, number in numbers:
+        since = began.get((algorithm, version), now)
+        known = found.get((algorithm, version)) or Backlog(
+            algorithm, version, 0, 0, max(0.0, (now - since) / 1e9)
+        )
+        found[algorithm, version] = replace(
+            known,
+            units=known.units + (0 if state == UnitState.WAITING else number),
+            behind=known.behind + (number if state == UnitState.WAITING else 0),
+        )
     return list(found.values())
 
 

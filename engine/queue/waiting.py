@@ -15,13 +15,26 @@ from forebay.tiering.catalogue.migrating import Database as AnyDatabase
 
 _IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILED)
 
+_UNITS_LOOKED_AT = 1000
+_SOME = (
+    sa.select(UNITS.c.bytes)
+    .where(UNITS.c.result == sa.bindparam("of"), UNITS.c.state.in_(_IDLE))
+    .limit(_UNITS_LOOKED_AT)
+    .subquery()
+)
+_SIZE = sa.select(sa.func.avg(_SOME.c.bytes))
+"""How many bytes a unit of a result reads that nobody is at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """The units that nobody is at."""
 
     data: dict[tuple[str, ...], int] = field(default_factory=dict)
-    """Bytes that they read, by the folders or buckets that the copies of their runs lie in."""
+    """Bytes that they read, by the folders or buckets that the copies of their runs lie in.
+
+    Where more than a thousand units of a result wait, they are taken to read as much as those do.
+    """
     deadline_in: float | None = None
     """Time until the nearest deadline of their jobs, in seconds; None where there is none."""
 
@@ -40,27 +53,31 @@ def waiting(database: Database, *, cluster: str | None = None, job: int | None =
     """
     jobs = served_jobs(cluster=cluster, job=job)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
-    idle = UNITS.c.state.in_(_IDLE)
-    data = (
-        sa.select(RESULTS.c.location, sa.func.sum(UNITS.c.bytes))
-        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
-        .where(UNITS.c.result.in_(wanted), idle)
-        .group_by(RESULTS.c.location)
+    # An index alone tells their number, however many wait, and the rows are read of some.
+    numbers = (
+        sa.select(RESULTS.c.result, RESULTS.c.location, sa.func.count())
+        .join(UNITS, RESULTS.c.result == UNITS.c.result)
+        .where(UNITS.c.result.in_(wanted), UNITS.c.state.in_(_IDLE))
+        .group_by(RESULTS.c.result, RESULTS.c.location)
+    )
+    idle_unit = (
+        sa.select(UNITS.c.unit)
+        .join(JOB_RESULTS, UNITS.c.result == JOB_RESULTS.c.result)
+        .where(JOB_RESULTS.c.job == JOBS.c.job, UNITS.c.state.in_(_IDLE))
+        .limit(1)
+        .correlate(JOBS)
+        .scalar_subquery()
     )
     soonest = sa.select(sa.func.min(JOBS.c.deadline)).where(
-        JOBS.c.job.in_(
-            sa.select(JOB_RESULTS.c.job)
-            .join(UNITS, UNITS.c.result == JOB_RESULTS.c.result)
-            .where(JOB_RESULTS.c.job.in_(jobs), idle)
-        )
+        JOBS.c.job.in_(jobs), JOBS.c.deadline.is_not(None), idle_unit.is_not(None)
     )
     found: Counter[tuple[str, ...]] = Counter()
     with database.read() as connection:
-        sizes = connection.execute(data).all()
+        for result, location, number in connection.execute(numbers).all():
+            size = float(connection.execute(_SIZE, {"of": result}).scalar() or 0)
+            found[folders_of(location)] += round(size * number)
         deadline = connection.execute(soonest).scalar()
         now = database.now(connection)
-    for location, number in sizes:
-        found[folders_of(location)] += int(number or 0)
     return Waiting(dict(found), None if deadline is None else (deadline - now) / 1e9)
 
 
