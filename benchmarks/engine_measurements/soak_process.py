@@ -15,6 +15,7 @@ from distributed import Scheduler, Worker
 async def main(kind: str, file: Path) -> None:
     """Run it."""
     loop = asyncio.get_running_loop()
+    server: Scheduler | Worker
     if kind == "scheduler":
         server = Scheduler(
             host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0"

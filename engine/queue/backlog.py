@@ -1,5 +1,6 @@
 """How much work waits: units by algorithm, and how long one of each takes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -46,16 +47,14 @@ def backlogs(
     jobs = served_jobs(cluster=cluster, job=job)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
     key = (RESULTS.c.algorithm, RESULTS.c.version)
-    units = sa.select(*key).join(RESULTS, RESULTS.c.result == UNITS.c.result)
-    units = units.where(UNITS.c.result.in_(wanted))
-    # An index alone tells their number, however many wait, and the rows are read of few.
-    counted = (
-        units.add_columns(UNITS.c.state, sa.func.count())
-        .where(UNITS.c.state.in_(OPEN_UNITS))
-        .group_by(*key, UNITS.c.state)
-    )
+    counts = counts_of(wanted, OPEN_UNITS)
+    counted = sa.select(*key, counts.c.state, sa.func.sum(counts.c.number))
+    counted = counted.join_from(RESULTS, counts, RESULTS.c.result == counts.c.result)
+    counted = counted.group_by(*key, counts.c.state)
     running = (
-        units.add_columns(sa.func.min(UNITS.c.began_at))
+        sa.select(*key, sa.func.min(UNITS.c.began_at))
+        .join_from(RESULTS, UNITS, RESULTS.c.result == UNITS.c.result)
+        .where(UNITS.c.result.in_(wanted))
         .where(UNITS.c.state == UnitState.RUNNING, UNITS.c.began_at.is_not(None))
         .group_by(*key)
     )
@@ -71,10 +70,30 @@ def backlogs(
         )
         found[algorithm, version] = replace(
             known,
-            units=known.units + (0 if state == UnitState.WAITING else number),
-            behind=known.behind + (number if state == UnitState.WAITING else 0),
+            units=known.units + (0 if state == UnitState.WAITING else int(number)),
+            behind=known.behind + (int(number) if state == UnitState.WAITING else 0),
         )
     return list(found.values())
+
+
+def counts_of(results: sa.Select[tuple[str]], states: Collection[UnitState]) -> sa.Subquery:
+    """Return the query for the number of units by result and state.
+
+    An index alone answers it in its own order, however many they are.
+
+    Parameters
+    ----------
+    results
+        The query for the results.
+    states
+        The states that count.
+    """
+    return (
+        sa.select(UNITS.c.result, UNITS.c.state, sa.func.count().label("number"))
+        .where(UNITS.c.result.in_(results), UNITS.c.state.in_(states))
+        .group_by(UNITS.c.result, UNITS.c.state)
+        .subquery()
+    )
 
 
 def served_jobs(*, cluster: str | None, job: int | None) -> sa.Select[tuple[int]]:

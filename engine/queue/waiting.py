@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from forebay.engine.queue.backlog import served_jobs
+from forebay.engine.queue.backlog import counts_of, served_jobs
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
@@ -53,11 +53,10 @@ def waiting(database: Database, *, cluster: str | None = None, job: int | None =
     """
     jobs = served_jobs(cluster=cluster, job=job)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
-    # An index alone tells their number, however many wait, and the rows are read of some.
+    counts = counts_of(wanted, _IDLE)
     numbers = (
-        sa.select(RESULTS.c.result, RESULTS.c.location, sa.func.count())
-        .join(UNITS, RESULTS.c.result == UNITS.c.result)
-        .where(UNITS.c.result.in_(wanted), UNITS.c.state.in_(_IDLE))
+        sa.select(RESULTS.c.result, RESULTS.c.location, sa.func.sum(counts.c.number))
+        .join_from(RESULTS, counts, RESULTS.c.result == counts.c.result)
         .group_by(RESULTS.c.result, RESULTS.c.location)
     )
     idle_unit = (
@@ -75,7 +74,7 @@ def waiting(database: Database, *, cluster: str | None = None, job: int | None =
     with database.read() as connection:
         for result, location, number in connection.execute(numbers).all():
             size = float(connection.execute(_SIZE, {"of": result}).scalar() or 0)
-            found[folders_of(location)] += round(size * number)
+            found[folders_of(location)] += round(size * int(number))
         deadline = connection.execute(soonest).scalar()
         now = database.now(connection)
     return Waiting(dict(found), None if deadline is None else (deadline - now) / 1e9)

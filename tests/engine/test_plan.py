@@ -114,12 +114,13 @@ def test_each_unit_is_found_by_its_place(
     lengths: list[int], halo: int, kind: str, closed: bool
 ) -> None:
     """It is the one that was planned, with the blocks that it reads; elsewhere there is none."""
-    needs: Needs = {
+    known: dict[str, Needs] = {
         "frames": Blockwise(halo_frames=halo),
         "tiles": Blockwise(halo_frames=halo, tile_pixels=4, halo_pixels=1),
         "sequential": Sequential(state="state"),
         "whole": WholeRun(),
-    }[kind]
+    }
+    needs = known[kind]
     run = run_of(lengths, closed=closed)
     planned = {
         (unit.core.t.start, unit.core.y.start, unit.core.x.start): (unit, read)
