@@ -196,9 +196,13 @@ def _serving(
 
 
 def _growth(samples: list[Row]) -> Row:
-    """Return by how many bytes each process grows with a unit, in both halves."""
+    """Return by how many bytes each process grows with a unit, in both halves.
+
+    The first twentieth is left out: there modules are loaded, and logs of a fixed length fill.
+    """
     grown: Row = {}
     whole = samples[-1]["units"]
+    samples = [each for each in samples if each["units"] > whole / 20]
     halves = {
         "first": [each for each in samples if each["units"] <= whole / 2],
         "second": [each for each in samples if each["units"] > whole / 2],
