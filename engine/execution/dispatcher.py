@@ -41,7 +41,7 @@ from forebay.errors import ForebayError
 STORAGE_SECONDS = 86_400.0
 """Longest time that a result waits for storage that is full, read-only or gone."""
 _HOUSEKEEPING_SECONDS = 1.0
-_AFTER_CHANGES_SECONDS = 0.05
+_AFTER_CHANGES_SECONDS = 0.01
 """Time between two looks at what others have changed."""
 _MEMORY_SHARE = 0.4
 """Part of the workers' memory that units in flight may take, with what they declare to need."""
