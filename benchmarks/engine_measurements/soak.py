@@ -24,6 +24,7 @@ from forebay.engine.execution.events import JobEvent, UnitPublished
 from forebay.engine.execution.serve import ServiceOptions, serve
 from forebay.engine.queue.database import Database
 
+_ROOT = Path(__file__).parents[2]
 _PIXELS = 8
 """Side of a tile."""
 _AHEAD = 1000
@@ -150,13 +151,13 @@ def _each(seconds: float, ended: threading.Event, look: Callable[[], None]) -> N
 def _cluster(folder: Path, workers: int) -> Iterator[dict[str, psutil.Process]]:
     """Start a scheduler and workers as processes of their own; give all, and this one, by name."""
     here = folder / "scheduler"
-    program = Path(__file__).with_name("soak_process.py")
-    common = {"env": {**ENVIRONMENT, **os.environ}, "stdin": subprocess.PIPE}
+    program = ["-m", "benchmarks.engine_measurements.soak_process"]
+    common = {"env": {**ENVIRONMENT, **os.environ}, "stdin": subprocess.PIPE, "cwd": _ROOT}
     with ExitStack() as stack:
         processes = {"client and service MB": psutil.Process()}
 
         def start(name: str, *arguments: str) -> None:
-            process = subprocess.Popen([sys.executable, program, *arguments], **common)  # type: ignore[call-overload]
+            process = subprocess.Popen([sys.executable, *program, *arguments], **common)  # type: ignore[call-overload]
             # It ends when nobody holds its input any more, whatever becomes of this process.
             stack.callback(process.wait)
             stack.callback(process.stdin.close)

@@ -1,6 +1,6 @@
 """A scheduler or a worker of the soak, which ends with its input.
 
-    python soak_process.py scheduler|worker FILE
+    python -m benchmarks.engine_measurements.soak_process scheduler|worker FILE
 
 The scheduler writes its address into the file, and a worker waits for it there.
 """
