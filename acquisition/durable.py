@@ -43,17 +43,17 @@ def storage_errors(what: str) -> Iterator[None]:
         raise kind(f"cannot write {what}: {remedy}") from error
 
 
-def flush_file(path: Path) -> None:
+def flush_file(path: str | Path) -> None:
     """Make what was written to a file durable, whoever wrote it."""
     _flush(path, os.O_RDONLY)
 
 
-def flush_folder(path: Path) -> None:
+def flush_folder(path: str | Path) -> None:
     """Make the entries of a folder durable."""
     _flush(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _flush(path: Path, flags: int) -> None:
+def _flush(path: str | Path, flags: int) -> None:
     descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -83,7 +83,7 @@ def make_folders(path: Path) -> None:
         flush_folder(folder.parent)
 
 
-def write_aside(path: Path, parts: Iterable[Buffer]) -> tuple[int, str]:
+def write_aside(path: str | Path, parts: Iterable[Buffer]) -> tuple[int, str]:
     """Write a new file and flush it; return its length and its BLAKE3 digest.
 
     A file that cannot be written whole is removed again.
@@ -100,7 +100,7 @@ def write_aside(path: Path, parts: Iterable[Buffer]) -> tuple[int, str]:
         os.fsync(descriptor)
     except BaseException:
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)  # noqa: PTH108
         raise
     finally:
         os.close(descriptor)

@@ -9,8 +9,9 @@ records and publishes.  ``queue`` counts units that are added, claimed
 and published each second, beside the bare statements that this takes.  ``live`` measures the time
 from a commit to the published result while a run grows, beside an empty Dask task's round trip; if
 no rate is given, at 0.8 of what can be processed here.  With ``--backlog`` many units of old runs
-wait meanwhile, every worker is busy, and it is measured how long each of those units takes.  ``soak`` sends
-many small live units through one scheduler and prints what each process holds of memory.
+wait meanwhile, every worker is busy, and it is measured how long each of those units takes.  ``soak``
+sends many small live units through one scheduler, for as long as it is let, and prints what each
+process holds of memory.
 ``allocator`` compares the processor's time of a worker with that of one with Dask's own settings.
 
 ``runners`` does what ``overhead`` does by Prefect on Dask and by Parsl, and ``queues`` what ``queue``
@@ -23,6 +24,7 @@ import itertools
 import json
 import os
 import resource
+import signal
 import statistics
 import sys
 import tempfile
@@ -36,12 +38,14 @@ from typing import Annotated, Any
 
 import distributed
 import numpy as np
-import pandas as pd
-import psutil
-import sqlalchemy as sa
 import typer
 import xarray as xr
 from benchmarks.engine_measurements import live as live_work
+from benchmarks.engine_measurements.queue import (
+    FullQueue,
+    bare_statements,
+)
+from benchmarks.engine_measurements.soak import soak as measure_soak
 from benchmarks.engine_measurements.work import (
     one_block,
     one_block_read_whole,
@@ -56,19 +60,10 @@ from rich.console import Console
 from tests.engine.queue.servers import running_server
 
 import forebay
-from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.cluster import LocalClusterSpecification, connect
 from forebay.cluster.worker_memory import ENVIRONMENT
 from forebay.engine import Algorithm
-from forebay.engine.execution.events import JobEvent, UnitPublished
-from forebay.engine.execution.serve import ServiceOptions, serve
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import Jobs
-from forebay.engine.queue.leases import Service
-from forebay.engine.queue.planning import Planning
-from forebay.engine.queue.submission import Submission, Target
-from forebay.engine.results.part import Part
-from forebay.engine.unit import Job, Region, Unit
 from forebay.ops import find_particles
 
 WORKERS = 2
@@ -140,89 +135,28 @@ def queue(
     context: typer.Context,
     units: Annotated[int, typer.Option(min=100, help="Units of one round.")] = 20_000,
     batch: Annotated[int, typer.Option(min=1, help="Units in a transaction.")] = 100,
-    waiting: Annotated[int, typer.Option(min=0, help="Units that wait besides.")] = 200_000,
+    waiting: Annotated[
+        list[int] | None,
+        typer.Option(help="Units that wait besides, at the least; may be repeated."),
+    ] = None,
     database: Annotated[
         str | None, typer.Option(help="URL of a PostgreSQL database; SQLite if not given.")
     ] = None,
 ) -> None:
-    """Count units that are added, claimed and published each second."""
-    rows = []
+    """Count units that are added, claimed and published each second, and time what people ask."""
     with tempfile.TemporaryDirectory(prefix="forebay-") as name:
         where: Path | str = database or Path(name) / "ledger.sqlite"
         with Database(where) as opened:
-            rows.append(_queue(opened, units=units, batch=batch, waiting=waiting))
-        rows[-1]["bare statements/s"] = _bare(where, units=units, batch=batch)
-        done, bare = rows[-1]["claimed and published/s"], rows[-1]["bare statements/s"]
-        rows[-1]["of bare"] = done / bare
+            full = FullQueue(opened, batch=batch)
+            rows = [
+                {**full.with_waiting(number, units=units), **full.questions()}
+                for number in sorted(waiting or [200_000])
+            ]
+        taken = bare_statements(where, units=units, batch=batch)
+    for row in rows:
+        row["bare statements/s"] = taken
+        row["of bare"] = row["claimed and published/s"] / taken
     context.obj.print("units in the queue", rows)
-
-
-def _queue(database: Database, *, units: int, batch: int, waiting: int) -> Row:
-    service = Service(database)
-    planning = Planning(database, service.identity)
-    began = time.perf_counter()
-    for number in range(2):
-        job = job_named(f"run-{number}")
-        target = Target(job, "nowhere", "nowhere")
-        Jobs(database).submit(Submission(targets=[target], priority=-number, key=f"{number}"))
-        count = units if number == 0 else waiting
-        for begin in range(0, count, 1000):
-            some = [(unit_of(job, at), 1) for at in range(begin, min(begin + 1000, count))]
-            planning.add(job.identity, some, blocks=0, frames=0, complete=False)
-        if number == 0:
-            added = units / (time.perf_counter() - began)
-    began = time.perf_counter()
-    done = 0
-    slowest = 0.0
-    while done < units:
-        once = time.perf_counter()
-        claims = service.claim(min(batch, units - done), begin=True)
-        part = Part("part", "0" * 64, 1, 1)
-        published = service.outcomes.publish([(each, part, 0.1) for each in claims])
-        done += len(published)
-        slowest = max(slowest, time.perf_counter() - once)
-    return {
-        "database": database.dialect,
-        "units": units,
-        "waiting": waiting,
-        "batch": batch,
-        "added/s": added,
-        "claimed and published/s": units / (time.perf_counter() - began),
-        "slowest batch ms": slowest * 1000,
-    }
-
-
-def _bare(where: Path | str, *, units: int, batch: int) -> float:
-    """Count the same by the least statements that take a unit and note that it is done."""
-    with Database(where) as database:
-        with database.write() as connection:
-            connection.exec_driver_sql("DROP TABLE IF EXISTS bare")
-            connection.exec_driver_sql(
-                "CREATE TABLE bare (unit INTEGER PRIMARY KEY, state TEXT, attempt INTEGER)"
-            )
-            rows = [{"unit": number} for number in range(units)]
-            insert = sa.text("INSERT INTO bare VALUES (:unit, 'ready', 0)")
-            connection.execute(insert, rows)
-            connection.exec_driver_sql("CREATE INDEX bare_ready ON bare (state, unit)")
-        began = time.perf_counter()
-        for _ in range(0, units, batch):
-            with database.write() as connection:
-                taken = connection.execute(
-                    sa.text(
-                        "UPDATE bare SET state = 'held', attempt = attempt + 1 WHERE unit IN "
-                        "(SELECT unit FROM bare WHERE state = 'ready' ORDER BY unit LIMIT :most) "
-                        "RETURNING unit, attempt"
-                    ),
-                    {"most": batch},
-                ).all()
-            with database.write() as connection:
-                connection.execute(
-                    sa.text(
-                        "UPDATE bare SET state = 'done' WHERE unit = :unit AND attempt = :attempt"
-                    ),
-                    [{"unit": unit, "attempt": attempt} for unit, attempt in taken],
-                )
-        return units / (time.perf_counter() - began)
 
 
 @app.command()
@@ -262,81 +196,29 @@ def live(
 @app.command()
 def soak(
     context: typer.Context,
-    blocks: Annotated[int, typer.Option(min=1, help="Blocks of the run.")] = 1000,
-    tiles: Annotated[int, typer.Option(min=1, help="Tiles along each side of a frame.")] = 10,
+    units: Annotated[
+        int | None, typer.Option(min=1, help="How many at the least; until Ctrl-C if not given.")
+    ] = None,
+    tiles: Annotated[int, typer.Option(min=1, help="Tiles along each side of a frame.")] = 16,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two samples.")] = 30.0,
     folder: Annotated[Path | None, typer.Option(help="Where to write; in memory here.")] = None,
 ) -> None:
     """Compute many small units of a run that grows, and watch the memory of all processes."""
-    algorithm = Algorithm(
-        "brightest", "1.0.0", brightest, forebay.Blockwise(tile_pixels=8, halo_pixels=0)
-    )
-    stop, samples = threading.Event(), list[Row]()
-    published = 0
-
-    def observe(event: JobEvent) -> None:
-        nonlocal published
-        published += isinstance(event, UnitPublished)
-
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     where = folder or Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="forebay-", dir=where) as name, client() as connected:
-        ledger = Path(name) / "ledger.sqlite"
-        with Database(ledger) as database:
-            service = threading.Thread(
-                target=serve,
-                args=(database, lambda: given(connected), lambda *_: algorithm),
-                kwargs={"options": ServiceOptions(), "stop": stop, "on_event": observe},
-            )
-            service.start()
-            began = time.monotonic()
-            try:
-                geometry = Geometry(("y", "x"), (8 * tiles, 8 * tiles), np.dtype("uint16"))
-                with RunWriter.create(Path(name) / "run", geometry, frames_per_block=1) as writer:
-                    job = forebay.submit(
-                        forebay.open_run(Path(name) / "run"),
-                        algorithm,
-                        ledger=ledger,
-                        lane="realtime",
-                        live=True,
-                    )
-                    pixels = np.ones(geometry.shape, "uint16")
-                    total = blocks * tiles**2
-                    for number in range(blocks):
-                        # Not far ahead of the processing, as it is live.
-                        while number * tiles**2 > published + 2000:
-                            time.sleep(0.01)
-                        writer.append(Frame(number, time.time_ns(), pixels))
-                        if number % max(1, blocks // 20) == 0:
-                            samples.append(_memory(published, time.monotonic() - began))
-                            print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
-                record = job.wait(timeout=600)
-                samples.append(_memory(published, time.monotonic() - began))
-            finally:
-                stop.set()
-                service.join()
-    if record.state != "done" or published != total:
-        raise RuntimeError(f"the job is {record.state}: {published} of {total} units")
-    context.obj.print("soak", samples)
-
-
-def brightest(frames: xr.DataArray) -> pd.DataFrame:
-    """Return the brightest value of each frame."""
-    t, y, x = (frames[name].to_numpy() for name in ("t", "y", "x"))
-    most = frames.max(("y", "x")).to_numpy()
-    return pd.DataFrame({"t": t, "y": y[0], "x": x[0], "most": most})
-
-
-def _memory(units: int, seconds: float) -> Row:
-    """Return the memory of this process, which holds client, service and scheduler, and workers."""
-    own = psutil.Process()
-    workers = [each.memory_info().rss for each in own.children(recursive=True)]
-    return {
-        "units": units,
-        "seconds": round(seconds),
-        "service and scheduler MB": own.memory_info().rss / 1e6,
-        "largest worker MB": max(workers, default=0) / 1e6,
-        "descriptors": own.num_fds(),
-        "threads": own.num_threads(),
-    }
+    with tempfile.TemporaryDirectory(prefix="forebay-", dir=where) as name:
+        grown = measure_soak(
+            Path(name),
+            units=units,
+            tiles=tiles,
+            workers=WORKERS,
+            every=every,
+            stop=stop,
+            tell=lambda row: print(json.dumps(row), file=sys.stderr, flush=True),
+        )
+    context.obj.print("soak", [grown])
 
 
 @app.command()
@@ -429,9 +311,11 @@ def queues(
     rows = []
     with running_server() as server:
         with server.database("own") as url, Database(url) as opened:
-            rows.append({"queue": "forebay", **_queue(opened, units=jobs, batch=batch, waiting=0)})
+            rows.append(
+                {"queue": "forebay", **FullQueue(opened, batch=batch).with_waiting(0, units=jobs)}
+            )
         with server.database("bare") as url:
-            rows.append({"queue": "bare statements", "claimed and finished/s": _bare(
+            rows.append({"queue": "bare statements", "claimed and finished/s": bare_statements(
                 url, units=jobs, batch=batch
             )})  # fmt: skip
         with server.database("procrastinate") as url:
@@ -520,16 +404,10 @@ def by_engine(
     return len(result.done)
 
 
-def job_named(name: str) -> Job:
-    """Return an algorithm over a run that is nowhere."""
-    return Job(name, name, "nothing", "1.0.0", forebay.Blockwise(), {})
-
-
-def unit_of(job: Job, number: int) -> Unit:
-    """Return a unit of such a run."""
-    pixels = forebay.Extent(0, 8)
-    core = Region(forebay.Extent(number, number + 1), pixels, pixels)
-    return Unit(job, core, core, (f"{number}",), 0)
+def _timed(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ the time that particles are looked for.  The variables of glibc let it keep some
 array.
 
 Dask's own profiler keeps the call stacks of each second for an hour: a worker that is never idle
-grows by more than a gigabyte, and what a unit does is seen better by ``forebay profile``.
+grows by more than a gigabyte, and what a unit does is seen better by ``forebay profile``.  Of each
+connection it keeps the last thousand messages whole, which hold what the tasks are given, and of each
+process the load of the last hour: both are shortened, so that a process stays as it is after minutes.
 """
 
 from typing import Final
@@ -17,13 +19,22 @@ _ALLOCATOR: Final = {
 }
 _PROFILER: Final = "distributed.worker.profile.enabled"
 
+_DASK: Final = {
+    _PROFILER: False,
+    "distributed.admin.low-level-log-length": 100,
+    "distributed.admin.system-monitor.log-length": 1200,  # two a second
+}
+
 ENVIRONMENT: Final = {
     **_ALLOCATOR,
-    f"DASK_{_PROFILER.replace('.', '__').upper()}": "False",
+    **{
+        f"DASK_{name.replace('.', '__').replace('-', '_').upper()}": str(it)
+        for name, it in _DASK.items()
+    },
 }
 """Variables of a worker's environment, unless it has others of these names; see mallopt(3)."""
 SETTINGS: Final = {
     **{f"distributed.nanny.pre-spawn-environ.{name}": it for name, it in _ALLOCATOR.items()},
-    _PROFILER: False,
+    **_DASK,
 }
 """The same for workers that are started from this process, as settings of Dask."""

@@ -114,13 +114,14 @@ def plannable(run: Run, needs: Needs) -> int:
     While a run grows, a block waits for its halo: so a unit is the same whether it is planned
     live or afterwards.
     """
+    blocks = run.history.blocks
     if run.closed:
-        return len(run.blocks)
+        return len(blocks)
     if isinstance(needs, WholeRun):
         return 0
     halo = needs.halo_frames if isinstance(needs, Blockwise) else 0
     followed = run.history.frames - halo
-    return bisect_right(run.blocks, followed, key=lambda block: block.extent.stop)
+    return bisect_right(blocks, followed, key=lambda block: block.extent.stop)
 
 
 def plan(
@@ -140,31 +141,22 @@ def plan(
         Identity of the unit of the block before that, where each goes on with the state of the
         one before.
     """
-    blocks, frames, ready = run.blocks, run.history.frames, plannable(run, job.needs)
+    ready = plannable(run, job.needs)
     height, width = run.layout.geometry.shape[-2:]
     needs = job.needs
     if isinstance(needs, WholeRun):
         if ready:
-            everything = Region(Extent(0, frames), Extent(0, height), Extent(0, width))
-            yield _unit(job, everything, everything, blocks), blocks
+            yield _whole(run, job)
         return
     if isinstance(needs, Sequential):
-        y, x = Extent(0, height), Extent(0, width)
-        for block in blocks[first_block:ready]:
-            region = Region(block.extent, y, x)
-            unit = _unit(job, region, region, (block,), before=before)
+        for number in range(first_block, ready):
+            unit, read = _following(run, job, number, before)
             before = unit.identity
-            yield unit, (block,)
+            yield unit, read
         return
-    for block in blocks[first_block:ready]:
-        t = _widen(block.extent, needs.halo_frames, frames)
-        begin = bisect_right(blocks, t.start, key=lambda each: each.extent.start) - 1
-        end = bisect_left(blocks, t.stop, key=lambda each: each.extent.start)
-        read = blocks[begin:end]
+    for number in range(first_block, ready):
         for y, x in product(_tiles(height, needs), _tiles(width, needs)):
-            halo = needs.halo_pixels
-            seen = Region(t, _widen(y, halo, height), _widen(x, halo, width))
-            yield _unit(job, Region(block.extent, y, x), seen, read), read
+            yield _blockwise(run, job, needs, number, y, x)
 
 
 def unit_at(
@@ -174,13 +166,22 @@ def unit_at(
 
     None if the run, as it is, has no such unit.  `before` is the unit whose state it goes on with.
     """
-    number = bisect_left(run.blocks, start, key=lambda each: each.extent.start)
-    for unit, blocks in plan(run, job, first_block=number, before=before):
-        if unit.core.t.start != start:
+    blocks, needs = run.history.blocks, job.needs
+    number = bisect_left(blocks, start, key=lambda each: each.extent.start)
+    ready = plannable(run, needs)
+    if number >= ready or blocks[number].extent.start != start:
+        return None
+    if isinstance(needs, Blockwise):
+        height, width = run.layout.geometry.shape[-2:]
+        rows, columns = _tile_at(y, height, needs), _tile_at(x, width, needs)
+        if rows is None or columns is None:
             return None
-        if (unit.core.y.start, unit.core.x.start) == (y, x):
-            return unit, blocks
-    return None
+        return _blockwise(run, job, needs, number, rows, columns)
+    if (y, x) != (0, 0):
+        return None
+    if isinstance(needs, Sequential):
+        return _following(run, job, number, before)
+    return _whole(run, job) if number == 0 else None
 
 
 def seen_bytes(run: Run, unit: Unit) -> int:
@@ -218,9 +219,45 @@ def _unit(
     return Unit(job, core, seen, inputs, last.timestamps[1], before)
 
 
+def _whole(run: Run, job: Job) -> tuple[Unit, tuple[Block, ...]]:
+    height, width = run.layout.geometry.shape[-2:]
+    region = Region(Extent(0, run.history.frames), Extent(0, height), Extent(0, width))
+    return _unit(job, region, region, run.blocks), run.blocks
+
+
+def _following(
+    run: Run, job: Job, number: int, before: str | None
+) -> tuple[Unit, tuple[Block, ...]]:
+    height, width = run.layout.geometry.shape[-2:]
+    block = run.history.blocks[number]
+    region = Region(block.extent, Extent(0, height), Extent(0, width))
+    return _unit(job, region, region, (block,), before=before), (block,)
+
+
+def _blockwise(
+    run: Run, job: Job, needs: Blockwise, number: int, y: Extent, x: Extent
+) -> tuple[Unit, tuple[Block, ...]]:
+    blocks = run.history.blocks
+    height, width = run.layout.geometry.shape[-2:]
+    core = Region(blocks[number].extent, y, x)
+    t = _widen(core.t, needs.halo_frames, run.history.frames)
+    begin = bisect_right(blocks, t.start, key=lambda each: each.extent.start) - 1
+    end = bisect_left(blocks, t.stop, key=lambda each: each.extent.start)
+    read = tuple(blocks[begin:end])
+    halo = needs.halo_pixels
+    seen = Region(t, _widen(y, halo, height), _widen(x, halo, width))
+    return _unit(job, core, seen, read), read
+
+
 def _tiles(length: int, needs: Blockwise) -> list[Extent]:
     side = needs.tile_pixels or length
     return [Extent(start, min(start + side, length)) for start in range(0, length, side)]
+
+
+def _tile_at(start: int, length: int, needs: Blockwise) -> Extent | None:
+    """Return the tile that begins at a pixel; None if none does."""
+    side = needs.tile_pixels or length
+    return Extent(start, min(start + side, length)) if start in range(0, length, side) else None
 
 
 def _widen(extent: Extent, halo: int, length: int) -> Extent:

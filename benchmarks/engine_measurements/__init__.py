@@ -1,1 +1,1 @@
-"""What is measured of the engine, beside ``benchmarks/engine.py``."""
+"""What `benchmarks.engine` measures of the engine alone, one thing a module."""

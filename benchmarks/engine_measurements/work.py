@@ -39,7 +39,7 @@ def one_block_read_whole(
 
 def _written(rows: pd.DataFrame, block: Block, parts: Path | None) -> pd.DataFrame:
     if parts is not None:
-        write_part(parts / f"{block.number}-{time.time_ns()}", rows, provenance={})
+        write_part(parts, f"{block.number}-{time.time_ns()}", rows, provenance={})
     return rows
 
 

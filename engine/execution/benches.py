@@ -1,6 +1,8 @@
 """The workbenches of the results that are worked on, and the storage that each lies on."""
 
 import logging
+import time
+from collections.abc import Container
 
 from forebay.acquisition import Run
 from forebay.engine.execution.storage import Storage
@@ -10,6 +12,8 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.submission import Target
+
+_IDLE_SECONDS = 5.0
 
 _log = logging.getLogger("forebay.engine")
 
@@ -81,10 +85,19 @@ class Benches:
         for bench in self._benches.values():
             bench.sweep()
 
-    def close_idle(self) -> None:
-        """Close those of which no unit is in flight."""
+    def close_idle(self, keep: Container[str] = ()) -> None:
+        """Close those of which no unit has been in flight for some time.
+
+        To open one again takes the longer the more of its result is published: of runs that are
+        followed, the results to `keep`, it would be done for each block.
+        """
+        now = time.monotonic()
         for name, bench in [*self._benches.items()]:
-            if not bench.in_flight:
+            if bench.in_flight or name in keep:
+                bench.idle_since = None
+            elif bench.idle_since is None:
+                bench.idle_since = now
+            elif now - bench.idle_since > _IDLE_SECONDS:
                 del self._benches[name]
                 bench.close()
                 if bench.storage.works:

@@ -36,6 +36,8 @@ from forebay.errors import ForebayError
 STORAGE_SECONDS = 86_400.0
 """Longest time that a result waits for storage that is full, read-only or gone."""
 _HOUSEKEEPING_SECONDS = 1.0
+_AFTER_CHANGES_SECONDS = 0.01
+"""Time between two looks at what others have changed."""
 _MEMORY_SHARE = 0.4
 """Part of the workers' memory that units in flight may take, with what they declare to need."""
 _TASK_SECONDS = 0.2
@@ -128,7 +130,7 @@ class Dispatcher:
             job=job,
             opened=run,
         )
-        self._look_at = -math.inf
+        self._look_at = self._looked_at = -math.inf
         self._urgent_until = -math.inf
         self._drained = False
 
@@ -178,15 +180,19 @@ class Dispatcher:
         ForebayError
             If the one run that this is for cannot be worked on.
         """
-        changed = self._changes.look()
         now = time.monotonic()
-        if changed or now >= self._look_at:
+        if self._changes.look():
+            # Nearly always this was the service itself.
+            self._look_at = min(self._look_at, self._looked_at + _AFTER_CHANGES_SECONDS)
+        if now >= self._look_at:
             self._look_at = now + self._keep_house()
+            self._looked_at = now
         more = False
         if not self._drained:
             more = self._planner.advance()
             self._hand_out()
-        self._receive(0.0 if more else wait_seconds)
+        until_look = max(0.0, self._look_at - time.monotonic())
+        self._receive(0.0 if more else min(wait_seconds, until_look))
 
     # What the planner tells.
 
@@ -213,7 +219,7 @@ class Dispatcher:
         self._let_go_of_lost()
         self._stop_slow()
         if self._job is None:
-            self._benches.close_idle()
+            self._benches.close_idle(self._planner.results)
         soon = _HOUSEKEEPING_SECONDS if retry_in is None else max(0.01, retry_in)
         return min(_HOUSEKEEPING_SECONDS, soon)
 
@@ -231,9 +237,8 @@ class Dispatcher:
         if self._unit_seconds is None:
             return
         for each in self._flights:
-            try:
-                begun = each.order.notes.begun.stat().st_mtime
-            except OSError:
+            begun = each.order.notes.begun_at()
+            if begun is None:
                 continue
             # The clock of the storage, compared with itself.
             took = _storage_now(each.order) - begun

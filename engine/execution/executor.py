@@ -17,6 +17,7 @@ import cloudpickle  # type: ignore[import-untyped]
 from forebay.cluster.keeping.time_left import TimeLeft, told_of
 from forebay.cluster.larger import RESOURCE, memory_ceiling
 from forebay.engine.errors import AlgorithmError, ClusterLostError
+from forebay.engine.execution.dask_names import forget_names
 from forebay.engine.execution.notes import Computed, Failed, NotBegun
 from forebay.engine.execution.work import Order, compute_packed, compute_units, error_line
 from forebay.engine.queue.retry import Failure, FailureClass
@@ -287,6 +288,8 @@ class DaskExecutor:
         self._futures.add(future)
         if start_larger:
             self._for_larger[future] = (orders, done)
+        # The scheduler of a local cluster runs in this process too.
+        forget_names()
 
         def finished(each: Any) -> None:
             self._futures.discard(each)

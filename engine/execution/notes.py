@@ -48,18 +48,21 @@ class NotBegun:
 
 @dataclass(frozen=True, slots=True)
 class AttemptNotes:
-    """The notes of one attempt; at most one of the two is there."""
+    """The notes of one attempt; at most one of the two is there.
 
-    begun: Path
+    Names that are used once are no `Path`: that interns them, and CPython 3.12 keeps them for ever.
+    """
+
+    begun: str
     """It is being made, or was until its worker died."""
-    ended: Path
+    ended: str
     """It has ended, and this is what has come of it."""
 
     @classmethod
     def of(cls, unit: str, attempt: int, staging: Path) -> "AttemptNotes":
         """Return the notes of an attempt at a unit, by its identity."""
-        begun = staging / f"{unit}.{attempt}.begun"
-        return cls(begun, begun.with_suffix(".ended"))
+        name = f"{staging}/{unit}.{attempt}"
+        return cls(f"{name}.begun", f"{name}.ended")
 
     @contextmanager
     def making(self, worker: str | None) -> Iterator["Making"]:
@@ -79,7 +82,7 @@ class AttemptNotes:
         try:
             making.write(worker or "")
             # It may have ended between the look of whoever asks and now.
-            if self.ended.exists():
+            if os.path.exists(self.ended):  # noqa: PTH110
                 raise FileExistsError(self.ended)
             yield making
         finally:
@@ -88,21 +91,28 @@ class AttemptNotes:
     def worker(self) -> str | None:
         """Return the worker that is, or was when it died, at it; None if nobody is."""
         try:
-            return self.begun.read_text().partition("\n")[0]
+            return _read(self.begun).partition("\n")[0]
+        except OSError:
+            return None
+
+    def begun_at(self) -> float | None:
+        """Return when it was begun, by the storage's clock; None if nobody is at it."""
+        try:
+            return os.stat(self.begun).st_mtime  # noqa: PTH116
         except OSError:
             return None
 
     def outcome(self) -> Computed | Failed | None:
         """Return what has come of it; None if it has not ended."""
         try:
-            noted = self.ended.read_text().partition("\n")[2]
+            noted = _read(self.ended).partition("\n")[2]
         except OSError:
             return None
         return _outcome(noted)
 
     def forget(self) -> None:
         """Take away what it has come to, once that is recorded elsewhere."""
-        self.ended.unlink(missing_ok=True)
+        _take_away(self.ended)
 
 
 class Making:
@@ -122,14 +132,24 @@ class Making:
         # Where that cannot be noted it is lost with this worker, and no sooner.
         with contextlib.suppress(OSError):
             self.write(json.dumps(asdict(outcome)))
-            self._notes.begun.rename(self._notes.ended)
+            os.rename(self._notes.begun, self._notes.ended)  # noqa: PTH104
             self._ended = True
 
     def close(self) -> None:
         """Let go of the note, and of one that says nothing any more."""
         os.close(self._descriptor)
         if not self._ended:
-            self._notes.begun.unlink(missing_ok=True)
+            _take_away(self._notes.begun)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:  # noqa: PTH123
+        return file.read()
+
+
+def _take_away(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
 
 
 def _outcome(noted: str) -> Computed | Failed:

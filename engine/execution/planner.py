@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Protocol
 
 from forebay.acquisition import Run, open_run
@@ -159,6 +159,11 @@ class Planner:
         if self._job is None:
             for name in names:
                 self._planning.release(name)
+
+    @property
+    def results(self) -> Container[str]:
+        """The results that more units are to come of."""
+        return self._plans.keys()
 
     def look(self) -> None:
         """Take on what is to be planned."""

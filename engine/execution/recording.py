@@ -103,9 +103,8 @@ class Recording:
         failed: list[tuple[InFlight, Failure]] = []
         here: list[tuple[InFlight, Computed]] = []
         for bench, group in _by_bench(computed):
-            staged = [bench.staging / each.part.name for _, each in group]
             try:
-                taken = bench.folder.take_in(staged)
+                taken = bench.folder.take_in(bench.staging, [each.part.name for _, each in group])
             except ForebayError as error:
                 why = Failure(FailureClass.INPUT_OUTPUT, f"{type(error).__name__}: {error}")
                 failed += [(each, why) for each, _ in group]

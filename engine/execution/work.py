@@ -22,6 +22,7 @@ from forebay.cluster.keeping.time_left import time_left
 from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
+from forebay.engine.execution.dask_names import forget_names
 from forebay.engine.execution.notes import WORKER_DIED, AttemptNotes, Computed, Failed, NotBegun
 from forebay.engine.execution.pieces import in_pieces
 from forebay.engine.execution.placement import placed, prototype_of_worker
@@ -131,6 +132,8 @@ def compute_unit(order: Order) -> Computed | Failed | NotBegun:
         gone = f"{type(error).__name__}: {order.staging} cannot be written here ({error.strerror})"
         advice = "; workers and this process must see the same folder"
         return Failed(Failure(FailureClass.INPUT_OUTPUT, gone + advice, worker=worker))
+    finally:
+        forget_names()
 
 
 def failure_of(error: BaseException) -> FailureClass:
@@ -158,12 +161,12 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
             else:
                 output, state = _call(order, order.unit)
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
-        folder = order.staging / new_part_name(order.unit, order.staging)
+        name = new_part_name(order.unit, order.staging)
         try:
-            part = write_part(folder, output, state=state, provenance=origin)
+            part = write_part(order.staging, name, output, state=state, provenance=origin)
         except OSError as error:
             cause = error.strerror or str(error)
-            raise ResultStorageError(f"cannot write {folder}: {cause}") from error
+            raise ResultStorageError(f"cannot write {order.staging}/{name}: {cause}") from error
     except Exception as error:  # noqa: BLE001 (whatever an algorithm raises is the unit's failure)
         line = error_line(error)
         story = traceback.format_exc()

@@ -74,6 +74,8 @@ class Workbench:
             raise
         self.in_flight = 0
         """Units that are being computed."""
+        self.idle_since: float | None = None
+        """When it was first seen without such a unit; None while there are some."""
         self.seconds: float | None = None
         """How long a unit takes, lately."""
         self._usual = usual_seconds(database, self.job.algorithm, self.job.version)

@@ -1,7 +1,7 @@
 """How much work waits: units by algorithm, and how long one of each takes."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -54,25 +54,32 @@ def backlogs(
     jobs = served_jobs(cluster=cluster, job=job, lanes=lanes)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
     key = (RESULTS.c.algorithm, RESULTS.c.version)
-    query = (
-        sa.select(*key, UNITS.c.state, sa.func.count(), sa.func.min(UNITS.c.began_at))
-        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
-        .where(UNITS.c.result.in_(wanted), UNITS.c.state.in_(OPEN_UNITS))
-        .group_by(*key, UNITS.c.state)
+    counts = counts_of(wanted, OPEN_UNITS)
+    counted = sa.select(*key, counts.c.state, sa.func.sum(counts.c.number))
+    counted = counted.join_from(RESULTS, counts, RESULTS.c.result == counts.c.result)
+    counted = counted.group_by(*key, counts.c.state)
+    running = (
+        sa.select(*key, sa.func.min(UNITS.c.began_at))
+        .join_from(RESULTS, UNITS, RESULTS.c.result == UNITS.c.result)
+        .where(UNITS.c.result.in_(wanted))
+        .where(UNITS.c.state == UnitState.RUNNING, UNITS.c.began_at.is_not(None))
+        .group_by(*key)
     )
     found: dict[tuple[str, str], Backlog] = {}
     with database.read() as connection:
         now = database.now(connection)
-        for algorithm, version, state, number, began in connection.execute(query):
-            known = found.get((algorithm, version)) or Backlog(algorithm, version, 0, 0, 0.0)
-            running = state == UnitState.RUNNING and began is not None
-            found[algorithm, version] = Backlog(
-                algorithm,
-                version,
-                known.units + (0 if state == UnitState.WAITING else number),
-                known.behind + (number if state == UnitState.WAITING else 0),
-                max(known.longest, (now - began) / 1e9 if running else 0.0),
-            )
+        numbers = connection.execute(counted).all()
+        began = {(row[0], row[1]): row[2] for row in connection.execute(running)}
+    for algorithm, version, state, number in numbers:
+        since = began.get((algorithm, version), now)
+        known = found.get((algorithm, version)) or Backlog(
+            algorithm, version, 0, 0, max(0.0, (now - since) / 1e9)
+        )
+        found[algorithm, version] = replace(
+            known,
+            units=known.units + (0 if state == UnitState.WAITING else int(number)),
+            behind=known.behind + (int(number) if state == UnitState.WAITING else 0),
+        )
     return list(found.values())
 
 
@@ -90,6 +97,26 @@ def needing_memory(
     )
     with database.read() as connection:
         return int(connection.execute(query).scalar_one())
+
+
+def counts_of(results: sa.Select[tuple[str]], states: Collection[UnitState]) -> sa.Subquery:
+    """Return the query for the number of units by result and state.
+
+    An index alone answers it in its own order, however many they are.
+
+    Parameters
+    ----------
+    results
+        The query for the results.
+    states
+        The states that count.
+    """
+    return (
+        sa.select(UNITS.c.result, UNITS.c.state, sa.func.count().label("number"))
+        .where(UNITS.c.result.in_(results), UNITS.c.state.in_(states))
+        .group_by(UNITS.c.result, UNITS.c.state)
+        .subquery()
+    )
 
 
 def served_jobs(

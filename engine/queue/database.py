@@ -13,7 +13,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from forebay.engine.errors import LedgerError
-from forebay.engine.queue.schema import REVISION
+from forebay.engine.queue.schema import REVISION, make_tables
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.migrating import MIGRATING
 
@@ -191,6 +191,12 @@ class Database:
             driver.execute(f"PRAGMA foreign_keys={'ON' if yes else 'OFF'}")
 
     def _migrate(self, connection: sa.Connection) -> None:
+        known = _revision(connection)
+        there = sa.inspect(connection).has_table("units")
+        if known is None and not there:
+            # All migrations one after the other make the same, which is tested, and take longer.
+            make_tables(connection)
+            return
         # Few calls need this, and it takes longer to import than to open a database.
         from alembic import command
         from alembic.config import Config
@@ -200,8 +206,7 @@ class Database:
         folder = importlib.resources.files("forebay.engine.queue") / "migrations"
         config.set_main_option("script_location", str(folder))
         config.attributes["connection"] = connection
-        known = _revision(connection)
-        if known is None and sa.inspect(connection).has_table("units"):
+        if known is None:
             # Made before there were migrations.
             command.stamp(config, "0001")
         try:

@@ -11,6 +11,18 @@ from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS
 from forebay.engine.queue.states import HELD_UNITS, OPEN_UNITS, JobState, UnitState
 
 _LATELY_SECONDS = 300
+_RESULTS_LOOKED_AT = 200
+_UNITS_LOOKED_AT = 2000
+_LAST = (
+    sa.select(UNITS.c.published_at)
+    .where(UNITS.c.result == sa.bindparam("of"), UNITS.c.state == UnitState.DONE)
+    .order_by(UNITS.c.start.desc())
+    .limit(_UNITS_LOOKED_AT)
+    .subquery()
+)
+_LATELY = sa.select(sa.func.count(), sa.func.min(_LAST.c.published_at)).where(
+    _LAST.c.published_at > sa.bindparam("since")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,8 @@ def explain(database: Database, job: int) -> Explanation:
 def _before(connection: sa.Connection, record: JobRecord) -> tuple[int, int]:
     """Return how many jobs are served before one, and how many units they have left."""
     left = (
-        sa.select(sa.func.count(UNITS.c.unit))
+        sa.select(sa.func.count())
+        .select_from(UNITS)
         .join(JOB_RESULTS, JOB_RESULTS.c.result == UNITS.c.result)
         .where(JOB_RESULTS.c.job == JOBS.c.job, UNITS.c.state.in_(OPEN_UNITS))
         .correlate(JOBS)
@@ -81,10 +94,18 @@ def _before(connection: sa.Connection, record: JobRecord) -> tuple[int, int]:
 def _rate(connection: sa.Connection, *, now: int) -> float | None:
     """Return how many units are done in a second, lately."""
     since = now - _LATELY_SECONDS * 10**9
-    query = sa.select(sa.func.count(), sa.func.min(UNITS.c.published_at)).where(
-        UNITS.c.published_at > since
+    served = (
+        sa.select(JOB_RESULTS.c.result)
+        .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+        .where(JOBS.c.served_at > since, JOBS.c.served_at > JOBS.c.created_at)
+        .distinct()
+        .limit(_RESULTS_LOOKED_AT)
     )
-    number, first = connection.execute(query).one()
+    number, first = 0, now
+    for result in connection.execute(served).scalars().all():
+        # In the order of their frames they are published, or nearly so.
+        count, earliest = connection.execute(_LATELY, {"of": result, "since": since}).one()
+        number, first = number + count, min(first, earliest or now)
     return number / max(1.0, (now - first) / 1e9) if number else None
 
 

@@ -170,3 +170,20 @@ SERVICES = sa.Table(
     sa.Column("alive_until", sa.BigInteger, nullable=False, comment="the lease of all it holds"),
     sa.Column("cluster", sa.String, comment="the cluster that computes for it"),
 )
+
+_REVISIONS = sa.Table(
+    "alembic_version", sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
+)
+
+
+def make_tables(connection: sa.Connection) -> None:
+    """Make the tables where there are none, and note of which revision they are.
+
+    Parameters
+    ----------
+    connection
+        Within a transaction.
+    """
+    METADATA.create_all(connection, checkfirst=False)
+    _REVISIONS.create(connection, checkfirst=True)
+    connection.execute(sa.insert(_REVISIONS).values(version_num=REVISION))

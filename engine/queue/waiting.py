@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from forebay.engine.queue.backlog import served_jobs
+from forebay.engine.queue.backlog import counts_of, served_jobs
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
@@ -15,6 +15,16 @@ from forebay.tiering import copies_of
 from forebay.tiering.catalogue.migrating import Database as AnyDatabase
 
 _IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILED)
+
+_UNITS_LOOKED_AT = 1000
+_SOME = (
+    sa.select(UNITS.c.bytes)
+    .where(UNITS.c.result == sa.bindparam("of"), UNITS.c.state.in_(_IDLE))
+    .limit(_UNITS_LOOKED_AT)
+    .subquery()
+)
+_SIZE = sa.select(sa.func.avg(_SOME.c.bytes))
+"""How many bytes a unit of a result reads that nobody is at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,10 @@ class Waiting:
     """The units that nobody is at."""
 
     data: dict[tuple[str, ...], int] = field(default_factory=dict)
-    """Bytes that they read, by the folders or buckets that the copies of their runs lie in."""
+    """Bytes that they read, by the folders or buckets that the copies of their runs lie in.
+
+    Where more than a thousand units of a result wait, they are taken to read as much as those do.
+    """
     deadline_in: float | None = None
     """Time until the nearest deadline of their jobs, in seconds; None where there is none."""
     results: tuple[WaitingResult, ...] = ()
@@ -71,50 +84,53 @@ def waiting(
     """
     jobs = served_jobs(cluster=cluster, job=job, lanes=lanes)
     wanted = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs))
-    idle = UNITS.c.state.in_(_IDLE)
-    columns = (RESULTS.c.result, RESULTS.c.algorithm, RESULTS.c.version, RESULTS.c.location)
     for_us = sa.false() if cluster is None else JOBS.c.cluster == cluster
-    bound = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs.where(for_us)))
-    left = (
+    bound_to_us = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job.in_(jobs.where(for_us)))
+    counts = counts_of(wanted, OPEN_UNITS)
+    number = sa.func.sum(counts.c.number)
+    columns = (RESULTS.c.result, RESULTS.c.algorithm, RESULTS.c.version, RESULTS.c.location)
+    numbers = (
         sa.select(
             *columns,
-            sa.func.sum(sa.case((idle, UNITS.c.bytes), else_=0)).label("idle_bytes"),
-            sa.func.sum(sa.case((UNITS.c.state != UnitState.WAITING, 1), else_=0)).label("open"),
-            sa.func.avg(UNITS.c.bytes).label("unit_bytes"),
-            RESULTS.c.result.in_(bound).label("bound"),
+            number.filter(counts.c.state.in_(_IDLE)).label("idle"),
+            number.filter(counts.c.state != UnitState.WAITING).label("open"),
         )
-        .join(RESULTS, RESULTS.c.result == UNITS.c.result)
-        .where(UNITS.c.result.in_(wanted), UNITS.c.state.in_(OPEN_UNITS))
+        .join_from(RESULTS, counts, RESULTS.c.result == counts.c.result)
         .group_by(*columns)
     )
+    idle_unit = (
+        sa.select(UNITS.c.unit)
+        .join(JOB_RESULTS, UNITS.c.result == JOB_RESULTS.c.result)
+        .where(JOB_RESULTS.c.job == JOBS.c.job, UNITS.c.state.in_(_IDLE))
+        .limit(1)
+        .correlate(JOBS)
+        .scalar_subquery()
+    )
     soonest = sa.select(sa.func.min(JOBS.c.deadline)).where(
-        JOBS.c.job.in_(
-            sa.select(JOB_RESULTS.c.job)
-            .join(UNITS, UNITS.c.result == JOB_RESULTS.c.result)
-            .where(JOB_RESULTS.c.job.in_(jobs), idle)
-        )
+        JOBS.c.job.in_(jobs), JOBS.c.deadline.is_not(None), idle_unit.is_not(None)
     )
     found: Counter[tuple[str, ...]] = Counter()
     with database.read() as connection:
-        rows = connection.execute(left).all()
+        bound = {*connection.execute(bound_to_us).scalars()}
+        results = []
+        for row in connection.execute(numbers).all():
+            folders, idle = folders_of(row.location), int(row.idle or 0)
+            size = float(connection.execute(_SIZE, {"of": row.result}).scalar() or 0)
+            if idle:
+                found[folders] += round(size * idle)
+            results.append(
+                WaitingResult(
+                    row.result,
+                    row.algorithm,
+                    row.version,
+                    int(row.open or 0),
+                    size,
+                    folders,
+                    row.result in bound,
+                )
+            )
         deadline = connection.execute(soonest).scalar()
         now = database.now(connection)
-    results = []
-    for row in rows:
-        folders = folders_of(row.location)
-        if row.idle_bytes:
-            found[folders] += int(row.idle_bytes)
-        results.append(
-            WaitingResult(
-                row.result,
-                row.algorithm,
-                row.version,
-                int(row.open),
-                float(row.unit_bytes),
-                folders,
-                bool(row.bound),
-            )
-        )
     in_seconds = None if deadline is None else (deadline - now) / 1e9
     return Waiting(dict(found), in_seconds, tuple(results))
 

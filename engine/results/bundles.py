@@ -157,7 +157,7 @@ def take_in_bundled(
                 for each in record.units
                 if each.unit not in here
             ]
-            folder.take_in([staging / each.part for each in units])
+            folder.take_in(staging, [each.part for each in units])
             named = enter(ledger, replace(record, units=tuple(units)), folder=folder.path)
             for each in units:
                 if each.part not in named:

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -145,21 +145,23 @@ class ResultFolder:
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
 
-    def take_in(self, staged: Sequence[Path]) -> set[str]:
+    def take_in(self, staging: Path, names: Iterable[str]) -> set[str]:
         """Move parts that were made to their place; return the names of those that were there."""
         taken = set()
+        parts = str(self.parts)
         with _storage_errors(self.path):
-            for path in staged:
+            for name in names:
+                # No `Path`: that interns a name that is used once, and CPython 3.12 keeps it.
                 with contextlib.suppress(FileNotFoundError):
-                    path.rename(self.parts / path.name)
-                    taken.add(path.name)
+                    os.rename(f"{staging}/{name}", f"{parts}/{name}")  # noqa: PTH104
+                    taken.add(name)
             if taken:
-                durable.flush_folder(self.parts)
+                durable.flush_folder(parts)
         return taken
 
     def discard(self, name: str) -> None:
         """Remove a part that is not, or no longer, published."""
-        _remove(self.parts / name)
+        _remove(f"{self.parts}/{name}")
 
     def sweep(self, published: Callable[[], frozenset[str]]) -> None:
         """Remove what sessions that have ended have left behind.
@@ -170,13 +172,13 @@ class ResultFolder:
             Returns the parts that the ledger names.
         """
         # The order matters: a part that is found is of a call that still runs, or in the ledger.
-        found = list(self.parts.iterdir())
+        found = os.listdir(self.parts)  # noqa: PTH208
         sessions = list(self.staging.iterdir())
         running = {session.name for session in sessions if not _remove_session(session)}
         named = published()
-        for path in found:
-            if path.name not in named and _session_of(path.name) not in running:
-                _remove(path)
+        for name in found:
+            if name not in named and _session_of(name) not in running:
+                self.discard(name)
 
 
 _SESSION = 8
@@ -233,13 +235,13 @@ def _remove_session(folder: Path) -> bool:
     return True
 
 
-def _remove(path: Path) -> None:
+def _remove(path: str | Path) -> None:
     """Remove a folder or file; what cannot be removed now is left to a later sweep."""
     try:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112
             shutil.rmtree(path)
         else:
-            path.unlink()
+            os.unlink(path)  # noqa: PTH108
     except FileNotFoundError:
         return
     except OSError as error:

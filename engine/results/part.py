@@ -1,6 +1,7 @@
 """A part: what one unit computed, as files with their digests."""
 
 import json
+import os
 from collections.abc import Buffer, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +38,21 @@ class Part:
 
 
 def write_part(
-    folder: Path, output: Output, *, state: Output | None = None, provenance: Mapping[str, Any]
+    parent: Path,
+    name: str,
+    output: Output,
+    *,
+    state: Output | None = None,
+    provenance: Mapping[str, Any],
 ) -> Part:
     """Write a part into a new folder, with its provenance beside it, and flush every byte.
 
     Parameters
     ----------
-    folder
-        Where it goes; its last component is the part's name.
+    parent
+        Where its folder goes.
+    name
+        The part's name, and that of its folder.
     output
         What it holds.
     state
@@ -53,25 +61,29 @@ def write_part(
         Where it comes from, as JSON.
     """
     rows = len(output) if isinstance(output, pd.DataFrame) else None
+    # A name that is used once is no `Path`: that interns it, and CPython 3.12 keeps it for ever.
+    folder = f"{parent}/{name}"
     # A late worker must not make anew the place that was taken away from it.
-    folder.mkdir()
+    os.mkdir(folder)  # noqa: PTH102
     files: dict[str, dict[str, Any]] = {}
     # The name of the part's own folder is made durable by whoever moves it to its place.
     folders = {folder}
     encoded = _encode(output, ARRAYS, TABLE)
     if state is not None:
         encoded |= _encode(state, STATE_ARRAYS, STATE_TABLE)
-    for name, content in encoded.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        size, digest = durable.write_aside(path, [content])
-        files[name] = {"bytes": size, "blake3": digest}
-        folders.update(path.parents[: len(Path(name).parents)])
+    for key, content in encoded.items():
+        above = os.path.dirname(key)  # noqa: PTH120
+        os.makedirs(f"{folder}/{above}", exist_ok=True)  # noqa: PTH103
+        size, digest = durable.write_aside(f"{folder}/{key}", [content])
+        files[key] = {"bytes": size, "blake3": digest}
+        while above:
+            folders.add(f"{folder}/{above}")
+            above = os.path.dirname(above)  # noqa: PTH120
     manifest = json.dumps({**provenance, "rows": rows, "files": files}, indent=1).encode()
-    _, digest = durable.write_aside(folder / MANIFEST, [manifest])
+    _, digest = durable.write_aside(f"{folder}/{MANIFEST}", [manifest])
     for each in folders:
         durable.flush_folder(each)
-    return Part(folder.name, digest, sum(file["bytes"] for file in files.values()), rows)
+    return Part(name, digest, sum(file["bytes"] for file in files.values()), rows)
 
 
 def read_part(folder: Path, *, blake3_digest: str) -> Output:

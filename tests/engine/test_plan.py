@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import product
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from forebay.acquisition import Block, Extent, Run
 from forebay.acquisition.format.record import StoredObject
-from forebay.engine import Blockwise, WholeRun
+from forebay.engine import Blockwise, Sequential, WholeRun
 from forebay.engine.definition import Needs
-from forebay.engine.unit import Job, Unit, plan, plannable
+from forebay.engine.unit import Job, Unit, plan, plannable, unit_at
 
 
 def run_of(lengths: Sequence[int], *, shape: tuple[int, int] = (6, 8), closed: bool = True) -> Run:
@@ -35,7 +36,7 @@ def run_of(lengths: Sequence[int], *, shape: tuple[int, int] = (6, 8), closed: b
         "Run",
         SimpleNamespace(
             blocks=tuple(blocks),
-            history=SimpleNamespace(frames=starts[-1]),
+            history=SimpleNamespace(frames=starts[-1], blocks=blocks),
             closed=closed,
             layout=SimpleNamespace(geometry=SimpleNamespace(shape=shape)),
         ),
@@ -106,6 +107,29 @@ def test_tiles_cover_a_frame_exactly(shape: tuple[int, int], side: int, halo: in
             outer: Extent = getattr(seen, axis)
             assert outer == Extent(max(0, inner.start - halo), min(length, inner.stop + halo))
     assert (covered == 1).all()
+
+
+@given(blocks, halos, st.sampled_from(["frames", "tiles", "sequential", "whole"]), st.booleans())
+def test_each_unit_is_found_by_its_place(
+    lengths: list[int], halo: int, kind: str, closed: bool
+) -> None:
+    """It is the one that was planned, with the blocks that it reads; elsewhere there is none."""
+    known: dict[str, Needs] = {
+        "frames": Blockwise(halo_frames=halo),
+        "tiles": Blockwise(halo_frames=halo, tile_pixels=4, halo_pixels=1),
+        "sequential": Sequential(state="state"),
+        "whole": WholeRun(),
+    }
+    needs = known[kind]
+    run = run_of(lengths, closed=closed)
+    planned = {
+        (unit.core.t.start, unit.core.y.start, unit.core.x.start): (unit, read)
+        for unit, read in plan(run, job(needs))
+    }
+    for start, y, x in product(range(sum(lengths) + 2), (0, 1, 4, 8), (0, 3, 4, 8)):
+        expected = planned.get((start, y, x))
+        before = None if expected is None else expected[0].before
+        assert unit_at(run, job(needs), start=start, y=y, x=x, before=before) == expected
 
 
 def test_a_whole_run_is_one_unit_once_it_is_closed() -> None:

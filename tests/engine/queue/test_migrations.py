@@ -2,6 +2,8 @@
 
 import importlib.resources
 import sqlite3
+import subprocess
+import sys
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,28 @@ def config() -> Config:
 def engine_of(place: Place) -> sa.Engine:
     """Return an engine of SQLAlchemy's own."""
     return sa.create_engine(f"sqlite:///{place}" if isinstance(place, Path) else place)
+
+
+def migrate(place: Place) -> None:
+    """Make a ledger by all migrations, one after the other."""
+    engine = engine_of(place)
+    with engine.begin() as connection:
+        settings = config()
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "head")
+    engine.dispose()
+
+
+def revisions(engine: sa.Engine) -> tuple[list[str], Any]:
+    """Return of which revision a ledger says that it is, and how it says so."""
+    found = sa.inspect(engine)
+    columns = [
+        {**each, "type": repr(each["type"])} for each in found.get_columns("alembic_version")
+    ]
+    key = found.get_pk_constraint("alembic_version")["constrained_columns"]
+    with engine.connect() as connection:
+        said = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
+        return list(said.scalars()), (columns, key)
 
 
 def make_old(place: Place, *, noted: bool) -> None:
@@ -143,7 +167,7 @@ def reflected(engine: sa.Engine) -> dict[str, Any]:
 
 def test_the_migrations_make_the_tables_of_the_schema(empty_place: Place) -> None:
     """Alembic finds no difference, but for the comments that only the schema has."""
-    Database(empty_place).close()
+    migrate(empty_place)
     engine = engine_of(empty_place)
     with engine.connect() as connection:
         context = MigrationContext.configure(
@@ -160,15 +184,28 @@ def test_the_migrations_make_the_tables_of_the_schema(empty_place: Place) -> Non
     assert differences == []
 
 
-def test_tables_and_indexes_are_the_same_in_all_details(empty_place: Place, tmp_path: Path) -> None:
-    """As made by the migrations, and as the schema would make them."""
-    Database(empty_place).close()
+def test_tables_and_indexes_are_the_same_in_all_details(empty_place: Place) -> None:
+    """As made by the migrations, and as they are made at once for a new ledger."""
+    migrate(empty_place)
     engine = engine_of(empty_place)
-    migrated = reflected(engine)
-    METADATA.drop_all(engine)
-    METADATA.create_all(engine)
-    assert migrated == reflected(engine)
+    migrated = reflected(engine), revisions(engine)
+    with engine.begin() as connection:
+        METADATA.drop_all(connection)
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+    Database(empty_place).close()
+    assert migrated == (reflected(engine), revisions(engine))
     engine.dispose()
+
+
+def test_a_new_ledger_is_made_without_alembic(tmp_path: Path) -> None:
+    """To load it and to run all migrations takes longer than anything else about a small job."""
+    program = (
+        "import sys; from pathlib import Path; from forebay.engine.queue.database import Database\n"
+        "Database(Path(sys.argv[1])).close(); Database(Path(sys.argv[1])).close()\n"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    made = [sys.executable, "-c", program, str(tmp_path / "ledger.sqlite")]
+    subprocess.run(made, check=True, timeout=60)
 
 
 def test_the_schema_is_of_the_last_revision() -> None:
