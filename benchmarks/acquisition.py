@@ -148,6 +148,34 @@ def append(
 
 
 @app.command()
+def parts(
+    context: typer.Context,
+    gigabytes: Gigabytes = None,
+    rounds: Rounds = None,
+    blocks_in_flight: Annotated[
+        str | None,
+        typer.Option(help="Numbers, with commas between them: compare these, and no parts."),
+    ] = None,
+    compression: Annotated[Literal["none", "lz4"], typer.Option()] = "none",
+) -> None:
+    """Leave the parts of recording out one at a time, or vary the blocks in flight."""
+    from benchmarks.recording_measurements.parts import LEFT_OUT, in_flight
+    from benchmarks.recording_measurements.parts import parts as measure
+
+    session: Session = context.obj
+    stream = replace(session.stream(gigabytes), compression=compression)
+    numbers = blocks_in_flight.split(",") if blocks_in_flight else []
+    for name, folder in session.places.items():
+        rows = measure(
+            stream,
+            folder,
+            rounds=session.size(rounds, 5, 1),
+            ways=tuple(in_flight(int(number)) for number in numbers) or LEFT_OUT,
+        )
+        session.add(f"parts, {name}", rows)
+
+
+@app.command()
 def rate(
     context: typer.Context,
     seconds: Seconds = None,
@@ -277,7 +305,7 @@ def soak(
 @app.command(name="all")
 def everything(context: typer.Context) -> None:
     """Do all of it."""
-    for command in (append, rate, latency, small_large, cameras, soak):
+    for command in (append, parts, rate, latency, small_large, cameras, soak):
         context.invoke(command, context=context)
 
 
