@@ -184,6 +184,9 @@ def rate(
     begin: Annotated[
         float | None, typer.Option(min=0.1, help="Rate to begin with, without a search.")
     ] = None,
+    ring_gigabytes: Annotated[
+        float, typer.Option(min=1e-6, help="Ring while the rate is held for long.")
+    ] = 2.0,
 ) -> None:
     """Find the highest frame rate without a drop; record half as fast again under each policy."""
     from benchmarks.recording_measurements.rate import OVER, highest_rate, overloaded
@@ -196,10 +199,11 @@ def rate(
         highest = highest_rate(
             stream,
             folder,
-            trial_seconds=session.size(trial_seconds, 10.0, 0.1),
+            trial_seconds=session.size(trial_seconds, 6.0, 0.1),
             hold_seconds=session.size(seconds, 120.0, 0.2),
             begin=begin,
             trials=session.size(None, 12, 2),
+            ring_bytes=round(ring_gigabytes * 1e9),
             tell=session.tell,
         )
         session.add(f"rate, {name}: highest without a drop", [highest.row(stream)])
@@ -207,7 +211,7 @@ def rate(
             stream,
             folder,
             rate=OVER * highest.rate,
-            seconds=session.size(overload_seconds, 30.0, 0.2),
+            seconds=session.size(overload_seconds, 15.0, 0.2),
             spill=other / "spill",
         )
         session.add(f"rate, {name}: {OVER:g} times that", over)
