@@ -72,7 +72,7 @@ def test_blocks_are_committed_while_others_are_being_shown(
     assert status.committed == FRAMES
     assert waited
     assert all(waited)
-    assert zarr.open_group(tmp_path / "run", mode="r")["frames"].shape[0] == FRAMES
+    assert zarr.open_array(tmp_path / "run" / "frames", mode="r").shape[0] == FRAMES
 
 
 def test_where_there_is_no_room_to_show_it_is_tried_again_now_and_then(
