@@ -69,6 +69,7 @@ docs: .venv/synced ## Build the documentation into docs/_build/html
 bench: .venv/synced ## Run the benchmarks and print their figures
 	$(UV) sync --frozen --quiet --group bench
 	$(BIN)/python -m benchmarks.acquisition append
+	$(BIN)/python -m benchmarks.acquisition parts
 	$(BIN)/python -m benchmarks.acquisition rate
 	$(BIN)/python -m benchmarks.acquisition latency
 	$(BIN)/python -m benchmarks.acquisition small-large

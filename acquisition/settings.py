@@ -53,7 +53,7 @@ class AcquisitionSettings(BaseModel):
         "buffer_bytes suffice for it.",
     )
     blocks_in_flight: int = Field(
-        default=4,
+        default=6,
         ge=2,
         le=64,
         description="Blocks that are written at a time, the one that is being filled included.",

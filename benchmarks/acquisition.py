@@ -148,6 +148,34 @@ def append(
 
 
 @app.command()
+def parts(
+    context: typer.Context,
+    gigabytes: Gigabytes = None,
+    rounds: Rounds = None,
+    blocks_in_flight: Annotated[
+        str | None,
+        typer.Option(help="Numbers, with commas between them: compare these, and no parts."),
+    ] = None,
+    compression: Annotated[Literal["none", "lz4"], typer.Option()] = "none",
+) -> None:
+    """Leave the parts of recording out one at a time, or vary the blocks in flight."""
+    from benchmarks.recording_measurements.parts import LEFT_OUT, in_flight
+    from benchmarks.recording_measurements.parts import parts as measure
+
+    session: Session = context.obj
+    stream = replace(session.stream(gigabytes), compression=compression)
+    numbers = blocks_in_flight.split(",") if blocks_in_flight else []
+    for name, folder in session.places.items():
+        rows = measure(
+            stream,
+            folder,
+            rounds=session.size(rounds, 5, 1),
+            ways=tuple(in_flight(int(number)) for number in numbers) or LEFT_OUT,
+        )
+        session.add(f"parts, {name}", rows)
+
+
+@app.command()
 def rate(
     context: typer.Context,
     seconds: Seconds = None,
@@ -156,6 +184,9 @@ def rate(
     begin: Annotated[
         float | None, typer.Option(min=0.1, help="Rate to begin with, without a search.")
     ] = None,
+    ring_gigabytes: Annotated[
+        float, typer.Option(min=1e-6, help="Ring while the rate is held for long.")
+    ] = 2.0,
 ) -> None:
     """Find the highest frame rate without a drop; record half as fast again under each policy."""
     from benchmarks.recording_measurements.rate import OVER, highest_rate, overloaded
@@ -168,10 +199,11 @@ def rate(
         highest = highest_rate(
             stream,
             folder,
-            trial_seconds=session.size(trial_seconds, 10.0, 0.1),
+            trial_seconds=session.size(trial_seconds, 6.0, 0.1),
             hold_seconds=session.size(seconds, 120.0, 0.2),
             begin=begin,
             trials=session.size(None, 12, 2),
+            ring_bytes=round(ring_gigabytes * 1e9),
             tell=session.tell,
         )
         session.add(f"rate, {name}: highest without a drop", [highest.row(stream)])
@@ -179,7 +211,7 @@ def rate(
             stream,
             folder,
             rate=OVER * highest.rate,
-            seconds=session.size(overload_seconds, 30.0, 0.2),
+            seconds=session.size(overload_seconds, 15.0, 0.2),
             spill=other / "spill",
         )
         session.add(f"rate, {name}: {OVER:g} times that", over)
@@ -277,7 +309,7 @@ def soak(
 @app.command(name="all")
 def everything(context: typer.Context) -> None:
     """Do all of it."""
-    for command in (append, rate, latency, small_large, cameras, soak):
+    for command in (append, parts, rate, latency, small_large, cameras, soak):
         context.invoke(command, context=context)
 
 

@@ -50,6 +50,12 @@ def test_every_writer_that_is_installed_is_compared_with_raw_writing(
     assert {peer for peer, compression in measured if compression == "lz4"} == installed - {"hdf5"}
 
 
+def test_each_part_of_recording_is_left_out_in_turn(figures: dict[str, Rows]) -> None:
+    rows = {row["way"]: row for row in figures["parts, disk"]}
+    assert {"raw", "as it is", "without the digest", "small pages"} <= set(rows)
+    assert all(row["of_raw"] > 0 for row in rows.values())
+
+
 def test_a_rate_is_found_and_the_sums_close_under_each_policy(figures: dict[str, Rows]) -> None:
     (highest,) = figures["rate, disk: highest without a drop"]
     assert highest["frames_per_s"] > 0

@@ -50,8 +50,8 @@ class Mapping:
         available = _available_memory()
         if self.size > available - _MEMORY_LEFT:
             raise SourceError(
-                f"{what} of {self.size} bytes does not fit into memory, of which {available} "
-                "bytes are free: take a smaller one"
+                f"{what} of {self.size / 1e9:,.3f} GB does not fit into memory, of which "
+                f"{available / 1e9:,.3f} GB are free: take a smaller one"
             )
         if shared:
             self.descriptor = os.memfd_create("forebay", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

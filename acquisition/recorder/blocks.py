@@ -1,4 +1,4 @@
-"""Blocks in flight: each is written by a thread of its own, and one thread commits them in order."""
+"""Blocks in flight: each is written by a thread of its own, and one commits them in order."""
 
 import itertools
 import threading
@@ -53,7 +53,8 @@ class BlocksInFlight:
     patience
         Seconds to wait for room on the storage after `end` was called.
     on_thread
-        Called at the start of each thread, in it, with what it does: ``writer`` or ``commit``.
+        Called at the start of each thread, in it, with what it does: ``writer``, ``commit``, or
+        ``show``.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class BlocksInFlight:
         self._committer = threading.Thread(
             target=self._commit_all, name="forebay-commit", daemon=True
         )
+        self._shower = threading.Thread(target=self._show_all, name="forebay-show", daemon=True)
         self._committer.start()
+        self._shower.start()
 
     def now(self) -> float:
         """Return the monotonic time."""
@@ -186,6 +189,7 @@ class BlocksInFlight:
             self._closing = True
             self._changed.notify_all()
         self._committer.join()
+        self._shower.join()
         try:
             if self.failure is not None:
                 raise self.failure
@@ -200,6 +204,7 @@ class BlocksInFlight:
         """End without committing anything more."""
         self._fail(StorageError("the writing was given up"))
         self._committer.join()
+        self._shower.join()
         for flight in self._flights:
             if flight.writer is not None:
                 flight.writer.join()
@@ -211,8 +216,6 @@ class BlocksInFlight:
             self._on_thread("commit")
             while flights := self._next_stored():
                 self._commit(flights)
-                # The next blocks are under way by now.
-                self._run.show()
         except BaseException as failure:  # noqa: BLE001 (raised again by who closes)
             self._fail(failure)
 
@@ -234,17 +237,31 @@ class BlocksInFlight:
 
         Whole blocks only: a short one is committed by closing the run.
         """
-        while True:
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._ready() or self._done(), self._run.committer.seconds_to_show
-                )
-                if self.failure is not None:
-                    return []
-                ready = self._ready()
-                if ready or self._done():
-                    return ready
-            self._run.show()
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready() or self._done())
+            return self._ready() if self.failure is None else []
+
+    def _show_all(self) -> None:
+        """Show what is committed from time to time; runs in its own thread.
+
+        That takes as long as a commit, and no commit is to wait for it.
+        """
+        try:
+            self._on_thread("show")
+            while self._wait_to_show():
+                self._run.show()
+        except BaseException as failure:  # noqa: BLE001 (raised again by who closes)
+            self._fail(failure)
+
+    def _wait_to_show(self) -> bool:
+        """Wait until something is to be shown; False at the end, when closing shows it."""
+        with self._changed:
+            while not self._closing and self.failure is None:
+                seconds = self._run.committer.seconds_to_show
+                if seconds == 0:
+                    return True
+                self._changed.wait(seconds)
+            return False
 
     def _check(self) -> None:
         if self.failure is not None:

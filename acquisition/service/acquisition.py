@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,22 +15,14 @@ from forebay.acquisition.control.messages import (
 )
 from forebay.acquisition.control.server import ControlServer
 from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
-from forebay.acquisition.frames import Frame
-from forebay.acquisition.intake import (
-    AnomalyKind,
-    AnomalyReports,
-    Intake,
-    Refused,
-    StallWatch,
-    stall_patience,
-)
-from forebay.acquisition.ring.slot_source import SlotSource
-from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
+from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.service.collector import QuietCollector
-from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
+from forebay.acquisition.service.flow import FlowState
+from forebay.acquisition.service.flow_watch import FlowWatch
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
+from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
 from forebay.acquisition.service.scheduling import locked_memory, place_thread
 from forebay.acquisition.service.status import AcquisitionStatus, SourceState
@@ -73,32 +64,17 @@ class Acquisition:
         self._source_failure: BaseException | None = None
         self._storage_failure: BaseException | None = None
         self._listener_failure: Exception | None = None
-        self._received = 0
-        self._receiving = LatencyHistogram()
         self._rates = RateMeter(clock, frames=self._run.committer.frames)
         self._disk = DiskWatch()
         self._warnings: dict[str, None] = {}
-        settings = parts.settings
-        self._intake = Intake(
-            self._source.geometry,
-            clock=clock,
-            counter_bits=settings.counter_bits,
-            following=parts.following,
-        )
-        self._logs: list[AnomalyReports] = [self._intake.anomalies]
-        of_source = getattr(self._source, "anomalies", None)
-        if isinstance(of_source, AnomalyReports):
-            self._logs.append(of_source)
-        patience = settings.stall_seconds or stall_patience(self._source.metadata)
-        self._stall = StallWatch(self._intake.anomalies, patience=patience, began=self._started)
-        self._flow = FlowState.NORMAL
-        self._drops = DropWatch(clock)
+        self._receiving = Receiving(parts)
         self._recording = Recording(
             parts,
             on_commit=self._committed,
             on_thread=self._place_thread,
             patience=_PATIENCE_SECONDS,
         )
+        self._flow = FlowWatch(parts, self._recording)
         self._control: ControlServer | None = None
         # Daemons, so that a source that never comes back does not keep the process.
         self._receiver = threading.Thread(target=self._receive, name="forebay-source", daemon=True)
@@ -166,20 +142,20 @@ class Acquisition:
             dropped_by_reason=dict(account.dropped_by_reason),
             bytes=committer.frames * frame_bytes,
             stored_bytes=committer.stored_bytes,
-            received_bytes=self._received * self._source.geometry.frame_bytes,
+            received_bytes=self._receiving.received_bytes,
             seconds=self._clock.monotonic() - self._started,
             frames_per_second=frames_rate,
             bytes_per_second=bytes_rate,
             ring_depth=self._ring.depth,
             ring_highest=self._ring.highest,
             ring_slots=self._ring.slots,
-            flow=self._flow.value,
+            flow=self._flow.state.value,
             spilled_frames=self._recording.spilled_frames,
             disk_free_bytes=free,
             seconds_left=free / bytes_rate if free is not None and bytes_rate > 0 else None,
             latency_seconds=_summary(self._recording.latency),
-            receive_seconds=_summary(self._receiving),
-            anomalies=self._anomalies(),
+            receive_seconds=_summary(self._receiving.latency),
+            anomalies=self._receiving.anomalies(),
             source_state=self._source_state(),
             warnings=tuple(self._warnings),
         )
@@ -241,31 +217,12 @@ class Acquisition:
             self._go.wait()
             if self._ending is not None:
                 return
-            if isinstance(self._source, SlotSource):
-                self._source.deliver_into(self._ring, self._take_in)
-                return
-            for frame in self._source.frames():
-                began = self._clock.monotonic()
-                taken = self._take_in(frame)
-                if taken is not None:
-                    self._parts.gate.place(self._ring, taken)
-                self._receiving.record(self._clock.monotonic() - began)
-                if self._ring.finished:
-                    break
+            self._receiving.run()
         except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
             self._source_failure = failure
         finally:
             self._ring.finish()
             self._news.set()
-
-    def _take_in(self, frame: Frame) -> Frame | None:
-        """Return a frame as it is to be put into the ring; None if it is not."""
-        outcome = self._intake.receive(frame)
-        if isinstance(outcome, Refused):
-            self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)
-            return None
-        self._received += outcome is not None
-        return outcome
 
     def _record(self) -> None:
         """Bring the frames from the ring to the run; runs in its own thread."""
@@ -342,12 +299,11 @@ class Acquisition:
     def _watch_source(self) -> None:
         ended = not self._receiver.is_alive()
         if not ended:
-            held_up = self._holding() or not self._go.is_set()
-            self._stall.look(self._intake.last, self._clock.monotonic(), held_up=held_up)
+            self._receiving.look_for_stall(held_up=self._flow.holding or not self._go.is_set())
         self._tell_anomalies(everything=ended)
 
     def _tell_anomalies(self, *, everything: bool) -> None:
-        for anomaly in [each for log in self._logs for each in log.take(everything=everything)]:
+        for anomaly in self._receiving.take_anomalies(everything=everything):
             more = f" (and {anomaly.more} more)" if anomaly.more else ""
             _log.warning("%s: %s%s", anomaly.kind, anomaly.text, more)
             if anomaly.kind is not AnomalyKind.COUNTER_GAP:
@@ -356,9 +312,8 @@ class Acquisition:
                     self.note(anomaly.kind.value, f"{anomaly.text}{more}")
 
     def _watch_flow(self) -> None:
-        flow = self._flow_now()
-        if flow is not self._flow:
-            self._flow = flow
+        flow = self._flow.look()
+        if flow is not None:
             calm = flow in {FlowState.NORMAL, FlowState.HOLDING}
             level = logging.INFO if calm else logging.WARNING
             _log.log(level, "the flow of frames is now: %s", flow.value)
@@ -373,26 +328,6 @@ class Acquisition:
         warning = self._disk.look(free, rate)
         if warning:
             self._warn(warning)
-
-    def _flow_now(self) -> FlowState:
-        behind = self._recording.flow
-        if behind is FlowState.WAITING_FOR_SPACE:
-            return behind
-        if self._drops.dropping(self._lost()):
-            return FlowState.DROPPING
-        if behind is not FlowState.NORMAL:
-            return behind
-        return FlowState.HOLDING if self._holding() else FlowState.NORMAL
-
-    def _holding(self) -> bool:
-        return isinstance(self._parts.gate, Holding) and self._ring.depth == self._ring.slots
-
-    def _lost(self) -> int:
-        """Return how many frames were lost here, and not by the camera."""
-        dropped = self._run.account.dropped + self._ring.lost_waiting
-        elsewhere = (NOT_DELIVERED, NOT_RECORDED)
-        by_reason = self._run.account.dropped_by_reason
-        return dropped - sum(by_reason.get(reason, 0) for reason in elsewhere)
 
     def _tell(self) -> None:
         now = self._clock.monotonic()
@@ -466,16 +401,10 @@ class Acquisition:
         if self._storage_failure is None:
             self._announce(ClosedEvent(reason=self._reason()))
 
-    def _anomalies(self) -> dict[str, int]:
-        counts: Counter[str] = Counter()
-        for log in self._logs:
-            counts.update(log.counts())
-        return dict(counts)
-
     def _source_state(self) -> SourceState:
         if not self._go.is_set():
             return "waiting"
-        if self._stall.stalled:
+        if self._receiving.stalled:
             return "stalled"
         return "delivering" if self._receiver.is_alive() else "ended"
 

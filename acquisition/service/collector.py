@@ -56,7 +56,8 @@ class QuietCollector:
             if not cls._users:
                 cls._was_enabled = gc.isenabled()
                 gc.disable()
-                gc.collect()
+                # Not collected first, which would take tens of milliseconds: what is garbage by
+                # now goes when the last block is left.
                 gc.freeze()
             cls._users += 1
         return self

@@ -274,8 +274,8 @@ class _Plan:
         needed, free = frames * stored_bytes(self.recorded), free_bytes(place)
         if self._settings.compression == "none" and needed > free:
             raise NoSpaceError(
-                f"{frames} frames need {needed} bytes and {place} has {free} free: make room, take "
-                "fewer frames, or have them compressed or reduced"
+                f"{frames} frames need {needed / 1e9:,.1f} GB and {place} has {free / 1e9:,.1f} GB "
+                "free: make room, take fewer frames, or have them compressed or reduced"
             )
 
     def create(self, path: Path) -> WritableRun:

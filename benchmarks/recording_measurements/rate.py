@@ -20,7 +20,8 @@ SPILL_BYTES = 4 * 2**30
 
 _ENOUGH = 1.04
 """Ratio of the lowest rate that failed to the highest that did not, at which the search ends."""
-_BACK = 0.95
+_BACK = 0.9
+_LONG_TRIALS = 4
 _LATE_SECONDS = 0.05
 _LATE_FRAMES = 10
 
@@ -34,7 +35,7 @@ class Trial:
     rate: float
     """Frames per second."""
     seconds: float
-    """For so long."""
+    """For so long, until the run was closed."""
     status: AcquisitionStatus
     """How it ended."""
     late: float
@@ -77,21 +78,28 @@ def record_at(
     settings: AcquisitionSettings,
     can_wait: bool = False,
     count: int | None = None,
+    until_drop: bool = False,
 ) -> Trial:
-    """Record at a rate for some time, into a run that is removed again."""
+    """Record at a rate for some time, or `until_drop`, into a run that is removed again."""
     frames = count or max(1, round((rate or 0) * seconds))
     source = PreparedSource(stream.shard(), count=frames, rate=rate, can_wait=can_wait)
     run = folder / "run"
     seen: list[AcquisitionStatus] = []
+
+    def look(status: AcquisitionStatus) -> None:
+        seen.append(status)
+        if until_drop and status.dropped:
+            source.stop()
+
     try:
         with frames_removed(run), source:
-            status = acquire(source, run, settings=settings, on_status=seen.append)
-        account = account_of(run, status, delivered=frames)
+            status = acquire(source, run, settings=settings, on_status=look)
+        account = account_of(run, status, delivered=source.delivered)
     finally:
         shutil.rmtree(run, ignore_errors=True)
     reached = rate or status.committed / status.seconds
     flow = tuple(dict.fromkeys(each.flow for each in seen))
-    return Trial(reached, seconds, status, source.late, account, flow)
+    return Trial(reached, status.seconds, status, source.late, account, flow)
 
 
 def highest_rate(
@@ -102,20 +110,27 @@ def highest_rate(
     hold_seconds: float,
     begin: float | None = None,
     trials: int = 12,
+    ring_bytes: int,
     tell: Callable[[str], None],
 ) -> Trial:
     """Find the highest rate that is held, and hold it for long.
 
     The search halves the interval below the rate of a source that is held up; where the rate that
     was found is not held for the long time, a little lower ones are tried.  With `begin` there is
-    no search: the long trials begin with that rate.
-    """
-    settings = settings_for(stream, overload="drop-newest")
+    no search: the long trials begin with that rate.  A trial ends soon after its first drop.
 
-    def tried(rate: float, seconds: float) -> Trial:
-        trial = record_at(stream, folder, rate=rate, seconds=seconds, settings=settings)
+    The long trials have a ring of `ring_bytes`, since a disk pauses now and then for longer than
+    what is usual lasts; the short ones do not, for which a larger ring would be all they fill.
+    """
+    usual = settings_for(stream, overload="drop-newest")
+    long = settings_for(stream, overload="drop-newest", buffer_bytes=ring_bytes)
+
+    def tried(rate: float, seconds: float, settings: AcquisitionSettings) -> Trial:
+        trial = record_at(
+            stream, folder, rate=rate, seconds=seconds, settings=settings, until_drop=True
+        )
         told = "held" if trial.held else f"{trial.status.dropped} dropped, {trial.late:.2f} s late"
-        tell(f"{rate:.1f} frames/s for {seconds:g} s: {told}")
+        tell(f"{rate:.1f} frames/s for {trial.seconds:.0f} of {seconds:g} s: {told}")
         return trial
 
     def found() -> float:
@@ -133,12 +148,14 @@ def highest_rate(
             if high < _ENOUGH * low:
                 break
             middle = (low + high) / 2
-            low, high = (middle, high) if tried(middle, trial_seconds).held else (low, middle)
+            low, high = (
+                (middle, high) if tried(middle, trial_seconds, usual).held else (low, middle)
+            )
         return low or high
 
     rate = found() if begin is None else begin
-    for _ in range(trials):
-        trial = tried(rate, hold_seconds)
+    for _ in range(min(trials, _LONG_TRIALS)):
+        trial = tried(rate, hold_seconds, long)
         if trial.held:
             break
         rate *= _BACK

@@ -22,6 +22,9 @@ from forebay.acquisition.run.writing.folder import documents
 from forebay.acquisition.run.writing.position import Position
 from forebay.acquisition.storage.storage import RunStorage
 
+_NO_ROOM_SECONDS = 1.0
+"""Time until it is tried again to show something, where there was no room for it."""
+
 _log = logging.getLogger("forebay.acquisition")
 
 
@@ -58,8 +61,9 @@ class Committer:
         self._clock = clock
         self._show_every = show_every
         self._shown = at.frames
-        self._shown_at = clock.monotonic()
+        self._show_next = clock.monotonic() + show_every
         self._lock = threading.Lock()
+        self._showing = threading.Lock()
         self._failed = False
         self.failure: BaseException | None = None
         """What kept something from being added, so that nothing can be any more."""
@@ -127,7 +131,8 @@ class Committer:
             self._publish(blocks)
             self._append([closed])
             self._add(blocks)
-            self._show_if_room()
+            with self._showing:
+                self._show_if_room()
         self._failed = True
 
     @property
@@ -135,13 +140,18 @@ class Committer:
         """Time until committed frames are due to be shown; None where all are."""
         if self._shown == self._at.frames or self._failed:
             return None
-        return max(0.0, self._shown_at + self._show_every - self._clock.monotonic())
+        return max(0.0, self._show_next - self._clock.monotonic())
 
     def show(self) -> None:
-        """Show what is committed, if the time has come."""
-        if self.seconds_to_show is not None:
-            with self._changing(f"the metadata of {self._storage.where}"):
-                self._show_when_due()
+        """Show what is committed, if the time has come.
+
+        Blocks may be committed meanwhile, by another thread: they are shown the next time.
+        """
+        what = f"the metadata of {self._storage.where}"
+        with self._showing:
+            if self.seconds_to_show == 0:
+                with self._ending_unless_done(what):
+                    self._show_if_room()
 
     def abandon(self) -> None:
         """Add nothing any more."""
@@ -154,19 +164,23 @@ class Committer:
         A write or a flush of the log that failed is not tried again: what the system then says of
         that file cannot be believed.  Resuming starts from what the log holds.
         """
-        with self._lock:
-            if self._failed:
-                raise StorageError(f"the writer of {self._storage.where} has ended; resume the run")
-            self._check_not_superseded()
-            try:
-                with durable.storage_errors(what):
-                    yield
-            except NoSpaceError:
-                raise
-            except BaseException as failure:
-                self._failed = True
-                self.failure = failure
-                raise
+        with self._lock, self._ending_unless_done(what):
+            yield
+
+    @contextlib.contextmanager
+    def _ending_unless_done(self, what: str) -> Iterator[None]:
+        if self._failed:
+            raise StorageError(f"the writer of {self._storage.where} has ended; resume the run")
+        self._check_not_superseded()
+        try:
+            with durable.storage_errors(what):
+                yield
+        except NoSpaceError:
+            raise
+        except BaseException as failure:
+            self._failed = True
+            self.failure = failure
+            raise
 
     def _publish(self, blocks: Sequence[Block]) -> None:
         self._storage.publish([stored for block in blocks for stored in block.objects])
@@ -204,18 +218,17 @@ class Committer:
                 },
             )
 
-    def _show_when_due(self) -> None:
-        if self._clock.monotonic() - self._shown_at >= self._show_every:
-            self._show_if_room()
-
     def _show_if_room(self) -> None:
+        frames = self._at.frames
         try:
-            self._storage.show(documents(self._run, self._at.frames))
+            self._storage.show(documents(self._run, frames))
         except OSError as error:
             if error.errno not in durable.NO_SPACE:
                 raise
             # The log has it, and a later time shows it: frames must not wait for this.
             _log.warning("no room to show what was committed", extra={"run": self._run.name})
+            pause = max(self._show_every, _NO_ROOM_SECONDS)
         else:
-            self._shown = self._at.frames
-        self._shown_at = self._clock.monotonic()
+            self._shown = frames
+            pause = self._show_every
+        self._show_next = self._clock.monotonic() + pause

@@ -1,0 +1,53 @@
+"""How frames get through at this moment, from the ring and what is behind it."""
+
+from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
+from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
+from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.recording import Recording
+
+
+class FlowWatch:
+    """Knows the state of the flow, and tells when it changes.
+
+    Parameters
+    ----------
+    parts
+        What the acquisition is made of.
+    recording
+        Its half behind the ring.
+    """
+
+    def __init__(self, parts: Parts, recording: Recording) -> None:
+        self._ring = parts.ring
+        self._account = parts.run.account
+        self._recording = recording
+        self._holds = isinstance(parts.gate, Holding)
+        self._drops = DropWatch(parts.clock)
+        self.state = FlowState.NORMAL
+        """The state at the last look."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether the source is held up."""
+        return self._holds and self._ring.depth == self._ring.slots
+
+    def look(self) -> FlowState | None:
+        """Return the state if it has changed since the last look."""
+        before, self.state = self.state, self._now()
+        return None if self.state is before else self.state
+
+    def _now(self) -> FlowState:
+        behind = self._recording.flow
+        if behind is FlowState.WAITING_FOR_SPACE:
+            return behind
+        if self._drops.dropping(self._lost()):
+            return FlowState.DROPPING
+        if behind is not FlowState.NORMAL:
+            return behind
+        return FlowState.HOLDING if self.holding else FlowState.NORMAL
+
+    def _lost(self) -> int:
+        """Return how many frames were lost here, and not by the camera."""
+        dropped = self._account.dropped + self._ring.lost_waiting
+        by_reason = self._account.dropped_by_reason
+        return dropped - sum(by_reason.get(reason, 0) for reason in (NOT_DELIVERED, NOT_RECORDED))

@@ -1,0 +1,105 @@
+"""The receiving half of an acquisition: from the source to the ring."""
+
+from collections import Counter
+
+from forebay.acquisition.frames import Frame
+from forebay.acquisition.intake import (
+    Anomaly,
+    AnomalyReports,
+    Intake,
+    Refused,
+    StallWatch,
+    stall_patience,
+)
+from forebay.acquisition.ring.slot_source import SlotSource
+from forebay.acquisition.service.latency import LatencyHistogram
+from forebay.acquisition.service.parts import Parts
+
+
+class Receiving:
+    """Takes frames from the source, looks at each, and brings it into the ring.
+
+    Parameters
+    ----------
+    parts
+        What the acquisition is made of.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._source = parts.source
+        self._ring = parts.ring
+        self._gate = parts.gate
+        self._clock = parts.clock
+        settings = parts.settings
+        self._intake = Intake(
+            self._source.geometry,
+            clock=parts.clock,
+            counter_bits=settings.counter_bits,
+            following=parts.following,
+        )
+        self._logs: list[AnomalyReports] = [self._intake.anomalies]
+        of_source = getattr(self._source, "anomalies", None)
+        if isinstance(of_source, AnomalyReports):
+            self._logs.append(of_source)
+        self._stall = StallWatch(
+            self._intake.anomalies,
+            patience=settings.stall_seconds or stall_patience(self._source.metadata),
+            began=parts.clock.monotonic(),
+        )
+        self._received = 0
+        self.latency = LatencyHistogram()
+        """From a frame's delivery to its place in the ring."""
+
+    def run(self) -> None:
+        """Receive until the source ends, or the ring is finished."""
+        if isinstance(self._source, SlotSource):
+            self._source.deliver_into(self._ring, self._take_in)
+            return
+        for frame in self._source.frames():
+            began = self._clock.monotonic()
+            taken = self._take_in(frame)
+            if taken is not None:
+                self._gate.place(self._ring, taken)
+            self.latency.record(self._clock.monotonic() - began)
+            if self._ring.finished:
+                break
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of the frames that have come."""
+        return self._received * self._source.geometry.frame_bytes
+
+    @property
+    def stalled(self) -> bool:
+        """Whether no frame has come for too long."""
+        return self._stall.stalled
+
+    def look_for_stall(self, *, held_up: bool) -> None:
+        """Note if no frame has come for too long, unless the source is held up."""
+        self._stall.look(self._intake.last, self._clock.monotonic(), held_up=held_up)
+
+    def take_anomalies(self, *, everything: bool) -> list[Anomaly]:
+        """Return what was unusual and is to be told; the same is told only now and then.
+
+        Parameters
+        ----------
+        everything
+            Whether to return what is held back, too.
+        """
+        return [each for log in self._logs for each in log.take(everything=everything)]
+
+    def anomalies(self) -> dict[str, int]:
+        """Return how often each kind of anomaly was seen."""
+        counts: Counter[str] = Counter()
+        for log in self._logs:
+            counts.update(log.counts())
+        return dict(counts)
+
+    def _take_in(self, frame: Frame) -> Frame | None:
+        """Return a frame as it is to be put into the ring; None if it is not."""
+        outcome = self._intake.receive(frame)
+        if isinstance(outcome, Refused):
+            self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)
+            return None
+        self._received += outcome is not None
+        return outcome
