@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0006"
+REVISION = "0007"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -98,6 +98,7 @@ JOB_RESULTS = sa.Table(
 
 _HELD = sa.text("holder IS NOT NULL")
 _LATER = sa.text("not_before IS NOT NULL")
+_TOO_LARGE = sa.text("memory IS NOT NULL")
 
 UNITS = sa.Table(
     "units",
@@ -142,6 +143,13 @@ UNITS = sa.Table(
     sa.Index("units_by_frames", "result", "start"),
     sa.Index("units_of_holder", "holder", sqlite_where=_HELD, postgresql_where=_HELD),
     sa.Index("units_to_retry", "not_before", sqlite_where=_LATER, postgresql_where=_LATER),
+    sa.Index(
+        "units_too_large",
+        "result",
+        "state",
+        sqlite_where=_TOO_LARGE,
+        postgresql_where=_TOO_LARGE,
+    ),
 )
 
 ATTEMPTS = sa.Table(

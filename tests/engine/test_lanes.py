@@ -19,7 +19,8 @@ from forebay.cluster.division_log import DivisionLog
 from forebay.engine import Algorithm, submit
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.executor import Done, Lost
-from forebay.engine.execution.work import Failed, Order
+from forebay.engine.execution.notes import Failed
+from forebay.engine.execution.work import Order
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.retry import Failure, FailureClass
