@@ -192,7 +192,7 @@ class AcquisitionSettings(BaseModel):
         >>> AcquisitionSettings().slots_for(camera, frames_per_block=8, frame_rate=50)
         64
         >>> AcquisitionSettings(buffer_seconds=0.8).slots_for(camera, frames_per_block=8, frame_rate=50)
-        40
+        56
         """
         slots = slots_in(geometry, capacity_bytes=self.buffer_bytes)
         if self.buffer_seconds is not None and frame_rate is not None:

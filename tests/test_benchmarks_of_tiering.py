@@ -39,9 +39,11 @@ def test_ways_of_copying_a_run_are_compared(tmp_path: Path) -> None:
 
 
 def test_reading_is_compared_wherever_the_run_lies(tmp_path: Path) -> None:
-    """By both stores, for whole blocks and for one frame of each."""
+    """By both stores, for whole blocks and for one frame of each, and by the run itself."""
     rows = measure("read", tmp_path)
     assert {(row["run"], row["read"]) for row in rows} == {
-        (run, what) for run in ("never-moved", "with-a-copy", "cold") for what in ("block", "frame")
+        (run, what)
+        for run in ("never-moved", "with-a-copy", "cold")
+        for what in ("block", "frame", "run")
     }
     assert all(row["TieredStore_ms"] > 0 for row in rows)

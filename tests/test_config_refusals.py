@@ -49,8 +49,8 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "[clusters.big]\nkind = 'local'\nworker = 4",
             (
                 "forebay.toml:3: there is no setting clusters.big.worker; known here are kind, "
-                "cost_per_worker_hour, workers, threads_per_worker, memory_limit, processes, "
-                "dashboard; did you mean 'workers'?"
+                "cost_per_worker_hour, workers, threads_per_worker, memory_limit, memory_ceiling, "
+                "processes, dashboard; did you mean 'workers'?"
             ),
         ),
         (
@@ -131,7 +131,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             (
                 "forebay.toml:3: there is no setting tiers.hot.capcity; known here are url, "
                 "capacity, low, high, bandwidth, storage_class, pack_bytes, versioned, "
-                "cost_per_gb_month, cost_per_gb_read, recall_speed, recall_hours, recall_days, "
+                "encryption, encryption_key, lock_days, lock_mode, cost_per_gb_month, cost_per_gb_read, recall_speed, recall_hours, recall_days, "
                 "recall_cost_per_gb, recall_cost_per_1000; did you mean 'capacity'?"
             ),
         ),

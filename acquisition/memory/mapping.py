@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forebay.acquisition.errors import SourceError
+from forebay.acquisition.sizes import size_text
 
 _log = logging.getLogger("forebay.acquisition")
 
@@ -50,8 +51,8 @@ class Mapping:
         available = _available_memory()
         if self.size > available - _MEMORY_LEFT:
             raise SourceError(
-                f"{what} of {self.size / 1e9:,.3f} GB does not fit into memory, of which "
-                f"{available / 1e9:,.3f} GB are free: take a smaller one"
+                f"{what} of {size_text(self.size)} does not fit into memory, of which "
+                f"{size_text(available)} are free: take a smaller one"
             )
         if shared:
             self.descriptor = os.memfd_create("forebay", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

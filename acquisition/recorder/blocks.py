@@ -78,6 +78,7 @@ class BlocksInFlight:
         self._flights: deque[Flight] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._no_more_commits = False
         self._deadline = float("inf")
         self.failure: BaseException | None = None
         """What ended the writing, if anything did."""
@@ -188,8 +189,7 @@ class BlocksInFlight:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._committer.join()
-        self._shower.join()
+        self._join()
         try:
             if self.failure is not None:
                 raise self.failure
@@ -203,12 +203,19 @@ class BlocksInFlight:
     def abandon(self) -> None:
         """End without committing anything more."""
         self._fail(StorageError("the writing was given up"))
-        self._committer.join()
-        self._shower.join()
+        self._join()
         for flight in self._flights:
             if flight.writer is not None:
                 flight.writer.join()
         self._run.abandon()
+
+    def _join(self) -> None:
+        """Wait for the thread that commits; what it has committed is shown until it ends."""
+        self._committer.join()
+        with self._changed:
+            self._no_more_commits = True
+            self._changed.notify_all()
+        self._shower.join()
 
     def _commit_all(self) -> None:
         """Commit blocks in their order; runs in its own thread."""
@@ -256,7 +263,7 @@ class BlocksInFlight:
     def _wait_to_show(self) -> bool:
         """Wait until something is to be shown; False at the end, when closing shows it."""
         with self._changed:
-            while not self._closing and self.failure is None:
+            while not self._no_more_commits and self.failure is None:
                 seconds = self._run.committer.seconds_to_show
                 if seconds == 0:
                     return True

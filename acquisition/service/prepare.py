@@ -35,6 +35,7 @@ from forebay.acquisition.service.flow import (
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.steps import NOT_KEPT_RAW
 from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.sizes import size_text
 from forebay.acquisition.storage.folder import free_bytes
 
 if TYPE_CHECKING:
@@ -274,8 +275,8 @@ class _Plan:
         needed, free = frames * stored_bytes(self.recorded), free_bytes(place)
         if self._settings.compression == "none" and needed > free:
             raise NoSpaceError(
-                f"{frames} frames need {needed / 1e9:,.1f} GB and {place} has {free / 1e9:,.1f} GB "
-                "free: make room, take fewer frames, or have them compressed or reduced"
+                f"{frames} frames need {size_text(needed)} and {place} has {size_text(free)} free: "
+                "make room, take fewer frames, or have them compressed or reduced"
             )
 
     def create(self, path: Path) -> WritableRun:

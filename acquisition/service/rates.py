@@ -4,6 +4,7 @@ import threading
 from collections import deque
 
 from forebay.acquisition.clock import Clock
+from forebay.acquisition.sizes import size_text
 
 _WINDOW_SECONDS = 5.0
 _WARN_SECONDS = (3600.0, 600.0, 60.0)
@@ -68,4 +69,4 @@ class DiskWatch:
             return None
         self._warned = urgency
         rate = f", which last {left / 60:.0f} min at this rate" if left < _WARN_SECONDS[0] else ""
-        return f"the disk has {free / 1e9:.1f} GB left{rate}: make room, or stop in time"
+        return f"the disk has {size_text(free)} left{rate}: make room, or stop in time"

@@ -23,20 +23,30 @@ class AsideFile:
     ----------
     path
         The file; nothing may be there.
+    expected_bytes
+        Length that it will have, where that is known: the room for it is taken at once, so that
+        a full disk shows before anything is written.
     direct
         Whether to write past the page cache (``O_DIRECT``) what lies on pages; where the file
         system cannot, the cache is used.
     """
 
-    def __init__(self, path: Path, *, direct: bool = False) -> None:
+    def __init__(self, path: Path, *, expected_bytes: int = 0, direct: bool = False) -> None:
         self._descriptor = -1
         self._path = path
         self._digest = DigestBeside()
         self._size = 0
+        self._taken = expected_bytes
         self._direct = direct
         self._staging: mmap.mmap | None = None
         self._staged = 0
         self._descriptor = _create(path, direct=direct)
+        if expected_bytes:
+            try:
+                _take_room(self._descriptor, expected_bytes)
+            except BaseException:
+                self.discard()
+                raise
 
     def write(self, parts: Sequence[Buffer]) -> None:
         """Write parts one behind the other, behind what is there."""
@@ -52,9 +62,11 @@ class AsideFile:
             self._digest.end()
 
     def finish(self) -> tuple[int, str]:
-        """Flush the file and close it; return length and digest."""
+        """Cut the file to what was written, flush it and close it; return length and digest."""
         try:
             self._write_staged()
+            if self._taken > self._size:
+                os.ftruncate(self._descriptor, self._size)
             os.fsync(self._descriptor)
         finally:
             self._close()
@@ -128,3 +140,11 @@ def _create(path: Path, *, direct: bool) -> int:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     return os.open(path, flags, 0o644)
+
+
+def _take_room(descriptor: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+            raise

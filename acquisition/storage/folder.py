@@ -69,24 +69,14 @@ class FolderStorage:
         """The path."""
         return str(self._path)
 
-    def new_object(
-        self,
-        key: str,
-        *,
-        expected_bytes: int = 0,  # noqa: ARG002
-        large: bool = False,
-    ) -> FolderObject:
-        """Begin an object that will have the name `key`.
-
-        Room is not taken beforehand: a disk that is full says so soon enough, and what is written
-        into such room has to be marked as written afterwards.
-        """
+    def new_object(self, key: str, *, expected_bytes: int = 0, large: bool = False) -> FolderObject:
+        """Begin an object that will have the name `key`."""
         # What an attempt before this one left behind is not believed.
         aside = self._aside(key)
         with contextlib.suppress(FileNotFoundError):
             aside.unlink()
         direct = self._direct and large
-        return FolderObject(key, AsideFile(aside, direct=direct))
+        return FolderObject(key, AsideFile(aside, expected_bytes=expected_bytes, direct=direct))
 
     def publish(self, objects: Sequence[StoredObject]) -> None:
         """Link each file to its name, never replacing one, and flush the folders."""

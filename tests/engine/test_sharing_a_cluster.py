@@ -169,7 +169,8 @@ def test_urgent_work_waits_for_the_end_of_one_unit_alone(
 
     def given(name: str) -> Any:
         unit, algorithm = SimpleNamespace(identity="unit"), SimpleNamespace(label="gated-1")
-        return [SimpleNamespace(unit=unit, attempt=name, algorithm=algorithm)]
+        order = SimpleNamespace(unit=unit, attempt=name, algorithm=algorithm, seconds=None)
+        return [order]
 
     def names() -> list[str]:
         return begun.read_text().split() if begun.exists() else []

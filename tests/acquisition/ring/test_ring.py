@@ -71,7 +71,9 @@ def test_the_capacity_is_in_bytes() -> None:
 
 def test_a_ring_that_does_not_fit_is_refused() -> None:
     """The message says how large it would have been."""
-    with pytest.raises(SourceError, match=r"of [\d,.]+ GB does not fit into memory.*a smaller one"):
+    with pytest.raises(
+        SourceError, match=r"of [\d.]+ \w+B does not fit into memory.*a smaller one"
+    ):
         FrameRing(GEOMETRY, slots=2**50)
 
 

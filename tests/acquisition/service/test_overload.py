@@ -350,7 +350,7 @@ def test_a_disk_that_stays_full_ends_the_run_when_the_source_has_ended(
 
 def test_too_little_room_for_the_declared_run_is_said_before_it_begins(tmp_path: Path) -> None:
     """With how much is needed and how much there is."""
-    with pytest.raises(NoSpaceError, match=r"frames need [\d,.]+ GB and .* has [\d,.]+ GB free"):
+    with pytest.raises(NoSpaceError, match=r"frames need [\d.]+ \w+B and .* has [\d.]+ \w+B free"):
         acquire(Camera(), tmp_path / "new" / "run", expected_frames=10**15)
     assert list(tmp_path.iterdir()) == []
 
