@@ -13,9 +13,15 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import CONTROL
+from forebay.tiering.archive.archive import Archive, Reach
 from forebay.tiering.caching.read_cache import ReadCache
 from forebay.tiering.connect import connect
-from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
+from forebay.tiering.errors import (
+    ArchivedError,
+    PlaceUnavailableError,
+    RecallUnderWayError,
+    TieringError,
+)
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.block_volumes import block_of
 from forebay.tiering.reading.checking import (
@@ -225,7 +231,7 @@ class TieredStore(Store):
                     return found
                 damaged.append(place)
             except ArchivedError as error:
-                archived.append(self._to_recall(key, post, where, error))
+                archived.append(await self._to_recall(key, post, where, error))
             except PlaceUnavailableError as error:
                 _log.warning("place cannot be reached", extra={"place": str(where), "object": key})
                 refused.append(error)
@@ -238,7 +244,9 @@ class TieredStore(Store):
         if refused:
             raise refused[0]
         if archived:
-            raise archived[0]
+            # What comes by itself is waited for; nobody has to do anything.
+            coming = [each for each in archived if isinstance(each, RecallUnderWayError)]
+            raise (coming or archived)[0]
         return None
 
     async def _kept(
@@ -266,7 +274,7 @@ class TieredStore(Store):
         name, content = name_of_part(known, byte_range), found.to_bytes()
         await asyncio.to_thread(self._cache.put, name, content, cost=seconds)
 
-    def _to_recall(
+    async def _to_recall(
         self, key: str, post: Signpost | None, where: Store | str, error: ArchivedError
     ) -> ArchivedError:
         """Return what to tell of an object that has to be recalled, and what that means."""
@@ -274,6 +282,17 @@ class TieredStore(Store):
         if post is None or place is None or place.recall is None:
             return error
         home, found = str(self._home).removeprefix("file://"), place.recall
+        try:
+            archive = Archive(place.url, found)
+            standing = await asyncio.to_thread(archive.standing, place.stored_as(key))
+        except TieringError as unknown:
+            _log.warning("whether %s was recalled is not known: %s", key, unknown)
+        else:
+            if standing.reach is not Reach.AWAY:
+                return RecallUnderWayError(
+                    f"{key} of {home} lies in an archive ({found.storage_class}) and was asked "
+                    f"for: it can be read within about {found.hours:.3g} hours of that"
+                )
         size = sum(each.bytes for each in post.objects.values())
         packed = sum(len(starts) for starts in place.packs.values())
         count = len(post.objects) - packed + len(place.packs)
