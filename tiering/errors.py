@@ -25,6 +25,12 @@ class ArchivedError(TieringError):
     exit_code = ExitCode.INPUT
 
 
+class RecallUnderWayError(ArchivedError):
+    """An object of an archive was asked for, and cannot be read yet."""
+
+    exit_code = ExitCode.INPUT
+
+
 class RecallTimeoutError(TieringError, TimeoutError):
     """Objects that were asked for have not come in time."""
 

@@ -1,6 +1,5 @@
 """Comparing the catalogue with what lies in the tiers, and building it anew from there."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Container, Iterator
@@ -11,6 +10,7 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition import durable
 from forebay.acquisition import open_run as open_in_folder
+from forebay.acquisition.errors import StorageError
 from forebay.acquisition.format.layout import CONTROL
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -20,18 +20,18 @@ from forebay.tiering.errors import (
     ArchivedError,
     CopyDamagedError,
     PlaceUnavailableError,
+    TieringError,
     UnknownRunError,
 )
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.manifest import Manifest, read_manifest
+from forebay.tiering.moving.own_folder import lost_at_home, put_back_at_home
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
-from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.packing.packed_shelf import lengths_in, manifest_in_pack
 from forebay.tiering.reading.block_volumes import blocks_of_volume
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME, read_at
-from forebay.tiering.storage.shelf import compare
 from forebay.tiering.storage.tiers import Tier, Tiers
 
 _DEPTH = 8
@@ -87,11 +87,9 @@ def scan(catalogue: Catalogue, tiers: Tiers, *, repair: bool) -> Findings:
         for folder in homes_in(tier):
             _scan_home(catalogue, tiers, folder, found, repair=repair)
     _check_known(catalogue, tiers, contents, found)
-    if repair:
-        for run in catalogue.runs():
-            if any(not each.home for each in catalogue.shelves(run.run_id)):
-                with home_lock(run.lock):
-                    put_signpost(catalogue, tiers, run.run_id)
+    # What a volume's folder lacks, that of its run may have put back there.
+    for run in sorted(catalogue.runs(), key=lambda each: each.kind is Kind.BLOCKS):
+        _check_folder(catalogue, tiers, run, found, repair=repair)
     return found
 
 
@@ -235,11 +233,11 @@ def _take_in_copy(
         )
     ]
     home = Path(run.home)
-    if run.kind is Kind.RESULT:
-        # Unlike the log of a run, nothing there is needed to make it anew.
-        tiers.of_folder(home)
-        durable.make_folders(home)
-    if not any(each.home for each in _shelves_of(catalogue, run.run_id)) and home.is_dir():
+    known_home = any(each.home for each in _shelves_of(catalogue, run.run_id))
+    # Where it is gone, and can be made anew, nothing but its name is missing yet.
+    if not known_home and (
+        home.is_dir() or (run.kind is not Kind.BLOCKS and _in_tier(tiers, home))
+    ):
         home_tier, path = tiers.of_folder(home)
         moving = {key: each for key, each in manifest.objects.items() if _goes(key)}
         there = [key for key, each in moving.items() if _length(home / key) == each.bytes]
@@ -251,24 +249,10 @@ def _take_in_copy(
         shelves.append(home_shelf(run, home_tier.name, path, state))
     catalogue.add(run, manifest.objects, manifest.documents, shelves, {manifest.shelf: packs})
     catalogue.saw(run.run_id, read_at=read_at(home))
-    if run.kind is Kind.RESULT:
-        _put_back_home(catalogue, tiers, run, shelves[0])
 
 
-def _put_back_home(catalogue: Catalogue, tiers: Tiers, run: RunRecord, shelf: ShelfRecord) -> None:
-    """Put what stays in the folder of a result back there, where that was lost with the folder."""
-    there = shelf_of_copy(catalogue, tiers, shelf)
-    for key, known in catalogue.objects(run.run_id).items():
-        path = Path(run.home) / key
-        if _goes(key) or path.exists():
-            continue
-        # An archive gives it when it has been recalled: then the next scan puts it back.
-        with contextlib.suppress(ArchivedError):
-            content = there.read(key)
-            compare(there, key, known, content)
-            with durable.storage_errors(str(path)):
-                durable.make_folders(path.parent)
-                durable.replace(path.with_name(f"{path.name}.partial"), path, content or b"")
+def _in_tier(tiers: Tiers, folder: Path) -> bool:
+    return any(each.folder is not None and each.folder in folder.parents for each in tiers)
 
 
 def _shelves_of(catalogue: Catalogue, run_id: str) -> list[ShelfRecord]:
@@ -332,6 +316,39 @@ def _scan_home(
         found.taken_in.append(str(folder))
     except ForebayError as error:
         found.passed_over.append(str(error))
+
+
+def _check_folder(
+    catalogue: Catalogue, tiers: Tiers, run: RunRecord, found: Findings, *, repair: bool
+) -> None:
+    """Look whether the folder of a run with copies elsewhere has what never leaves it.
+
+    With `repair` that is put back, and so is the signpost.
+    """
+    away = [
+        each for each in catalogue.shelves(run.run_id) if not each.home and each.state in READABLE
+    ]
+    if not away:
+        return
+    if lost := lost_at_home(run, catalogue.objects(run.run_id)):
+        if not repair:
+            found.not_whole.append(f"{run.home}/{lost[0]}: missing")
+            return
+        try:
+            put_back_at_home(catalogue, tiers, run, lost, away)
+        except ArchivedError as error:
+            # It comes when it is recalled, which readers are told; then the next scan puts it back.
+            found.passed_over.append(f"{run.home}/{lost[0]} is missing: {error}")
+        except (TieringError, StorageError) as error:
+            found.passed_over.append(f"{run.home}/{lost[0]} is missing: {error}")
+            return
+        else:
+            found.taken_in.append(f"{run.home}: put back from a copy")
+    if repair:
+        with durable.storage_errors(run.home):
+            durable.make_folders(run.lock.parent)
+        with home_lock(run.lock):
+            put_signpost(catalogue, tiers, run.run_id)
 
 
 def _check_known(

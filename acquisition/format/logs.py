@@ -86,7 +86,7 @@ def read_row(objects: Objects, epoch: int) -> RowPart:
     """
     names = objects.names(row_key(epoch))
     keys = [row_object_key(epoch, number) for number in range(len(names))]
-    contents = objects.read_all(keys)
+    contents = [content for content, _ in objects.read_all(keys)]
     for key, name, content in zip(keys, names, contents, strict=True):
         if content is None or not key.endswith(f"/{name}"):
             raise RunDamagedError(

@@ -3,14 +3,26 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 
 from forebay.acquisition.errors import RunDamagedError
 
 _READS_AT_ONCE = 32
+
+
+@runtime_checkable
+class ComparingStore(Protocol):
+    """A store that compares some of what it reads with its digest."""
+
+    async def get_compared(
+        self, key: str, prototype: BufferPrototype
+    ) -> tuple[Buffer | None, str | None]:
+        """Return an object, and the BLAKE3 digest that was made of it; None where none was."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +37,30 @@ class Objects:
         buffer = sync(self.store.get(key, prototype=default_buffer_prototype()))
         return None if buffer is None else buffer.to_bytes()
 
-    def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the bytes of many small objects, several being read at once."""
+    def read_with_digest(self, key: str) -> tuple[bytes | None, str | None]:
+        """Return an object's bytes, and their BLAKE3 digest where the store has made it already."""
+        return sync(self._get(key))
 
-        async def collect() -> list[bytes | None]:
+    def read_all(self, keys: Sequence[str]) -> list[tuple[bytes | None, str | None]]:
+        """Return the same of many small objects, several being read at once."""
+
+        async def collect() -> list[tuple[bytes | None, str | None]]:
             free = asyncio.Semaphore(_READS_AT_ONCE)
             return await asyncio.gather(*(read(key, free) for key in keys))
 
-        async def read(key: str, free: asyncio.Semaphore) -> bytes | None:
+        async def read(key: str, free: asyncio.Semaphore) -> tuple[bytes | None, str | None]:
             async with free:
-                buffer = await self.store.get(key, prototype=default_buffer_prototype())
-            return None if buffer is None else buffer.to_bytes()
+                return await self._get(key)
 
         return sync(collect())
+
+    async def _get(self, key: str) -> tuple[bytes | None, str | None]:
+        prototype, digest = default_buffer_prototype(), None
+        if isinstance(self.store, ComparingStore):
+            buffer, digest = await self.store.get_compared(key, prototype)
+        else:
+            buffer = await self.store.get(key, prototype=prototype)
+        return None if buffer is None else buffer.to_bytes(), digest
 
     def read_range(self, key: str, start: int, length: int) -> memoryview:
         """Return `length` bytes of an object from `start`.
@@ -84,8 +107,8 @@ class Objects:
 class ObjectsAtHand(Objects):
     """Objects some of which have been read together: on a far store that takes the time of one."""
 
-    contents: dict[str, bytes | None] = field(default_factory=dict, repr=False)
-    """What was read, by key; None where there is no such object."""
+    contents: dict[str, tuple[bytes | None, str | None]] = field(default_factory=dict, repr=False)
+    """What was read, by key, with its digest where the store has made that; None for no object."""
 
     @classmethod
     def of(cls, objects: Objects, keys: Sequence[str]) -> "ObjectsAtHand":
@@ -94,4 +117,9 @@ class ObjectsAtHand(Objects):
 
     def read(self, key: str) -> bytes | None:
         """Return an object's bytes, or None where there is none."""
-        return self.contents[key] if key in self.contents else Objects.read(self, key)
+        return self.read_with_digest(key)[0]
+
+    def read_with_digest(self, key: str) -> tuple[bytes | None, str | None]:
+        """Return an object's bytes, and their digest where that was made already."""
+        at_hand = self.contents.get(key)
+        return Objects.read_with_digest(self, key) if at_hand is None else at_hand

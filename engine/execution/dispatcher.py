@@ -35,6 +35,8 @@ from forebay.errors import ForebayError
 
 STORAGE_SECONDS = 86_400.0
 """Longest time that a result waits for storage that is full, read-only or gone."""
+RECALL_SECONDS = 60.0
+"""Time between two looks whether what units read has come from its archive."""
 _HOUSEKEEPING_SECONDS = 1.0
 _AFTER_CHANGES_SECONDS = 0.01
 """Time between two looks at what others have changed."""
@@ -76,6 +78,8 @@ class Dispatcher:
         Longest time that a worker may be at a unit; None for any.
     storage_seconds
         Longest time that a result waits for storage that is out of order.
+    recall_seconds
+        Time between two looks whether what units read has come from its archive.
     job
         The only job to work on; any that is for all services if not given.
     run
@@ -99,6 +103,7 @@ class Dispatcher:
         units_in_flight_per_worker: int = 2,
         unit_seconds: float | None = None,
         storage_seconds: float = STORAGE_SECONDS,
+        recall_seconds: float = RECALL_SECONDS,
         job: int | None = None,
         run: Run | None = None,
         observer: Observer | None = None,
@@ -115,7 +120,13 @@ class Dispatcher:
         self._divisions = divisions
         self._benches = Benches(database, service, find, patience=storage_seconds, run=run)
         self._flights = Flights()
-        self._recording = Recording(service, self._benches, observer, waits_for_storage=job is None)
+        self._recording = Recording(
+            service,
+            self._benches,
+            observer,
+            waits_for_storage=job is None,
+            recall_seconds=recall_seconds,
+        )
         self._alone: list[Claim] = []
         # Holds a message for each task in flight, and one for each thing that has woken it.
         self._messages: queue.SimpleQueue[tuple[Sequence[InFlight], Outcome] | None] = (

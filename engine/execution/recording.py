@@ -37,6 +37,8 @@ class Recording:
         Told of everything that happens.
     waits_for_storage
         Whether units wait for storage that is out of order; else they have failed.
+    recall_seconds
+        Time between two looks whether what a unit reads has come from its archive.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Recording:
         observer: Observer | None,
         *,
         waits_for_storage: bool,
+        recall_seconds: float,
     ) -> None:
         self._service = service
         self._benches = benches
         self._observer = observer
         self._waits_for_storage = waits_for_storage
+        self._recall_seconds = recall_seconds
         self.published = 0
         """Units that were published."""
         self.dead = 0
@@ -74,7 +78,8 @@ class Recording:
         failed: Sequence[tuple[InFlight, Failure]],
     ) -> None:
         """Publish what was computed, and record what has failed."""
-        self.fail(self._without_storage([*failed, *self._publish(computed)]))
+        left = self._without_recalled([*failed, *self._publish(computed)])
+        self.fail(self._without_storage(left))
 
     def fail(self, failures: Sequence[tuple[InFlight, Failure]]) -> None:
         """Record failures."""
@@ -139,6 +144,24 @@ class Recording:
             _log.info("unit published", extra=_fields(each, seconds=one.seconds))
             self.tell(UnitPublished(each.order.unit, one.part.rows, one.seconds, latency))
         return failed
+
+    def _without_recalled(
+        self, failures: Sequence[tuple[InFlight, Failure]]
+    ) -> list[tuple[InFlight, Failure]]:
+        """Give back what waits for an archive, and return the other failures.
+
+        Units are taken in their order, and so were their blocks asked for: nothing more of the
+        result is begun until it is time to look again.  The waiting ends with the job, and with
+        the request itself: what is away again has failed.
+        """
+        waiting = [(each, why) for each, why in failures if why.kind is FailureClass.RECALLED]
+        if not waiting:
+            return list(failures)
+        for result, why in {each.claim.result: why.error for each, why in waiting}.items():
+            _log.info("%s; what needs it is tried again in %g s", why, self._recall_seconds)
+            self._service.hold_back(result, self._recall_seconds, because=why)
+        self._service.hand_back([each.claim for each, _ in waiting])
+        return [(each, why) for each, why in failures if why.kind is not FailureClass.RECALLED]
 
     def _without_storage(
         self, failures: Sequence[tuple[InFlight, Failure]]

@@ -12,7 +12,7 @@ from forebay.cluster.allocation import Share
 from forebay.cluster.division_log import DivisionLog
 from forebay.engine.errors import ClusterLostError, LeaseLostError, LedgerError
 from forebay.engine.execution.demand import DemandTeller
-from forebay.engine.execution.dispatcher import STORAGE_SECONDS, Dispatcher
+from forebay.engine.execution.dispatcher import RECALL_SECONDS, STORAGE_SECONDS, Dispatcher
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.heartbeat import Heartbeat
 from forebay.engine.execution.here import executor_for
@@ -45,6 +45,8 @@ class ServiceOptions:
     """Longest time that a worker may be at a unit; None for any."""
     storage_seconds: float = STORAGE_SECONDS
     """Longest time that a result waits for storage that is full, read-only or gone."""
+    recall_seconds: float = RECALL_SECONDS
+    """Time between two looks whether what units read has come from its archive."""
     lease_seconds: float = LEASE_SECONDS
     """Silence after which others take over what it works on."""
     ageing_seconds: float = 600.0
@@ -147,6 +149,7 @@ def _serve_once(
             units_in_flight_per_worker=options.units_in_flight_per_worker,
             unit_seconds=options.unit_seconds,
             storage_seconds=options.storage_seconds,
+            recall_seconds=options.recall_seconds,
             observer=on_event,
             lanes=options.lanes,
             divisions=options.divisions,

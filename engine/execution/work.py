@@ -33,7 +33,7 @@ from forebay.engine.results.output import Output
 from forebay.engine.results.part import read_state, write_part
 from forebay.engine.results.provenance import provenance
 from forebay.engine.unit import Unit
-from forebay.tiering.errors import ArchivedError
+from forebay.tiering.errors import ArchivedError, RecallUnderWayError
 
 _LINE_CHARACTERS = 500
 """How much of an exception's message is kept: an algorithm may put a whole array into it."""
@@ -140,6 +140,8 @@ def failure_of(error: BaseException) -> FailureClass:
     """Return the class of what an algorithm, or what is done around it, has raised."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FailureClass.OUT_OF_MEMORY
+    if isinstance(error, RecallUnderWayError):
+        return FailureClass.RECALLED
     if isinstance(error, OutputError | ArchivedError):
         # The next attempt would find it the same: somebody has to do something first.
         return FailureClass.INVALID

@@ -187,7 +187,9 @@ def _reasons_to_wait(
     )
     for until, because in connection.execute(held_back.limit(3)):
         wait = (until - now) / 1e9
-        reasons.append(f"storage is out of order, and is tried again in {wait:.0f} s ({because})")
+        reasons.append(
+            f"it waits for what it needs, and is tried again in {wait:.0f} s ({because})"
+        )
     if progress.planned + len(progress.errors) < progress.results:
         known = progress.planned
         reasons.append(f"the units of {known} of its {progress.results} runs are all known so far")

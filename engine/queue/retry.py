@@ -18,6 +18,9 @@ class FailureClass(StrEnum):
     """The algorithm returned what cannot be kept, or its input is not what it was."""
     INPUT_OUTPUT = "input-output"
     """Something could not be read or written."""
+    RECALLED = "recalled"
+    """What it reads was asked for from an archive, and is not there yet: no rule is needed, since
+    the unit is given back and waits."""
     OUT_OF_MEMORY = "out-of-memory"
     """There was not enough memory, on the host or on a device."""
     WORKER_LOST = "worker-lost"

@@ -233,6 +233,16 @@ def test_how_fast_a_tier_fills_is_told_by_the_logs_of_open_runs(site: Site) -> N
     assert hot.used_bytes == site.catalogue.used()["hot"] + found.open_bytes
     assert hot.seconds_to_high == pytest.approx((85_000 - hot.used_bytes) / size, rel=0.01)
     assert hot.seconds_to_full == pytest.approx((100_000 - hot.used_bytes) / size, rel=0.01)
+    # What has come since is added to what was counted.
+    for _ in range(2):
+        writer.append(Frame(counter, counter, pixels(counter)))
+        counter += 1
+    later = watch.look()
+    anew = FillingWatch(site.tiers, site.catalogue, now=lambda: now[0])
+    anew.search()
+    assert anew.look() == later
+    assert later["hot"].open_bytes > found.open_bytes
+    os.utime(path / "frames" / "c.12.0.0", (1012.0, 1012.0))
     now[0] = 1200 * 10**9
     assert watch.look()["hot"].bytes_per_second == 0.0
     writer.close()

@@ -3,9 +3,11 @@
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.tiering.site import GRACE, Site
@@ -14,10 +16,12 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.run import blocks
 from forebay.errors import ExitCode
 from forebay.opening import open_run
 from forebay.tiering.errors import ObjectKeyError, PlaceUnavailableError
 from forebay.tiering.keys import check_key
+from forebay.tiering.reading import checking
 from forebay.tiering.reading.signpost import SIGNPOST, Signpost
 from forebay.tiering.reading.tiered_store import TieredStore
 
@@ -220,3 +224,40 @@ def test_a_signpost_is_read_back_as_it_was_written(site: Site) -> None:
     assert read.objects == site.catalogue.objects(read.run_id)
     assert read.documents == site.catalogue.documents(read.run_id)
     assert Signpost.from_json(read.to_json(), where="here") == read
+
+
+def test_a_block_is_compared_once_on_its_way_to_the_reader(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the store where it knows the digest, by the reader where the store does not."""
+    made: list[int] = []
+
+    def counted(content: memoryview) -> Any:
+        made.append(len(content))
+        return blake3(content)
+
+    for module in (blocks, checking):
+        monkeypatch.setattr(module, "blake3", counted)
+    first = open_run(site.runs / "water").blocks[0]
+    lengths = sorted(each.bytes for each in first.objects)
+    for tier in (None, "cold"):
+        if tier is not None:
+            site.move(tier)
+        run = open_run(site.runs / "water")
+        made.clear()
+        run.read((first,), first.extent)
+        assert sorted(made) == lengths
+
+
+def test_what_only_the_signpost_takes_for_right_is_refused(site: Site) -> None:
+    """The log of the run says what was committed, whatever else was changed."""
+    site.move("cold")
+    shard = site.copy_in("cold") / "frames" / "c.0.0.0"
+    changed = bytes([shard.read_bytes()[0] ^ 1]) + shard.read_bytes()[1:]
+    post = site.runs / "water" / SIGNPOST
+    known = blake3(shard.read_bytes()).hexdigest()
+    post.write_text(post.read_text().replace(known, blake3(changed).hexdigest()))
+    shard.write_bytes(changed)
+    run = open_run(site.runs / "water")
+    with pytest.raises(RunDamagedError, match="has changed since it was committed"):
+        run.frames[:2].to_numpy()

@@ -1,9 +1,11 @@
 """The catalogue is built anew from what lies in the tiers, and damage is found and put right."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.tiering.site import GRACE, Killed, Site, killed_at, on_each_database
+from tests.tiering.stream import OPTIONS, Stream
 
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.errors import PlaceUnavailableError
@@ -184,3 +186,53 @@ def test_scrubbing_goes_on_where_a_tier_does_not_answer(site: Site) -> None:
     assert found.copies + len(found.unreachable) == 2
     assert found.lost or found.unreachable
     site.check_readable()
+
+
+@on_each_database
+@pytest.mark.parametrize("lost", ["folder", "folder and catalogue"])
+def test_a_run_whose_own_folder_is_gone_is_found_again(site: Site, lost: str) -> None:
+    """All of it lies in the copy, its log as well: the folder is made anew from there."""
+    site.move("cold")
+    shutil.rmtree(site.runs / "water")
+    if lost != "folder":
+        site.forget_everything()
+    assert not scan(site.catalogue, site.tiers, repair=False).agrees
+    assert not (site.runs / "water").exists()
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert found.passed_over == []
+    assert scan(site.catalogue, site.tiers, repair=False).agrees
+    assert site.lies_in() == {"cold"}
+    site.check_readable()
+    site.move("hot")
+    site.check_readable()
+    assert site.lies_in() == {"hot"}
+
+
+def test_a_folder_is_not_made_anew_from_what_has_changed(site: Site) -> None:
+    """The scan goes on, and says so."""
+    site.move("cold")
+    record = next((site.copy_in("cold") / "_forebay").rglob("*.log"))
+    record.write_bytes(record.read_bytes()[:-1] + b"?")
+    site.record("ice")
+    shutil.rmtree(site.runs / "water")
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert len(found.passed_over) == 1
+    assert str(site.runs / "water") in found.passed_over[0]
+    assert not (site.runs / "water").exists()
+    assert {run.name for run in site.catalogue.runs()} == {"water", "ice"}
+
+
+def test_of_an_open_run_whose_folder_is_gone_the_moved_blocks_are_kept(quick: Path) -> None:
+    """Its log was there alone: the run cannot be made anew, and nothing stops for it."""
+    with Site(quick, **OPTIONS) as site:
+        stream = Stream(site)
+        stream.record(8)
+        stream.take_in()
+        stream.move("cold")
+        stream.writer.abandon()
+        shutil.rmtree(stream.path)
+        before = site.files("cold")
+        found = scan(site.catalogue, site.tiers, repair=True)
+        assert any("is gone, and its log with it" in each for each in found.passed_over)
+        assert site.files("cold") == before
+        assert not stream.path.exists()

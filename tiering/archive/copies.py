@@ -73,6 +73,10 @@ def archived_copy(
     return min(found, key=lambda each: tiers.rank(each.tier))
 
 
+def _is_kept(run: RunRecord, key: str) -> bool:
+    return key.startswith(STAYING_AT_HOME) and Path(run.home, key).exists()
+
+
 def keys_of(run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent | None) -> list[str]:
     """Return the keys of the objects that hold some frames of a run, or all of it.
 
@@ -84,7 +88,7 @@ def keys_of(run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent |
         If the run has no such frames.
     """
     if frames is None:
-        return [key for key in objects if not key.startswith(STAYING_AT_HOME)]
+        return [key for key in objects if not _is_kept(run, key)]
     if run.kind is Kind.RESULT:
         raise MoveRefusedError(f"{run.name} is a result: it is recalled as a whole, without frames")
     opened = open_in_folder(TieredStore(LocalStore(Path(run.home), read_only=True), read_only=True))

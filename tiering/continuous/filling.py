@@ -92,10 +92,33 @@ def committed_rate(blocks: Sequence[Committed], *, now: float) -> float:
     return sum(block.bytes for block in row[1:]) / taken if taken > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenRun:
+    """An open run as it was last looked at."""
+
+    tier: str
+    """Name of the tier that its folder lies in."""
+    history: History
+    """What its log said."""
+    lengths: list[int]
+    """Bytes of all blocks before each one, and at the end those of all of them."""
+
+    def grown(self, history: History) -> "_OpenRun":
+        """Return it as its log says now; blocks that were there before are the same."""
+        for block in history.blocks[len(self.lengths) - 1 :]:
+            self.lengths.append(self.lengths[-1] + sum(each.bytes for each in block.objects))
+        return _OpenRun(self.tier, history, self.lengths)
+
+    def bytes_of(self, blocks: range) -> int:
+        """Return the bytes of some blocks, as far as they are there."""
+        last = len(self.lengths) - 1
+        return self.lengths[min(blocks.stop, last)] - self.lengths[min(blocks.start, last)]
+
+
 class FillingWatch:
     """Looks after the open runs in the folders of tiers.
 
-    Logs are read on from where they were read before.
+    Logs are read on from where they were read before, and the bytes of no block are counted twice.
 
     Parameters
     ----------
@@ -114,13 +137,13 @@ class FillingWatch:
         self._tiers = tiers
         self._catalogue = catalogue
         self._now = now
-        self._open: dict[Path, tuple[str, History]] = {}
+        self._open: dict[Path, _OpenRun] = {}
         self._ended: set[Path] = set()
 
     @property
     def open_runs(self) -> Mapping[Path, History]:
         """What the logs of open runs said when they were last looked at, by their folders."""
-        return {folder: history for folder, (_, history) in self._open.items()}
+        return {folder: each.history for folder, each in self._open.items()}
 
     def search(self) -> None:
         """Look for runs that are being recorded.
@@ -141,39 +164,37 @@ class FillingWatch:
         found: dict[str, Filling] = {}
         now = self._now() / 1e9
         volumes = Volumes(self._catalogue, Kind.BLOCKS).by_home()
-        for folder, (tier, _) in list(self._open.items()):
-            self._read(tier, folder)
-            if folder in self._open:
-                history = self._open[folder][1]
+        for folder, before in list(self._open.items()):
+            self._read(before.tier, folder)
+            if (run := self._open.get(folder)) is not None:
                 apart = [blocks_of_volume(each.run_id) for each in volumes.get(folder, ())]
-                filling = _filling(folder, history, now, apart)
-                found[tier] = found.get(tier, Filling()) + filling
+                filling = _filling(folder, run, now, apart)
+                found[run.tier] = found.get(run.tier, Filling()) + filling
         return found
 
     def _read(self, tier: str, folder: Path) -> None:
         before = self._open.pop(folder, None)
         try:
             objects = Objects(LocalStore(folder, read_only=True))
-            history = replay(objects, None if before is None else before[1])
+            history = replay(objects, None if before is None else before.history)
         except (AcquisitionError, OSError):
             # It is none, or no whole one yet; who takes it in says what is wrong with it.
             return
         if history.closed is None:
-            self._open[folder] = (tier, history)
+            self._open[folder] = (before or _OpenRun(tier, history, [0])).grown(history)
         else:
             self._ended.add(folder)
 
 
-def _filling(folder: Path, history: History, now: float, apart: Sequence[range]) -> Filling:
-    sizes = [sum(stored.bytes for stored in block.objects) for block in history.blocks]
+def _filling(folder: Path, run: _OpenRun, now: float, apart: Sequence[range]) -> Filling:
     row: list[Committed] = []
-    for block, size in zip(reversed(history.blocks), reversed(sizes), strict=True):
+    for number in reversed(range(len(run.history.blocks))):
         try:
-            at = (folder / block.objects[-1].key).stat().st_mtime
+            at = (folder / run.history.blocks[number].objects[-1].key).stat().st_mtime
         except OSError:
             break
-        row.append(Committed(at, size))
+        row.append(Committed(at, run.bytes_of(range(number, number + 1))))
         if at <= now - _WINDOW_SECONDS and len(row) > _LEAST_BLOCKS:
             break
-    known = sum(sum(sizes[blocks.start : blocks.stop]) for blocks in apart)
-    return Filling(committed_rate(row[::-1], now=now), sum(sizes) - known)
+    known = sum(run.bytes_of(blocks) for blocks in apart)
+    return Filling(committed_rate(row[::-1], now=now), run.lengths[-1] - known)

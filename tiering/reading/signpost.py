@@ -57,6 +57,10 @@ class Place:
     packs: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False)
     """Where the bytes of objects begin that lie in packs, by their keys, for each pack."""
 
+    def stored_as(self, key: str) -> str:
+        """Return the name of what holds an object here: the object's own, or that of a pack."""
+        return next((name for name, starts in self.packs.items() if key in starts), key)
+
     def to_json(self) -> dict[str, Any]:
         """Return it for a document."""
         told: dict[str, Any] = {"tier": self.tier, "url": self.url}

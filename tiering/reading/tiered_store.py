@@ -13,9 +13,15 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import CONTROL
+from forebay.tiering.archive.archive import Archive, Reach
 from forebay.tiering.caching.read_cache import ReadCache
 from forebay.tiering.connect import connect
-from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
+from forebay.tiering.errors import (
+    ArchivedError,
+    PlaceUnavailableError,
+    RecallUnderWayError,
+    TieringError,
+)
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.block_volumes import block_of
 from forebay.tiering.reading.checking import (
@@ -136,17 +142,33 @@ class TieredStore(Store):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        check_key(key)
         prototype = default_buffer_prototype() if prototype is None else prototype
+        return (await self._get(key, prototype, byte_range))[0]
+
+    async def get_compared(
+        self, key: str, prototype: BufferPrototype
+    ) -> tuple[Buffer | None, str | None]:
+        """Return an object, and the BLAKE3 digest that was made of it; None where none was.
+
+        Who knows the digest from elsewhere, as from the log of a run, need not make it once more.
+        """
+        return await self._get(key, prototype, None)
+
+    async def _get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> tuple[Buffer | None, str | None]:
+        """Return what is asked for of an object, and its digest where all of it was compared."""
+        check_key(key)
         await self._look_once()
         at_home = await self._home.get(key, prototype, byte_range)
         found = None if _is_mark(key, at_home) else at_home
         post = await self._signposts.of(key)
         known = None if post is None else post.objects.get(key)
         if found is not None and (known is None or await is_right(key, found, known, byte_range)):
-            return found
+            return found, _compared(known, byte_range)
         for _ in range(_LOOKS):
-            seen, failure, elsewhere = post, None, None
+            seen, failure = post, None
+            elsewhere: tuple[Buffer, str | None] | None = None
             try:
                 elsewhere = await self._elsewhere(key, prototype, byte_range, post, home=found)
             except (ArchivedError, PlaceUnavailableError, RunDamagedError) as error:
@@ -167,13 +189,13 @@ class TieredStore(Store):
             if found is not None and (
                 known is None or await is_right(key, found, known, byte_range)
             ):
-                return found
+                return found, _compared(known, byte_range)
         if known is not None:
             raise RunDamagedError(
                 f"{key} of {str(self._home).removeprefix('file://')} is missing there and in "
                 f"{_named(post)}: restore it from a copy"
             )
-        return at_home
+        return at_home, None
 
     async def _look_once(self) -> None:
         """Look for signposts, unless that was done, or there are none."""
@@ -188,10 +210,10 @@ class TieredStore(Store):
         post: Signpost | None,
         *,
         home: Buffer | None,
-    ) -> Buffer | None:
+    ) -> tuple[Buffer, str | None] | None:
         """Read an object that home has not, or not as it was, from the first place that has it."""
         if post is not None and key in post.documents and home is None:
-            return prototype.buffer.from_bytes(part_of(post.documents[key], byte_range))
+            return prototype.buffer.from_bytes(part_of(post.documents[key], byte_range)), None
         known = None if post is None else post.objects.get(key)
         if post is not None and known is None:
             return None
@@ -202,11 +224,11 @@ class TieredStore(Store):
             whole = await self._home.get(key, prototype)
             if whole is not None and await is_whole(whole, known):
                 # The range was none of a frame's; the object is as it was.
-                return home
+                return home, None
             damaged.append(self._home)
         kept = await self._kept(known, byte_range)
         if kept is not None and not damaged:
-            return prototype.buffer.from_bytes(kept)
+            return prototype.buffer.from_bytes(kept), None
         for where in self._places(post):
             try:
                 place = self._opened_at(where, post)
@@ -218,14 +240,14 @@ class TieredStore(Store):
                     if known is not None and can_be_checked(key, byte_range):
                         await self._keep(known, byte_range, found, _place(post, where), begun)
                     await self._mend(key, known, damaged, place)
-                    return found
+                    return found, _compared(known, byte_range)
                 whole = await place.get(key, prototype)
                 if whole is not None and await is_whole(whole, known):
                     await self._mend(key, known, damaged, place)
-                    return found
+                    return found, None
                 damaged.append(place)
             except ArchivedError as error:
-                archived.append(self._to_recall(key, post, where, error))
+                archived.append(await self._to_recall(key, post, where, error))
             except PlaceUnavailableError as error:
                 _log.warning("place cannot be reached", extra={"place": str(where), "object": key})
                 refused.append(error)
@@ -238,7 +260,9 @@ class TieredStore(Store):
         if refused:
             raise refused[0]
         if archived:
-            raise archived[0]
+            # What comes by itself is waited for; nobody has to do anything.
+            coming = [each for each in archived if isinstance(each, RecallUnderWayError)]
+            raise (coming or archived)[0]
         return None
 
     async def _kept(
@@ -266,7 +290,7 @@ class TieredStore(Store):
         name, content = name_of_part(known, byte_range), found.to_bytes()
         await asyncio.to_thread(self._cache.put, name, content, cost=seconds)
 
-    def _to_recall(
+    async def _to_recall(
         self, key: str, post: Signpost | None, where: Store | str, error: ArchivedError
     ) -> ArchivedError:
         """Return what to tell of an object that has to be recalled, and what that means."""
@@ -274,6 +298,17 @@ class TieredStore(Store):
         if post is None or place is None or place.recall is None:
             return error
         home, found = str(self._home).removeprefix("file://"), place.recall
+        try:
+            archive = Archive(place.url, found)
+            standing = await asyncio.to_thread(archive.standing, place.stored_as(key))
+        except TieringError as unknown:
+            _log.warning("whether %s was recalled is not known: %s", key, unknown)
+        else:
+            if standing.reach is not Reach.AWAY:
+                return RecallUnderWayError(
+                    f"{key} of {home} lies in an archive ({found.storage_class}) and was asked "
+                    f"for: it can be read within about {found.hours:.3g} hours of that"
+                )
         size = sum(each.bytes for each in post.objects.values())
         packed = sum(len(starts) for starts in place.packs.values())
         count = len(post.objects) - packed + len(place.packs)
@@ -414,6 +449,11 @@ class TieredStore(Store):
             seen |= {name async for name in place.list_dir(prefix)}
         for name in sorted(seen):
             yield name
+
+
+def _compared(known: KnownObject | None, byte_range: ByteRequest | None) -> str | None:
+    """Return the digest that what was found right has been compared with, if all of it was."""
+    return known.blake3 if known is not None and byte_range is None else None
 
 
 def _is_mark(key: str, found: Buffer | None) -> bool:

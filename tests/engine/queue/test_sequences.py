@@ -152,8 +152,8 @@ def test_of_a_result_that_is_held_back_nothing_is_taken(desk: Desk, clock: Clock
     desk.queue_up("b", 1)
     desk.service.hold_back(target("a").job.identity, 30.0, because="/results is full")
     assert [each.result for each in desk.take()] == [target("b").job.identity]
-    (reason,) = [each for each in explain(desk.database, job).reasons if "storage" in each]
-    assert reason == "storage is out of order, and is tried again in 30 s (/results is full)"
+    (reason,) = [each for each in explain(desk.database, job).reasons if "again" in each]
+    assert reason == "it waits for what it needs, and is tried again in 30 s (/results is full)"
     clock.step(31)
     assert len(desk.take()) == 2
 

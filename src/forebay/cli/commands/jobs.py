@@ -14,6 +14,7 @@ from forebay.cli.commands.completion import complete_algorithms, complete_jobs, 
 from forebay.cli.commands.process import parameters
 from forebay.cli.errors import LedgerNotFoundError, OptionError
 from forebay.cli.output import print_facts, print_json, print_table, progress, seconds
+from forebay.cli.recalling import RecallOption, have_recalled
 from forebay.cli.session import (
     JsonOption,
     LedgerOption,
@@ -114,6 +115,7 @@ def submit(
     cluster: Annotated[
         str | None, typer.Option(help="The only cluster that may compute it; any if not given.")
     ] = None,
+    recall: RecallOption = False,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,6 +131,7 @@ def submit(
         ledger=call.ledger(ledger, results, runs),
         given=parameter,
         label=label,
+        recall=recall,
         lane=lane or ("realtime" if follow else "reprocess"),
         priority=priority or 0,
         after=after or [],
@@ -389,15 +392,27 @@ def submitted(
     ledger: Path | str,
     given: list[str] | None,
     label: list[str] | None,
+    recall: bool = False,
     **options: Any,
 ) -> "SubmittedJob":
-    """Submit a job for a service."""
+    """Submit a job for a service, once what it needs of archives was asked for."""
     from forebay import submit as submit_job
 
     chosen, values = bound(call, algorithm, given)
-    labels = labels_of(label)
+    labels, found = labels_of(label), runs()
+    have_recalled(
+        call,
+        found,
+        chosen,
+        values,
+        results=results,
+        ledger=ledger,
+        live=options.get("live", False),
+        force=options.get("force", False),
+        agreed=recall,
+    )
     return submit_job(
-        runs(),
+        found,
         chosen,
         ledger=ledger,
         results=results,

@@ -21,6 +21,7 @@ from forebay.cli.commands.jobs import (
 from forebay.cli.commands.process import JobProgress, cluster_client
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, progress, size
+from forebay.cli.recalling import RecallOption, have_recalled
 from forebay.cli.session import (
     JsonOption,
     LedgerOption,
@@ -79,6 +80,7 @@ def reprocess(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say which runs it would go over.")
     ] = False,
+    recall: RecallOption = False,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -112,6 +114,10 @@ def reprocess(
     where = call.shared_results(results, runs)
     entered = call.ledger(ledger, results, runs)
     if here:
+        found, values = bound(call, algorithm, parameter)
+        have_recalled(
+            call, chosen, found, values, results=where, ledger=entered, force=force, agreed=recall
+        )
         _here(call, algorithm, chosen, where, entered, parameter, cluster, force, as_json)
         _tell_of_unreadable(unreadable)
         return
@@ -123,6 +129,7 @@ def reprocess(
         ledger=entered,
         given=parameter,
         label=label,
+        recall=recall,
         lane=lane or "reprocess",
         priority=priority or 0,
         force=force,
