@@ -45,6 +45,7 @@ HEAVY: dict[str, dict[str, Any]] = {
     "remove_cosmic_rays": {"read_noise": 3.0, "iterations": 2},
     "richardson_lucy": {"psf": PSF, "iterations": 5},
     "rolling_ball": {"radius": 12, "precision": "fast"},
+    "running_mean": {"window": 3},
     "running_median": {"window": 3},
     "unsupervised_wiener": {"psf": PSF},
     "wavelet_denoise": {},
