@@ -90,8 +90,8 @@ def growth(name: str, block: int, side: int) -> list[float]:
 
 def figures(name: str, block: int, side: int) -> dict[str, Any]:
     """Return what is said of an operation, and what it takes."""
-    frames = run(1, block, side)
-    said = ops.scratch_bytes(name, frames, **HEAVY[name]) + frames.nbytes
+    scratch = ops.scratch_bytes(name, run(LENGTHS[-1], block, side), **HEAVY[name])
+    said = scratch + run(1, block, side).nbytes
     command = [sys.executable, "-m", "benchmarks.ops_memory", f"--block={block}"]
     command += [f"--side={side}", "--grow", name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

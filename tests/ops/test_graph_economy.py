@@ -55,7 +55,7 @@ def test_a_block_comes_to_an_operation_uncopied() -> None:
         came.append(block)
         return block.mean(axis=(-2, -1)) * other.sum()
 
-    nothing = da.zeros((4, 6, 8), chunks=(2, 6, 8))  # type: ignore[no-untyped-call]
+    nothing = da.zeros((4, 6, 8), chunks=(2, 6, 8))
     blocks = nothing.map_blocks(source, dtype=float, meta=np.empty((0, 0, 0)))
     found = apply(
         mean,
