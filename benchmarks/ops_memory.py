@@ -45,6 +45,7 @@ HEAVY: dict[str, dict[str, Any]] = {
     "remove_cosmic_rays": {"read_noise": 3.0, "iterations": 2},
     "richardson_lucy": {"psf": PSF, "iterations": 5},
     "rolling_ball": {"radius": 12, "precision": "fast"},
+    "running_mean": {"window": 3},
     "running_median": {"window": 3},
     "unsupervised_wiener": {"psf": PSF},
     "wavelet_denoise": {},
@@ -89,8 +90,8 @@ def growth(name: str, block: int, side: int) -> list[float]:
 
 def figures(name: str, block: int, side: int) -> dict[str, Any]:
     """Return what is said of an operation, and what it takes."""
-    frames = run(1, block, side)
-    said = ops.scratch_bytes(name, frames, **HEAVY[name]) + frames.nbytes
+    scratch = ops.scratch_bytes(name, run(LENGTHS[-1], block, side), **HEAVY[name])
+    said = scratch + run(1, block, side).nbytes
     command = [sys.executable, "-m", "benchmarks.ops_memory", f"--block={block}"]
     command += [f"--side={side}", "--grow", name]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

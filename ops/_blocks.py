@@ -1,5 +1,7 @@
 """Running a block function over frames, eager or Dask-backed, without computing anything."""
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -8,6 +10,7 @@ import dask.array
 import numpy as np
 import xarray as xr
 from dask.array.utils import meta_from_array
+from dask.utils import funcname
 
 from forebay.ops._arrays import Array
 
@@ -98,31 +101,81 @@ def apply(
     """
     frames = whole(frames, dims)
     others = [_cut_alike(other.drop_vars(other.coords), frames, own) for other, own in beside]
+    seen = [tuple(dims), *(tuple(own) for _, own in beside)]
+    bound = functools.partial(function, **kwargs)
+
+    def applied(*arrays: Array) -> Array:
+        if not any(isinstance(array, dask.array.Array) for array in arrays):
+            return bound(*arrays)
+        return _by_blocks(bound, arrays, seen, dtype=dtype, new_sizes=new_sizes)
+
     result: xr.DataArray = xr.apply_ufunc(
-        function,
+        applied,
         frames,
         *others,
-        input_core_dims=[list(dims), *(list(own) for _, own in beside)],
+        input_core_dims=seen,
         output_core_dims=[list(dims if new_sizes is None else new_sizes)],
-        dask="parallelized",
-        output_dtypes=[dtype],
-        dask_gufunc_kwargs={"output_sizes": dict(new_sizes)} if new_sizes else {},
+        dask="allowed",
         keep_attrs=True,
-        kwargs=dict(kwargs),
     )
     result = result.rename(frames.name)
-    if result.chunks is not None:
-        result = result.copy(data=_of_library(result.data, frames.data))
     return result.transpose(*frames.dims) if new_sizes is None else result
 
 
-def _of_library(data: Array, before: Array) -> Array:
-    """Return `data` with a meta of the library of `before`.
+def _by_blocks(
+    function: Callable[..., Array],
+    arrays: Sequence[Array],
+    seen: Sequence[tuple[Hashable, ...]],
+    *,
+    dtype: np.dtype[Any],
+    new_sizes: Mapping[Hashable, int] | None,
+) -> dask.array.Array:
+    """Return what a function makes of each block of arrays, the last axes of which it has `seen`.
 
-    Dask takes NumPy for the library of a single frame, whose dimensions are all seen whole.
+    `dask.array.apply_gufunc`, which xarray takes, copies each block that comes to it, and ends the
+    task there: what is done next is a task of its own, which holds the block that it was given.
     """
-    meta = meta_from_array(before, ndim=data.ndim, dtype=data.dtype)  # type: ignore[no-untyped-call]
-    return dask.array.Array(data.dask, data.name, data.chunks, meta=meta)  # type: ignore[no-untyped-call]
+    lazy = [
+        array
+        if isinstance(array, dask.array.Array)
+        else dask.array.from_array(array, chunks=-1, asarray=False)  # type: ignore[no-untyped-call]
+        for array in arrays
+    ]
+    loops = [array.ndim - len(own) for array, own in zip(lazy, seen, strict=True)]
+    made = seen[0] if new_sizes is None else tuple(new_sizes)
+    # Each dimension that is seen whole has a number; the other axes meet at the last one, -1.
+    named = list(dict.fromkeys(itertools.chain(*seen, made)))
+    number = {dim: at for at, dim in enumerate(named)}
+    places = [
+        (*range(-loop, 0), *(number[dim] for dim in own))
+        for loop, own in zip(loops, seen, strict=True)
+    ]
+    fresh = {number[dim]: size for dim, size in (new_sizes or {}).items() if dim not in seen[0]}
+    result: dask.array.Array = dask.array.blockwise(  # type: ignore[no-untyped-call]
+        _of_blocks,
+        (*range(-max(loops), 0), *(number[dim] for dim in made)),
+        function,
+        None,
+        *itertools.chain.from_iterable(zip(lazy, places, strict=True)),
+        name=None,
+        token=funcname(function),
+        new_axes=fresh,
+        dtype=dtype,
+        meta=meta_from_array(lazy[0], ndim=max(loops) + len(made), dtype=dtype),  # type: ignore[no-untyped-call]
+    )
+    return result
+
+
+def _of_blocks(function: Callable[..., Array], *blocks: Any) -> Array:
+    """Return a function of blocks; of those that the result has fewer axes than, Dask makes lists."""
+    return function(*map(_only, blocks))
+
+
+def _only(block: Any) -> Array:
+    """Return the one block of a list in a list."""
+    while isinstance(block, list):
+        (block,) = block
+    return block
 
 
 def _cut_alike(other: xr.DataArray, frames: xr.DataArray, own: Sequence[Hashable]) -> xr.DataArray:

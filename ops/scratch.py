@@ -30,6 +30,8 @@ class Work:
     """Bytes of a pixel that is worked on: 4, or 8 for float64 frames."""
     integers: bool
     """Whether the frames are of integers."""
+    beside: int = 0
+    """Chunks next to the largest one along the single dimension that the operation goes along."""
 
     @property
     def number(self) -> int:
@@ -59,6 +61,8 @@ class Need:
     """Times what is worked on at once."""
     slab: float = 0.0
     """Times what a processor works on at once within its cache."""
+    beside: float = 0.0
+    """Times a chunk for each that it borrows from: it is held until both have what they need."""
     fixed: float = 0.0
     """Bytes, whatever it works on."""
     more: Callable[[Work, Mapping[str, Any]], float] | None = None
@@ -71,6 +75,7 @@ class Need:
             + self.frame * work.frame
             + self.part * work.part
             + self.slab * work.slab
+            + self.beside * work.beside * work.chunk
         )
         more = 0.0 if self.more is None else self.more(work, given)
         return int(pixels * work.itemsize + self.fixed + more) + SMALL
@@ -189,7 +194,7 @@ NEEDS: dict[str, Need] = {
     "find_blobs": Need(more=_scales),
     "find_particles": Need(chunk=1, part=10),
     "find_peaks_series": Need(chunk=8),
-    "fir_filter": Need(chunk=2.2, frame=1),
+    "fir_filter": Need(chunk=2.2, frame=1, beside=1.6),
     "flat_field": _POINTWISE,
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
@@ -231,8 +236,8 @@ NEEDS: dict[str, Need] = {
             3.0 * work.chunk * work.itemsize if given.get("precision") == "fast" else 0.0
         ),
     ),
-    "running_mean": Need(chunk=1.1, slab=4),
-    "running_median": Need(chunk=2.2, frame=1),
+    "running_mean": Need(chunk=1.1, slab=4, beside=1.6),
+    "running_median": Need(chunk=2.2, frame=1, beside=1.6),
     "saturated_fraction": Need(chunk=0.5, frame=0.5),
     "select_frames": Need(chunk=1),
     "sharpness": Need(chunk=10.5, frame=1),
@@ -249,7 +254,7 @@ NEEDS: dict[str, Need] = {
     "to_electrons": _POINTWISE,
     "to_integers": _SAME_PIXELS,
     "triangle_threshold": Need(chunk=4, frame=2, more=_histograms),
-    "unsupervised_wiener": Need(chunk=3.5, more=_mirrored),
+    "unsupervised_wiener": Need(chunk=3.5, frame=8, more=_mirrored),
     "wavelet_denoise": Need(chunk=1.1, slab=11),
     "welch": Need(chunk=12),
     "welch_spectrum": Need(chunk=1.2, more=_segments),
@@ -277,8 +282,8 @@ def scratch_bytes(operation: str, frames: xr.DataArray, **parameters: Any) -> in
     -------
     int
         An upper limit for frames that are not tiny, measured for each operation and rounded up;
-        up to three times what it really takes. A margin that chunks borrow from their
-        neighbours is not counted.
+        up to three times what it really takes. What chunks borrow from their neighbours is
+        counted along time, and not where chunks cut through frames.
 
     Raises
     ------
@@ -347,4 +352,7 @@ def _work(frames: xr.DataArray, given: Mapping[str, Any]) -> Work:
         max(frame, 1),
         real_dtype(frames.dtype).itemsize,
         frames.dtype.kind in "iub",
+        min(len(frames.variable.chunksizes[own[0]]) - 1, 2)
+        if frames.chunks is not None and len(own) == 1
+        else 0,
     )

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import optimize
 
 from forebay import ops
+from forebay.ops._blocks import apply
 
 
 def tasks(frames: xr.DataArray) -> int:
@@ -28,6 +30,46 @@ def test_a_chain_on_whole_frames_is_a_task_a_chunk() -> None:
     chain = ops.fourier_filter(chain, kind="low", cutoff=0.2)
     chain = ops.white_top_hat(chain, size=5)
     assert tasks(chain) == alone
+
+
+def test_a_chain_that_begins_with_a_correction_is_a_task_a_chunk() -> None:
+    """What stands beside the frames, and is spread over them, ends no task."""
+    frames = xr.DataArray(np.full((8, 40, 50), 300, "uint16"), dims=("t", "y", "x"))
+    flat, dark = frames[0] * 0 + 90.0, frames[0] * 0 + 10.0
+    frames = frames.chunk({"t": 2})
+    chain = ops.flat_field(ops.subtract_dark(frames, dark), flat=flat)
+    chain = ops.fourier_filter(ops.median_filter(chain, size=3), kind="low", cutoff=0.2)
+    assert tasks(chain) == 4 + 4 + 2, "what is filtered, the frames, and the two images"
+
+
+def test_a_block_comes_to_an_operation_uncopied() -> None:
+    """Also where the result has fewer dimensions than what came, and something stands beside it."""
+    made: list[Any] = []
+    came: list[Any] = []
+
+    def source(block: Any) -> Any:
+        made.append(block + 1)
+        return made[-1]
+
+    def mean(block: Any, other: Any) -> Any:
+        came.append(block)
+        return block.mean(axis=(-2, -1)) * other.sum()
+
+    nothing = da.zeros((4, 6, 8), chunks=(2, 6, 8))
+    blocks = nothing.map_blocks(source, dtype=float, meta=np.empty((0, 0, 0)))
+    found = apply(
+        mean,
+        xr.DataArray(blocks, dims=("t", "y", "x")),
+        ("y", "x"),
+        dtype=np.dtype(float),
+        new_sizes={},
+        beside=[(xr.DataArray(np.full((3, 5), 2.0), dims=("v", "u")), ("v", "u"))],
+        kwargs={},
+    )
+    assert not came, "nothing is computed when the graph is built"
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_array_equal(found, [30.0] * 4)
+    assert [id(block) for block in came] == [id(block) for block in made]
 
 
 def test_a_borrowed_rim_is_cut_once_for_each_operation() -> None:

@@ -126,6 +126,18 @@ def test_chunks_count_and_not_the_whole(frames: xr.DataArray) -> None:
     assert scratch_bytes("wiener", cut, psf=PSF) == scratch_bytes("wiener", frames[:1], psf=PSF)
 
 
+def test_chunks_that_borrow_in_time_hold_their_neighbours(frames: xr.DataArray) -> None:
+    """One beside it where there are two, and no more than two; none beside the whole."""
+    said = [
+        scratch_bytes("running_median", frames[: 3 * number].chunk({"t": 3}), window=3)
+        for number in (1, 2, 3, 4)
+    ]
+    assert said[0] == scratch_bytes("running_median", frames[:3], window=3)
+    chunk = 3 * SIDE * SIDE * 4
+    assert said[0] + chunk < said[1] < said[2] - chunk
+    assert said[3] == pytest.approx(said[2], abs=100), "the history is longer"
+
+
 def test_float64_needs_twice_as_much(frames: xr.DataArray) -> None:
     single = scratch_bytes("median_filter", frames, size=3) - SMALL
     double = scratch_bytes("median_filter", frames.astype("float64"), size=3) - SMALL
