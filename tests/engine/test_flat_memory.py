@@ -102,6 +102,9 @@ def test_names_that_a_scheduler_keeps_are_forgotten_too(
 ) -> None:
     """It may run in a process of its own, which only it can clear."""
     monkeypatch.setattr("forebay.engine.execution.dask_names._MOST", 3)
+    # The scheduler is in this process, which would else do it for itself.
+    monkeypatch.setattr("forebay.engine.execution.executor.forget_names", lambda: None)
+    monkeypatch.setattr("forebay.engine.execution.work.forget_names", lambda: None)
     monkeypatch.setattr("forebay.engine.execution.executor._SLOTS_SECONDS", 0.0)
     run = write_run(frames=8, frames_per_block=1, shape=(6, 8))
     left: list[int] = []
