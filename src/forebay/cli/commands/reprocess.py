@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli.commands.completion import complete_algorithms
-from forebay.cli.commands.jobs import (
+from forebay.cli.commands.job_options import (
     LabelOption,
     LaneOption,
     ParameterOption,
     PriorityOption,
     WaitOption,
-    bound,
-    submitted,
-    told,
-    watched,
 )
 from forebay.cli.commands.process import JobProgress, cluster_client
+from forebay.cli.commands.standing import told, watched
+from forebay.cli.commands.submitting import bound, submitted
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, progress, size
 from forebay.cli.session import (
