@@ -263,7 +263,12 @@ def _print_report(report: "Report", *, as_json: bool) -> None:
         f"{done} of {total} units are published, {report.computed} of them now; runs: "
         f"{report.progress.results}"
     )
+    # A run that is gone has the same said of each of its units.
+    alike: dict[tuple[str, str], list[str]] = {}
     for letter in report.dead:
-        typer.echo(f"missing: {letter.target.job.run_name} {letter.label}: {letter.error}")
+        alike.setdefault((letter.target.job.run_name, letter.error), []).append(letter.label)
+    for (run, error), labels in sorted(alike.items()):
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        typer.echo(f"missing: {run} {min(labels)}{more}: {error}")
     for error in report.progress.errors:
         typer.echo(f"missing: {error}")
