@@ -107,19 +107,18 @@ def test_names_that_a_scheduler_keeps_are_forgotten_too(
     monkeypatch.setattr("forebay.engine.execution.work.forget_names", lambda: None)
     monkeypatch.setattr("forebay.engine.execution.executor._SLOTS_SECONDS", 0.0)
     run = write_run(frames=8, frames_per_block=1, shape=(6, 8))
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
     left: list[int] = []
     real = Client.run_on_scheduler
 
     async def ask(client: Client, function: Any) -> None:
-        await real(client, function)
+        await real(client, function)  # type: ignore[no-untyped-call]
         left.append(key_split.cache_info().currsize)
 
     monkeypatch.setattr(Client, "run_on_scheduler", ask)
     with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-        ) as cluster,
-        Client(cluster) as client,
+        LocalCluster(**options, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         for number in range(2000):
             key_split(("unit", number))
