@@ -108,6 +108,7 @@ def test_names_that_a_scheduler_keeps_are_forgotten_too(
     monkeypatch.setattr("forebay.engine.execution.executor._SLOTS_SECONDS", 0.0)
     run = write_run(frames=8, frames_per_block=1, shape=(6, 8))
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
+    places = {"dashboard_address": None, "worker_dashboard_address": "127.0.0.1:0"}
     left: list[int] = []
     real = Client.run_on_scheduler
 
@@ -117,7 +118,7 @@ def test_names_that_a_scheduler_keeps_are_forgotten_too(
 
     monkeypatch.setattr(Client, "run_on_scheduler", ask)
     with (
-        LocalCluster(**options, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
+        LocalCluster(**options, **places) as cluster,  # type: ignore[no-untyped-call]
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         for number in range(2000):
