@@ -189,6 +189,8 @@ def live(
             backlog=backlog,
             old_seconds=old_seconds,
         )
+    if whole["blocks/s"] < 0.95 * whole["wanted blocks/s"]:
+        typer.echo("the recorder has not reached the rate that was wanted", err=True)
     context.obj.print("live", [whole])
     context.obj.print("live, in parts", parts)
 

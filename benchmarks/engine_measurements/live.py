@@ -25,7 +25,11 @@ from forebay.engine.queue.states import OPEN_UNITS
 _LIVE = Algorithm("smooth-and-sum", "1.0.0", smooth_and_sum)
 _OLD = Algorithm("busy-for", "1.0.0", busy_for, forebay.Blockwise(tile_pixels=4, halo_pixels=0))
 _TILES = 1024
-_BURST = 60
+_CALIBRATION_SECONDS = 15.0
+_SETTLING = 0.25
+"""Part of a calibration that does not count: workers have yet to import what they need."""
+_LEAD = 16
+"""Blocks that a calibration commits ahead of what is published."""
 _WARM = 4
 _LATEST_SECONDS = 120.0
 
@@ -42,6 +46,7 @@ class _Seen:
     old: list[tuple[float, float]] = field(default_factory=list)
     """Of each old unit, when it was published and how long a worker was at it."""
     run: str = ""
+    came: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, event: JobEvent) -> None:
         if not isinstance(event, UnitPublished):
@@ -50,6 +55,7 @@ class _Seen:
             self.old.append((time.perf_counter(), event.seconds))
         elif event.unit.job.run_name == self.run:
             self.published[event.unit.core.t.start] = time.perf_counter()
+            self.came.set()
             self.live_seconds.append(event.seconds)
 
     @property
@@ -82,7 +88,8 @@ def measure(
     rate
         Blocks that are committed each second; if not given, `load` of what can be processed.
     load
-        Part of the blocks that are done each second where as many as can be are committed.
+        Part of what can be processed: of the blocks that are published each second while as many
+        as can be are committed, a few ahead of what is published.
     side
         Rows and columns of a frame; a block has four.
     rounds
@@ -92,28 +99,31 @@ def measure(
     old_seconds
         Processor's time that each of them takes.
     """
-    bare = [_timed(lambda: connected.submit(int, pure=False).result()) for _ in range(50)]
+    bare = _round_trips(connected)
     seen = _Seen()
     with Database(folder / "ledger.sqlite") as database, _service(database, connected, seen):
-        if rate is None:
-            burst = _followed(folder, "burst", seen, side=side, rounds=rounds, blocks=_BURST)
-            # The first ones find workers that have yet to import what they need.
-            ends = sorted(burst.published.values())[_BURST // 4 :]
-            rate = load * (len(ends) - 1) / (ends[-1] - ends[0])
+        sizes = {"side": side, "rounds": rounds}
+        able = _able(folder, "before", seen, **sizes)
+        rate = load * able if rate is None else rate
         if backlog:
             old = written(folder / "old", blocks=-(-backlog // _TILES) + 1, per_block=4, side=128)
             forebay.submit(old, _OLD, ledger=folder / "ledger.sqlite", seconds=old_seconds)
             _wait_until(lambda: _waiting(database) >= backlog and len(seen.old) > _WARM)
         began = time.perf_counter()
-        found = _followed(
-            folder, "live", seen, side=side, rounds=rounds, rate=rate, seconds=seconds
-        )
+        found = _followed(folder, "live", seen, rate=rate, seconds=seconds, **sizes)
         left = _waiting(database)
+        # What else the machine does may have changed meanwhile; beside old runs it would be theirs.
+        able_after = None if backlog else _able(folder, "after", seen, **sizes)
+    bare += _round_trips(connected)
     waits = [found.published[at] - found.committed[at] for at in sorted(found.published)]
     first, last = min(found.committed.values()), max(found.committed.values())
+    reached = (len(found.committed) - 1) / max(last - first, 1e-9)
     row = {
+        "can be processed blocks/s": able,
+        "the same afterwards": able_after,
         "wanted blocks/s": rate,
-        "blocks/s": (len(found.committed) - 1) / max(last - first, 1e-9),
+        "blocks/s": reached,
+        "of what can be processed": reached / statistics.mean(filter(None, (able, able_after))),
         "blocks": len(found.committed),
         "published": len(found.published),
         **_quantiles("", waits),
@@ -131,15 +141,34 @@ def measure(
             "p99 beyond an old unit's ms": row["p99 ms"] - longest,
         }
     parts = [
-        {"part of the time": f"{n + 1}/4", **_quantiles("", each)}
-        for n, each in enumerate(_quarters(waits))
+        {"part of the time": f"{n + 1}/{number}", **_quantiles("", each)}
+        for number in (2, 4)
+        for n, each in enumerate(_divided(waits, number))
     ]
     return [row, *parts]
 
 
-def _quarters(waits: list[float]) -> list[list[float]]:
-    size = max(1, len(waits) // 4)
-    return [some for n in range(4) if (some := waits[n * size : (n + 1) * size])]
+def _able(folder: Path, name: str, seen: _Seen, *, side: int, rounds: int) -> float:
+    """Return how many blocks are published each second at the most while a run is recorded.
+
+    The recording takes its part of the processors, as it does at any rate: without it more would
+    be promised than can be kept.
+    """
+    found = _followed(
+        folder, name, seen, side=side, rounds=rounds, lead=_LEAD, seconds=_CALIBRATION_SECONDS
+    )
+    last = max(found.committed.values())
+    first = last - (1 - _SETTLING) * (last - min(found.committed.values()))
+    # What is published after the last commit had the processors for itself.
+    ends = [at for at in found.published.values() if first <= at <= last]
+    if len(ends) < 2:
+        raise RuntimeError(f"{len(ends)} blocks are published within {last - first:.3g} s: too few")
+    return (len(ends) - 1) / (max(ends) - min(ends))
+
+
+def _divided(waits: list[float], number: int) -> list[list[float]]:
+    size = max(1, len(waits) // number)
+    return [some for n in range(number) if (some := waits[n * size : (n + 1) * size])]
 
 
 def _quantiles(name: str, waits: list[float]) -> Row:
@@ -186,9 +215,9 @@ def _followed(
     *,
     side: int,
     rounds: int,
+    seconds: float,
     rate: float | None = None,
-    blocks: int | None = None,
-    seconds: float = 600.0,
+    lead: int | None = None,
 ) -> _Seen:
     """Record a run that a live job follows, and wait for all of its results."""
     seen.committed, seen.published, seen.live_seconds, seen.run = {}, {}, [], name
@@ -201,29 +230,30 @@ def _followed(
             live=True,
             rounds=rounds,
         )
-        _commit(writer, seen.committed, rate=rate, blocks=blocks, seconds=seconds)
+        _commit(writer, seen, rate=rate, lead=lead, seconds=seconds)
         _wait_until(lambda: not seen.behind)
     return _Seen(seen.committed, seen.published, seen.live_seconds)
 
 
 def _commit(
-    writer: RunWriter,
-    committed: dict[int, float],
-    *,
-    rate: float | None,
-    blocks: int | None,
-    seconds: float,
+    writer: RunWriter, seen: _Seen, *, rate: float | None, lead: int | None, seconds: float
 ) -> None:
+    """Commit blocks, at a rate, or as soon as there are fewer than `lead` that are not published."""
     began, number = time.monotonic(), 0
     pixels = np.ones(writer.layout.geometry.shape, "uint16")
-    while time.monotonic() - began < seconds and (blocks is None or len(committed) < blocks):
+    while (passed := time.monotonic() - began) < seconds:
+        if lead is not None and seen.behind >= lead:
+            seen.came.clear()
+            if seen.behind >= lead:
+                seen.came.wait(seconds - passed)
+            continue
         block: Block | None = None
         while block is None:
             block = writer.append(Frame(number, time.time_ns(), pixels))
             number += 1
-        committed[block.extent.start] = time.perf_counter()
+        seen.committed[block.extent.start] = time.perf_counter()
         if rate is not None:
-            due = began + len(committed) / rate
+            due = began + len(seen.committed) / rate
             time.sleep(max(0.0, due - time.monotonic()))
 
 
@@ -240,6 +270,10 @@ def _wait_until(there: Any) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"what is waited for has not come within {_LATEST_SECONDS:g} s")
         pause.wait(0.05)
+
+
+def _round_trips(connected: Any) -> list[float]:
+    return [_timed(lambda: connected.submit(int, pure=False).result()) for _ in range(50)]
 
 
 def _timed(call: Any) -> float:

@@ -103,7 +103,7 @@ class FullQueue:
         return {name: _milliseconds(question) for name, question in questions.items()}
 
     def _list(self) -> object:
-        return [self._jobs.progress(each.job) for each in self._jobs.find(limit=30)]
+        return self._jobs.tallies([each.job for each in self._jobs.find(limit=30)])
 
     def _keep_house(self) -> object:
         return (

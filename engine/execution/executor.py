@@ -17,7 +17,7 @@ import cloudpickle  # type: ignore[import-untyped]
 from forebay.cluster.keeping.time_left import TimeLeft, told_of
 from forebay.cluster.larger import RESOURCE, memory_ceiling
 from forebay.engine.errors import AlgorithmError, ClusterLostError
-from forebay.engine.execution.dask_names import forget_names
+from forebay.engine.execution.dask_names import SchedulerNames, forget_names
 from forebay.engine.execution.notes import Computed, Failed, NotBegun
 from forebay.engine.execution.work import Order, compute_packed, compute_units, error_line
 from forebay.engine.queue.retry import Failure, FailureClass
@@ -203,6 +203,7 @@ class DaskExecutor:
         self._ceiling_known = False
         self._no_larger_because = ""
         self._for_larger: dict[Any, tuple[Sequence[Order], Done]] = {}
+        self._names = SchedulerNames(client)
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
 
@@ -286,6 +287,7 @@ class DaskExecutor:
                 "let its function make what it needs itself"
             ) from error
         self._futures.add(future)
+        self._names.handed()
         if start_larger:
             self._for_larger[future] = (orders, done)
         # The scheduler of a local cluster runs in this process too.
@@ -399,6 +401,7 @@ class DaskExecutor:
         }
 
     async def _identity(self) -> Any:
+        await self._names.forget()
         return await self._client.scheduler.identity(n_workers=-1)
 
     def _ask(self) -> None:

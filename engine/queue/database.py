@@ -3,6 +3,7 @@
 import contextlib
 import importlib.resources
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ class Database:
         try:
             with self.errors():
                 if self.dialect == "sqlite" and create:
-                    Path(self.name).parent.mkdir(parents=True, exist_ok=True)
+                    _make_folder(Path(self.name))
                 elif self.dialect == "sqlite" and not Path(self.name).exists():
                     # SQLite would make it.
                     raise LedgerError(f"there is no ledger at {self.name}")
@@ -334,6 +335,29 @@ def _engine(url: sa.URL) -> sa.Engine:
 
 def _nanoseconds(seconds: Any) -> int:
     return int(seconds * 1_000_000_000)
+
+
+def _make_folder(ledger: Path) -> None:
+    """Make the folder of a ledger; refuse one in which no ledger can be made.
+
+    By default it is the folder of the results, and that is what has to be mended then.
+    """
+    folder = ledger.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        cause = ""
+    except OSError as error:
+        cause = f"the folder {folder} cannot be made: {error.strerror}"
+    may = os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+    if not cause and not may and not ledger.exists():
+        only_read = os.statvfs(folder).f_flag & os.ST_RDONLY
+        why = "its file system is read-only" if only_read else "permission denied"
+        cause = f"the folder {folder} cannot be written: {why}"
+    if cause:
+        raise LedgerError(
+            f"{cause}; the ledger {ledger.name} was to be made there: let it be written, or choose "
+            "another folder (--results, or --ledger for the ledger alone)"
+        )
 
 
 def _revision(connection: sa.Connection) -> str | None:

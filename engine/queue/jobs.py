@@ -1,12 +1,13 @@
 """Jobs: submitting them, and what may be done with them afterwards."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from forebay.engine.errors import JobError, UnknownJobError
+from forebay.engine.queue.backlog import counts_of
 from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import (
@@ -69,21 +70,13 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Tally:
     """How many units of a job stand how."""
 
     units: Mapping[str, int]
     """Number of units by state."""
-    frames: Mapping[str, int]
-    """Number of frames by state of their unit; tiles count whole."""
     results: int
     """Runs that the job goes over."""
-    planned: int
-    """Runs of which all units are known."""
-    seconds: float
-    """Time that workers were at what is published."""
-    errors: tuple[str, ...]
-    """Why runs cannot be worked on."""
 
     @property
     def total(self) -> int:
@@ -93,6 +86,20 @@ class Progress:
     def count(self, *states: UnitState) -> int:
         """Return the number of units in some states."""
         return sum(self.units.get(each, 0) for each in states)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Tally):
+    """How a job stands, and what its units have come to."""
+
+    frames: Mapping[str, int]
+    """Number of frames by state of their unit; tiles count whole."""
+    planned: int
+    """Runs of which all units are known."""
+    seconds: float
+    """Time that workers were at what is published."""
+    errors: tuple[str, ...]
+    """Why runs cannot be worked on."""
 
 
 class Jobs:
@@ -217,8 +224,28 @@ class Jobs:
         with self._database.read() as connection:
             return [target_of(row) for row in connection.execute(query)]
 
+    def tallies(self, jobs: Collection[int]) -> dict[int, Tally]:
+        """Return how many units of each job stand how, quickly, however many they are."""
+        asked = (JOB_RESULTS.c.job.in_(jobs),)
+        number = sa.func.count()
+        results = sa.select(JOB_RESULTS.c.job, number).where(*asked).group_by(JOB_RESULTS.c.job)
+        wanted = sa.select(JOB_RESULTS.c.result).where(*asked)
+        counts = counts_of(wanted, set(UnitState) - {UnitState.SUPERSEDED})
+        units = (
+            sa.select(JOB_RESULTS.c.job, counts.c.state, sa.func.sum(counts.c.number))
+            .join(counts, counts.c.result == JOB_RESULTS.c.result)
+            .where(*asked)
+            .group_by(JOB_RESULTS.c.job, counts.c.state)
+        )
+        by_state: dict[int, dict[str, int]] = {job: {} for job in jobs}
+        with self._database.read() as connection:
+            for job, state, many in connection.execute(units):
+                by_state[job][state] = int(many)
+            runs = {job: int(many) for job, many in connection.execute(results)}
+        return {job: Tally(units, runs.get(job, 0)) for job, units in by_state.items()}
+
     def progress(self, job: int) -> Progress:
-        """Return how many units of a job stand how."""
+        """Return how a job stands; all of its units are looked at."""
         of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
         count, frames = sa.func.count(), sa.func.sum(UNITS.c.stop - UNITS.c.start)
         units = (

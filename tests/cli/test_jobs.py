@@ -578,6 +578,12 @@ def test_reprocess_here_reports_what_could_not_be_computed(
     assert "missing: monday t0000000002-0000000004: ValueError: too dark" in outcome.out
     (*_, last) = forebay(*words, "--json").json
     assert (last["complete"], len(last["dead"])) == (False, 2)
+    nothing = ["limit=0" if each == "limit=2" else each for each in words]
+    missing = [line for line in forebay(*nothing).out.splitlines() if line.startswith("missing")]
+    # What is the same of all units of a run is said once.
+    assert [line.partition(":")[2].partition(": ")[0] for line in missing] == [
+        f" {day} t0000000000-0000000002 and 1 more" for day in ("monday", "tuesday")
+    ]
 
 
 def test_reprocess_chooses_runs_by_when_they_were_taken(forebay: Forebay, days: list[str]) -> None:

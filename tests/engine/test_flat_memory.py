@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 from dask.utils import key_split
+from distributed import Client, LocalCluster
 from tests.engine.conftest import WriteRun
 
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
-from forebay.engine import Algorithm, Blockwise, submit
+from forebay.engine import Algorithm, Blockwise, process, submit
 from forebay.engine.execution.dask_names import forget_names
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.executor import InProcessExecutor
@@ -94,6 +95,37 @@ def test_names_that_dask_keeps_are_forgotten_once_they_are_many() -> None:
     assert 0 < key_split.cache_info().currsize <= 1001
     forget_names()
     assert key_split.cache_info().currsize <= 1000
+
+
+def test_names_that_a_scheduler_keeps_are_forgotten_too(
+    tmp_path: Path, write_run: WriteRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may run in a process of its own, which only it can clear."""
+    monkeypatch.setattr("forebay.engine.execution.dask_names._MOST", 3)
+    # The scheduler is in this process, which would else do it for itself.
+    monkeypatch.setattr("forebay.engine.execution.executor.forget_names", lambda: None)
+    monkeypatch.setattr("forebay.engine.execution.work.forget_names", lambda: None)
+    monkeypatch.setattr("forebay.engine.execution.executor._SLOTS_SECONDS", 0.0)
+    run = write_run(frames=8, frames_per_block=1, shape=(6, 8))
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
+    places = {"dashboard_address": None, "worker_dashboard_address": "127.0.0.1:0"}
+    left: list[int] = []
+    real = Client.run_on_scheduler
+
+    async def ask(client: Client, function: Any) -> None:
+        await real(client, function)  # type: ignore[no-untyped-call]
+        left.append(key_split.cache_info().currsize)
+
+    monkeypatch.setattr(Client, "run_on_scheduler", ask)
+    with (
+        LocalCluster(**options, **places) as cluster,  # type: ignore[no-untyped-call]
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
+    ):
+        for number in range(2000):
+            key_split(("unit", number))
+        process(run, ALGORITHM, client=client, results=tmp_path / "results")
+    assert left
+    assert max(left) < 1000
 
 
 def test_a_live_result_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,20 @@ def test_progress_counts_units_frames_runs_and_time(desk: Desk) -> None:
     assert found.seconds == 4.0
 
 
+def test_tallies_of_several_jobs_are_what_their_progress_says(desk: Desk) -> None:
+    """Also where jobs ask for the same runs, and where nothing is known of one yet."""
+    first, second, third = desk.submit("a", "b"), desk.submit("a", "c"), desk.submit("d")
+    desk.plan("a", 3)
+    desk.plan("b", 2)
+    desk.publish(desk.take(2))
+    found = desk.jobs.tallies([first, second, third, 4711])
+    for job in (first, second, third, 4711):
+        progress = desk.jobs.progress(job)
+        assert (found[job].units, found[job].results) == (progress.units, progress.results)
+    assert (found[first].total, found[second].total, found[third].total) == (5, 3, 0)
+    assert desk.jobs.tallies([]) == {}
+
+
 def test_progress_of_nothing_is_nothing(desk: Desk) -> None:
     """A job that is not there has no units."""
     found = desk.jobs.progress(4711)

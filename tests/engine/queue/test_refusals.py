@@ -89,7 +89,7 @@ def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=f"the ledger {tmp_path} cannot be used: unable to open"):
         Database(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(LedgerError, match="cannot be used"):
+    with pytest.raises(LedgerError, match=rf"the folder {tmp_path}/file cannot be made: .*--res"):
         Database(tmp_path / "file" / "ledger.sqlite")
 
 
@@ -166,6 +166,23 @@ def test_a_file_that_may_not_be_written_is_refused() -> None:
             pytest.raises(LedgerError, match=r"readonly database|unable to open"),
         ):
             use(path)
+        Path(temporary).chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_written_is_blamed_and_not_the_ledger() -> None:
+    """It is that of the results, and there is no ledger yet with which anything could be wrong."""
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary) / "results"
+        place.mkdir()
+        for folder in (place, Path(temporary)):
+            folder.chmod(0o555)
+        with as_somebody_else():
+            for folder, cause in ((place, "written"), (place / "more", "made")):
+                wanted = (
+                    rf"^the folder {folder} cannot be {cause}: [Pp]ermission denied; .*--results"
+                )
+                with pytest.raises(LedgerError, match=wanted):
+                    Database(folder / "ledger.sqlite")
         Path(temporary).chmod(0o755)
 
 

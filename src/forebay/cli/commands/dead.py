@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forebay.cli.commands.jobs import ParameterOption, opened, told, when
+from forebay.cli.commands.job_options import ParameterOption
+from forebay.cli.commands.ledgers import opened
 from forebay.cli.commands.process import parameters
+from forebay.cli.commands.standing import told, when
 from forebay.cli.errors import OptionError, TargetError, TargetExistsError
 from forebay.cli.output import print_facts, print_json, print_table
 from forebay.cli.session import (

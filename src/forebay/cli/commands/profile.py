@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli.commands.completion import complete_jobs
-from forebay.cli.commands.jobs import opened
+from forebay.cli.commands.ledgers import opened
 from forebay.cli.errors import OptionError, TargetError
 from forebay.cli.output import print_json, print_table, seconds
 from forebay.cli.session import (

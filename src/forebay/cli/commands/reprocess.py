@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli.commands.completion import complete_algorithms
-from forebay.cli.commands.jobs import (
+from forebay.cli.commands.job_options import (
     LabelOption,
     LaneOption,
     ParameterOption,
     PriorityOption,
     WaitOption,
-    bound,
-    submitted,
-    told,
-    watched,
 )
 from forebay.cli.commands.process import JobProgress, cluster_client
+from forebay.cli.commands.standing import told, watched
+from forebay.cli.commands.submitting import bound, submitted
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, progress, size
 from forebay.cli.recalling import RecallOption, have_recalled
@@ -272,7 +270,12 @@ def _print_report(report: "Report", *, as_json: bool) -> None:
         f"{done} of {total} units are published, {report.computed} of them now; runs: "
         f"{report.progress.results}"
     )
+    # A run that is gone has the same said of each of its units.
+    alike: dict[tuple[str, str], list[str]] = {}
     for letter in report.dead:
-        typer.echo(f"missing: {letter.target.job.run_name} {letter.label}: {letter.error}")
+        alike.setdefault((letter.target.job.run_name, letter.error), []).append(letter.label)
+    for (run, error), labels in sorted(alike.items()):
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        typer.echo(f"missing: {run} {min(labels)}{more}: {error}")
     for error in report.progress.errors:
         typer.echo(f"missing: {error}")

@@ -1,0 +1,93 @@
+"""``forebay jobs cancel|pause|resume|retry|prioritise``: changing jobs."""
+
+import typer
+
+from forebay.cli.commands.job_options import JobArgument, LaneOption, PriorityOption
+from forebay.cli.commands.ledgers import opened
+from forebay.cli.commands.submitting import user
+from forebay.cli.errors import OptionError
+from forebay.cli.session import LedgerOption, RunsOption, SharedResultsOption, session
+
+
+def cancel(
+    context: typer.Context,
+    job: JobArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Compute nothing more for a job, also what is running; what is published stays."""
+    from forebay.engine.queue.jobs import Jobs
+
+    with opened(session(context), ledger, results, runs) as database:
+        Jobs(database).cancel(job, reason=f"cancelled by {user()}")
+    typer.echo(f"job {job} is cancelled; what is published stays")
+
+
+def pause(
+    context: typer.Context,
+    job: JobArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Begin no more units of a job until it is resumed."""
+    from forebay.engine.queue.jobs import Jobs
+
+    with opened(session(context), ledger, results, runs) as database:
+        Jobs(database).pause(job)
+    typer.echo(f"job {job} is paused; units that are being computed are still published")
+
+
+def resume(
+    context: typer.Context,
+    job: JobArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Go on with a job that was paused."""
+    from forebay.engine.queue.jobs import Jobs
+
+    with opened(session(context), ledger, results, runs) as database:
+        Jobs(database).resume(job)
+        state = Jobs(database).get(job).state
+    typer.echo(f"job {job} is {state}")
+
+
+def retry(
+    context: typer.Context,
+    job: JobArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Try the dead letters of a job again, and go on with one that was cancelled."""
+    from forebay.engine.queue.jobs import Jobs
+
+    with opened(session(context), ledger, results, runs) as database:
+        number = Jobs(database).retry(job)
+        state = Jobs(database).get(job).state
+    typer.echo(f"dead letters that are tried again: {number}; job {job} is {state}")
+
+
+def prioritise(
+    context: typer.Context,
+    job: JobArgument,
+    runs: RunsOption = None,
+    results: SharedResultsOption = None,
+    ledger: LedgerOption = None,
+    lane: LaneOption = None,
+    priority: PriorityOption = None,
+) -> None:
+    """Put a job into another lane, or at another place in it."""
+    from forebay.engine.queue.jobs import Jobs
+    from forebay.engine.queue.lanes import Lane
+
+    if lane is None and priority is None:
+        raise OptionError("say what to change: --lane, --priority or both")
+    with opened(session(context), ledger, results, runs) as database:
+        jobs = Jobs(database)
+        jobs.reprioritise(job, lane=Lane.of(lane) if lane else None, priority=priority)
+        record = jobs.get(job)
+    typer.echo(f"job {job} is in the lane {Lane(record.lane).label}, priority {record.priority}")
