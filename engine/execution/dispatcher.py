@@ -7,21 +7,19 @@ import queue
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from forebay.acquisition import Run
 from forebay.cluster.allocation import Share, divide
 from forebay.cluster.division_log import DivisionLog
-from forebay.engine.definition import Blockwise
 from forebay.engine.errors import AlgorithmError, ClusterLostError
 from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import Observer, RunGrown, UnitSkipped
-from forebay.engine.execution.executor import Executor, GivenUp, Lost, Outcome
+from forebay.engine.execution.executor import Executor, GivenUp, Outcome
 from forebay.engine.execution.flights import Flights, InFlight
-from forebay.engine.execution.notes import WORKER_DIED, Computed, Failed, NotBegun
-from forebay.engine.execution.pieces import most_pieces
+from forebay.engine.execution.notes import Computed, Failed, NotBegun
 from forebay.engine.execution.planner import Planner
 from forebay.engine.execution.recording import Recording
+from forebay.engine.execution.task_outcomes import outcomes_of, with_remedies
 from forebay.engine.execution.work import Order
 from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.claims import Claim
@@ -450,12 +448,13 @@ class Dispatcher:
         for some, outcome in came:
             if isinstance(outcome, GivenUp):
                 gone = outcome
-            for each, one in zip(some, _outcomes(some, outcome), strict=True):
+            for each, one in zip(some, outcomes_of(some, outcome), strict=True):
                 match one:
                     case Computed():
                         computed.append((each, one))
                     case Failed():
-                        failed.append((each, self._remediable(each, one.failure)))
+                        why = with_remedies(one.failure, each, self._executor)
+                        failed.append((each, why))
                     case NotBegun() | None:
                         back.append(each)
         everything = [*(each for each, _ in computed), *(each for each, _ in failed), *back]
@@ -474,28 +473,6 @@ class Dispatcher:
                 "published: start the cluster again and run it again to go on"
             )
 
-    def _remediable(self, each: InFlight, failure: Failure) -> Failure:
-        """Return a failure with what could be done about it."""
-        order = each.order
-        pieces = most_pieces(order.algorithm, order.unit)
-        remedy = ""
-        if failure.kind is FailureClass.OUT_OF_MEMORY:
-            remedy = self._executor.most_memory()
-            if (
-                pieces == 1
-                and isinstance(order.unit.job.needs, Blockwise)
-                and len(order.unit.core.t) > 1
-            ):
-                remedy += (
-                    ", or declare the algorithm divisible where its frames stand for themselves"
-                )
-        return replace(
-            failure,
-            memory=self._executor.exceeded_memory(failure.worker),
-            most_pieces=pieces,
-            remedy=remedy,
-        )
-
     def refuse_larger(self, because: str) -> None:
         """Take in why no worker with more memory will come; nothing if it may."""
         self._executor.refuse_larger(because)
@@ -507,27 +484,6 @@ def _is_alone(claim: Claim) -> bool:
     What is for a larger worker has that one, which may have to be started, and holds up nobody.
     """
     return claim.alone and claim.memory is None
-
-
-def _outcomes(
-    some: Sequence[InFlight], outcome: Outcome
-) -> Sequence[Computed | Failed | NotBegun | None]:
-    """Return what has come of each unit of a task; None for one that was not begun."""
-    if not isinstance(outcome, GivenUp | Lost):
-        return outcome
-    # What ended before the worker, or the cluster, went away is there all the same.
-    ended = [each.order.notes.outcome() for each in some]
-    if isinstance(outcome, GivenUp):
-        return ended
-    return [known or _died(each.order) for each, known in zip(some, ended, strict=True)]
-
-
-def _died(order: Order) -> Failed | None:
-    """Return the failure of a unit whose worker died while it was at it; None if none was."""
-    worker = order.notes.worker()
-    if worker is None:
-        return None
-    return Failed(Failure(FailureClass.WORKER_LOST, WORKER_DIED, worker=worker))
 
 
 def _storage_now(order: Order) -> float:
