@@ -12,9 +12,10 @@ from tests.tiering.site import Site
 from forebay.cli.session import Session
 from forebay.config import load_settings
 from forebay.opening import open_run
+from forebay.tiering.agreement import check_cache
 from forebay.tiering.caching.in_force import cache_in_force, read_through
 from forebay.tiering.caching.read_cache import CacheFigures, ReadCache
-from forebay.tiering.specification import CacheSpecification, TierSpecification, check_cache
+from forebay.tiering.specification import CacheSpecification, TierSpecification
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,14 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ByteSize, ValidationError
 
+from forebay.tiering.agreement import check_places, check_policies
 from forebay.tiering.catalogue.records import Protection, RunRecord, ShelfRecord, ShelfState
 from forebay.tiering.policy import Suggestion, suggestions
-from forebay.tiering.specification import (
-    PolicySpecification,
-    TierSpecification,
-    check_places,
-    check_policies,
-)
+from forebay.tiering.specification import PolicySpecification, TierSpecification
 
 DAY = 86_400 * 10**9
 NOW = 20_000 * DAY

@@ -20,6 +20,7 @@ from forebay.engine.queue.submission import Submission, Target
 from forebay.engine.results import bundles
 from forebay.engine.results.bundles import contents_of_result, files_of
 from forebay.opening import open_run
+from forebay.tiering.agreement import check_policies
 from forebay.tiering.catalogue.records import Kind, MoveState, RunRecord, ShelfState
 from forebay.tiering.errors import MoveRefusedError
 from forebay.tiering.handoff.contents import contents_of
@@ -28,7 +29,7 @@ from forebay.tiering.handoff.importing import check_bundle, import_run
 from forebay.tiering.moving.mover import Mover
 from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
-from forebay.tiering.specification import PolicySpecification, check_policies
+from forebay.tiering.specification import PolicySpecification
 
 
 def listed(frames: xr.DataArray) -> pd.DataFrame:

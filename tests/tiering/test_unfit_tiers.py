@@ -16,13 +16,10 @@ from forebay.acquisition.errors import RunNameError
 from forebay.acquisition.format.layout import check_run_name
 from forebay.acquisition.storage.conditional import refusal
 from forebay.config import ConfigError, load_settings
+from forebay.tiering.agreement import check_policies
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.scan import scan, take_in_runs
-from forebay.tiering.specification import (
-    PolicySpecification,
-    TierSpecification,
-    check_policies,
-)
+from forebay.tiering.specification import PolicySpecification, TierSpecification
 from forebay.tiering.storage.probing import probe
 from forebay.tiering.storage.tiers import Tier
 

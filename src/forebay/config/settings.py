@@ -12,14 +12,8 @@ from forebay.acquisition.settings import AcquisitionSettings
 from forebay.cluster import ClusterSpecification
 from forebay.cluster.node import NodeSettings
 from forebay.engine.settings import EngineSettings
-from forebay.tiering.specification import (
-    TieringSettings,
-    TierSpecification,
-    check_cache,
-    check_copies,
-    check_places,
-    check_policies,
-)
+from forebay.tiering.agreement import check_cache, check_copies, check_places, check_policies
+from forebay.tiering.specification import TieringSettings, TierSpecification
 
 type Key = tuple[str, ...]
 """The names on the way to one setting: ``("acquisition", "compression")``."""
