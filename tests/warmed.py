@@ -213,7 +213,9 @@ class Command:
         sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         sys.argv = [self.script, *self.words]
         if self.code:
-            exec(self.code, {"__name__": "__main__"})
+            # Without a file: whoever spawns processes has them import that of `__main__`.
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(self.code, sys.modules["__main__"].__dict__)
             return
         if self.module:
             sys.path[0] = self.folder

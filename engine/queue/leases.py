@@ -217,7 +217,7 @@ class Service:
             return frozenset(self.outcomes.own(connection, claims, lock=False))
 
     def hold_back(self, result: str, seconds: float, *, because: str) -> None:
-        """Let nobody take units of a result for some time, since its storage is out of order."""
+        """Let nobody take units of a result for some time, since what it needs is not there."""
         with self._database.write() as connection:
             until = self._database.now(connection) + int(seconds * 1e9)
             values = {"held_until": until, "held_because": plain(because)}

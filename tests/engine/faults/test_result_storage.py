@@ -31,7 +31,7 @@ def test_what_needs_it_waits_for_room_and_the_rest_goes_on(site: Site, give_run:
     site.check(site.submit(other, seconds=0.01))
 
     def explained() -> bool:
-        return any("storage is out of order" in reason for reason in job.explain().reasons)
+        return any("No space left on device" in reason for reason in job.explain().reasons)
 
     # Now and then one of them is tried.
     until(explained, "that it is explained")
