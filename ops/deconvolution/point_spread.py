@@ -180,7 +180,8 @@ def measured_psf(
     -----
     From each crop the median of its outermost pixels is taken, and what is below is zero. The
     crop is divided by its sum and brought to the middle by its centroid, with cubic splines; where
-    that reaches beyond its edge there is zero. What the beads have in common is their mean.
+    that reaches beyond its edge there is zero, as where it overshoots below zero, and each adds up
+    to 1 again. What the beads have in common is their mean.
     A bead is as large as it is: the result is sharp only where beads are small beside it.
 
     A crop without light above its background, or with a NaN, makes the result NaN, which no
