@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.acquisition.faults.checks import check_committed, check_whole
-from tests.acquisition.faults.disks import make_image, mounted_image
+from tests.acquisition.faults.disks import copy_of, make_image, mounted_image
 from tests.acquisition.faults.forked import Forks
 from tests.acquisition.faults.interception import End
 from tests.acquisition.faults.promises import (
@@ -169,7 +169,9 @@ def test_a_file_system_that_becomes_read_only_ends_the_recording(
         assert child.wait() == 1
         promises.read()
         assert promises.all[-1]["failed"] == "StorageError"
-    with mounted_image(image, tmp_path / "disk", "ext4") as disk:
+    # A process with mounts of its own may hold the first one, which would then be mounted again.
+    again = copy_of(image, tmp_path / "again")
+    with mounted_image(again, tmp_path / "disk", "ext4") as disk:
         check_committed(disk / RUN, promises.frames, LARGER)
         going_on = Promises(tmp_path / "going on")
         go_on(disk, going_on, counters=range(FRAMES, FRAMES + 5))
