@@ -94,14 +94,18 @@ def bilateral(
 
     def mean(real: Array) -> Array:
         xp = namespace(real)
-        around = padded(real, reach, axes)
+        # Such that what is to the power of e is a difference squared.
+        unit = math.sqrt(2) * value_sigma
+        scaled = real / unit
+        around = padded(scaled, reach, axes)
         total, weights = xp.zeros_like(real), xp.zeros_like(real)
         for offset in offsets(reach, axes):
-            nearness = math.exp(-sum(step**2 for step in offset.values()) / (2 * sigma**2))
-            difference = shifted(around, offset, reach) - real
-            weight = nearness * xp.exp((difference / value_sigma) ** 2 * -0.5)
-            total = total + weight * difference
-            weights = weights + weight
-        return real + total / weights
+            far = sum(step**2 for step in offset.values()) / (2 * sigma**2)
+            difference = shifted(around, offset, reach) - scaled
+            weight = xp.exp(-far - difference * difference)
+            difference *= weight
+            total += difference
+            weights += weight
+        return real + total / weights * unit
 
     return in_parts(mean, array, axes)
