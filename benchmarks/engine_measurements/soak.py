@@ -84,7 +84,7 @@ def soak(
         stack.enter_context(_serving(database, client, algorithm, count))
 
         def look() -> None:
-            sizes = {name: each.memory_info().rss / 1e6 for name, each in processes.items()}
+            sizes = {name: _own_memory(each) / 1e6 for name, each in processes.items()}
             seconds = time.monotonic() - began
             samples.append({"units": count.published, "seconds": round(seconds), **sizes})
             tell(samples[-1])
@@ -145,6 +145,12 @@ def _frames(number: int | None) -> Iterator[int]:
 def _each(seconds: float, ended: threading.Event, look: Callable[[], None]) -> None:
     while not ended.wait(seconds):
         look()
+
+
+def _own_memory(process: psutil.Process) -> int:
+    # Pages of programs and libraries are left out: the system drops them and reads them again.
+    memory = process.memory_info()
+    return int(memory.rss - memory.shared)
 
 
 @contextmanager
