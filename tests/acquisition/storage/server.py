@@ -81,7 +81,7 @@ def running_server() -> Iterator[int]:
 def _make_bucket(port: int, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_SECONDS)
         try:
             connection.request("PUT", f"/{BUCKET}", headers=_SIGNED)
             assert connection.getresponse().status == 200
