@@ -31,11 +31,12 @@ def assign(connection: sa.Connection, results: Sequence[str]) -> None:
     """
     served = sa.select(SERVICES.c.service).where(SERVICES.c.cluster == JOBS.c.cluster).exists()
     nobodys = sa.and_(JOBS.c.cluster.is_not(None), ~served)
+    # As a join, SQLite would begin with all jobs that are ready, for each result.
+    asking = sa.select(JOB_RESULTS.c.job).where(JOB_RESULTS.c.result == RESULTS.c.result)
     most_urgent = (
         sa.select(JOBS.c.job)
-        .join(JOB_RESULTS, JOB_RESULTS.c.job == JOBS.c.job)
         .where(
-            JOB_RESULTS.c.result == RESULTS.c.result,
+            JOBS.c.job.in_(asking.correlate(RESULTS)),
             JOBS.c.state == JobState.READY,
             JOBS.c.private.is_(None),
         )
@@ -104,16 +105,13 @@ def settle_results(connection: sa.Connection, results: Iterable[str], *, now: in
             .correlate(JOBS)
             .scalar_subquery()
         )
-        # Nearly always there is more to do, which this finds without a look at each job.
-        query = (
-            sa.select(JOB_RESULTS.c.job)
-            .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
-            .where(
-                JOB_RESULTS.c.result.in_(some),
-                JOBS.c.state == JobState.READY,
-                sa.or_(open_unit.is_(None), JOBS.c.failures_allowed.is_not(None)),
-            )
-            .distinct()
+        # As a join, SQLite would begin with all jobs that are ready.
+        asking = sa.select(JOB_RESULTS.c.job).where(JOB_RESULTS.c.result.in_(some))
+        # Nearly always there is more to do, which this finds without a look at each result.
+        query = sa.select(JOBS.c.job).where(
+            JOBS.c.job.in_(asking),
+            JOBS.c.state == JobState.READY,
+            sa.or_(open_unit.is_(None), JOBS.c.failures_allowed.is_not(None)),
         )
         settle_jobs(connection, list(connection.execute(query).scalars()), now=now)
 
