@@ -10,6 +10,7 @@ from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.places import hindrances
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
+from forebay.engine.queue.settle import open_unit
 from forebay.engine.queue.states import HELD_UNITS, OPEN_UNITS, JobState, UnitState
 from forebay.engine.queue.submission import Target, target_of
 
@@ -83,17 +84,13 @@ def _unfinished(connection: sa.Connection, record: JobRecord) -> list[Target]:
     """Return some of what a job asks for and what is not done."""
     if record.ended:
         return []
-    open_unit = (
-        sa.select(UNITS.c.unit)
-        .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state.in_(OPEN_UNITS))
-        .limit(1)
-        .correlate(RESULTS)
-        .scalar_subquery()
-    )
     query = (
         sa.select(RESULTS)
         .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
-        .where(JOB_RESULTS.c.job == record.job, sa.or_(~RESULTS.c.closed, open_unit.is_not(None)))
+        .where(
+            JOB_RESULTS.c.job == record.job,
+            sa.or_(~RESULTS.c.closed, open_unit(RESULTS.c.result).is_not(None)),
+        )
         .limit(_PLACES_LOOKED_AT)
     )
     return [target_of(row) for row in connection.execute(query)]

@@ -19,6 +19,7 @@ from forebay.engine.queue.states import (
     UnitState,
 )
 
+_MOST_LIKELY = sorted(OPEN_UNITS, key=lambda each: each != UnitState.READY)
 _AT_ONCE = 500
 """Names in one statement: databases bound their number."""
 
@@ -95,24 +96,19 @@ def drop_unwanted(connection: sa.Connection, results: Sequence[str], *, now: int
 def settle_results(connection: sa.Connection, results: Iterable[str], *, now: int) -> None:
     """End the jobs that ask for these results, if everything of theirs is done."""
     for some in _in_groups(sorted(set(results))):
-        of_job = JOB_RESULTS.alias()
-        # The first one that is found: as EXISTS, PostgreSQL may choose to go through all units.
-        open_unit = (
-            sa.select(UNITS.c.unit)
-            .join(of_job, of_job.c.result == UNITS.c.result)
-            .where(of_job.c.job == JOBS.c.job, UNITS.c.state.in_(OPEN_UNITS))
-            .limit(1)
-            .correlate(JOBS)
+        asking = (
+            sa.select(JOB_RESULTS.c.job).where(JOB_RESULTS.c.result.in_(some)).distinct().subquery()
+        )
+        # Nearly always there is more to do, which this finds without a look at each result.  As a
+        # join, databases may choose to begin with all jobs that are ready.
+        may_end = sa.or_(JOBS.c.failures_allowed.is_not(None), _open_result(JOBS.c.job).is_(None))
+        ends = (
+            sa.select(sa.case((JOBS.c.state != JobState.READY, 0), (may_end, 1), else_=0))
+            .where(JOBS.c.job == asking.c.job)
+            .correlate(asking)
             .scalar_subquery()
         )
-        # As a join, SQLite would begin with all jobs that are ready.
-        asking = sa.select(JOB_RESULTS.c.job).where(JOB_RESULTS.c.result.in_(some))
-        # Nearly always there is more to do, which this finds without a look at each result.
-        query = sa.select(JOBS.c.job).where(
-            JOBS.c.job.in_(asking),
-            JOBS.c.state == JobState.READY,
-            sa.or_(open_unit.is_(None), JOBS.c.failures_allowed.is_not(None)),
-        )
+        query = sa.select(asking.c.job).where(ends == 1).order_by(asking.c.job)
         settle_jobs(connection, list(connection.execute(query).scalars()), now=now)
 
 
@@ -179,8 +175,36 @@ def _all_done(connection: sa.Connection, job: int, *, live: bool, partial: bool)
     )
     if not partial and connection.execute(unplanned.limit(1)).first() is not None:
         return False
-    left = sa.select(UNITS.c.unit).where(UNITS.c.result.in_(of_job), UNITS.c.state.in_(OPEN_UNITS))
-    return connection.execute(left.limit(1)).first() is None
+    return connection.execute(sa.select(_open_result(sa.literal(job)))).scalar() is None
+
+
+def _open_result(job: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
+    """Return a result of a job that has units to be worked on, the first one that is found."""
+    return (
+        sa.select(JOB_RESULTS.c.result)
+        .where(JOB_RESULTS.c.job == job, open_unit(JOB_RESULTS.c.result).is_not(None))
+        .limit(1)
+        .correlate_except(JOB_RESULTS)
+        .scalar_subquery()
+    )
+
+
+def open_unit(result: sa.ColumnElement[str]) -> sa.ColumnElement[str | None]:
+    """Return a unit of a result that is still to be worked on, the first one that is found.
+
+    Each state is looked for by itself, in the order of the index: of several at once, and as
+    EXISTS, PostgreSQL may choose to go through all units of the result.
+    """
+    first = (
+        sa.select(UNITS.c.unit)
+        .where(UNITS.c.result == result, UNITS.c.state == state)
+        .order_by(UNITS.c.start, UNITS.c.y, UNITS.c.x)
+        .limit(1)
+        .correlate_except(UNITS)
+        .scalar_subquery()
+        for state in _MOST_LIKELY
+    )
+    return sa.func.coalesce(*first)
 
 
 def _anything_failed(connection: sa.Connection, job: int) -> bool:
