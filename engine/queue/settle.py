@@ -1,5 +1,6 @@
 """What follows from a change: whom a result serves, and which jobs have ended."""
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
@@ -96,20 +97,34 @@ def drop_unwanted(connection: sa.Connection, results: Sequence[str], *, now: int
 def settle_results(connection: sa.Connection, results: Iterable[str], *, now: int) -> None:
     """End the jobs that ask for these results, if everything of theirs is done."""
     for some in _in_groups(sorted(set(results))):
-        asking = (
-            sa.select(JOB_RESULTS.c.job).where(JOB_RESULTS.c.result.in_(some)).distinct().subquery()
+        ending = connection.execute(_may_end(), {"results": some}).scalars()
+        settle_jobs(connection, list(ending), now=now)
+
+
+@functools.cache
+def _may_end() -> sa.Select[tuple[int]]:
+    """Return the query for jobs that ask for some results, and may have nothing more to do.
+
+    Nearly always there is more, which it finds without a look at each result.  As a join, databases
+    may choose to begin with all jobs that are ready.
+    """
+    some = JOB_RESULTS.c.result.in_(sa.bindparam("results", expanding=True))
+    asking = sa.select(JOB_RESULTS.c.job).where(some).distinct().subquery()
+    nothing_open = _open_result(JOBS.c.job).is_(None)
+    ends = (
+        sa.select(
+            sa.case(
+                (JOBS.c.state != JobState.READY, 0),
+                (JOBS.c.failures_allowed.is_not(None), 1),
+                (nothing_open, 1),
+                else_=0,
+            )
         )
-        # Nearly always there is more to do, which this finds without a look at each result.  As a
-        # join, databases may choose to begin with all jobs that are ready.
-        may_end = sa.or_(JOBS.c.failures_allowed.is_not(None), _open_result(JOBS.c.job).is_(None))
-        ends = (
-            sa.select(sa.case((JOBS.c.state != JobState.READY, 0), (may_end, 1), else_=0))
-            .where(JOBS.c.job == asking.c.job)
-            .correlate(asking)
-            .scalar_subquery()
-        )
-        query = sa.select(asking.c.job).where(ends == 1).order_by(asking.c.job)
-        settle_jobs(connection, list(connection.execute(query).scalars()), now=now)
+        .where(JOBS.c.job == asking.c.job)
+        .correlate(asking)
+        .scalar_subquery()
+    )
+    return sa.select(asking.c.job).where(ends == 1).order_by(asking.c.job)
 
 
 def settle_jobs(connection: sa.Connection, jobs: Iterable[int], *, now: int) -> None:
