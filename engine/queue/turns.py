@@ -116,8 +116,10 @@ class Turns:
         """
         query = (self._any if job is None else self._of_one_job).limit(_CANDIDATES)
         values = self._values(now=now, job=job, lanes=lanes)
-        turns = [Turn(row) for row in connection.execute(query, values)]
-        if (lanes is None or Lane.REPROCESS in lanes) and _anything_deferred(connection):
+        rows = connection.execute(query, values).all()
+        turns = [Turn(row) for row in rows]
+        deferred = rows[0].deferred is not None if rows else _anything_deferred(connection)
+        if deferred and (lanes is None or Lane.REPROCESS in lanes):
             old = self._values(now=now, job=job, lanes=None, state=UnitState.DEFERRED)
             late = [Turn(row, UnitState.DEFERRED) for row in connection.execute(query, old)]
             turns = sorted([*turns, *late], key=lambda turn: turn.place)
@@ -212,4 +214,6 @@ def _with_units(ordered: sa.Select[Any]) -> sa.Select[Any]:
         .scalar_subquery()
         .is_not(None)
     )
-    return sa.select(queued).where(ready)
+    # Asked in the same breath, and answered once.
+    deferred = _ANY_DEFERRED.scalar_subquery().label("deferred")
+    return sa.select(queued, deferred).where(ready)
