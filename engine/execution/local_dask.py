@@ -51,4 +51,4 @@ def computed_here(size: int) -> Iterator[None]:
 def _compute(graph: Any, keys: Any, **options: Any) -> Any:
     """Compute tasks, as Dask's schedulers do."""
     get = local.get_sync if _small.get() else threaded.get
-    return get(graph, keys, **options)  # type: ignore[no-untyped-call]
+    return get(graph, keys, **options)

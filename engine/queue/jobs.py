@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -258,9 +259,9 @@ class Jobs:
             .where(JOB_RESULTS.c.job.in_(jobs))
         )
         with self._database.read() as connection:
-            results = connection.execute(asked).all()
+            results: Sequence[Any] = connection.execute(asked).all()
             sums = _sums(connection, {row.result for row in results})
-        rows: dict[int, list[sa.Row[Any]]] = {job: [] for job in jobs}
+        rows: dict[int, list[Any]] = {job: [] for job in jobs}
         for row in results:
             rows[row.job].append(row)
         return {job: _progress(mine, sums) for job, mine in rows.items()}
@@ -433,7 +434,7 @@ class Jobs:
         return identities
 
 
-def _sums(connection: sa.Connection, results: Collection[str]) -> dict[str, list[sa.Row[Any]]]:
+def _sums(connection: sa.Connection, results: Collection[str]) -> dict[str, list[Any]]:
     """Return, by result and state, the numbers of units and of frames, and the time for them."""
     frames = sa.func.sum(UNITS.c.stop - UNITS.c.start)
     # A list of states is what the index is searched by.
@@ -445,19 +446,17 @@ def _sums(connection: sa.Connection, results: Collection[str]) -> dict[str, list
         .where(among(UNITS.c.result, results), states)
         .group_by(UNITS.c.result, UNITS.c.state)
     )
-    sums: dict[str, list[sa.Row[Any]]] = {result: [] for result in results}
+    sums: dict[str, list[Any]] = {result: [] for result in results}
     for row in connection.execute(query):
         sums[row.result].append(row)
     return sums
 
 
-def _progress(
-    results: Sequence[sa.Row[Any]], sums: Mapping[str, Sequence[sa.Row[Any]]]
-) -> Progress:
+def _progress(results: Sequence[sa.Row[Any]], sums: Mapping[str, Sequence[Any]]) -> Progress:
     units: Counter[str] = Counter()
     frames: Counter[str] = Counter()
     seconds = 0.0
-    for _, state, number, length, took in (row for each in results for row in sums[each.result]):
+    for _, state, number, length, took in chain.from_iterable(sums[row.result] for row in results):
         units[state] += int(number)
         frames[state] += int(length)
         seconds += took or 0.0

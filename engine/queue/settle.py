@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -102,7 +103,7 @@ def settle_results(connection: sa.Connection, results: Iterable[str], *, now: in
 
 
 @functools.cache
-def _may_end() -> sa.Select[tuple[int]]:
+def _may_end() -> sa.Select[Any]:
     """Return the query for jobs that ask for some results, and may have nothing more to do.
 
     Nearly always there is more, which it finds without a look at each result.  As a join, databases

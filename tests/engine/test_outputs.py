@@ -102,11 +102,12 @@ def test_arrays_are_the_same_bytes_whether_their_kind_was_there_before_or_not(
         written.append(encode_arrays(each))
     by_zarr: list[xr.Dataset] = []
     write = xr.Dataset.to_zarr
-    monkeypatch.setattr(
-        xr.Dataset,
-        "to_zarr",
-        lambda arrays, *given, **named: (by_zarr.append(arrays), write(arrays, *given, **named))[1],
-    )
+
+    def noted(arrays: xr.Dataset, *given: Any, **named: Any) -> Any:
+        by_zarr.append(arrays)
+        return write(arrays, *given, **named)
+
+    monkeypatch.setattr(xr.Dataset, "to_zarr", noted)
     monkeypatch.setattr(encoding, "_kinds", {})
     assert [encode_arrays(each) for each in [*wanted, *wanted]] == [*written, *written]
     assert len(by_zarr) == 2, "each kind was written by Zarr once"

@@ -1,6 +1,7 @@
 """What a claim and a publication cost does not grow with the jobs that wait."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_to_publish_takes_as_many_steps_with_many_jobs_as_with_few(
     for jobs in (_FEW, _MANY):
         desk = waiting(tmp_path, jobs)
         claims = desk.take(2)
-        took.append(steps(lambda desk=desk, claims=claims: desk.publish(claims)))
+        took.append(steps(partial(desk.publish, claims)))
     few, many = took
     assert many < 1.1 * few
 
@@ -61,5 +62,5 @@ def test_to_claim_looks_at_the_units_of_as_many_results_as_are_taken_from(
     tmp_path: Path, steps: Count
 ) -> None:
     """A job that waits behind others costs no more than its place in the order."""
-    few, many = (steps(lambda desk=waiting(tmp_path, jobs): desk.take(2)) for jobs in (_FEW, _MANY))
+    few, many = (steps(partial(waiting(tmp_path, jobs).take, 2)) for jobs in (_FEW, _MANY))
     assert (many - few) / (_MANY - _FEW) < 80
