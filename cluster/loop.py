@@ -1,10 +1,11 @@
-"""An event loop whose child processes leave Ctrl-C to their parent.
+"""An event loop whose child processes leave Ctrl-C and SIGTERM to their parent.
 
-A terminal sends SIGINT to every process of the foreground group, so a worker would die of the
-Ctrl-C that its parent wants to answer by letting units finish.  A process inherits its signal
-mask from the thread that starts it, through ``exec`` too, and a thread from the one that made
-it.  A loop that is made while SIGINT is blocked therefore starts workers that never see it, from
-their first instruction on, also those that a nanny starts again later.
+A terminal sends SIGINT to every process of the foreground group, and systemd sends SIGTERM to
+every process of a service, so a worker would die of what its parent wants to answer by letting
+units finish.  A process inherits its signal mask from the thread that starts it, through ``exec``
+too, and a thread from the one that made it.  A loop that is made while both are blocked therefore
+starts workers that never see them, from their first instruction on, also those that a nanny starts
+again later.
 """
 
 import signal
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from tornado.ioloop import IOLoop
 
 
+_HELD = {signal.SIGINT, signal.SIGTERM}
+
+
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Keep SIGINT from this thread, and from what it starts, until the block ends."""
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def signals_held() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM from this thread, and from what it starts, until the block ends."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
     finally:
@@ -38,10 +42,10 @@ def sheltered_loop() -> Iterator["IOLoop"]:
     """
     from distributed.utils import LoopRunner
 
-    # Starting the tracker unblocks SIGINT in the thread that does it, which must not be the loop.
+    # Starting the tracker unblocks them in the thread that does it, which must not be the loop.
     resource_tracker.ensure_running()
     runner: Any = LoopRunner()
-    with interrupts_held():
+    with signals_held():
         runner.start()
     try:
         yield runner.loop

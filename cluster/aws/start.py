@@ -26,7 +26,7 @@ from forebay.cluster.keeping.patience import patience_of
 from forebay.cluster.keeping.paying import PaidCluster
 from forebay.cluster.keeping.place import Place
 from forebay.cluster.keeping.pool import Pool, PoolSilentError
-from forebay.cluster.loop import interrupts_held, sheltered_loop
+from forebay.cluster.loop import sheltered_loop, signals_held
 from forebay.cluster.spending import Spending
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def started(
         certificates.publish(security, owner, specification.region, specification.tags)
         stack.callback(certificates.withdraw, owner, specification.region)
         try:
-            with interrupts_held(), warnings.catch_warnings():
+            with signals_held(), warnings.catch_warnings():
                 # Machines take a while to come, as everybody knows.
                 warnings.filterwarnings("ignore", "Creating your cluster is taking")
                 cluster, pool = _made(specification, owner, spending, security, loop)

@@ -10,7 +10,7 @@ from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.local.larger import LargerWorker
 from forebay.cluster.local.specification import LocalClusterSpecification
-from forebay.cluster.loop import interrupts_held, sheltered_loop
+from forebay.cluster.loop import sheltered_loop, signals_held
 from forebay.cluster.plan import Plan
 from forebay.cluster.refill import refilled
 
@@ -39,7 +39,7 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
     workers = specification.workers or CPU_COUNT
     with sheltered_loop() as loop, ExitStack() as stack:
         try:
-            with interrupts_held():
+            with signals_held():
                 cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]
                     loop=loop, **_options(specification, workers)
                 )

@@ -8,6 +8,8 @@ from forebay.cluster.keeping.fit import ARRAYS, CUPY
 from forebay.cluster.local_cuda.links import GpuPlace
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
 
+PRELOAD = "forebay.cluster.local.preload"
+"""The module by which a worker leaves signals to the process that has started it."""
 NEAREST = "forebay.cluster.local_cuda.nearest"
 """The module that lets a worker use the port that is next to its GPU."""
 
@@ -35,6 +37,7 @@ def options_of(
         "host": "127.0.0.1",
         "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         "worker_dashboard_address": "127.0.0.1:0",
+        "preload": [PRELOAD],
         # By this setting of Dask's a worker knows that what it reads is for its GPU.
         "config": {"array": {"backend": CUPY}},
     }
@@ -49,7 +52,7 @@ def options_of(
         # Connections are made over TCP: RDMA's own way has no address on the loopback.
         options["enable_infiniband"] = rdma
         if rdma:
-            options["preload"] = [NEAREST]
+            options["preload"] = [PRELOAD, NEAREST]
     return options
 
 

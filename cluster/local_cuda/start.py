@@ -11,7 +11,7 @@ from forebay.cluster.errors import ClusterError
 from forebay.cluster.local_cuda.links import GpuPlace, gpu_places
 from forebay.cluster.local_cuda.options import command_of, options_of
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
-from forebay.cluster.loop import interrupts_held, sheltered_loop
+from forebay.cluster.loop import sheltered_loop, signals_held
 from forebay.cluster.node.machine import Machine
 from forebay.cluster.plan import Plan
 from forebay.cluster.refill import refilled
@@ -39,7 +39,7 @@ def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
     dask_cuda: Any = importlib.import_module("dask_cuda")
     with sheltered_loop() as loop, ExitStack() as stack:
         try:
-            with interrupts_held():
+            with signals_held():
                 cluster = dask_cuda.LocalCUDACluster(loop=loop, **options)
                 stack.callback(close_in_time, cluster)
         except (OSError, RuntimeError, ValueError) as error:

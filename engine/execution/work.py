@@ -1,16 +1,13 @@
 """What a worker does for a unit: one task that reads, computes and stages."""
 
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -23,6 +20,7 @@ from forebay.engine.definition import Algorithm, WholeRun
 from forebay.engine.errors import OutputError, ResultStorageError
 from forebay.engine.execution.call import call
 from forebay.engine.execution.dask_names import forget_names
+from forebay.engine.execution.local_dask import computed_here
 from forebay.engine.execution.notes import WORKER_DIED, AttemptNotes, Computed, Failed, NotBegun
 from forebay.engine.execution.pieces import in_pieces
 from forebay.engine.execution.placement import placed, prototype_of_worker
@@ -32,7 +30,7 @@ from forebay.engine.results.folder import new_part_name
 from forebay.engine.results.output import Output
 from forebay.engine.results.part import read_state, write_part
 from forebay.engine.results.provenance import provenance
-from forebay.engine.unit import Unit
+from forebay.engine.unit import Unit, seen_bytes
 from forebay.tiering.errors import ArchivedError, RecallUnderWayError
 
 _LINE_CHARACTERS = 500
@@ -154,7 +152,7 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
     started = time.monotonic()
     recent = RecentLog()
     try:
-        with recent, _local_dask():
+        with recent, computed_here(seen_bytes(order.run, order.unit)):
             if order.pieces > 1:
                 output: Output = in_pieces(
                     order.unit, order.pieces, lambda piece: _call(order, piece)[0]
@@ -224,30 +222,3 @@ def seen_frames(
         loaded = run.read(blocks, seen.t, prototype=prototype)
     name = f"frames-{unit.identity}"
     return loaded.copy(data=da.from_array(loaded.data, chunks=-1, name=name))  # type: ignore[no-untyped-call]
-
-
-_computing = 0
-_computing_lock = threading.Lock()
-_configured: Any = None
-
-
-@contextmanager
-def _local_dask() -> Iterator[None]:
-    """Make Dask compute within this process, on threads, while any unit is at it.
-
-    A worker's own tasks would otherwise be sent to the cluster that waits for them.  Dask keeps
-    the setting for the whole process, so that it is taken back only when the last unit is done.
-    """
-    global _computing, _configured
-    with _computing_lock:
-        if _computing == 0:
-            _configured = dask.config.set(scheduler="threads")
-            _configured.__enter__()
-        _computing += 1
-    try:
-        yield
-    finally:
-        with _computing_lock:
-            _computing -= 1
-            if _computing == 0:
-                _configured.__exit__(None, None, None)

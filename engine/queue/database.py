@@ -30,6 +30,7 @@ _WRITER_LOCK = 0x666F7265
 _CHANNEL = "forebay"
 _BEGAN = "forebay.began"
 _SECONDS = sa.extract("epoch", sa.func.clock_timestamp())
+_LOCK = sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK), _SECONDS)
 
 _log = logging.getLogger("forebay.engine")
 
@@ -183,8 +184,7 @@ class Database:
         """
         if self.dialect == "postgresql":
             # The time is asked for in the same breath, once the lock is there.
-            lock = sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK), _SECONDS)
-            connection.info[_BEGAN] = _nanoseconds(connection.execute(lock).one()[1])
+            connection.info[_BEGAN] = _nanoseconds(connection.execute(_LOCK).one()[1])
 
     def _check_references(self, connection: sa.Connection, *, yes: bool) -> None:
         if self.dialect == "sqlite":

@@ -1,18 +1,23 @@
 """Why a job stands as it does, what is before it, and when it should be done."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.places import hindrances
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
+from forebay.engine.queue.settle import open_unit
 from forebay.engine.queue.states import HELD_UNITS, OPEN_UNITS, JobState, UnitState
+from forebay.engine.queue.submission import Target, target_of
 
 _LATELY_SECONDS = 300
 _RESULTS_LOOKED_AT = 200
 _UNITS_LOOKED_AT = 2000
+_PLACES_LOOKED_AT = 20
 _LAST = (
     sa.select(UNITS.c.published_at)
     .where(UNITS.c.result == sa.bindparam("of"), UNITS.c.state == UnitState.DONE)
@@ -60,6 +65,10 @@ def explain(database: Database, job: int) -> Explanation:
         before = _before(connection, record) if record.state == JobState.READY else None
         rate = _rate(connection, now=now)
         reasons = [*_reasons(connection, record, progress, now=now)]
+        unfinished = _unfinished(connection, record)
+    # Files may be slow to answer, and nothing is kept waiting in the database meanwhile.
+    where = Path(database.name) if database.dialect == "sqlite" else database.name
+    reasons += hindrances(unfinished, ledger=where, live=record.live)
     units_before = before[1] if before else 0
     own = progress.count(*OPEN_UNITS)
     starts = ends = None
@@ -69,6 +78,22 @@ def explain(database: Database, job: int) -> Explanation:
             starts = 0.0
     place = None if before is None else before[0] + 1
     return Explanation(record, progress, tuple(reasons), place, units_before, starts, ends)
+
+
+def _unfinished(connection: sa.Connection, record: JobRecord) -> list[Target]:
+    """Return some of what a job asks for and what is not done."""
+    if record.ended:
+        return []
+    query = (
+        sa.select(RESULTS)
+        .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+        .where(
+            JOB_RESULTS.c.job == record.job,
+            sa.or_(~RESULTS.c.closed, open_unit(RESULTS.c.result).is_not(None)),
+        )
+        .limit(_PLACES_LOOKED_AT)
+    )
+    return [target_of(row) for row in connection.execute(query)]
 
 
 def _before(connection: sa.Connection, record: JobRecord) -> tuple[int, int]:

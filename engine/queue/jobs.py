@@ -1,7 +1,9 @@
 """Jobs: submitting them, and what may be done with them afterwards."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +12,7 @@ from forebay.engine.errors import JobError, UnknownJobError
 from forebay.engine.queue.backlog import counts_of
 from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.many import among
 from forebay.engine.queue.schema import (
     DEPENDENCIES,
     JOB_RESULTS,
@@ -246,25 +249,22 @@ class Jobs:
 
     def progress(self, job: int) -> Progress:
         """Return how a job stands; all of its units are looked at."""
-        of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
-        count, frames = sa.func.count(), sa.func.sum(UNITS.c.stop - UNITS.c.start)
-        units = (
-            sa.select(UNITS.c.state, count, frames, sa.func.sum(UNITS.c.seconds))
-            .where(UNITS.c.result.in_(of_job), UNITS.c.state != UnitState.SUPERSEDED)
-            .group_by(UNITS.c.state)
+        return self.progresses([job])[job]
+
+    def progresses(self, jobs: Collection[int]) -> dict[int, Progress]:
+        """Return how each job stands; all of their units are looked at, once."""
+        asked = (
+            sa.select(JOB_RESULTS.c.job, RESULTS.c.result, RESULTS.c.planned, RESULTS.c.error)
+            .join(RESULTS, RESULTS.c.result == JOB_RESULTS.c.result)
+            .where(JOB_RESULTS.c.job.in_(jobs))
         )
-        results = sa.select(RESULTS.c.planned, RESULTS.c.error).where(RESULTS.c.result.in_(of_job))
         with self._database.read() as connection:
-            rows = connection.execute(units).all()
-            states = connection.execute(results).all()
-        return Progress(
-            units={state: int(number) for state, number, _, _ in rows},
-            frames={state: int(number) for state, _, number, _ in rows},
-            results=len(states),
-            planned=sum(1 for planned, _ in states if planned),
-            seconds=float(sum(each or 0.0 for *_, each in rows)),
-            errors=tuple(sorted({error for _, error in states if error})),
-        )
+            results: Sequence[Any] = connection.execute(asked).all()
+            sums = _sums(connection, {row.result for row in results})
+        rows: dict[int, list[Any]] = {job: [] for job in jobs}
+        for row in results:
+            rows[row.job].append(row)
+        return {job: _progress(mine, sums) for job, mine in rows.items()}
 
     def pause(self, job: int) -> None:
         """Begin none of its units until it is resumed; those that were begun go on.
@@ -432,6 +432,42 @@ class Jobs:
             sa.insert(JOB_RESULTS), [{"job": job, "result": each} for each in identities]
         )
         return identities
+
+
+def _sums(connection: sa.Connection, results: Collection[str]) -> dict[str, list[Any]]:
+    """Return, by result and state, the numbers of units and of frames, and the time for them."""
+    frames = sa.func.sum(UNITS.c.stop - UNITS.c.start)
+    # A list of states is what the index is searched by.
+    states = UNITS.c.state.in_(set(UnitState) - {UnitState.SUPERSEDED})
+    query = (
+        sa.select(
+            UNITS.c.result, UNITS.c.state, sa.func.count(), frames, sa.func.sum(UNITS.c.seconds)
+        )
+        .where(among(UNITS.c.result, results), states)
+        .group_by(UNITS.c.result, UNITS.c.state)
+    )
+    sums: dict[str, list[Any]] = {result: [] for result in results}
+    for row in connection.execute(query):
+        sums[row.result].append(row)
+    return sums
+
+
+def _progress(results: Sequence[sa.Row[Any]], sums: Mapping[str, Sequence[Any]]) -> Progress:
+    units: Counter[str] = Counter()
+    frames: Counter[str] = Counter()
+    seconds = 0.0
+    for _, state, number, length, took in chain.from_iterable(sums[row.result] for row in results):
+        units[state] += int(number)
+        frames[state] += int(length)
+        seconds += took or 0.0
+    return Progress(
+        units=dict(units),
+        frames=dict(frames),
+        results=len(results),
+        planned=sum(1 for each in results if each.planned),
+        seconds=seconds,
+        errors=tuple(sorted({each.error for each in results if each.error})),
+    )
 
 
 def _try_again(connection: sa.Connection, identities: list[str], *, force: bool) -> None:

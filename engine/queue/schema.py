@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0007"
+REVISION = "0008"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -99,6 +99,7 @@ JOB_RESULTS = sa.Table(
 _HELD = sa.text("holder IS NOT NULL")
 _LATER = sa.text("not_before IS NOT NULL")
 _TOO_LARGE = sa.text("memory IS NOT NULL")
+_DEFERRED = sa.text("state = 'deferred'")
 
 UNITS = sa.Table(
     "units",
@@ -150,6 +151,7 @@ UNITS = sa.Table(
         sqlite_where=_TOO_LARGE,
         postgresql_where=_TOO_LARGE,
     ),
+    sa.Index("units_deferred", "result", sqlite_where=_DEFERRED, postgresql_where=_DEFERRED),
 )
 
 ATTEMPTS = sa.Table(

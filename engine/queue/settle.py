@@ -1,6 +1,8 @@
 """What follows from a change: whom a result serves, and which jobs have ended."""
 
+import functools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +21,7 @@ from forebay.engine.queue.states import (
     UnitState,
 )
 
+_MOST_LIKELY = sorted(OPEN_UNITS, key=lambda each: each != UnitState.READY)
 _AT_ONCE = 500
 """Names in one statement: databases bound their number."""
 
@@ -31,11 +34,12 @@ def assign(connection: sa.Connection, results: Sequence[str]) -> None:
     """
     served = sa.select(SERVICES.c.service).where(SERVICES.c.cluster == JOBS.c.cluster).exists()
     nobodys = sa.and_(JOBS.c.cluster.is_not(None), ~served)
+    # As a join, SQLite would begin with all jobs that are ready, for each result.
+    asking = sa.select(JOB_RESULTS.c.job).where(JOB_RESULTS.c.result == RESULTS.c.result)
     most_urgent = (
         sa.select(JOBS.c.job)
-        .join(JOB_RESULTS, JOB_RESULTS.c.job == JOBS.c.job)
         .where(
-            JOB_RESULTS.c.result == RESULTS.c.result,
+            JOBS.c.job.in_(asking.correlate(RESULTS)),
             JOBS.c.state == JobState.READY,
             JOBS.c.private.is_(None),
         )
@@ -94,28 +98,34 @@ def drop_unwanted(connection: sa.Connection, results: Sequence[str], *, now: int
 def settle_results(connection: sa.Connection, results: Iterable[str], *, now: int) -> None:
     """End the jobs that ask for these results, if everything of theirs is done."""
     for some in _in_groups(sorted(set(results))):
-        of_job = JOB_RESULTS.alias()
-        # The first one that is found: as EXISTS, PostgreSQL may choose to go through all units.
-        open_unit = (
-            sa.select(UNITS.c.unit)
-            .join(of_job, of_job.c.result == UNITS.c.result)
-            .where(of_job.c.job == JOBS.c.job, UNITS.c.state.in_(OPEN_UNITS))
-            .limit(1)
-            .correlate(JOBS)
-            .scalar_subquery()
-        )
-        # Nearly always there is more to do, which this finds without a look at each job.
-        query = (
-            sa.select(JOB_RESULTS.c.job)
-            .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
-            .where(
-                JOB_RESULTS.c.result.in_(some),
-                JOBS.c.state == JobState.READY,
-                sa.or_(open_unit.is_(None), JOBS.c.failures_allowed.is_not(None)),
+        ending = connection.execute(_may_end(), {"results": some}).scalars()
+        settle_jobs(connection, list(ending), now=now)
+
+
+@functools.cache
+def _may_end() -> sa.Select[Any]:
+    """Return the query for jobs that ask for some results, and may have nothing more to do.
+
+    Nearly always there is more, which it finds without a look at each result.  As a join, databases
+    may choose to begin with all jobs that are ready.
+    """
+    some = JOB_RESULTS.c.result.in_(sa.bindparam("results", expanding=True))
+    asking = sa.select(JOB_RESULTS.c.job).where(some).distinct().subquery()
+    nothing_open = _open_result(JOBS.c.job).is_(None)
+    ends = (
+        sa.select(
+            sa.case(
+                (JOBS.c.state != JobState.READY, 0),
+                (JOBS.c.failures_allowed.is_not(None), 1),
+                (nothing_open, 1),
+                else_=0,
             )
-            .distinct()
         )
-        settle_jobs(connection, list(connection.execute(query).scalars()), now=now)
+        .where(JOBS.c.job == asking.c.job)
+        .correlate(asking)
+        .scalar_subquery()
+    )
+    return sa.select(asking.c.job).where(ends == 1).order_by(asking.c.job)
 
 
 def settle_jobs(connection: sa.Connection, jobs: Iterable[int], *, now: int) -> None:
@@ -181,8 +191,36 @@ def _all_done(connection: sa.Connection, job: int, *, live: bool, partial: bool)
     )
     if not partial and connection.execute(unplanned.limit(1)).first() is not None:
         return False
-    left = sa.select(UNITS.c.unit).where(UNITS.c.result.in_(of_job), UNITS.c.state.in_(OPEN_UNITS))
-    return connection.execute(left.limit(1)).first() is None
+    return connection.execute(sa.select(_open_result(sa.literal(job)))).scalar() is None
+
+
+def _open_result(job: sa.ColumnElement[int]) -> sa.ScalarSelect[str]:
+    """Return a result of a job that has units to be worked on, the first one that is found."""
+    return (
+        sa.select(JOB_RESULTS.c.result)
+        .where(JOB_RESULTS.c.job == job, open_unit(JOB_RESULTS.c.result).is_not(None))
+        .limit(1)
+        .correlate_except(JOB_RESULTS)
+        .scalar_subquery()
+    )
+
+
+def open_unit(result: sa.ColumnElement[str]) -> sa.ColumnElement[str | None]:
+    """Return a unit of a result that is still to be worked on, the first one that is found.
+
+    Each state is looked for by itself, in the order of the index: of several at once, and as
+    EXISTS, PostgreSQL may choose to go through all units of the result.
+    """
+    first = (
+        sa.select(UNITS.c.unit)
+        .where(UNITS.c.result == result, UNITS.c.state == state)
+        .order_by(UNITS.c.start, UNITS.c.y, UNITS.c.x)
+        .limit(1)
+        .correlate_except(UNITS)
+        .scalar_subquery()
+        for state in _MOST_LIKELY
+    )
+    return sa.func.coalesce(*first)
 
 
 def _anything_failed(connection: sa.Connection, job: int) -> bool:

@@ -14,6 +14,8 @@ _BETWEEN = 9
 """Units that are taken in their order before another job that has aged may pass."""
 MOST_CHOSEN = 10_000
 """Results that are chosen at the most: so many names a statement takes in any database."""
+_MOST_QUEUED = 10**6
+"""Results that are put in order at the most."""
 _CANDIDATES = 64
 """Results that are looked at for one claim."""
 _ORDER = (
@@ -25,6 +27,10 @@ _ORDER = (
     RESULTS.c.result,
 )
 _ALL_LANES = tuple(int(each) for each in Lane)
+_ANY_DEFERRED = (
+    sa.select(UNITS.c.unit).where(sa.literal_column("units.state = 'deferred'")).limit(1)
+)
+"""Finds a unit that is deferred, by an index of these alone: nearly always there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class Turns:
         self._ageing = ageing
         self._in_order = _BETWEEN
         self._chosen: frozenset[str] | None = None
-        self._of_one_job = self._queued(of_one_job=True)
+        self._of_one_job = _with_units(self._queued(of_one_job=True).order_by(*_ORDER))
         self._ask_for_any()
 
     def choose(self, results: Collection[str] | None) -> None:
@@ -88,11 +94,12 @@ class Turns:
             self._ask_for_any()
 
     def _ask_for_any(self) -> None:
-        self._any = self._queued(of_one_job=False)
+        queued = self._queued(of_one_job=False)
+        self._any = _with_units(queued.order_by(*_ORDER))
         # Who has moved up furthest: by its lane, less one for each time that it has aged.
         place = sa.cast(JOBS.c.lane, sa.BigInteger) * self._ageing + JOBS.c.served_at
-        aged = self._any.where(JOBS.c.lane > 0, JOBS.c.served_at <= sa.bindparam("served"))
-        self._aged = aged.order_by(place, *_ORDER).limit(1)
+        aged = queued.where(JOBS.c.lane > 0, JOBS.c.served_at <= sa.bindparam("served"))
+        self._aged = _with_units(aged.order_by(place, *_ORDER)).limit(1)
 
     def all(
         self,
@@ -107,11 +114,12 @@ class Turns:
         What a live job has deferred is work on old frames: it goes first in the lane of that, but
         behind what the job has not deferred.
         """
-        query = self._any if job is None else self._of_one_job
-        query = query.order_by(*_ORDER).limit(_CANDIDATES)
+        query = (self._any if job is None else self._of_one_job).limit(_CANDIDATES)
         values = self._values(now=now, job=job, lanes=lanes)
-        turns = [Turn(row) for row in connection.execute(query, values)]
-        if lanes is None or Lane.REPROCESS in lanes:
+        rows = connection.execute(query, values).all()
+        turns = [Turn(row) for row in rows]
+        deferred = rows[0].deferred is not None if rows else _anything_deferred(connection)
+        if deferred and (lanes is None or Lane.REPROCESS in lanes):
             old = self._values(now=now, job=job, lanes=None, state=UnitState.DEFERRED)
             late = [Turn(row, UnitState.DEFERRED) for row in connection.execute(query, old)]
             turns = sorted([*turns, *late], key=lambda turn: turn.place)
@@ -133,12 +141,16 @@ class Turns:
 
     def wanting(self, connection: sa.Connection, *, now: int) -> frozenset[int]:
         """Return the lanes that have units to take."""
-        ready = self._any.with_only_columns(JOBS.c.lane).distinct()
-        values = self._values(now=now, job=None, lanes=None)
-        lanes = set(connection.execute(ready, values).scalars())
-        values = self._values(now=now, job=None, lanes=None, state=UnitState.DEFERRED)
-        if connection.execute(self._any.limit(1), values).first() is not None:
-            lanes.add(int(Lane.REPROCESS))
+        first = self._any.limit(1)
+        lanes = {
+            lane
+            for lane in _ALL_LANES
+            if connection.execute(first, self._values(now=now, job=None, lanes=[lane])).first()
+        }
+        if _anything_deferred(connection):
+            values = self._values(now=now, job=None, lanes=None, state=UnitState.DEFERRED)
+            if connection.execute(first, values).first() is not None:
+                lanes.add(int(Lane.REPROCESS))
         return frozenset(lanes)
 
     def _values(
@@ -153,7 +165,7 @@ class Turns:
         return values if job is None else {**values, "of_job": job}
 
     def _queued(self, *, of_one_job: bool) -> sa.Select[Any]:
-        """Return the query for results with units to take."""
+        """Return the query for results that units may be taken from, if they have any."""
         columns = (
             RESULTS.c.result,
             JOBS.c.job,
@@ -162,19 +174,9 @@ class Turns:
             JOBS.c.deadline,
             JOBS.c.served_at,
         )
-        # One look at the index for each result.  As EXISTS, PostgreSQL may choose to go through all
-        # units that wait.
-        ready = (
-            sa.select(UNITS.c.unit)
-            .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state == sa.bindparam("in_state"))
-            .limit(1)
-            .correlate(RESULTS)
-            .scalar_subquery()
-            .is_not(None)
-        )
         free = sa.or_(RESULTS.c.held_until.is_(None), RESULTS.c.held_until <= sa.bindparam("now"))
         lanes = JOBS.c.lane.in_(sa.bindparam("lanes", expanding=True))
-        query = sa.select(*columns).where(ready, free, JOBS.c.state == JobState.READY, lanes)
+        query = sa.select(*columns).where(free, JOBS.c.state == JobState.READY, lanes)
         if not of_one_job:
             anywhere: sa.ColumnElement[bool] = JOBS.c.cluster.is_(None)
             if self._chosen is not None:
@@ -189,3 +191,29 @@ class Turns:
             .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
             .where(JOBS.c.job == sa.bindparam("of_job"), mine)
         )
+
+
+def _anything_deferred(connection: sa.Connection) -> bool:
+    return connection.execute(_ANY_DEFERRED).first() is not None
+
+
+def _with_units(ordered: sa.Select[Any]) -> sa.Select[Any]:
+    """Return the query for those of the results that have units to take, in their order.
+
+    They are put in order before their units are looked at, which a query with a limit of its own
+    sees to: as many are looked at as are wanted, and not all that wait.
+    """
+    queued = ordered.limit(_MOST_QUEUED).subquery("queued")
+    # One look at the index for each result.  As EXISTS, PostgreSQL may choose to go through all
+    # units that wait.
+    ready = (
+        sa.select(UNITS.c.unit)
+        .where(UNITS.c.result == queued.c.result, UNITS.c.state == sa.bindparam("in_state"))
+        .limit(1)
+        .correlate(queued)
+        .scalar_subquery()
+        .is_not(None)
+    )
+    # Asked in the same breath, and answered once.
+    deferred = _ANY_DEFERRED.scalar_subquery().label("deferred")
+    return sa.select(queued, deferred).where(ready)

@@ -1,10 +1,8 @@
-"""Arrays of a part: a Zarr group whose every object is compared with its digest when read."""
+"""Reading arrays of a part: every object of their group is compared with its digest."""
 
 import asyncio
-import json
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Self
 
 import xarray as xr
 from zarr.abc.store import (
@@ -13,42 +11,10 @@ from zarr.abc.store import (
     RangeByteRequest,
     SuffixByteRequest,
 )
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import LocalStore
 
 from forebay.engine.results.files import PartFiles
-
-_METADATA = "zarr.json"
-_CHUNK_BYTES = 64 * 2**20
-_FLAT_KEYS = {"name": "default", "separator": "."}
-"""A folder for each axis would have to be made and flushed."""
-
-
-def encode_arrays(arrays: xr.Dataset) -> dict[str, memoryview]:
-    """Return the objects of a Zarr group that holds `arrays`, by key.
-
-    A variable is one chunk, or several along its first axis if it is large; the group's metadata
-    hold those of all variables, so that one object tells a reader everything.
-    """
-    stored: dict[str, Buffer] = {}
-    arrays.drop_encoding().to_zarr(
-        MemoryStore(stored),
-        mode="w-",
-        zarr_format=3,
-        consolidated=False,
-        write_empty_chunks=True,
-        encoding={name: _encoding(variable) for name, variable in arrays.variables.items()},
-    )
-    # The same arrays are to be the same bytes: Zarr's own order is that in which its writes happened
-    # to end, and coordinates of arrays that were put together come in any.
-    names = [*arrays.data_vars, *sorted(arrays.coords, key=str)]
-    documents = {str(name): json.loads(stored[f"{name}/{_METADATA}"].to_bytes()) for name in names}
-    group = json.loads(stored.pop(_METADATA).to_bytes())
-    consolidated = {"kind": "inline", "must_understand": False, "metadata": documents}
-    group["consolidated_metadata"] = consolidated
-    objects = {key: memoryview(content.as_numpy_array()) for key, content in stored.items()}
-    return {**objects, _METADATA: memoryview(json.dumps(group).encode())}
 
 
 def open_arrays(files: PartFiles, name: str, digests: Mapping[str, str]) -> xr.Dataset:
@@ -124,18 +90,6 @@ class CheckedStore(LocalStore):
 
     def _read(self, key: str) -> bytes:
         return self._files.read(f"{self._name}/{key}", self._digests[key])
-
-
-def _encoding(variable: xr.Variable) -> dict[str, Any]:
-    encoding: dict[str, Any] = {
-        "compressors": (ZstdCodec(level=1), Crc32cCodec()),
-        "chunk_key_encoding": _FLAT_KEYS,
-    }
-    if variable.ndim:
-        row = variable.dtype.itemsize * math.prod(variable.shape[1:])
-        rows = max(1, min(variable.shape[0], _CHUNK_BYTES // max(1, row)))
-        encoding["chunks"] = (rows, *(max(1, length) for length in variable.shape[1:]))
-    return encoding
 
 
 def _slice(wanted: ByteRequest, size: int) -> slice:

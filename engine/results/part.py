@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from forebay.acquisition import durable
-from forebay.engine.results.arrays import encode_arrays, open_arrays
+from forebay.engine.results.arrays import open_arrays
+from forebay.engine.results.encoding import encode_arrays
 from forebay.engine.results.files import MANIFEST, PartFiles
 from forebay.engine.results.output import Output
 

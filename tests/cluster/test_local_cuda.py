@@ -96,7 +96,7 @@ def test_with_ucx_what_is_found_is_used(machine: Machine) -> None:
         "enable_nvlink": True,
         "enable_infiniband": True,
     }
-    assert options["preload"] == ["forebay.cluster.local_cuda.nearest"]
+    assert options["preload"][1:] == ["forebay.cluster.local_cuda.nearest"]
     assert command_of(options, places[1], all_gpus=places) == (
         "CUDA_VISIBLE_DEVICES=1,0 UCX_NET_DEVICES=mlx5_2:1 DASK_ARRAY__BACKEND=cupy dask cuda "
         f"worker SCHEDULER --nthreads 1 --memory-limit {32 << 30} --device-memory-limit {60 << 30} "
@@ -110,7 +110,7 @@ def test_what_is_not_found_is_not_used(tmp_path: Path) -> None:
     bare = Machine(build(tmp_path / "bare", pci("pci0000:3a/0000:3b:00.0", GPU, 0x10DE)))
     one = options_of(specification(protocol="ucx"), gpu_places(bare, nvml(), [0]))
     assert (one["enable_nvlink"], one["enable_infiniband"]) == (False, False)
-    assert "preload" not in one
+    assert one["preload"] == ["forebay.cluster.local.preload"]
     two = gpu_places(bare, nvml(nvlink=False), [0, 1])
     assert options_of(specification(protocol="ucx"), two)["enable_nvlink"] is False
     assert not any(name.startswith("enable_") for name in options_of(specification(), two))

@@ -16,7 +16,8 @@ from tests.engine.conftest import WriteRun
 from forebay.engine import Algorithm, Blockwise, Result, WholeRun, process
 from forebay.engine.definition import Needs
 from forebay.engine.errors import ResultFormError, UnitsFailedError
-from forebay.engine.results.arrays import encode_arrays
+from forebay.engine.results import encoding
+from forebay.engine.results.encoding import encode_arrays
 
 
 def of(function: Callable[..., Any], needs: Needs | None = None) -> Algorithm:
@@ -69,11 +70,54 @@ def test_metadata_are_in_the_order_of_the_variables() -> None:
         assert list(group["consolidated_metadata"]["metadata"]) == [*names, "t", "u"]
 
 
+def of_every_type(*, begin: int, name: str = "run-7") -> xr.Dataset:
+    """Return arrays of each type that can be kept; their values depend on where they begin."""
+    count = np.arange(begin, begin + 3)
+    beside = {
+        "t": count,
+        "timestamp": ("t", (10**18 + count * 7).view("datetime64[ns]")),
+        "exposure": ("t", (count * 1000).view("timedelta64[ns]")),
+        "c": ["red", "blue"],
+        "gain": float(begin),
+    }
+    numbers = {
+        f"in_{dtype}": (("t", "c"), np.stack([count, count * 3], axis=1).astype(dtype))
+        for dtype in ("bool", "int8", "uint16", ">i4", "float32", "complex64")
+    }
+    attributes = {"run": name, "units": "counts"}
+    nothing = {"nothing": ("none", np.empty(0)), "unknown": ("t", np.full(3, np.nan))}
+    return xr.Dataset({**numbers, **nothing}, beside, {"by": name}).map(
+        lambda each: each.assign_attrs(attributes), keep_attrs=True
+    )
+
+
+def test_arrays_are_the_same_bytes_whether_their_kind_was_there_before_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first of a kind are written by xarray and Zarr, those that follow after their example."""
+    wanted = [of_every_type(begin=5), of_every_type(begin=90), of_every_type(begin=5, name="b")]
+    written = []
+    for each in wanted:
+        monkeypatch.setattr(encoding, "_kinds", {})
+        written.append(encode_arrays(each))
+    by_zarr: list[xr.Dataset] = []
+    write = xr.Dataset.to_zarr
+
+    def noted(arrays: xr.Dataset, *given: Any, **named: Any) -> Any:
+        by_zarr.append(arrays)
+        return write(arrays, *given, **named)
+
+    monkeypatch.setattr(xr.Dataset, "to_zarr", noted)
+    monkeypatch.setattr(encoding, "_kinds", {})
+    assert [encode_arrays(each) for each in [*wanted, *wanted]] == [*written, *written]
+    assert len(by_zarr) == 2, "each kind was written by Zarr once"
+
+
 def test_a_large_array_is_kept_in_several_chunks(
     write_run: WriteRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading one frame of a large part does not mean reading all of it."""
-    monkeypatch.setattr("forebay.engine.results.arrays._CHUNK_BYTES", 2 * 6 * 8 * 2)
+    monkeypatch.setattr("forebay.engine.results.encoding._CHUNK_BYTES", 2 * 6 * 8 * 2)
     run = write_run(frames=4)
     arrays = process(run, of(lambda frames: frames)).arrays()
     assert arrays["frames"].data.chunks[0] == (2, 2)

@@ -183,6 +183,33 @@ def test_a_result_stays_in_the_ledger_that_it_is_entered_in(
     assert forebay.reprocess(runs, brightest, ledger=url).computed == 0
 
 
+def test_a_job_says_that_its_results_were_entered_elsewhere_meanwhile(
+    runs: list[forebay.Run], tmp_path: Path
+) -> None:
+    """It was submitted before they were; each of its units would become a dead letter."""
+    job = forebay.submit(runs, brightest, ledger=tmp_path / "other.sqlite")
+    forebay.reprocess(runs[:1], brightest)
+    reasons = job.explain().reasons
+    (why,) = [each for each in reasons if "are entered in the ledger" in each]
+    assert str(tmp_path / "results" / "ledger.sqlite") in why
+    assert "monday" in why
+
+
+def test_a_live_job_says_that_nobody_writes_its_run(write_run: WriteRun) -> None:
+    """And no more once somebody does, or once the run is closed."""
+    run = write_run("left", close=False)
+    job = forebay.submit(run, brightest, live=True)
+    (why,) = [each for each in job.explain().reasons if "nobody is writing" in each]
+    assert why == (
+        f"it follows the run {run.location}, which is open, and nobody is writing it: if its "
+        "writer has died, 'forebay runs close left' lets the job end"
+    )
+    assert run.path is not None
+    with forebay.RunWriter.resume(run.path):
+        assert not [each for each in job.explain().reasons if "nobody is writing" in each]
+    assert not [each for each in job.explain().reasons if "nobody is writing" in each]
+
+
 def test_reprocess_computes_what_is_missing_and_nothing_else(runs: list[forebay.Run]) -> None:
     """A second call, and one over another choice of the same runs, find it done."""
     events: list[object] = []

@@ -148,8 +148,9 @@ def list_jobs(
         jobs = Jobs(database)
         found = jobs.find(states=state or (), labels=labels_of(label), owner=owner, limit=limit)
         if as_json:
+            standing = jobs.progresses([record.job for record in found])
             for record in found:
-                print_json(as_fields(record, jobs.progress(record.job)))
+                print_json(as_fields(record, standing[record.job]))
             return
         tallies = jobs.tallies([record.job for record in found])
         for record in found:

@@ -29,8 +29,22 @@ def existing(
     """Return the place of a ledger that is there."""
     where = call.ledger(ledger, results, runs)
     if isinstance(where, Path) and not where.is_file():
+        elsewhere = _entered_in(call.shared_results(results, runs))
+        if elsewhere is not None:
+            raise LedgerNotFoundError(
+                f"there is no ledger {where}: results in its folder are entered in {elsewhere}; "
+                f"give --ledger {elsewhere}"
+            )
         raise LedgerNotFoundError(
             f"there is no ledger {where}: no job was submitted to it yet; choose another with "
             "--runs, --results or --ledger"
         )
     return where
+
+
+def _entered_in(results: Path) -> Path | str | None:
+    """Return the ledger in which a result of a folder is entered; None where there is no result."""
+    from forebay.engine.results.folder import DESCRIPTION, ResultFolder
+
+    described = next(results.glob(f"*/*/{DESCRIPTION}"), None)
+    return None if described is None else ResultFolder(described.parent).ledger
