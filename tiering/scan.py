@@ -122,6 +122,9 @@ def take_in_runs(
                 if folder not in open_runs:
                     _scan_home(catalogue, tiers, folder, found, repair=True)
                 continue
+            if any(run.kind is Kind.BLOCKS for run in known[str(folder)]):
+                # Of those, some may have come home.
+                take_in(catalogue, tiers, folder)
             seen = read_at(folder)
             for run in known[str(folder)]:
                 if seen > run.read_at:
