@@ -123,15 +123,14 @@ class ResultVolumes:
 
         Of a result nothing is moved while a job publishes into it.
         """
-        match run.kind:
-            case Kind.RESULT:
-                return None
-            case Kind.RAW:
-                row, run_id = None, run.run_id
-            case Kind.BLOCKS:
-                opened = open_in_folder(LocalStore(Path(run.home), read_only=True))
-                row = Row(blocks_of_volume(run.run_id), opened.layout.frames_per_block)
-                run_id = opened.run_id
+        if run.kind is Kind.RESULT:
+            return None
+        row: Row | None = None
+        run_id = run.run_id
+        if run.kind is Kind.BLOCKS:
+            opened = open_in_folder(LocalStore(Path(run.home), read_only=True))
+            row = Row(blocks_of_volume(run.run_id), opened.layout.frames_per_block)
+            run_id = opened.run_id
         job = job_to_read(self.ledger, run_id, row)
         if job is None:
             return None

@@ -1,5 +1,6 @@
 """What may be had recalled from archives for a job, as it is given on the command line."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,11 +45,11 @@ def agreement(recall: bool, most_cost: float | None, ahead: str | None) -> "Reca
         if ahead is not None:
             raise OptionError("--recall-ahead does nothing without --recall or --recall-cost")
         return None
-    agreed: dict[str, float | int] = {}
+    agreed = RecallAgreement()
     if most_cost is not None:
         if not most_cost >= 0:
             raise OptionError(f"--recall-cost cannot be {most_cost}: give 0 or more")
-        agreed["most_cost"] = most_cost
+        agreed = replace(agreed, most_cost=most_cost)
     if ahead is not None:
-        agreed["ahead_bytes"] = size_given("--recall-ahead", ahead)
-    return RecallAgreement(**agreed)  # type: ignore[arg-type]
+        agreed = replace(agreed, ahead_bytes=size_given("--recall-ahead", ahead))
+    return agreed
