@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -80,29 +81,35 @@ class RecallWindow:
         """
         for unit in [unit for unit in self._ahead if unit in done]:
             del self._ahead[unit]
-        _request(self._ahead[unit][0] for unit in again if unit in self._ahead)
+        _request(
+            found for unit in again if unit in self._ahead for found in self._ahead[unit][0].objects
+        )
         room = self._ahead_bytes - sum(size for _, size in self._ahead.values())
-        coming: list[tuple[UnitRecall, int]] = []
+        coming: list[tuple[UnitRecall, list[ArchivedObject]]] = []
         known = set(self._asked)
         while self._left and room > 0:
             each = self._left.popleft()
             if each.unit in done:
                 continue
-            size = sum(found.bytes for found in each.objects if found not in known)
-            known.update(each.objects)
-            coming.append((each, size))
-            room -= size
+            new = [found for found in each.objects if found not in known]
+            known.update(new)
+            coming.append((each, new))
+            room -= _size(new)
         try:
-            _request(each for each, _ in coming)
+            _request(found for _, new in coming for found in new)
         except BaseException:
             self._left.extendleft(each for each, _ in reversed(coming))
             raise
         self._asked = known
-        self._ahead.update((each.unit, (each, size)) for each, size in coming)
+        self._ahead.update((each.unit, (each, _size(new))) for each, new in coming)
 
 
-def _request(needs: Iterable[UnitRecall]) -> None:
-    for _, recall in recalls_of(found for each in needs for found in each.objects):
+def _size(objects: Iterable[ArchivedObject]) -> int:
+    return sum(each.bytes for each in objects)
+
+
+def _request(objects: Iterable[ArchivedObject]) -> None:
+    for _, recall in recalls_of(objects):
         recall.request()
 
 
@@ -153,11 +160,14 @@ class RecallsAhead:
     def begin(self, target: Target, run: Run) -> None:
         """Begin to ask for what a result needs, if a job has agreed to that."""
         name = target.job.identity
-        with self._database.read() as connection:
-            agreed = connection.execute(_AGREED, {"of": name}).one_or_none()
+        agreed = self._agreed(name)
         if agreed is None:
             self._known.pop(name, None)
         elif name not in self._known:
+            # Those whose jobs have ended are not kept.
+            self._known = {
+                other: known for other, known in self._known.items() if self._agreed(other)
+            }
             since = int(agreed.created_at) if agreed.force else 0
             self._known[name] = _Result(target, run, int(agreed.recall_ahead), since)
             self.look(name)
@@ -192,6 +202,10 @@ class RecallsAhead:
         """Ask for nothing more."""
         self._closed.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _agreed(self, result: str) -> sa.Row[Any] | None:
+        with self._database.read() as connection:
+            return connection.execute(_AGREED, {"of": result}).one_or_none()
 
     def _ask(self, found: "_Result", again: Collection[str]) -> None:
         if self._closed.is_set():

@@ -61,6 +61,7 @@ def lab(site: Site, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(REGISTRY, "_algorithms", dict(REGISTRY._algorithms))
+    REGISTRY.load([str(tmp_path / "sums.py")])
     return site
 
 
