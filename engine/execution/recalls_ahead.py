@@ -41,7 +41,7 @@ _AGREED = (
 _ENDED = sa.select(UNITS.c.unit).where(
     UNITS.c.result == sa.bindparam("of"),
     UNITS.c.state.in_(_ENDED_UNITS),
-    UNITS.c.ended_at >= sa.bindparam("since"),
+    sa.func.coalesce(UNITS.c.ended_at, 0) >= sa.bindparam("since"),
 )
 
 _log = logging.getLogger("forebay.engine")
