@@ -13,7 +13,12 @@ from forebay.engine.queue.states import UnitState
 from forebay.engine.queue.submission import Target
 from forebay.engine.unit import plan
 from forebay.tiering.archive.recall import Recall
-from forebay.tiering.archive.signposted import ArchivedObject, archived_objects, recalls_of
+from forebay.tiering.archive.signposted import (
+    ArchivedObject,
+    archived_objects,
+    lies_in_archive,
+    recalls_of,
+)
 from forebay.tiering.errors import ArchivedError
 
 
@@ -79,15 +84,15 @@ def needed_recalls(
     force
         Whether that is computed as well.
     """
-    return [
-        NeededRecall(run.name, tier, recall)
-        for run, target in zip(runs, wanted, strict=True)
-        for tier, recall in recalls_of(
-            found
-            for each in unit_recalls(run, target, done_units(target, ledger, force=force))
-            for found in each.objects
-        )
-    ]
+    needed: list[NeededRecall] = []
+    for run, target in zip(runs, wanted, strict=True):
+        # Nearly no run lies in an archive, and units of long ones take long to be planned.
+        if run.path is None or not lies_in_archive(run.path):
+            continue
+        units = unit_recalls(run, target, done_units(target, ledger, force=force))
+        objects = (found for each in units for found in each.objects)
+        needed += [NeededRecall(run.name, tier, recall) for tier, recall in recalls_of(objects)]
+    return needed
 
 
 def unit_recalls(run: Run, target: Target, done: Collection[str]) -> list[UnitRecall]:

@@ -27,6 +27,17 @@ class ArchivedObject:
     """Its length."""
 
 
+def lies_in_archive(folder: Path) -> bool:
+    """Tell whether anything of a run lies in archives alone, by the signposts in its folder.
+
+    Raises
+    ------
+    RunDamagedError
+        If a signpost is none.
+    """
+    return sync(_in_archive(_signposts(folder)))
+
+
 def archived_objects(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObject]:
     """Return which objects of a run lie in archives alone, and in what.
 
@@ -75,9 +86,8 @@ def recalls_of(objects: Iterable[ArchivedObject]) -> list[tuple[str, Recall]]:
 
 
 async def _archived(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObject]:
-    posts = Signposts(LocalStore(folder, read_only=True), SIGNPOST)
-    await posts.look()
-    if not any(_only_archive(post) for post in await posts.all()):
+    posts = _signposts(folder)
+    if not await _in_archive(posts):
         return {}
     archives: dict[str, Archive] = {}
     packs: dict[tuple[str, str], ArchivedObject] = {}
@@ -100,6 +110,15 @@ async def _archived(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObje
             )
         found[key] = packs[place.url, name]
     return found
+
+
+def _signposts(folder: Path) -> Signposts:
+    return Signposts(LocalStore(folder, read_only=True), SIGNPOST)
+
+
+async def _in_archive(posts: Signposts) -> bool:
+    await posts.look()
+    return any(_only_archive(post) for post in await posts.all())
 
 
 def _only_archive(post: Signpost) -> Place | None:
