@@ -1,6 +1,7 @@
 from .declare import algorithm
 from .definition import Algorithm, Blockwise, Sequential, WholeRun
 from .execution.process import process
+from .execution.recalls import RecallAgreement
 from .execution.reprocess import Report, reprocess
 from .execution.reproduce import reproduce
 from .execution.submit import SubmittedJob, submit
@@ -11,6 +12,7 @@ __all__ = [
     "REGISTRY",
     "Algorithm",
     "Blockwise",
+    "RecallAgreement",
     "Report",
     "Result",
     "Sequential",

@@ -29,6 +29,7 @@ RESERVED = frozenset(
         "on_event",
         "owner",
         "priority",
+        "recall",
         "reduce_at",
         "results",
         "stop",

@@ -122,6 +122,9 @@ def take_in_runs(
                 if folder not in open_runs:
                     _scan_home(catalogue, tiers, folder, found, repair=True)
                 continue
+            if any(run.kind is Kind.BLOCKS for run in known[str(folder)]):
+                # Of those, some may have come home.
+                take_in(catalogue, tiers, folder)
             seen = read_at(folder)
             for run in known[str(folder)]:
                 if seen > run.read_at:
@@ -171,7 +174,7 @@ def _scan_copies(
                 shelf.delete(list(sizes))
                 shelf.remove_folders()
             continue
-        if (other := _holding_the_same(catalogue, manifest.run)) is not None:
+        if (other := _holding_the_same(catalogue, manifest)) is not None:
             found.left_over.append(f"{where}: blocks that {other.shown} holds as well")
             continue
         if lacking := _lacking(manifest, sizes):
@@ -184,11 +187,12 @@ def _scan_copies(
             _take_in_copy(catalogue, tiers, tier, manifest, sizes)
 
 
-def _holding_the_same(catalogue: Catalogue, run: RunRecord) -> RunRecord | None:
-    """Return a volume that has blocks in common with one that is found, and is another one.
+def _holding_the_same(catalogue: Catalogue, manifest: Manifest) -> RunRecord | None:
+    """Return what has blocks in common with a volume that is found, and is not that volume.
 
     That comes from a catalogue that was lost, and begun anew without looking into the tiers.
     """
+    run = manifest.run
     if run.kind is not Kind.BLOCKS:
         return None
     blocks = blocks_of_volume(run.run_id)
@@ -197,6 +201,10 @@ def _holding_the_same(catalogue: Catalogue, run: RunRecord) -> RunRecord | None:
             known = blocks_of_volume(each.run_id)
             if known.start < blocks.stop and blocks.start < known.stop:
                 return each
+        if each.kind is Kind.RAW and not manifest.objects.keys().isdisjoint(
+            catalogue.objects(each.run_id)
+        ):
+            return each
     return None
 
 

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from forebay.tiering.archive.terms import CLASSES, HOURS, RecallTerms
+from forebay.tiering.archive.terms import CLASSES, HOURS, USUAL_DAYS, RecallTerms
 from forebay.tiering.storage.encryption import Encryption
 
 _SCHEMES = ("s3", "gs", "az")
@@ -119,7 +119,7 @@ class TierSpecification(BaseModel):
         "the class if not given.",
     )
     recall_days: PositiveInt = Field(
-        default=3, description="Of an archive class: days for which objects stay readable."
+        default=USUAL_DAYS, description="Of an archive class: days for which objects stay readable."
     )
     recall_cost_per_gb: float = Field(
         default=0.0, ge=0.0, description="Of an archive class: what it costs to recall a gigabyte."
@@ -196,6 +196,7 @@ class TierSpecification(BaseModel):
             hours if self.recall_hours is None else self.recall_hours,
             self.recall_cost_per_gb,
             self.recall_cost_per_1000,
+            self.recall_days,
         )
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ import operator
 from dataclasses import dataclass, field, replace
 
 from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.format.growing import Growing
 from forebay.acquisition.format.layout import LOG, RunLayout
 from forebay.acquisition.format.logs import (
     Logs,
@@ -43,9 +44,9 @@ class History:
     """The last writer's number; 0 before the first one."""
     first_counter: int | None = None
     """The camera's counter at the first frame that was taken or dropped."""
-    blocks: list[Block] = field(default_factory=list)
+    blocks: Growing[Block] = field(default_factory=Growing)
     """The committed blocks."""
-    notes: list[Noted] = field(default_factory=list)
+    notes: Growing[Noted] = field(default_factory=Growing)
     """What happened and what was said, in order."""
     closed: Closed | None = None
     """The last record of a closed run."""
@@ -139,7 +140,7 @@ def replay(objects: Objects, since: History | None = None) -> History:
     if since and since.epoch == logs.epochs:
         return _continue(objects, since)
     history = _replay_rows(logs) if logs.in_rows else _replay_files(logs)
-    if since and history.blocks[: len(since.blocks)] != since.blocks:
+    if since and history.blocks[: len(since.blocks)] != [*since.blocks]:
         raise RunDamagedError(
             f"{objects.where(LOG)}: a block that was seen before was not kept: the storage lost "
             "what it had been given; open the run again"
@@ -177,7 +178,7 @@ def _replay_all(history: History, logs: Logs, contents: list[bytes]) -> None:
 
 def _continue(objects: Objects, since: History) -> History:
     key = log_key(since.epoch)
-    history = replace(since, blocks=[*since.blocks], notes=[*since.notes])
+    history = replace(since, blocks=since.blocks.onward(), notes=since.notes.onward())
     added = objects.read_from(key, since.log_bytes)
     _replay_log(history, added, None, where=objects.where(key))
     history.log_bytes += since.log_bytes
@@ -185,7 +186,7 @@ def _continue(objects: Objects, since: History) -> History:
 
 
 def _continue_rows(objects: Objects, since: History) -> History:
-    history = replace(since, blocks=[*since.blocks], notes=[*since.notes])
+    history = replace(since, blocks=since.blocks.onward(), notes=since.notes.onward())
     row = _continue_row(objects, history, history.epoch, since.log_objects or 0)
     while row.sealed and (following := objects.read(row_object_key(history.epoch + 1, 0))):
         epoch = history.epoch + 1

@@ -29,7 +29,7 @@ class _Durable:
     closed: bool = False
 
     def covers(self, run: Run) -> bool:
-        return self.closed or (len(run.blocks) <= self.blocks and not run.closed)
+        return self.closed or (len(run.history.blocks) <= self.blocks and not run.closed)
 
 
 def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
@@ -72,7 +72,7 @@ def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
                 run.location,
             )
         for seen in (latest,) if durable is None else (ahead, latest):
-            grown = len(seen.blocks) > len(run.blocks) or seen.closed
+            grown = seen.history.frames > run.history.frames or seen.closed
             if grown and (durable is None or durable.covers(seen)):
                 run = seen
                 yield run

@@ -5,6 +5,7 @@ import time
 from collections.abc import Container
 
 from forebay.acquisition import Run
+from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.workbench import FindAlgorithm, Workbench
 from forebay.engine.queue.claims import Claim
@@ -33,6 +34,8 @@ class Benches:
         Seconds that a result waits for storage that is out of order.
     run
         The only run, where it is open already.
+    recalls
+        Asks archives for what units read.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Benches:
         *,
         patience: float,
         run: Run | None,
+        recalls: RecallsAhead,
     ) -> None:
         self._database = database
         self._service = service
@@ -50,6 +54,7 @@ class Benches:
         self._find = find
         self._patience = patience
         self._run = run
+        self._recalls = recalls
         self._benches: dict[str, Workbench] = {}
         self._storages: dict[str, Storage] = {}
 
@@ -67,6 +72,7 @@ class Benches:
             storage = self._storage(claim, target)
             bench = Workbench(target, self._database, self._find, storage=storage, run=self._run)
             self._benches[claim.result] = bench
+            self._recalls.begin(target, bench.run)
         return bench
 
     def grown(self, result: str, run: Run) -> None:

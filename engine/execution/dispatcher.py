@@ -18,6 +18,7 @@ from forebay.engine.execution.executor import Executor, GivenUp, Outcome
 from forebay.engine.execution.flights import Flights, InFlight
 from forebay.engine.execution.notes import Computed, Failed, NotBegun
 from forebay.engine.execution.planner import Planner
+from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.recording import Recording
 from forebay.engine.execution.task_outcomes import outcomes_of, with_remedies
 from forebay.engine.execution.work import Order
@@ -116,7 +117,10 @@ class Dispatcher:
         self._run = run
         self._lanes = lanes
         self._divisions = divisions
-        self._benches = Benches(database, service, find, patience=storage_seconds, run=run)
+        self._recalls = RecallsAhead(database, every=recall_seconds)
+        self._benches = Benches(
+            database, service, find, patience=storage_seconds, run=run, recalls=self._recalls
+        )
         self._flights = Flights()
         self._recording = Recording(
             service,
@@ -124,6 +128,7 @@ class Dispatcher:
             observer,
             waits_for_storage=job is None,
             recall_seconds=recall_seconds,
+            recalls=self._recalls,
         )
         self._alone: list[Claim] = []
         # Holds a message for each task in flight, and one for each thing that has woken it.
@@ -150,6 +155,7 @@ class Dispatcher:
     def close(self) -> None:
         """Give back what was not computed."""
         # What the planner gives back is for the ledger, which may not be there.
+        self._recalls.close()
         self._benches.close()
         self._changes.close()
         self._planner.close()

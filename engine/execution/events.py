@@ -60,7 +60,15 @@ class UnitRetried:
     """Why, in one line."""
 
 
-type JobEvent = RunGrown | UnitSkipped | UnitPublished | UnitRetried | UnitFailed
+@dataclass(frozen=True, slots=True)
+class RunRecalled:
+    """Of a run, what lies in an archive is asked for."""
+
+    told: str
+    """How much, what it costs, and how long it takes, in one sentence."""
+
+
+type JobEvent = RunGrown | RunRecalled | UnitSkipped | UnitPublished | UnitRetried | UnitFailed
 
 type Observer = Callable[[JobEvent], None]
 """Called from the thread that runs the job."""

@@ -15,6 +15,7 @@ from forebay.engine.execution.events import (
 )
 from forebay.engine.execution.flights import InFlight
 from forebay.engine.execution.notes import Computed
+from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.workbench import Workbench
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.retry import Failure, FailureClass
@@ -39,6 +40,8 @@ class Recording:
         Whether units wait for storage that is out of order; else they have failed.
     recall_seconds
         Time between two looks whether what a unit reads has come from its archive.
+    recalls
+        Asks archives for what units read.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Recording:
         *,
         waits_for_storage: bool,
         recall_seconds: float,
+        recalls: RecallsAhead,
     ) -> None:
         self._service = service
         self._benches = benches
         self._observer = observer
         self._waits_for_storage = waits_for_storage
         self._recall_seconds = recall_seconds
+        self._recalls = recalls
         self.published = 0
         """Units that were published."""
         self.dead = 0
@@ -143,6 +148,8 @@ class Recording:
             latency = time.time() - each.order.unit.taken_at / 1e9
             _log.info("unit published", extra=_fields(each, seconds=one.seconds))
             self.tell(UnitPublished(each.order.unit, one.part.rows, one.seconds, latency))
+        for result in {each.claim.result for each, _ in here}:
+            self._recalls.look(result)
         return failed
 
     def _without_recalled(
@@ -150,18 +157,30 @@ class Recording:
     ) -> list[tuple[InFlight, Failure]]:
         """Give back what waits for an archive, and return the other failures.
 
-        Units are taken in their order, and so were their blocks asked for: nothing more of the
-        result is begun until it is time to look again.  The waiting ends with the job, and with
-        the request itself: what is away again has failed.
+        Units are taken in their order, and so are their blocks asked for: nothing more of the
+        result is begun until it is time to look again.  The waiting ends with the job; where it
+        has not agreed to a recall, what nobody has asked for has failed.
         """
-        waiting = [(each, why) for each, why in failures if why.kind is FailureClass.RECALLED]
+        waiting = [(each, why) for each, why in failures if self._waits(each, why)]
         if not waiting:
             return list(failures)
+        away = defaultdict(list)
+        for each, why in waiting:
+            if why.kind is FailureClass.ARCHIVED:
+                away[each.claim.result].append(each.claim.unit)
+        for result, units in away.items():
+            self._recalls.look(result, again=units)
         for result, why in {each.claim.result: why.error for each, why in waiting}.items():
             _log.info("%s; what needs it is tried again in %g s", why, self._recall_seconds)
             self._service.hold_back(result, self._recall_seconds, because=why)
         self._service.hand_back([each.claim for each, _ in waiting])
-        return [(each, why) for each, why in failures if why.kind is not FailureClass.RECALLED]
+        return [(each, why) for each, why in failures if not self._waits(each, why)]
+
+    def _waits(self, each: InFlight, why: Failure) -> bool:
+        """Tell whether a unit has failed for what an archive is asked for."""
+        return why.kind is FailureClass.RECALLED or (
+            why.kind is FailureClass.ARCHIVED and self._recalls.waits(each.claim.result)
+        )
 
     def _without_storage(
         self, failures: Sequence[tuple[InFlight, Failure]]

@@ -9,8 +9,10 @@ from typing import Any
 
 from forebay.acquisition import Run
 from forebay.engine.definition import Algorithm
-from forebay.engine.execution.events import Observer
+from forebay.engine.execution.events import Observer, RunRecalled
 from forebay.engine.execution.here import carry_out
+from forebay.engine.execution.recalls import RecallAgreement, agreed_recalls, needed_recalls
+from forebay.engine.execution.recalls_ahead import ask_first
 from forebay.engine.execution.wanted import common_results, ledger_at, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.dead import DeadLetter, DeadLetters
@@ -53,6 +55,7 @@ def reprocess(
     stop: threading.Event | None = None,
     on_event: Observer | None = None,
     units_in_flight_per_worker: int = 2,
+    recall: RecallAgreement | None = None,
     **parameters: Any,
 ) -> Report:
     """Run an algorithm over many runs, in this process; units that are done are left out.
@@ -80,6 +83,9 @@ def reprocess(
         Told of everything that happens, from the calling thread.
     units_in_flight_per_worker
         Units that are handed out at a time, for each one that is computed at the same time.
+    recall
+        What may be had recalled of what lies in an archive, and is waited for; None for nothing:
+        then it is refused, with what it would cost.
     **parameters
         The algorithm's parameters.
 
@@ -98,6 +104,8 @@ def reprocess(
         If the algorithm needs whole runs, and one still grows.
     ResultLedgerError
         If what is there of a result is entered in another ledger.
+    ArchivedError
+        If what it reads lies in an archive, and what that costs was not agreed to.
     JobInterruptedError
         If `stop` was set before the end.
     ClusterLostError
@@ -124,6 +132,14 @@ def reprocess(
     common = common_results(runs, results)
     where = ledger_at(ledger, common)
     wanted = targets(runs, algorithm, bound, results=common, ledger=where)
+    needed = needed_recalls(runs, wanted, ledger=where, force=force)
+    for told in agreed_recalls(needed, recall):
+        if on_event is not None:
+            on_event(RunRecalled(told))
+    if recall is not None and needed:
+        for run, target in zip(runs, wanted, strict=True):
+            ask_first(run, target, recall, ledger=where, force=force)
+    ahead = None if recall is None else recall.ahead_bytes
 
     def find(name: str, version: str) -> Algorithm:  # noqa: ARG001 (there is but this one)
         return chosen
@@ -131,7 +147,7 @@ def reprocess(
     with Database(where) as database:
         record, computed = carry_out(
             database,
-            Submission(targets=wanted, lane=Lane.REPROCESS, force=force),
+            Submission(targets=wanted, lane=Lane.REPROCESS, force=force, recall_ahead=ahead),
             find,
             client=client,
             units_in_flight_per_worker=units_in_flight_per_worker,

@@ -11,6 +11,8 @@ from typing import Any
 from forebay.acquisition import Run
 from forebay.engine.definition import Algorithm
 from forebay.engine.errors import JobInterruptedError
+from forebay.engine.execution.recalls import RecallAgreement, agreed_recalls, needed_recalls
+from forebay.engine.execution.recalls_ahead import ask_first
 from forebay.engine.execution.wanted import common_results, ledger_at, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
@@ -32,6 +34,8 @@ class SubmittedJob:
     """Number of the job."""
     new: bool = False
     """Whether it was submitted by the call that returned it, and not before."""
+    recalled: tuple[str, ...] = ()
+    """What that call has asked archives for, or will, and what it costs: a sentence for each run."""
 
     def record(self) -> JobRecord:
         """Return how it stands."""
@@ -114,6 +118,7 @@ def submit(
     failures_allowed: int | None = None,
     key: str | None = None,
     cluster: str | None = None,
+    recall: RecallAgreement | None = None,
     **parameters: Any,
 ) -> SubmittedJob:
     """Submit a job for a service to work on (``forebay serve``).
@@ -161,6 +166,9 @@ def submit(
         twice is submitting it once.
     cluster
         Name of the only cluster that may compute it, as one with GPUs; None for any.
+    recall
+        What may be had recalled of what lies in an archive; the job waits for it. None for nothing:
+        a job that needs it is refused, with what it would cost.
     **parameters
         The algorithm's parameters.
 
@@ -173,6 +181,8 @@ def submit(
     ------
     JobError, ParameterError, UnknownAlgorithmError, RunNotClosedError, ResultLedgerError
         If it cannot be done as it is asked for.
+    ArchivedError
+        If it reads what lies in an archive, and what that costs was not agreed to.
 
     Examples
     --------
@@ -194,8 +204,11 @@ def submit(
     bound = algorithm.bind(parameters)
     common = common_results(chosen, results)
     where = ledger_at(ledger, common)
+    wanted = targets(chosen, algorithm, bound, results=common, ledger=where, live=live)
+    needed = needed_recalls(chosen, wanted, ledger=where, force=force)
+    told = agreed_recalls(needed, recall)
     submission = Submission(
-        targets=targets(chosen, algorithm, bound, results=common, ledger=where, live=live),
+        targets=wanted,
         lane=Lane.of(lane),
         priority=priority,
         owner=owner,
@@ -204,6 +217,7 @@ def submit(
         live=live,
         keep_up=keep_up,
         reduce_at=reduce_at,
+        recall_ahead=None if recall is None else recall.ahead_bytes,
         force=force,
         after=after,
         failures_allowed=failures_allowed,
@@ -212,4 +226,8 @@ def submit(
     )
     with Database(where) as database:
         number, new = Jobs(database).submit(submission)
-    return SubmittedJob(where, number, new)
+    if recall is not None and needed:
+        # What is behind that, the service asks for as units are done.
+        for run, target in zip(chosen, wanted, strict=True):
+            ask_first(run, target, recall, ledger=where, force=force)
+    return SubmittedJob(where, number, new, told)

@@ -140,7 +140,9 @@ def failure_of(error: BaseException) -> FailureClass:
         return FailureClass.OUT_OF_MEMORY
     if isinstance(error, RecallUnderWayError):
         return FailureClass.RECALLED
-    if isinstance(error, OutputError | ArchivedError):
+    if isinstance(error, ArchivedError):
+        return FailureClass.ARCHIVED
+    if isinstance(error, OutputError):
         # The next attempt would find it the same: somebody has to do something first.
         return FailureClass.INVALID
     if isinstance(error, OSError) and not isinstance(error, RunDamagedError):

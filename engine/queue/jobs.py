@@ -59,6 +59,7 @@ class JobRecord:
     cluster: str | None
     partial: bool
     reduce_at: int | None
+    recall_ahead: int | None
     failures_allowed: int | None
     state: str
     error: str | None
@@ -136,6 +137,10 @@ class Jobs:
             )
             known = connection.execute(open_of_key).scalars().first()
             if known is not None:
+                if submission.recall_ahead is not None:
+                    # What it reads may have gone into an archive since.
+                    agreed = {"recall_ahead": submission.recall_ahead}
+                    connection.execute(sa.update(JOBS).where(JOBS.c.job == known).values(agreed))
                 return int(known), False
             state = self._state_after(connection, submission.after)
             values = {
@@ -155,6 +160,7 @@ class Jobs:
                 "cluster": submission.cluster,
                 "partial": submission.units is not None,
                 "reduce_at": submission.reduce_at,
+                "recall_ahead": submission.recall_ahead,
                 "failures_allowed": submission.failures_allowed,
                 "state": state,
                 "created_at": now,

@@ -21,6 +21,9 @@ class FailureClass(StrEnum):
     RECALLED = "recalled"
     """What it reads was asked for from an archive, and is not there yet: no rule is needed, since
     the unit is given back and waits."""
+    ARCHIVED = "archived"
+    """What it reads lies in an archive, and was not asked for: it waits in the same way where that
+    was agreed to, and is given up otherwise."""
     OUT_OF_MEMORY = "out-of-memory"
     """There was not enough memory, on the host or on a device."""
     WORKER_LOST = "worker-lost"
@@ -97,7 +100,7 @@ class RetryRule(BaseModel):
 
 
 DEFAULT_RULES = (
-    RetryRule(failures=(FailureClass.INVALID,), action="give-up"),
+    RetryRule(failures=(FailureClass.INVALID, FailureClass.ARCHIVED), action="give-up"),
     RetryRule(failures=(FailureClass.RAISED,), same_error=True, action="give-up"),
     RetryRule(failures=(FailureClass.RAISED,), retries=3, wait_seconds=0.0),
     RetryRule(

@@ -48,6 +48,11 @@ JOBS = sa.Table(
         comment="only of units that it named when it was submitted",
     ),
     sa.Column("reduce_at", sa.Integer, comment="blocks behind at which acquisition is to reduce"),
+    sa.Column(
+        "recall_ahead",
+        sa.BigInteger,
+        comment="bytes to ask archives for ahead of what is computed; none where it is not agreed",
+    ),
     sa.Index("jobs_of_key", "key"),
     sa.Index("jobs_by_state", "state", "job"),
 )

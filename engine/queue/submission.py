@@ -54,6 +54,8 @@ class Submission:
     reduce_at: int | None = None
     """Of a live job, blocks that may wait before the acquisition is asked to reduce its frames;
     None to ask for nothing."""
+    recall_ahead: int | None = None
+    """Bytes that archives are asked for ahead of what is computed; None to ask for nothing."""
     force: bool = False
     """Whether to compute also what is done."""
     after: Sequence[int] = ()

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blake3 import blake3
+from zarr.storage import LocalStore
 
 from forebay.acquisition import durable
+from forebay.acquisition import open_run as open_in_folder
 from forebay.engine.errors import ResultNotFoundError
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.published import ResultRecord, enter, published
+from forebay.engine.queue.reading import Row, job_to_read
 from forebay.engine.queue.resting import Resting, resting, worked_on
 from forebay.engine.results.files import PartFiles
 from forebay.engine.results.folder import DESCRIPTION, PARTS, ResultFolder
@@ -25,6 +28,7 @@ from forebay.tiering.errors import MoveRefusedError, RunNotTieredError
 from forebay.tiering.keys import check_key
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.taking_in import home_shelf
+from forebay.tiering.reading.block_volumes import blocks_of_volume
 from forebay.tiering.reading.signpost import RESULT_LOCK, VOLUMES, KnownObject, of_volume
 from forebay.tiering.storage.tiers import Tiers
 
@@ -113,6 +117,27 @@ class ResultVolumes:
             return None
         identity = ResultFolder(Path(run.home)).job_identity()
         return None if identity is None else worked_on(self.ledger, identity)
+
+    def needed(self, run: RunRecord) -> str | None:
+        """Say why blocks must stay where they are read at once; None if no job has yet to read them.
+
+        Of a result nothing is moved while a job publishes into it.
+        """
+        if run.kind is Kind.RESULT:
+            return None
+        row: Row | None = None
+        run_id = run.run_id
+        if run.kind is Kind.BLOCKS:
+            opened = open_in_folder(LocalStore(Path(run.home), read_only=True))
+            row = Row(blocks_of_volume(run.run_id), opened.layout.frames_per_block)
+            run_id = opened.run_id
+        job = job_to_read(self.ledger, run_id, row)
+        if job is None:
+            return None
+        return (
+            f"job {job} has yet to read it, and what lies in an archive has to be recalled first: "
+            "the copy goes when that is done, or cancelled ('forebay jobs cancel')"
+        )
 
     def enter_found(self) -> list[str]:
         """Enter into the ledger what volumes tell of results that it has lost.

@@ -20,6 +20,7 @@ from .acquisition.sources import open_source
 from .engine import (
     Algorithm,
     Blockwise,
+    RecallAgreement,
     Report,
     Result,
     Sequential,
@@ -52,6 +53,7 @@ __all__ = [
     "Geometry",
     "ImageMetadata",
     "Problem",
+    "RecallAgreement",
     "Report",
     "Result",
     "Run",

@@ -245,7 +245,7 @@ def test_damage_is_put_right_or_told(laboratory: Path) -> None:
         (("tier", "cancel", "7"), 4, "there is no move 7"),
         (("tier", "pin", "apple", "--tier", "cold"), 4, "no copy in the tier 'cold'"),
         (("scrub", "--rate", "fast"), 2, "--rate 'fast' is no size"),
-        (("scrub", "--rate", "0 B"), 2, "would read nothing"),
+        (("scrub", "--rate", "0 B"), 2, "is nothing: give more"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_one_line(

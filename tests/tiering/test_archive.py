@@ -91,7 +91,7 @@ def test_what_is_away_is_told_with_its_cost_and_comes_when_it_is_asked_for(
     run = open_run(lab.runs / "water")
     with pytest.raises(ArchivedError, match=r"must be recalled: .* costs about 0\.\d\d for .* 5 h"):
         run.frames.to_numpy()
-    assert failure_of(ArchivedError("")) is FailureClass.INVALID
+    assert failure_of(ArchivedError("")) is FailureClass.ARCHIVED
     recall = recall_in(lab, Extent(0, 2))
     assert set(recall.objects) < set(recall_in(lab).objects)
     assert any(name.startswith("packs/") for name in recall.objects)

@@ -1,6 +1,7 @@
 """The catalogue's tables are those of its migrations, beside those of the queue."""
 
 import importlib.resources
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from alembic.script import ScriptDirectory
 
 from forebay.engine.queue.database import Database
 from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.migrating import migrate
 from forebay.tiering.catalogue.schema import METADATA, REVISION, VERSION_TABLE
 from forebay.tiering.errors import CatalogueError
 
@@ -42,10 +44,24 @@ def tables_at(place: Path | str) -> list[str]:
         engine.dispose()
 
 
+def made_at_once(database: Database) -> None:
+    Catalogue(database)
+
+
+def made_step_by_step(database: Database) -> None:
+    with database.write() as connection:
+        migrate(connection, name=database.name)
+
+
 @on_each
-def test_the_migrations_make_the_tables_of_the_schema(place: Path | str) -> None:
-    """Alembic finds no difference, but for the comments that only the schema has."""
+@pytest.mark.parametrize("make", [made_at_once, made_step_by_step])
+def test_the_migrations_make_the_tables_of_the_schema(
+    place: Path | str, make: Callable[[Database], None]
+) -> None:
+    """A new catalogue and an old one that was changed are the same, but for the comments."""
     with Database(place) as database:
+        make(database)
+        # It is known to be of the last revision, whichever way it has come to that.
         Catalogue(database)
     engine = engine_of(place)
     with engine.connect() as connection:

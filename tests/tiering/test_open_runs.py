@@ -16,6 +16,7 @@ from forebay.acquisition import RunWriter
 from forebay.acquisition import open_run as open_in_folder
 from forebay.acquisition.format.layout import QUARANTINE
 from forebay.opening import open_run
+from forebay.tiering import copies_of
 from forebay.tiering.catalogue.records import Kind, ShelfState
 from forebay.tiering.continuous.filling import FillingWatch
 from forebay.tiering.continuous.service import ContinuousMoving
@@ -59,6 +60,23 @@ def test_all_blocks_but_the_newest_go_while_the_recorder_appends(stream: Stream)
     stream.writer.close()
     stream.check()
     assert open_run(stream.path).closed
+
+
+def test_a_run_lies_where_most_of_its_blocks_are(stream: Stream) -> None:
+    """So work on it is sent to where it is read."""
+    stream.record(8)
+    first, second = stream.known().pieces(stream.path)
+    assert copies_of(str(stream.path)) == (str(stream.path),)
+    stream.move("warm", volumes=[first])
+    assert copies_of(str(stream.path)) == (str(stream.path),)
+    stream.move("warm", volumes=[second])
+    (there,) = copies_of(str(stream.path))
+    assert there.startswith(str(stream.site.folder / "warm"))
+    # When as many blocks lie at home, both are near.
+    stream.record(4)
+    assert copies_of(str(stream.path)) == (str(stream.path), there)
+    stream.record(1)
+    assert copies_of(str(stream.path)) == (str(stream.path),)
 
 
 def test_blocks_that_were_moved_are_no_zeros_to_who_knows_only_zarr(stream: Stream) -> None:
@@ -139,6 +157,34 @@ def test_a_run_that_is_closed_takes_back_what_was_never_moved(stream: Stream) ->
     assert stream.at_home() == list(range(12))
     stream.check()
     assert list((stream.path / BLOCK_VOLUMES).iterdir()) == []
+
+
+def test_a_closed_run_that_comes_home_is_one_again(stream: Stream) -> None:
+    """Its volumes are part of it then, and it moves in one piece, into a copy that is whole."""
+    stream.record(8)
+    stream.take_in()
+    stream.move("warm")
+    stream.writer.close()
+    pieces = stream.known().pieces(stream.path)
+    assert [each.kind for each in pieces] == [Kind.RAW, Kind.BLOCKS, Kind.BLOCKS]
+    stream.move("hot")
+    # What something keeps stays as it is.
+    held = pieces[1].run_id
+    stream.site.catalogue.protect(
+        held, kind="hold", tier=None, owner="ada", reason="audit", seconds=None
+    )
+    assert [each.kind for each in stream.known().pieces(stream.path)] == [Kind.RAW, Kind.BLOCKS]
+    stream.site.catalogue.unprotect(held, kind="hold")
+    (whole,) = stream.known().pieces(stream.path)
+    objects = stream.site.catalogue.objects(whole.run_id)
+    assert (whole.objects, whole.bytes) == (len(objects), sum(x.bytes for x in objects.values()))
+    assert {f"frames/c.{number}.0.0" for number in range(8)} <= set(objects)
+    stream.move("warm")
+    stream.check()
+    copy = open_in_folder(stream.site.copy_in("warm", "stream"))
+    assert copy.verify().problems == ()
+    assert len(copy.blocks) == 8
+    assert not scan(stream.site.catalogue, stream.site.tiers, repair=False).not_whole
 
 
 def test_the_catalogue_is_built_anew_beside_an_open_run(stream: Stream) -> None:

@@ -9,19 +9,26 @@ from pathlib import Path
 import pytest
 from pydantic import ByteSize
 from tests.acquisition.storage.server import BUCKET
-from tests.tiering.site import Site
+from tests.tiering.site import GRACE, Site
+from tests.tiering.stream import OPTIONS, Stream
 from tests.tiering.test_archive import restores_take
 from typer.testing import CliRunner, Result
 
+import forebay
 from forebay.cli.app import app
-from forebay.engine import REGISTRY, SubmittedJob
+from forebay.engine import REGISTRY, RecallAgreement, SubmittedJob
+from forebay.engine.errors import JobInterruptedError
 from forebay.engine.execution.recalls import needed_recalls
 from forebay.engine.execution.serve import ServiceOptions, serve
 from forebay.engine.execution.wanted import targets
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import JobRecord, Progress
 from forebay.engine.queue.states import UnitState
 from forebay.opening import open_run
-from forebay.tiering.archive.signposted import archived_objects
+from forebay.tiering.archive.signposted import archived_objects, recalls_of
+from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.errors import ArchivedError
+from forebay.tiering.moving.mover import Mover
 from forebay.tiering.specification import TierSpecification
 
 pytestmark = pytest.mark.s3
@@ -54,6 +61,7 @@ def lab(site: Site, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(REGISTRY, "_algorithms", dict(REGISTRY._algorithms))
+    REGISTRY.load([str(tmp_path / "sums.py")])
     return site
 
 
@@ -65,7 +73,8 @@ def away(site: Site) -> set[str]:
     """Return what of the run's blocks has to be asked for still."""
     folder = site.runs / "water"
     keys = [f"frames/c.{number}.0.0" for number in range(BLOCKS)]
-    return {name for each in archived_objects(folder, keys) for name in each.recall.look().away}
+    found = recalls_of(archived_objects(folder, keys).values())
+    return {name for _, recall in found for name in recall.look().away}
 
 
 @contextlib.contextmanager
@@ -121,3 +130,75 @@ def test_what_is_computed_from_here_waits_as_well(lab: Site, server: int) -> Non
     done = asked("reprocess", "sums", "--here", "--cluster", "none", "--recall")
     assert done.exit_code == 0, done.output
     assert away(lab) == set()
+
+
+def test_what_costs_more_than_was_agreed_to_is_refused(lab: Site, server: int) -> None:
+    """With the figure, and before anything is asked for; from Python as at the command line."""
+    restores_take(server, looks=0)
+    cheap = asked("jobs", "submit", "sums", "water", "--recall-cost", "0.01")
+    assert cheap.exit_code == 3, cheap.output
+    assert "that is more than the 0.01 that were agreed to" in cheap.stderr
+    refused = asked("reprocess", "sums", "--here", "--cluster", "none", "--recall-cost", "0.01")
+    assert "that is more than the 0.01 that were agreed to" in refused.stderr
+    run = open_run(lab.runs / "water")
+    with pytest.raises(ArchivedError, match=r"recall=RecallAgreement\(\)"):
+        forebay.submit(run, "sums")
+    with pytest.raises(
+        ArchivedError, match=r"which costs about 0\.\d\d for .* more than the 0\.01"
+    ):
+        forebay.submit(run, "sums", recall=RecallAgreement(most_cost=0.01))
+    assert len(away(lab)) > 1
+    enough = asked("jobs", "submit", "sums", "water", "--recall-cost", "1000", "--json")
+    assert enough.exit_code == 0, enough.output
+    assert away(lab) == set()
+
+
+def test_no_more_is_recalled_ahead_than_was_asked_for(lab: Site, server: int) -> None:
+    """What comes behind that is asked for as units are done, until all of them are."""
+    restores_take(server, looks=2)
+    before = away(lab)
+    run = open_run(lab.runs / "water")
+    job = forebay.submit(run, "sums", recall=RecallAgreement(ahead_bytes=1))
+    assert len(job.recalled) == 1
+    # The first block's, and nothing else.
+    assert len(away(lab)) == len(before) - 1 > 0
+    with service(job):
+        job.wait(timeout=60)
+    assert job.progress().units == {UnitState.DONE: BLOCKS}
+
+
+def test_blocks_stay_near_until_a_live_job_has_read_them(lab: Site, server: int) -> None:
+    """A policy that sends blocks of an open run into an archive does not outrun who follows it."""
+    restores_take(server, looks=8)
+    lab.settings = lab.settings.model_copy(update=OPTIONS)
+    stream = Stream(lab)
+    stream.record(8)
+    job = forebay.submit(
+        open_run(stream.path), "sums", live=True, ledger=lab.ledger, results=lab.folder / "sums"
+    )
+    for volume in stream.known().pieces(stream.path):
+        lab.moves.plan(volume, tier="cold", keep=False, why="a test")
+    mover = Mover(lab.database, lab.tiers, lab.settings, work=lab.volumes())
+    mover.work()
+    lab.pass_by(GRACE + 1)
+    for waiting in mover.work():
+        assert waiting.state is MoveState.GRACE
+        assert waiting.error is not None
+        assert waiting.error.startswith(f"job {job.number} has yet to read it")
+    assert stream.at_home() == list(range(8))
+    with service(job):
+        done = threading.Event()
+
+        def look(_: JobRecord, progress: Progress) -> None:
+            if progress.count(UnitState.DONE) == 8:
+                done.set()
+
+        with pytest.raises(JobInterruptedError):
+            job.wait(timeout=60, stop=done, on_progress=look)
+    # The job goes on, and so does the recorder; what was read may go.
+    assert job.progress().count(UnitState.DEAD) == 0
+    lab.pass_by(61)
+    mover.work()
+    assert stream.at_home() == [6, 7]
+    assert not job.record().ended
+    stream.writer.abandon()

@@ -222,9 +222,7 @@ def test_a_result_that_a_job_publishes_into_stays(lab: Published) -> None:
             Submission(targets=[target], lane=Lane.REPROCESS, force=True)
         )
         lab.site.moves.plan(known, tier="cold", keep=False, why="a test")
-        mover = Mover(
-            lab.site.database, lab.site.tiers, lab.site.settings, waits=lab.site.volumes().waits
-        )
+        mover = Mover(lab.site.database, lab.site.tiers, lab.site.settings, work=lab.site.volumes())
         (move,) = mover.work()
         assert move.state is MoveState.PLANNED
         assert move.error is not None

@@ -135,6 +135,6 @@ def test_costs_are_shown_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ]  # fmt: skip
     assert found[3]["cost"] < found[1]["cost"] < found[0]["cost"]
     assert "--rate 'much' is no size" in told("--instruments", "2", "--rate", "much", code=2)
-    assert "records nothing" in told("--instruments", "2", "--rate", "0 B", code=2)
+    assert "is nothing: give more" in told("--instruments", "2", "--rate", "0 B", code=2)
     assert "give --instruments" in told("--picture", "x.png", code=2)
     assert "give a longer --step" in told("--instruments", "99999", code=2)

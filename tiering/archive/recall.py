@@ -59,8 +59,15 @@ class Recall:
         """Return what it means to ask for some of them, in a few words."""
         return self.archive.terms.told(self._size(names), len(names))
 
-    def request(self, *, days: int) -> None:
-        """Ask for all of them; those that were asked for, or are near for as long, stay so."""
+    def request(self, *, days: int | None = None) -> None:
+        """Ask for all of them; those that were asked for, or are near for as long, stay so.
+
+        Parameters
+        ----------
+        days
+            Days for which they stay readable; as the archive's terms have it if not given.
+        """
+        days = self.archive.terms.days if days is None else days
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as several:
             list(several.map(lambda name: self.archive.recall(name, days=days), self.objects))
 

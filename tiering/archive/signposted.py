@@ -14,17 +14,32 @@ from forebay.tiering.reading.signposts import Signposts
 
 
 @dataclass(frozen=True, slots=True)
-class ArchivedObjects:
-    """Objects of a run that lie in one archive alone."""
+class ArchivedObject:
+    """What lies in one archive alone: an object of a run, or a pack of several."""
 
     tier: str
     """Name of the tier."""
-    recall: Recall
-    """The objects, and what it takes to have them back."""
+    archive: Archive
+    """The archive."""
+    name: str
+    """Its name there."""
+    bytes: int
+    """Its length."""
 
 
-def archived_objects(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]:
-    """Return which objects of a run lie in archives alone.
+def lies_in_archive(folder: Path) -> bool:
+    """Tell whether anything of a run lies in archives alone, by the signposts in its folder.
+
+    Raises
+    ------
+    RunDamagedError
+        If a signpost is none.
+    """
+    return sync(_in_archive(_signposts(folder)))
+
+
+def archived_objects(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObject]:
+    """Return which objects of a run lie in archives alone, and in what.
 
     No catalogue is needed, and no archive is asked anything.
 
@@ -33,8 +48,13 @@ def archived_objects(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]
     folder
         The folder of the run.
     keys
-        The objects that are to be read, in the order in which they are needed: they are asked for
-        in that order.  They are not looked at where the run was never moved into an archive.
+        The objects that are to be read.  They are not looked at where the run was never moved
+        into an archive.
+
+    Returns
+    -------
+    dict
+        By the key of the object; those that are in one pack have the same.
 
     Raises
     ------
@@ -46,33 +66,59 @@ def archived_objects(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     archived_objects(Path(folder), ["frames/c.0.0.0"])
-    []
+    {}
     """
     return sync(_archived(folder, keys))
 
 
-async def _archived(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]:
-    posts = Signposts(LocalStore(folder, read_only=True), SIGNPOST)
-    await posts.look()
-    if not any(_only_archive(post) for post in await posts.all()):
-        return []
-    found: dict[str, tuple[Place, dict[str, int]]] = {}
+def recalls_of(objects: Iterable[ArchivedObject]) -> list[tuple[str, Recall]]:
+    """Return what it takes to have objects back from each archive, and the name of its tier.
+
+    Parameters
+    ----------
+    objects
+        The objects, in the order in which they are asked for.
+    """
+    found: dict[Archive, tuple[str, dict[str, int]]] = {}
+    for each in objects:
+        found.setdefault(each.archive, (each.tier, {}))[1][each.name] = each.bytes
+    return [(tier, Recall(archive, names)) for archive, (tier, names) in found.items()]
+
+
+async def _archived(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObject]:
+    posts = _signposts(folder)
+    if not await _in_archive(posts):
+        return {}
+    archives: dict[str, Archive] = {}
+    packs: dict[tuple[str, str], ArchivedObject] = {}
+    found: dict[str, ArchivedObject] = {}
     for key in dict.fromkeys(keys):
         post = await posts.of(key)
         place = None if post is None else _only_archive(post)
-        if post is None or place is None or key not in post.objects or key in post.documents:
+        if post is None or place is None or place.recall is None:
+            continue
+        if key not in post.objects or key in post.documents:
             continue
         if _is_at_home(folder / key, post.objects[key].bytes):
             continue
-        _, names = found.setdefault(place.url, (place, {}))
         name = place.stored_as(key)
-        if name not in names:
-            names[name] = _length(post, place, name)
-    return [
-        ArchivedObjects(place.tier, Recall(Archive(place.url, place.recall), names))
-        for place, names in found.values()
-        if place.recall is not None
-    ]
+        if place.url not in archives:
+            archives[place.url] = Archive(place.url, place.recall)
+        if (place.url, name) not in packs:
+            packs[place.url, name] = ArchivedObject(
+                place.tier, archives[place.url], name, _length(post, place, name)
+            )
+        found[key] = packs[place.url, name]
+    return found
+
+
+def _signposts(folder: Path) -> Signposts:
+    return Signposts(LocalStore(folder, read_only=True), SIGNPOST)
+
+
+async def _in_archive(posts: Signposts) -> bool:
+    await posts.look()
+    return any(_only_archive(post) for post in await posts.all())
 
 
 def _only_archive(post: Signpost) -> Place | None:

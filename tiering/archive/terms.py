@@ -17,6 +17,8 @@ From "Understanding archive retrieval options", Amazon S3 User Guide.
 """
 CLASSES = tuple(dict.fromkeys(storage_class for storage_class, _ in HOURS))
 """Classes whose objects cannot be read until they are recalled."""
+USUAL_DAYS = 3
+"""Days for which objects stay readable where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class RecallTerms:
     """What a gigabyte (10^9 bytes) costs."""
     cost_per_1000: float
     """What a thousand requests cost, one for each object."""
+    days: int = USUAL_DAYS
+    """Days for which objects stay readable."""
 
     def cost(self, size: int, objects: int) -> float:
         """Return what it costs to recall so many bytes in so many objects.
@@ -69,4 +73,5 @@ class RecallTerms:
             float(document["hours"]),
             float(document["cost_per_gb"]),
             float(document["cost_per_1000"]),
+            int(document.get("days", USUAL_DAYS)),
         )

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from forebay.tiering.catalogue.schema import REVISION, VERSION_TABLE
+from forebay.tiering.catalogue.schema import REVISION, VERSION_TABLE, make_tables
 from forebay.tiering.errors import CatalogueError
 
 MIGRATING = threading.Lock()
@@ -45,7 +45,29 @@ def bring_up_to_date(database: Database) -> None:
     with database.read() as connection:
         if _revision(connection) == REVISION:
             return
-    with database.write() as connection, MIGRATING:
+    with database.write() as connection:
+        if (known := _revision(connection)) is None:
+            make_tables(connection)
+        elif known != REVISION:
+            migrate(connection, name=database.name)
+
+
+def migrate(connection: sa.Connection, *, name: str) -> None:
+    """Make the changes of each migration that was not made yet, one after the other.
+
+    Parameters
+    ----------
+    connection
+        Within a transaction.
+    name
+        What the database is called in messages.
+
+    Raises
+    ------
+    CatalogueError
+        If the tables were made by a newer forebay.
+    """
+    with MIGRATING:
         # Few calls need this, and it takes longer to import than to open a database.
         from alembic import command
         from alembic.config import Config
@@ -56,13 +78,12 @@ def bring_up_to_date(database: Database) -> None:
         config.set_main_option("script_location", str(folder))
         config.attributes["connection"] = connection
         config.attributes["version_table"] = VERSION_TABLE
-        known = _revision(connection)
         try:
             command.upgrade(config, "head")
         except CommandError as error:
             raise CatalogueError(
-                f"the catalogue of tiers in {database.name} was made by a newer forebay (its "
-                f"tables are those of revision {known}): use that one"
+                f"the catalogue of tiers in {name} was made by a newer forebay (its tables are "
+                f"those of revision {_revision(connection)}): use that one"
             ) from error
 
 

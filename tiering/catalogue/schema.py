@@ -128,3 +128,20 @@ PROTECTION = sa.Table(
     sa.Column("until", sa.BigInteger, comment="when it ends by itself"),
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
+
+_REVISIONS = sa.Table(
+    VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True)
+)
+
+
+def make_tables(connection: sa.Connection) -> None:
+    """Make the tables where there are none, and note of which revision they are.
+
+    Parameters
+    ----------
+    connection
+        Within a transaction.
+    """
+    METADATA.create_all(connection, checkfirst=False)
+    _REVISIONS.create(connection, checkfirst=False)
+    connection.execute(sa.insert(_REVISIONS).values(version_num=REVISION))

@@ -25,7 +25,7 @@ class Volumes:
     What a volume holds never changes.  A part of a result that was computed anew has another name
     and gets into another volume; the volume that holds the old one is given up when it holds
     nothing else.  A volume of a run that was never moved is given up when the run is closed, and
-    its blocks are the run's again.
+    its blocks are the run's again; so are those of one that comes home later.
 
     Parameters
     ----------
@@ -75,6 +75,53 @@ class Volumes:
             connection.execute(away.values(state=ShelfState.DELETING, verified_at=None))
         return True
 
+    def join(self, volume: str, run: str) -> bool:
+        """Make the objects of a volume of a closed run part of the run again.
+
+        Returns
+        -------
+        bool
+            False where the run or the volume is moved, or lies anywhere but at home, or where
+            something keeps the volume: then nothing has changed.
+        """
+        both = (volume, run)
+        with self._database.write() as connection:
+            moving = sa.select(MOVES.c.move).where(
+                MOVES.c.run_id.in_(both), MOVES.c.ended_at.is_(None)
+            )
+            now = self._database.now(connection)
+            if connection.execute(moving).first() or in_force(connection, now, volume):
+                return False
+            copies = connection.execute(
+                sa.select(SHELVES.c.run_id).where(
+                    SHELVES.c.run_id.in_(both), SHELVES.c.state.in_(TAKING_ROOM)
+                )
+            ).scalars()
+            at_home = connection.execute(
+                sa.select(SHELVES.c.run_id, SHELVES.c.verified_at).where(
+                    SHELVES.c.run_id.in_(both),
+                    SHELVES.c.home,
+                    SHELVES.c.state == ShelfState.AVAILABLE,
+                )
+            ).all()
+            if sorted(copies) != sorted(both) or {name for name, _ in at_home} != {*both}:
+                return False
+            whole = sa.select(sa.func.sum(RUNS.c.bytes), sa.func.sum(RUNS.c.objects))
+            size, objects = connection.execute(whole.where(RUNS.c.run_id.in_(both))).one()
+            of_volume = sa.update(OBJECTS).where(OBJECTS.c.run_id == volume)
+            connection.execute(of_volume.values(run_id=run))
+            mine = sa.update(RUNS).where(RUNS.c.run_id == run)
+            connection.execute(mine.values(bytes=int(size), objects=int(objects)))
+            read_back = [at for _, at in at_home]
+            home = sa.update(SHELVES).where(SHELVES.c.run_id == run, SHELVES.c.home)
+            connection.execute(
+                home.values(
+                    bytes=int(size), verified_at=None if None in read_back else min(read_back)
+                )
+            )
+            self._drop(connection, volume)
+        return True
+
     def left_home(self, volume: str) -> None:
         """Write down that home has no whole copy any more, if another place has one."""
         with self._database.write() as connection:
@@ -113,9 +160,12 @@ class Volumes:
         return gone
 
     def _forget(self, volume: str) -> None:
-        shelves = sa.select(SHELVES.c.shelf).where(SHELVES.c.run_id == volume)
         with self._database.write() as connection:
-            for of_shelf in (PROGRESS, PACKED, PACKS):
-                connection.execute(sa.delete(of_shelf).where(of_shelf.c.shelf.in_(shelves)))
-            for of_run in (MOVES, PROTECTION, SHELVES, OBJECTS, RUNS):
-                connection.execute(sa.delete(of_run).where(of_run.c.run_id == volume))
+            self._drop(connection, volume)
+
+    def _drop(self, connection: sa.Connection, volume: str) -> None:
+        shelves = sa.select(SHELVES.c.shelf).where(SHELVES.c.run_id == volume)
+        for of_shelf in (PROGRESS, PACKED, PACKS):
+            connection.execute(sa.delete(of_shelf).where(of_shelf.c.shelf.in_(shelves)))
+        for of_run in (MOVES, PROTECTION, SHELVES, OBJECTS, RUNS):
+            connection.execute(sa.delete(of_run).where(of_run.c.run_id == volume))

@@ -11,15 +11,15 @@ from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.migrating import Database
 from forebay.tiering.catalogue.moves import Moves
-from forebay.tiering.catalogue.records import RunRecord
 from forebay.tiering.continuous.filling import Filling, FillingWatch
 from forebay.tiering.continuous.outlook import expected_bytes, outlooks
 from forebay.tiering.continuous.rule import Allowed, Situation, allowed
 from forebay.tiering.errors import MoveRefusedError
 from forebay.tiering.moving.circuits import Circuits
-from forebay.tiering.moving.mover import Mover, at_once
+from forebay.tiering.moving.mover import Mover
 from forebay.tiering.moving.open_runs import OpenRuns
 from forebay.tiering.moving.pace import Pace
+from forebay.tiering.moving.work import NoWork, Work
 from forebay.tiering.policy import suggestions
 from forebay.tiering.scan import take_in_runs
 from forebay.tiering.specification import TieringSettings, TierSpecification
@@ -37,14 +37,11 @@ type Recordings = Callable[[], Sequence[Mapping[str, Any]]]
 """Gives the status of each recording on this machine."""
 
 
-class Beside(Protocol):
-    """What is moved beside runs."""
+class Beside(Work, Protocol):
+    """What is moved beside runs, and the work on both."""
 
     def take_in(self) -> list[str]:
         """Take it into the catalogue as it is now; return what cannot be, and why."""
-
-    def waits(self, run: RunRecord) -> str | None:
-        """Say why something is not to be moved yet; None if it may be."""
 
 
 def _none_waits() -> bool:
@@ -111,7 +108,7 @@ class ContinuousMoving:
             pace=self._pace,
             avoided=lambda: self._circuits.open,
             failed=self._circuits.failed,
-            waits=at_once if beside is None else beside.waits,
+            work=NoWork() if beside is None else beside,
         )
         self._decided = threading.Event()
         self._told: dict[str, str] = {}

@@ -56,8 +56,7 @@ class Archives:
             return None
         if progress.away:
             asked = {name: recall.objects[name] for name in progress.away}
-            days = self.tiers[shelf.tier].specification.recall_days
-            Recall(recall.archive, asked).request(days=days)
+            Recall(recall.archive, asked).request()
             told = {"run": shelf.run_id, "tier": shelf.tier, "objects": len(progress.away)}
             _log.info("objects recalled", extra={**told, "cost": recall.cost(progress.away)})
         self.reached("recalled")

@@ -15,6 +15,7 @@ from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.throttle import Throttle
+from forebay.tiering.moving.work import Work
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
@@ -46,6 +47,8 @@ class MoveContext:
     """When set, the step ends with the object that it is at."""
     pace: Pace
     """How fast bytes may go through, beside what is allowed in each tier."""
+    work: Work
+    """The work on what is moved."""
 
     def source(self, claim: Claim) -> ShelfRecord:
         """Return the copy that a move is made from."""

@@ -3,6 +3,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import batched
 
 from forebay.tiering.catalogue.held import Claim
@@ -23,28 +24,23 @@ _AGAIN, _COPIED_AGAIN = "again", "copied again"
 """How it is with an object that was not read back as it was put."""
 
 
+@dataclass(frozen=True, slots=True)
 class Copying:
-    """Makes copies and reads them back.
+    """Makes copies and reads them back."""
 
-    Parameters
-    ----------
-    context
-        What the steps of moves have in common.
-    """
-
-    def __init__(self, context: MoveContext) -> None:
-        self._context = context
+    context: MoveContext
+    """What the steps of moves have in common."""
 
     def copy(self, claim: Claim) -> MoveRecord:
         """Put every object of the run onto the shelf that was made for it."""
-        source, target = self._context.source(claim), self._context.target(claim)
-        from_shelf, to_shelf = self._context.shelf(source), self._context.shelf(target)
-        done = self._context.catalogue.progress(target.shelf)
-        objects = self._context.objects(claim, target)
+        source, target = self.context.source(claim), self.context.target(claim)
+        from_shelf, to_shelf = self.context.shelf(source), self.context.shelf(target)
+        done = self.context.catalogue.progress(target.shelf)
+        objects = self.context.objects(claim, target)
         left = [key for key in objects if done.get(key, _AGAIN) == _AGAIN]
-        if (waiting := self._context.recall(claim, source, left)) is not None:
+        if (waiting := self.context.recall(claim, source, left)) is not None:
             return waiting
-        passing = self._context.passing(claim, source, target)
+        passing = self.context.passing(claim, source, target)
 
         def copy(key: str, _: int) -> Came:
             return to_shelf.copy(key, objects[key], from_shelf, passing=passing)
@@ -56,49 +52,49 @@ class Copying:
             ) as coming:
                 for key, came in coming:
                     if came.pack is not None:
-                        self._context.reached("pack copied")
+                        self.context.reached("pack copied")
                         state = _COPIED_AGAIN if key in done else "copied"
                         self._note_all(claim, came.keys, state, pack=came.pack)
                     elif key in done:
-                        self._context.held.note(claim, [key], _COPIED_AGAIN)
+                        self.context.held.note(claim, [key], _COPIED_AGAIN)
                     else:
                         copied.append(key)
-                    self._context.reached("object copied")
+                    self.context.reached("object copied")
                     if len(copied) == _NOTED_AT_ONCE:
-                        self._context.held.note(claim, copied, "copied")
+                        self.context.held.note(claim, copied, "copied")
                         copied = []
-                    if self._context.stop.is_set():
+                    if self.context.stop.is_set():
                         break
         except (TieringError, OSError):
             # What is there need not be copied by the next attempt.
             if copied:
-                self._context.held.note(claim, copied, "copied")
+                self.context.held.note(claim, copied, "copied")
             raise
         if copied:
-            self._context.held.note(claim, copied, "copied")
-            self._context.reached("objects noted")
-        if self._context.stop.is_set():
+            self.context.held.note(claim, copied, "copied")
+            self.context.reached("objects noted")
+        if self.context.stop.is_set():
             return claim.move
-        with self._context.at(target):
+        with self.context.at(target):
             to_shelf.remove_leftovers()
-        return self._context.held.advance(claim, MoveState.COPIED)
+        return self.context.held.advance(claim, MoveState.COPIED)
 
     def verify(self, claim: Claim) -> MoveRecord:
         """Read every object back from the new copy and compare it."""
-        target = self._context.target(claim)
-        shelf = self._context.shelf(target)
-        done = self._context.catalogue.progress(target.shelf)
-        objects = self._context.objects(claim, target)
-        if self._context.archives.put_away_already(target):
+        target = self.context.target(claim)
+        shelf = self.context.shelf(target)
+        done = self.context.catalogue.progress(target.shelf)
+        objects = self.context.objects(claim, target)
+        if self.context.archives.put_away_already(target):
             sizes = shelf.sizes()
             lacking = [key for key, each in objects.items() if sizes.get(key) != each.bytes]
             if lacking:
                 return self._copy_again(claim, target, lacking[0], twice=False)
             if target.verified_at is not None:
-                return self._context.held.advance(claim, MoveState.VERIFIED)
-            if (waiting := self._context.recall(claim, target, list(objects))) is not None:
+                return self.context.held.advance(claim, MoveState.VERIFIED)
+            if (waiting := self.context.recall(claim, target, list(objects))) is not None:
                 return waiting
-        passing = self._context.passing(claim, target)
+        passing = self.context.passing(claim, target)
         left = [key for key in objects if done.get(key) != "verified"]
 
         def look(key: str, _: int) -> dict[str, KnownObject | None]:
@@ -114,20 +110,20 @@ class Copying:
                         again = done.get(key) == _COPIED_AGAIN
                         return self._copy_again(claim, target, key, twice=again)
                     verified.append(key)
-                    self._context.reached("object verified")
+                    self.context.reached("object verified")
                     if len(verified) == _NOTED_AT_ONCE:
-                        self._context.held.note(claim, verified, "verified")
+                        self.context.held.note(claim, verified, "verified")
                         verified = []
-                if self._context.stop.is_set():
+                if self.context.stop.is_set():
                     return claim.move
         if not target.home:
             # A copy that has this is whole: the catalogue can be built from it.
-            content = manifest(self._context.catalogue, target)
+            content = manifest(self.context.catalogue, target)
             shelf.put(MANIFEST, content)
             if shelf.read(MANIFEST) != content:
                 raise CopyDamagedError(f"{shelf.where}/{MANIFEST} is not what was put there")
-            self._context.reached("manifest put")
-        return self._context.held.advance(claim, MoveState.VERIFIED)
+            self.context.reached("manifest put")
+        return self.context.held.advance(claim, MoveState.VERIFIED)
 
     def _several(
         self,
@@ -141,36 +137,36 @@ class Copying:
             yield from several_at_once(pieces, copy)
             return
         for several in batched(pieces, _NOTED_AT_ONCE):
-            with self._context.at(target):
+            with self.context.at(target):
                 # Within the lock: a mover that was overtaken must not change anything there.
-                lease = self._context.settings.lease_seconds
-                self._context.held.renew(claim, lease_seconds=lease)
+                lease = self.context.settings.lease_seconds
+                self.context.held.renew(claim, lease_seconds=lease)
                 yield from several_at_once(several, copy)
 
     def _note_all(self, claim: Claim, keys: Sequence[str], state: str, *, pack: Pack) -> None:
         """Write down that all objects of a pack are copied."""
         for several in batched(keys, _KEYS_AT_ONCE):
-            self._context.held.note(claim, several, state, pack=pack)
-        self._context.reached("pack noted")
+            self.context.held.note(claim, several, state, pack=pack)
+        self.context.reached("pack noted")
 
     def _copy_again(
         self, claim: Claim, target: ShelfRecord, key: str, *, twice: bool
     ) -> MoveRecord:
         """Have an object put once more that the tier does not give back as it was given."""
         if target.state is not ShelfState.STAGING:
-            self._context.catalogue.doubted(target.shelf)
+            self.context.catalogue.doubted(target.shelf)
             raise CopyDamagedError(
-                f"{self._context.shelf(target).where}/{key} is missing there or has changed: "
+                f"{self.context.shelf(target).where}/{key} is missing there or has changed: "
                 "'forebay scrub' puts the copy right"
             )
-        where = f"{self._context.shelf(target).where}/{key}"
+        where = f"{self.context.shelf(target).where}/{key}"
         if twice:
-            return self._context.held.fail(
+            return self.context.held.fail(
                 claim,
                 f"{where} was put there twice, and other bytes were read back each time: look "
                 f"after the tier {target.tier!r}",
             )
-        again = Claim(self._context.held.again(claim, key, _AGAIN), claim.holder)
+        again = Claim(self.context.held.again(claim, key, _AGAIN), claim.holder)
         raise CopyAgainError(again, f"{where} was not read back as put")
 
 

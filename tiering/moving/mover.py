@@ -15,7 +15,6 @@ from forebay.tiering.catalogue.records import (
     READABLE,
     MoveRecord,
     MoveState,
-    RunRecord,
     ShelfState,
 )
 from forebay.tiering.errors import CopyDamagedError, MoveTakenOverError, TieringError
@@ -24,22 +23,19 @@ from forebay.tiering.moving.context import MoveContext, Reached
 from forebay.tiering.moving.copying import CopyAgainError, Copying
 from forebay.tiering.moving.departing import SHORT_PAUSE, Departing
 from forebay.tiering.moving.pace import Pace
+from forebay.tiering.moving.work import NoWork, Work
 from forebay.tiering.packing.pack import Pack, pack_up
 from forebay.tiering.specification import TieringSettings
 from forebay.tiering.storage.tiers import Tiers
 
 _LONGEST_PAUSE = 3600.0
+_NO_WORK = NoWork()
 
 _log = logging.getLogger("forebay.tiering")
 
 
 def _go_on(_: object) -> None:
     """Do nothing."""
-
-
-def at_once(_: RunRecord) -> str | None:
-    """Wait for nothing."""
-    return None
 
 
 class Mover:
@@ -66,8 +62,8 @@ class Mover:
         Says which tiers nothing is moved from or to for the time being, by their names.
     failed
         Told of the tiers that a move concerned which has failed.
-    waits
-        Says why something is not to be moved yet, such as a result that a job publishes into.
+    work
+        The work on what is moved, such as a result that a job publishes into.
     """
 
     def __init__(
@@ -81,7 +77,7 @@ class Mover:
         pace: Pace | None = None,
         avoided: Callable[[], Collection[str]] = frozenset,
         failed: Callable[[Collection[str]], None] = _go_on,
-        waits: Callable[[RunRecord], str | None] = at_once,
+        work: Work = _NO_WORK,
     ) -> None:
         catalogue = Catalogue(database)
         self._moves = Moves(database)
@@ -94,12 +90,12 @@ class Mover:
             reached=reached,
             stop=stop or threading.Event(),
             pace=pace or Pace(),
+            work=work,
         )
         self._copying = Copying(self._context)
         self._departing = Departing(self._context)
         self._avoided = avoided
         self._tell_failed = failed
-        self._waits = waits
         self._holder = f"{writer_name()} {uuid.uuid4().hex[:8]}"
 
     def work(self) -> list[MoveRecord]:
@@ -164,7 +160,7 @@ class Mover:
 
     def _begin(self, claim: Claim) -> MoveRecord:
         run = self._context.catalogue.run(claim.move.run_id)
-        if (why := self._waits(run)) is not None:
+        if (why := self._context.work.waits(run)) is not None:
             return self._context.held.pause(claim, seconds=SHORT_PAUSE, error=why, counts=False)
         tier = self._context.tiers[claim.move.tier]
         shelves = self._context.catalogue.shelves(run.run_id)

@@ -21,7 +21,8 @@ def known_at(catalogue: Catalogue, folder: Path) -> RunRecord | None:
 def take_in(catalogue: Catalogue, tiers: Tiers, folder: Path) -> RunRecord:
     """Return the run in a folder, as the catalogue knows it now.
 
-    What was moved while it was open is no part of that: those are volumes of their own.
+    What was moved while it was open is no part of that, as long as it lies elsewhere: those are
+    volumes of their own.
 
     Raises
     ------
@@ -36,6 +37,9 @@ def take_in(catalogue: Catalogue, tiers: Tiers, folder: Path) -> RunRecord:
     found = known_at(catalogue, folder)
     if found is not None:
         catalogue.saw(found.run_id, read_at=read_at(folder))
+        volumes = Volumes(catalogue, Kind.BLOCKS)
+        for each in volumes.of(folder):
+            volumes.join(each.run_id, found.run_id)
         return catalogue.run(found.run_id)
     tier, path = tiers.of_folder(folder)
     apart, beside = _moved_while_open(catalogue, folder)

@@ -1,16 +1,15 @@
-"""Having recalled what a job needs of archives, before it is submitted."""
+"""What may be had recalled from archives for a job, as it is given on the command line."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forebay.cli.session import Session
+from forebay.cli.errors import OptionError
+from forebay.cli.sizes import size_given
 
 if TYPE_CHECKING:
-    from forebay.acquisition import Run
-    from forebay.engine import Algorithm
+    from forebay.engine import RecallAgreement
 
 RecallOption = Annotated[
     bool,
@@ -18,60 +17,39 @@ RecallOption = Annotated[
         "--recall", help="Have recalled what lies in an archive, and agree to what that costs."
     ),
 ]
+RecallCostOption = Annotated[
+    float | None,
+    typer.Option(help="The same, if it costs no more than this in all; it is refused else."),
+]
+RecallAheadOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="With --recall or --recall-cost: how much is asked for ahead of what is computed, as "
+        "'500 GB'; 1 TB if not given.",
+    ),
+]
 
 
-def have_recalled(
-    call: Session,
-    runs: "Sequence[Run]",
-    algorithm: "Algorithm",
-    values: Mapping[str, Any],
-    *,
-    results: Path,
-    ledger: Path | str,
-    live: bool = False,
-    force: bool = False,
-    agreed: bool,
-) -> None:
-    """Ask archives for what units of a job need that are not done, if that was agreed to.
+def agreement(recall: bool, most_cost: float | None, ahead: str | None) -> "RecallAgreement | None":
+    """Return what was agreed to; None for nothing.
 
     Raises
     ------
-    ArchivedError
-        If it was not: with what it costs, and how long it takes.
+    OptionError
+        If options do not go together, or cannot be what they are.
     """
-    from forebay.engine.execution.recalls import needed_recalls
-    from forebay.engine.execution.wanted import targets
-    from forebay.tiering.errors import ArchivedError
-    from forebay.tiering.specification import TierSpecification
+    from forebay.engine import RecallAgreement
 
-    wanted = targets(
-        runs, algorithm, algorithm.bind(values), results=results, ledger=ledger, live=live
-    )
-    needed = [
-        (each, progress)
-        for each in needed_recalls(runs, wanted, ledger=ledger, force=force)
-        if (progress := each.recall.look()).away or agreed
-    ]
-    if not needed:
-        return
-    lines = [
-        f"{len(progress.away)} objects of {each.run} are to be recalled from {each.tier!r}, "
-        f"{each.recall.told(progress.away)}"
-        for each, progress in needed
-        if progress.away
-    ]
-    if lines and not agreed:
-        cost = sum(each.recall.cost(progress.away) for each, progress in needed)
-        more = (
-            f" (and {len(lines) - 1} runs more, for about {cost:.2f} in all)" if lines[1:] else ""
-        )
-        raise ArchivedError(
-            f"{lines[0]}{more}: give --recall if that is agreed to; the job then waits for them"
-        )
-    for line in lines:
-        typer.echo(line, err=True)
-    usual = TierSpecification.model_fields["recall_days"].default
-    for each, _ in needed:
-        tier = call.settings.tiers.get(each.tier)
-        # Those that are near already stay so for as long.
-        each.recall.request(days=usual if tier is None else tier.recall_days)
+    if not recall and most_cost is None:
+        if ahead is not None:
+            raise OptionError("--recall-ahead does nothing without --recall or --recall-cost")
+        return None
+    agreed = RecallAgreement()
+    if most_cost is not None:
+        if not most_cost >= 0:
+            raise OptionError(f"--recall-cost cannot be {most_cost}: give 0 or more")
+        agreed = replace(agreed, most_cost=most_cost)
+    if ahead is not None:
+        agreed = replace(agreed, ahead_bytes=size_given("--recall-ahead", ahead))
+    return agreed

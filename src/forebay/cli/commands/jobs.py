@@ -19,7 +19,12 @@ from forebay.cli.commands.steering import cancel, pause, prioritise, resume, ret
 from forebay.cli.commands.submitting import labels_of, submitted
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, print_table, seconds
-from forebay.cli.recalling import RecallOption
+from forebay.cli.recalling import (
+    RecallAheadOption,
+    RecallCostOption,
+    RecallOption,
+    agreement,
+)
 from forebay.cli.session import (
     JsonOption,
     LedgerOption,
@@ -91,6 +96,8 @@ def submit(
         str | None, typer.Option(help="The only cluster that may compute it; any if not given.")
     ] = None,
     recall: RecallOption = False,
+    recall_cost: RecallCostOption = None,
+    recall_ahead: RecallAheadOption = None,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,7 +113,7 @@ def submit(
         ledger=call.ledger(ledger, results, runs),
         given=parameter,
         label=label,
-        recall=recall,
+        recall=agreement(recall, recall_cost, recall_ahead),
         lane=lane or ("realtime" if follow else "reprocess"),
         priority=priority or 0,
         after=after or [],

@@ -192,6 +192,7 @@ class JobProgress:
         """Take in an event."""
         from forebay.engine.execution.events import (
             RunGrown,
+            RunRecalled,
             UnitFailed,
             UnitPublished,
             UnitSkipped,
@@ -200,6 +201,8 @@ class JobProgress:
         match event:
             case RunGrown(frames=frames) if not self._several:
                 self._bars.update(self._task, total=frames)
+            case RunRecalled(told=told):
+                typer.echo(told, err=True)
             case UnitSkipped(unit=unit):
                 self._bars.advance(self._task, len(unit.core.t))
             case UnitPublished(unit=unit, latency=latency):

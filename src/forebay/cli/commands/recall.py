@@ -82,7 +82,7 @@ def recall(
             count = f"{len(progress.away)} objects of {name}"
             agree(f"{count} are recalled from {place!r}, {work.told(progress.away)}", yes=yes)
         # Those that are near already stay so for as long, which costs nothing but the request.
-        work.request(days=days or tiers[place].specification.recall_days)
+        work.request(days=days)
     for name, place, work in recalls:
         progress = work.look()
         if wait and not progress.over:

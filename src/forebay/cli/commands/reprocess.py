@@ -19,7 +19,12 @@ from forebay.cli.commands.standing import told, watched
 from forebay.cli.commands.submitting import bound, submitted
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, progress, size
-from forebay.cli.recalling import RecallOption, have_recalled
+from forebay.cli.recalling import (
+    RecallAheadOption,
+    RecallCostOption,
+    RecallOption,
+    agreement,
+)
 from forebay.cli.session import (
     JsonOption,
     LedgerOption,
@@ -33,7 +38,7 @@ from forebay.errors import ExitCode
 
 if TYPE_CHECKING:
     from forebay.acquisition import Run
-    from forebay.engine import Report
+    from forebay.engine import RecallAgreement, Report
 
 
 def reprocess(
@@ -79,6 +84,8 @@ def reprocess(
         bool, typer.Option("--dry-run", help="Only say which runs it would go over.")
     ] = False,
     recall: RecallOption = False,
+    recall_cost: RecallCostOption = None,
+    recall_ahead: RecallAheadOption = None,
     wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,6 +103,7 @@ def reprocess(
     }
     _refuse(for_service if here else {"--cluster": cluster}, here=here)
     bound(call, algorithm, parameter)
+    agreed = agreement(recall, recall_cost, recall_ahead)
     chosen, growing, unreadable = _choose(call.runs(runs), name, since, before)
     for path in growing:
         typer.echo(f"left out: {path}: it is not closed yet", err=True)
@@ -112,11 +120,7 @@ def reprocess(
     where = call.shared_results(results, runs)
     entered = call.ledger(ledger, results, runs)
     if here:
-        found, values = bound(call, algorithm, parameter)
-        have_recalled(
-            call, chosen, found, values, results=where, ledger=entered, force=force, agreed=recall
-        )
-        _here(call, algorithm, chosen, where, entered, parameter, cluster, force, as_json)
+        _here(call, algorithm, chosen, where, entered, parameter, cluster, force, agreed, as_json)
         _tell_of_unreadable(unreadable)
         return
     job = submitted(
@@ -127,7 +131,7 @@ def reprocess(
         ledger=entered,
         given=parameter,
         label=label,
-        recall=recall,
+        recall=agreed,
         lane=lane or "reprocess",
         priority=priority or 0,
         force=force,
@@ -214,6 +218,7 @@ def _here(
     given: list[str] | None,
     cluster: str | None,
     force: bool,
+    recall: "RecallAgreement | None",
     as_json: bool,
 ) -> None:
     from forebay import reprocess as compute
@@ -236,6 +241,7 @@ def _here(
             stop=stop,
             on_event=JobProgress(bars, what, as_json=as_json, total=frames),
             units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
+            recall=recall,
             **values,
         )
     _print_report(report, as_json=as_json)

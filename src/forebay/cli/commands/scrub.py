@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from forebay.cli.commands.completion import complete_runs
-from forebay.cli.errors import OptionError, TierProblemError, VerificationError
+from forebay.cli.errors import TierProblemError, VerificationError
 from forebay.cli.output import print_json, size
 from forebay.cli.session import (
     JsonOption,
@@ -14,6 +14,7 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
+from forebay.cli.sizes import size_given
 from forebay.cli.tiers import configured_tiers, found_as, opened_catalogue
 
 
@@ -46,7 +47,7 @@ def scrub(
     tiers = configured_tiers(call)
     if (cache := cache_in_force()) is not None:
         cache.sweep()
-    limit = None if rate is None else rate_of(rate)
+    limit = None if rate is None else size_given("--rate", rate)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         chosen = [
             found for each in run or () for found in found_as(call, catalogue, each, runs, results)
@@ -71,16 +72,3 @@ def scrub(
         )
     if found.unreachable:
         raise TierProblemError(f"{len(found.unreachable)} copies could not be read: see above")
-
-
-def rate_of(given: str) -> int:
-    """Return the bytes in a second that are given with --rate."""
-    from pydantic import ByteSize, TypeAdapter, ValidationError
-
-    try:
-        found = TypeAdapter(ByteSize).validate_python(given)
-    except ValidationError as error:
-        raise OptionError(f"--rate {given!r} is no size: give one such as '100 MB'") from error
-    if found <= 0:
-        raise OptionError(f"--rate {given!r} would read nothing: give more than 0 bytes")
-    return int(found)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from forebay.cli.commands.process import parameters
 from forebay.cli.errors import OptionError
-from forebay.cli.recalling import have_recalled
 from forebay.cli.session import Session
 
 if TYPE_CHECKING:
@@ -24,35 +25,25 @@ def submitted(
     ledger: Path | str,
     given: list[str] | None,
     label: list[str] | None,
-    recall: bool = False,
     **options: Any,
 ) -> "SubmittedJob":
-    """Submit a job for a service, once what it needs of archives was asked for."""
+    """Submit a job for a service."""
     from forebay import submit as submit_job
 
     chosen, values = bound(call, algorithm, given)
-    labels, found = labels_of(label), runs()
-    have_recalled(
-        call,
-        found,
-        chosen,
-        values,
-        results=results,
-        ledger=ledger,
-        live=options.get("live", False),
-        force=options.get("force", False),
-        agreed=recall,
-    )
-    return submit_job(
-        found,
+    job = submit_job(
+        runs(),
         chosen,
         ledger=ledger,
         results=results,
         owner=user(),
-        labels=labels,
+        labels=labels_of(label),
         **options,
         **values,
     )
+    for line in job.recalled:
+        typer.echo(line, err=True)
+    return job
 
 
 def bound(

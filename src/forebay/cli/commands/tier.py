@@ -386,8 +386,8 @@ def _work(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "list[MoveRe
     from forebay.tiering.moving.mover import Mover
 
     with stop_on_signals("the object that is being copied is finished") as stop:
-        waits = published_in(catalogue, tiers).waits
-        mover = Mover(catalogue.database, tiers, call.settings.tiering, stop=stop, waits=waits)
+        work = published_in(catalogue, tiers)
+        mover = Mover(catalogue.database, tiers, call.settings.tiering, stop=stop, work=work)
         return mover.work()
 
 

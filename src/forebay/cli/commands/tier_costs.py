@@ -16,6 +16,7 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
+from forebay.cli.sizes import size_given
 from forebay.cli.tiers import configured_tiers, opened_catalogue
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def costs(
 
     laboratory = Laboratory(
         instruments=instruments,
-        bytes_per_day=_bytes(rate),
+        bytes_per_day=size_given("--rate", rate),
         years=years,
         step_days=step,
         read_days=read_days,
@@ -88,18 +89,6 @@ def costs(
         draw_costs(picture, courses)
         if not as_json:
             typer.echo(f"drawn in {picture}")
-
-
-def _bytes(rate: str) -> int:
-    from pydantic import ByteSize, TypeAdapter, ValidationError
-
-    try:
-        found = TypeAdapter(ByteSize).validate_python(rate)
-    except ValidationError as error:
-        raise OptionError(f"--rate {rate!r} is no size: give one such as '200 GB'") from error
-    if found <= 0:
-        raise OptionError(f"--rate {rate!r} records nothing: give more")
-    return found
 
 
 def _costs_now(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.commands.runs import RunArgument
-from forebay.cli.commands.scrub import rate_of
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, progress, size
 from forebay.cli.results import ResultOption, results_of
 from forebay.cli.session import JsonOption, ResultsOption, RunsOption, session
 from forebay.cli.signals import stop_on_signals
+from forebay.cli.sizes import size_given
 
 if TYPE_CHECKING:
     from forebay.acquisition.format.codec import CompressionName
@@ -71,7 +71,7 @@ def transfer(
     from forebay.tiering.handoff.sending import Transfer
 
     call = session(context)
-    limit = None if rate is None else rate_of(rate)
+    limit = None if rate is None else size_given("--rate", rate)
     packing = None if compression is None else _compression(compression)
     if packing is not None and result:
         raise OptionError(
