@@ -19,6 +19,7 @@ from forebay.cluster.aws.definitions import (
     LARGER,
     ON_DEMAND,
     ROLES,
+    SCHEDULER,
     SPOT,
     WORKER,
     definition,
@@ -185,12 +186,10 @@ class Fargate(FargateCluster, _Swapped):  # type: ignore[misc]
         self.specification = specification
         self.owner = owner
         self.spending = spending
-        self._larger = specification.larger()
-        arns = {
-            role: self._register(role)
-            for role in ROLES
-            if role != LARGER or self._larger is not None
-        }
+        sizes = {SCHEDULER: specification, WORKER: specification}
+        if (larger := specification.larger()) is not None:
+            sizes[LARGER] = larger
+        arns = {role: self._register(role, each) for role, each in sizes.items()}
         self._larger_arn = arns.get(LARGER)
         started = {"startedBy": started_by(owner)}
         try:
@@ -225,12 +224,10 @@ class Fargate(FargateCluster, _Swapped):  # type: ignore[misc]
             remove_definitions(specification, owner)
             raise
 
-    def _register(self, role: str) -> str:
+    def _register(self, role: str, specification: FargateClusterSpecification) -> str:
         with asking(f"to register the task of a {role}"):
             answer = client("ecs", self.specification.region).register_task_definition(
-                **definition(
-                    (role == LARGER and self._larger) or self.specification, self.owner, role
-                )
+                **definition(specification, self.owner, role)
             )
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 

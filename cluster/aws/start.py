@@ -124,16 +124,18 @@ def _made(
         from forebay.cluster.aws.ec2 import Ec2Cluster
         from forebay.cluster.aws.ec2_pool import Ec2Pool
 
-        large = specification.larger()
+        instance = specification.larger()
         instances = Ec2Cluster(specification, owner, spending, security, **options)
-        return _Made(instances, Ec2Pool(instances), large and (large, Ec2Pool(instances, large)))
+        one = None if instance is None else (instance, Ec2Pool(instances, instance))
+        return _Made(instances, Ec2Pool(instances), one)
     if not isinstance(specification, FargateClusterSpecification):
         raise TypeError(f"{type(specification).__name__} is started by nobody")
     from forebay.cluster.aws.fargate import Fargate, FargatePool
 
-    larger = specification.larger()
+    task = specification.larger()
     tasks = Fargate(specification, owner, spending, security, **options)
-    return _Made(tasks, FargatePool(tasks), larger and (larger, FargatePool(tasks, larger)))
+    larger = None if task is None else (task, FargatePool(tasks, task))
+    return _Made(tasks, FargatePool(tasks), larger)
 
 
 class _Keeping:

@@ -10,15 +10,12 @@ import logging
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from forebay.cluster.health import holding
 from forebay.cluster.health.complaint import complaint
 from forebay.cluster.health.machine import tell_health
 from forebay.cluster.health.silence import Silences
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 LOOK_SECONDS = 5.0
 """Time between two looks."""
@@ -29,13 +26,13 @@ _log = logging.getLogger("forebay.cluster")
 
 
 @contextmanager
-def watched(client: "Client", name: str) -> Iterator[None]:
+def watched(client: Any, name: str) -> Iterator[None]:
     """Watch the workers of a cluster for the length of a block.
 
     Parameters
     ----------
     client
-        Connected to its scheduler.
+        A `distributed.Client` of its scheduler.
     name
         What the cluster is called.
     """
@@ -128,7 +125,7 @@ def complaint_of(worker: dict[str, Any], *, silence: float = 0.0) -> str:
     return complaint(worker["health"] or {}, skew=worker["skew"], silence=silence)
 
 
-def workers_of(client: "Client") -> list[dict[str, Any]]:
+def workers_of(client: Any) -> list[dict[str, Any]]:
     """Return what the scheduler of a client knows of its workers, as `holding.look` tells it."""
     found: list[dict[str, Any]] = client.sync(at_scheduler, client, holding.look)
     return found
@@ -147,7 +144,7 @@ async def at_scheduler(client: Any, function: Callable[..., Any], **fields: Any)
 
 def _whole(function: Callable[..., Any]) -> bytes:
     """Return a function with its code, which its receiver need not have."""
-    import cloudpickle
+    import cloudpickle  # type: ignore[import-untyped]
 
     cloudpickle.register_pickle_by_value(holding)
     try:
