@@ -143,7 +143,11 @@ class Ec2Scheduler(SchedulerMixin, _Instance):  # type: ignore[misc]
                 return
             ended = await self.cluster.why_ended(machine)
             if ended:
-                raise ClusterError(f"the scheduler's instance {machine} has ended: {ended}")
+                raise ClusterError(
+                    f"the scheduler's instance {machine} has ended ({ended}): has "
+                    f"{self.docker_image} forebay[aws] in this version? 'aws ec2 get-console-output "
+                    f"--instance-id {machine}' says more"
+                )
             await asyncio.sleep(_LOOK_SECONDS)
         raise ClusterError(
             f"the scheduler on {machine} cannot be reached at {host}:{PORT} within {patience:g} s: "
