@@ -1,23 +1,9 @@
-"""Cluster specifications, and running Dask clusters made from them."""
+"""Cluster specifications, and running Dask clusters made from them.
 
-from forebay.cluster.address.specification import AddressSpecification
-from forebay.cluster.errors import ClusterError
-from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
-from forebay.cluster.local.specification import LocalClusterSpecification
-from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
-from forebay.cluster.plan import Plan
-from forebay.cluster.slurm.specification import SlurmClusterSpecification
-from forebay.cluster.specification import ClusterSpecification
-from forebay.cluster.start import connect
+What is public is listed in ``__init__.pyi``; it is imported when it is first used: a worker needs no
+specification, and making their models takes as long as a fifth of its start.
+"""
 
-__all__ = [
-    "AddressSpecification",
-    "ClusterError",
-    "ClusterSpecification",
-    "KubernetesClusterSpecification",
-    "LocalClusterSpecification",
-    "LocalCudaClusterSpecification",
-    "Plan",
-    "SlurmClusterSpecification",
-    "connect",
-]
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -32,8 +32,29 @@ def memory_ceiling(client: Any) -> int | None:
     return None if found is None else int(found)
 
 
-def check_ceiling(ceiling: ByteSize | None, memory: ByteSize | None) -> None:
-    """Refuse a ceiling that is not above the memory of the other workers.
+def larger_options(memory: str) -> dict[str, Any]:
+    """Return the options of Dask's worker for one that offers what memory it has.
+
+    Parameters
+    ----------
+    memory
+        Bytes, or 'auto' for all of the machine.
+
+    Examples
+    --------
+    >>> larger_options("1024")
+    {'memory_limit': 1024, 'resources': {'MEMORY': 1024}}
+    """
+    from distributed.system import MEMORY_LIMIT
+
+    limit = int(MEMORY_LIMIT) if memory == "auto" else int(memory)
+    return {"memory_limit": limit, "resources": {RESOURCE: limit}}
+
+
+def check_ceiling(
+    ceiling: ByteSize | None, memory: ByteSize | None, setting: str = "memory_limit"
+) -> None:
+    """Refuse a ceiling that is not above the memory of the other workers, as a setting says it.
 
     Raises
     ------
@@ -42,6 +63,6 @@ def check_ceiling(ceiling: ByteSize | None, memory: ByteSize | None) -> None:
     """
     if ceiling is not None and memory is not None and ceiling <= memory:
         raise ValueError(
-            f"memory_ceiling = {int(ceiling)} bytes is not above memory_limit = {int(memory)} "
+            f"memory_ceiling = {int(ceiling)} bytes is not above {setting} = {int(memory)} "
             "bytes: give more, or leave it out"
         )

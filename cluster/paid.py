@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import ByteSize, Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from forebay.cluster.burst.settings import BurstSettings
 from forebay.cluster.model import ElasticModel
@@ -42,11 +42,65 @@ class PaidModel(ElasticModel, ABC):
         "given.",
     )
 
+    memory_ceiling: ByteSize | None = Field(
+        default=None,
+        description="Memory of one more worker, such as '128 GiB', that is asked for while there "
+        "are units for which the others have not enough; none is if not given.",
+    )
+    cost_of_larger_per_hour: NonNegativeFloat | None = Field(
+        default=None, description="What that worker costs in an hour."
+    )
+
     @model_validator(mode="after")
     def _countable(self) -> Self:
         if self.budget_per_day is not None and self.cost_per_worker_hour is None:
             raise ValueError("budget_per_day needs cost_per_worker_hour, to know what is spent")
+        if self.memory_ceiling is None and self.cost_of_larger_per_hour is not None:
+            raise ValueError(
+                "cost_of_larger_per_hour needs memory_ceiling: there is no such worker"
+            )
+        if (
+            self.memory_ceiling is not None
+            and self.cost_of_larger_per_hour is None
+            and self.budget_per_day is not None
+        ):
+            raise ValueError(
+                "budget_per_day with memory_ceiling needs cost_of_larger_per_hour, to know what is "
+                "spent"
+            )
         return self
+
+    @abstractmethod
+    def larger(self) -> Self | None:
+        """Return the one worker of more memory, as a cluster of its own; None without a ceiling.
+
+        Raises
+        ------
+        ClusterError
+            If there can be none of that size, or if who knows does not answer.
+        """
+
+    def with_one(self, **changes: Any) -> Self:
+        """Return a cluster of one worker for what needs its memory, whatever the burst rule says."""
+        return self.model_copy(
+            update={
+                "memory_ceiling": None,
+                "cost_of_larger_per_hour": None,
+                "cost_per_worker_hour": self.cost_of_larger_per_hour,
+                "threads_per_worker": 1,
+                "minimum_workers": 0,
+                "maximum_workers": 1,
+                "burst": None,
+                **changes,
+            }
+        )
+
+    def larger_facts(self, size: str) -> list[tuple[str, str]]:
+        """Return what is said of that worker to people; nothing where there is none."""
+        if self.memory_ceiling is None:
+            return []
+        cost = self.cost_of_larger_per_hour
+        return [("one larger worker", size if cost is None else f"{size}, {cost:g} an hour")]
 
     @abstractmethod
     def reap(self, name: str, *, any_site: bool = False, dry_run: bool = False) -> list[Orphan]:

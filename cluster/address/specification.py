@@ -68,11 +68,11 @@ class AddressSpecification(ClusterModel):
             raise ValueError(f"{', '.join(given)} would not be used: {self.address} is not tls://")
         return self
 
-    def connected(self, name: str) -> AbstractContextManager["Client"]:  # noqa: ARG002
-        """Join the scheduler; it goes on after the block."""
-        from forebay.cluster.address.start import join
+    def connected(self, name: str) -> AbstractContextManager["Client"]:
+        """Join the scheduler, and watch its workers; it goes on after the block."""
+        from forebay.cluster.address.start import join_and_watch
 
-        return join(self)
+        return join_and_watch(self, name)
 
     def plan(self, name: str) -> Plan:  # noqa: ARG002
         """Return which scheduler would be joined, and what is missing for it."""

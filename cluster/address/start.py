@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from forebay.cluster.address.specification import AddressSpecification
 from forebay.cluster.client import client_of, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.health.watch import watched
+from forebay.cluster.keeping.talk import is_kept
 from forebay.cluster.loop import sheltered_loop
 from forebay.cluster.plan import Plan
 from forebay.cluster.versions import check_versions
@@ -44,6 +46,21 @@ def join(specification: AddressSpecification) -> Iterator["Client"]:
                 f"{_reason(error)}"
             ) from error
         check_versions(client, address)
+        yield client
+
+
+@contextmanager
+def join_and_watch(specification: AddressSpecification, name: str) -> Iterator["Client"]:
+    """Join the scheduler of a specification, and watch its workers, unless its keeper does.
+
+    Raises
+    ------
+    ClusterError
+        If it does not answer, or runs other versions.
+    """
+    with join(specification) as client, ExitStack() as stack:
+        if not is_kept(client):
+            stack.enter_context(watched(client, name))
         yield client
 
 

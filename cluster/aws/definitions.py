@@ -9,6 +9,8 @@ from forebay.cluster.worker_memory import ENVIRONMENT
 
 ON_DEMAND, SPOT = "FARGATE", "FARGATE_SPOT"
 """What ECS calls the two kinds of capacity."""
+SCHEDULER, WORKER, LARGER = ROLES = ("scheduler", "worker", "larger")
+"""What tasks are for; the last is a worker that has more memory than the others."""
 STOP_SECONDS = 120
 """Time between being told to stop and being stopped: the most that ECS gives."""
 
@@ -21,18 +23,27 @@ def family(owner: Owner, role: str) -> str:
 def definition(
     specification: FargateClusterSpecification, owner: Owner, role: str
 ) -> dict[str, Any]:
-    """Return the definition of the task of a scheduler or a worker."""
-    worker = role == "worker"
+    """Return the definition of a task: a scheduler's, a worker's, or the larger worker's."""
+    worker = role != SCHEDULER
     cpu = specification.cpu if worker else specification.scheduler_cpu
     memory = specification.memory if worker else specification.scheduler_memory
     more = (
-        ["--threads", f"{specification.threads_per_worker}"]
+        [
+            *("--threads", f"{specification.threads_per_worker}"),
+            *(["--larger"] if role == LARGER else []),
+        ]
         if worker
         else [
             *("--most-workers", f"{specification.maximum_workers}"),
             *("--orphan-seconds", f"{specification.orphan_seconds:g}"),
+            *(
+                ["--memory-ceiling", f"{int(specification.memory_ceiling)}"]
+                if specification.memory_ceiling is not None
+                else []
+            ),
         ]
     )
+    command = WORKER if worker else SCHEDULER
     # Fargate has no GPUs.
     environment = (
         worker_environment(specification.environment, gpus=False)
@@ -41,7 +52,7 @@ def definition(
     )
     container = {
         # dask-cloudprovider puts its changes to a task under this name.
-        "name": f"dask-{role}",
+        "name": f"dask-{command}",
         "image": specification.image,
         "essential": True,
         "cpu": cpu,
@@ -50,7 +61,7 @@ def definition(
             *("python", "-m", "forebay.cluster.aws.node"),
             *("--region", specification.region),
             *("--certificates", owner.parameter),
-            role,
+            command,
             *more,
         ],
         "environment": [{"name": name, "value": value} for name, value in environment.items()],

@@ -17,7 +17,7 @@ from dask_cloudprovider.aws.ec2 import EC2Cluster, EC2Instance
 from dask_cloudprovider.generic.vmcluster import SchedulerMixin, WorkerMixin
 
 from forebay.cluster.aws.account import asking, code_of, share_models
-from forebay.cluster.aws.owner import REQUEST_TAG, Owner
+from forebay.cluster.aws.owner import LARGER_TAG, REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.environment import worker_environment
@@ -123,6 +123,8 @@ class Ec2Scheduler(SchedulerMixin, _Instance):  # type: ignore[misc]
             f"--most-workers {specification.maximum_workers} "
             f"--orphan-seconds {specification.orphan_seconds:g}"
         )
+        if specification.memory_ceiling is not None:
+            self.command += f" --memory-ceiling {int(specification.memory_ceiling)}"
 
     async def wait_for_scheduler(self) -> None:
         """Wait until it listens, as long as it may come.
@@ -141,7 +143,11 @@ class Ec2Scheduler(SchedulerMixin, _Instance):  # type: ignore[misc]
                 return
             ended = await self.cluster.why_ended(machine)
             if ended:
-                raise ClusterError(f"the scheduler's instance {machine} has ended: {ended}")
+                raise ClusterError(
+                    f"the scheduler's instance {machine} has ended ({ended}): has "
+                    f"{self.docker_image} forebay[aws] in this version? 'aws ec2 get-console-output "
+                    f"--instance-id {machine}' says more"
+                )
             await asyncio.sleep(_LOOK_SECONDS)
         raise ClusterError(
             f"the scheduler on {machine} cannot be reached at {host}:{PORT} within {patience:g} s: "
@@ -158,11 +164,21 @@ class Ec2Scheduler(SchedulerMixin, _Instance):  # type: ignore[misc]
 
 
 class Ec2Worker(WorkerMixin, _Instance):  # type: ignore[misc]
-    """The instance of a worker."""
+    """The instance of a worker; with `larger` of the one that has so much memory."""
 
-    def __init__(self, scheduler: str, *args: Any, name: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        scheduler: str,
+        *args: Any,
+        name: str,
+        larger: Ec2ClusterSpecification | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(scheduler, *args, **kwargs)
-        specification = self.cluster.specification
+        specification = larger or self.cluster.specification
+        if larger is not None:
+            self.instance_type = larger.instance_type
+            self.instance_tags = {**self.instance_tags, LARGER_TAG: "yes"}
         # Its own choice would be unknown to what looks after workers by their names.
         self.name = name
         self.gpu_instance = specification.cuda
@@ -173,10 +189,10 @@ class Ec2Worker(WorkerMixin, _Instance):  # type: ignore[misc]
             "spot": (True,),
             "spot-or-on-demand": (True, False),
         }[specification.market]
-        cuda = " --cuda" if specification.cuda else ""
+        more = (" --cuda" if specification.cuda else "") + (" --larger" if larger else "")
         self.command = (
             f"{self.cluster.node_command} worker {scheduler} --name {name} "
-            f"--threads {specification.threads_per_worker} --notice{cuda}"
+            f"--threads {specification.threads_per_worker} --notice{more}"
         )
 
 
@@ -260,9 +276,9 @@ class Ec2Cluster(EC2Cluster):  # type: ignore[misc]
         # It would print it, into what commands print for other programs.
         _logger.debug("%s", log)
 
-    def worker(self, name: str) -> Ec2Worker:
+    def worker(self, name: str, larger: Ec2ClusterSpecification | None = None) -> Ec2Worker:
         """Return a worker that is not started yet."""
-        return Ec2Worker(self.scheduler.address, name=name, **self.worker_options)
+        return Ec2Worker(self.scheduler.address, name=name, larger=larger, **self.worker_options)
 
     async def why_ended(self, machine: str) -> str:
         """Return why an instance has ended; empty while it lives."""

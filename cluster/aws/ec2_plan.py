@@ -24,6 +24,10 @@ def facts(specification: Ec2ClusterSpecification) -> list[tuple[str, str]]:
         ("machine image", specification.machine_image),
         ("market", market),
         ("instance profile", specification.instance_profile),
+        *specification.larger_facts(
+            f"{(specification.memory_ceiling or 0) / 2**30:.3g} GiB, one of "
+            f"{', '.join(specification.larger_instance_types)}"
+        ),
     ]
 
 
@@ -40,7 +44,11 @@ def problems(specification: Ec2ClusterSpecification, name: str) -> list[str]:
     region = specification.region
     ec2 = client("ec2", region)
     found: list[str] = []
-    types = {specification.instance_type, specification.scheduler_instance_type}
+    types = {
+        specification.instance_type,
+        specification.scheduler_instance_type,
+        *specification.larger_instance_types,
+    }
     with asking("which types of instances there are"):
         offered = ec2.describe_instance_type_offerings(
             LocationType="region",
@@ -48,6 +56,11 @@ def problems(specification: Ec2ClusterSpecification, name: str) -> list[str]:
         )
     for missing in sorted(types - {x["InstanceType"] for x in offered["InstanceTypeOfferings"]}):
         found.append(f"the region {region} has no instances of the type {missing!r}")
+    if not found:
+        try:
+            specification.larger()
+        except ClusterError as error:
+            found.append(str(error))
     found += network_problems(specification)
     for service, question, fields in (
         ("ec2", "describe_images", {"ImageIds": [specification.machine_image]}),

@@ -6,7 +6,8 @@ from typing import Any
 
 from forebay.cluster.aws.account import asking, of_a_pool
 from forebay.cluster.aws.ec2 import Ec2Cluster, reason_of
-from forebay.cluster.aws.owner import START_TAG
+from forebay.cluster.aws.owner import LARGER_TAG, START_TAG
+from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.pool import Seen, Stage
 
@@ -26,14 +27,17 @@ class Ec2Pool:
     ----------
     cluster
         What they are made from.
+    larger
+        The one worker of more memory, if it is that which is seen to; all others if not given.
     """
 
-    def __init__(self, cluster: Ec2Cluster) -> None:
+    def __init__(self, cluster: Ec2Cluster, larger: Ec2ClusterSpecification | None = None) -> None:
         self._cluster = cluster
+        self._larger = larger
 
     async def ask(self, name: str, *, without: Collection[str]) -> str:  # noqa: ARG002
         """Start an instance, and return what EC2 calls it; each has a node of its own."""
-        worker = self._cluster.worker(name)
+        worker = self._cluster.worker(name, self._larger)
         try:
             await worker.start()
         except ClusterError as error:
@@ -48,7 +52,8 @@ class Ec2Pool:
         async for page in self._pages("describe_instances", Filters=own):
             for reservation in page["Reservations"]:
                 for instance in reservation["Instances"]:
-                    if instance["InstanceId"] != scheduler:
+                    larger = any(each["Key"] == LARGER_TAG for each in instance["Tags"])
+                    if instance["InstanceId"] != scheduler and larger == bool(self._larger):
                         seen[instance["InstanceId"]] = _seen(instance)
         # What was taken away, or ended by itself, costs nothing any more.
         over = {name for name, each in seen.items() if each.stage is Stage.OVER}

@@ -15,7 +15,16 @@ from dask_cloudprovider.aws.ecs import FargateCluster, Scheduler, Task, Worker
 from distributed.deploy.spec import SpecCluster as _SpecCluster
 
 from forebay.cluster.aws.account import asking, client, of_a_pool
-from forebay.cluster.aws.definitions import ON_DEMAND, SPOT, definition, family
+from forebay.cluster.aws.definitions import (
+    LARGER,
+    ON_DEMAND,
+    ROLES,
+    SCHEDULER,
+    SPOT,
+    WORKER,
+    definition,
+    family,
+)
 from forebay.cluster.aws.owner import REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import FargateClusterSpecification
 from forebay.cluster.errors import ClusterError
@@ -110,14 +119,21 @@ class FargateScheduler(_Charged, Scheduler):  # type: ignore[misc]
 
 
 class FargateWorker(_Charged, Worker):  # type: ignore[misc]
-    """The task of a worker."""
+    """The task of a worker; with `larger` of the one that has so much memory."""
 
-    def __init__(self, scheduler: str, *, fargate_cluster: "Fargate", **options: Any) -> None:
+    def __init__(
+        self,
+        scheduler: str,
+        *,
+        fargate_cluster: "Fargate",
+        larger: FargateClusterSpecification | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(scheduler, **options)
-        specification = fargate_cluster.specification
+        specification = larger or fargate_cluster.specification
         self.fargate_cluster = fargate_cluster
         self.price = specification.cost_per_worker_hour or 0.0
-        command = definition(specification, fargate_cluster.owner, "worker")
+        command = definition(specification, fargate_cluster.owner, LARGER if larger else WORKER)
         (container,) = command["containerDefinitions"]
         self._overrides = {"command": [*container["command"], scheduler, "--name", self.name]}
 
@@ -170,7 +186,11 @@ class Fargate(FargateCluster, _Swapped):  # type: ignore[misc]
         self.specification = specification
         self.owner = owner
         self.spending = spending
-        arns = {role: self._register(role) for role in ("scheduler", "worker")}
+        sizes = {SCHEDULER: specification, WORKER: specification}
+        if (larger := specification.larger()) is not None:
+            sizes[LARGER] = larger
+        arns = {role: self._register(role, each) for role, each in sizes.items()}
+        self._larger_arn = arns.get(LARGER)
         started = {"startedBy": started_by(owner)}
         try:
             super().__init__(
@@ -204,19 +224,29 @@ class Fargate(FargateCluster, _Swapped):  # type: ignore[misc]
             remove_definitions(specification, owner)
             raise
 
-    def _register(self, role: str) -> str:
+    def _register(self, role: str, specification: FargateClusterSpecification) -> str:
         with asking(f"to register the task of a {role}"):
             answer = client("ecs", self.specification.region).register_task_definition(
-                **definition(self.specification, self.owner, role)
+                **definition(specification, self.owner, role)
             )
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     def _check_scheduler_tls_config(self) -> None:
         """Say nothing: it looks for TLS in options of a command that is not used."""
 
-    def worker(self, name: str) -> FargateWorker:
+    def worker(self, name: str, larger: FargateClusterSpecification | None = None) -> FargateWorker:
         """Return a worker that is not started yet."""
-        return FargateWorker(self.scheduler.address, name=name, **self.new_spec["options"])
+        options = self.new_spec["options"]
+        if larger is not None:
+            options = {
+                **options,
+                "task_definition_arn": self._larger_arn,
+                "task_kwargs": {"startedBy": started_by(self.owner, larger=True)},
+                "cpu": larger.cpu,
+                "mem": larger.memory >> 20,
+                "larger": larger,
+            }
+        return FargateWorker(self.scheduler.address, name=name, **options)
 
     def _log(self, log: str) -> None:
         # It would print it, into what commands print for other programs.
@@ -227,16 +257,16 @@ class Fargate(FargateCluster, _Swapped):  # type: ignore[misc]
         remove_definitions(self.specification, self.owner)
 
 
-def started_by(owner: Owner) -> str:
-    """Return what ECS is told of who has started a task."""
-    return f"forebay-{owner.start}"
+def started_by(owner: Owner, *, larger: bool = False) -> str:
+    """Return what ECS is told of who has started a task; that of the larger worker has its own."""
+    return f"forebay-{owner.start}{'-larger' if larger else ''}"
 
 
 def remove_definitions(specification: FargateClusterSpecification, owner: Owner) -> None:
     """Take back the definitions of tasks of a start."""
     ecs = client("ecs", specification.region)
     with asking("to take back the definitions of tasks"):
-        for role in ("scheduler", "worker"):
+        for role in ROLES:
             found = ecs.list_task_definitions(familyPrefix=family(owner, role))
             for arn in found["taskDefinitionArns"]:
                 ecs.deregister_task_definition(taskDefinition=arn)
@@ -249,17 +279,20 @@ class FargatePool:
     ----------
     cluster
         What they are made from.
+    larger
+        The one worker of more memory, if it is that which is seen to; all others if not given.
     """
 
-    def __init__(self, cluster: Fargate) -> None:
+    def __init__(self, cluster: Fargate, larger: FargateClusterSpecification | None = None) -> None:
         self._cluster = cluster
+        self._larger = larger
         self._arguments = {
             "cluster": cluster.specification.ecs_cluster,
         }
 
     async def ask(self, name: str, *, without: Collection[str]) -> str:  # noqa: ARG002
         """Start a task, and return what ECS calls it."""
-        worker = self._cluster.worker(name)
+        worker = self._cluster.worker(name, self._larger)
         try:
             await worker.start()
         except ClusterError as error:
@@ -278,7 +311,7 @@ class FargatePool:
             with asking("which tasks there are"):
                 for status in ("RUNNING", "STOPPED"):
                     pages = ecs.get_paginator("list_tasks").paginate(
-                        startedBy=started_by(self._cluster.owner),
+                        startedBy=started_by(self._cluster.owner, larger=bool(self._larger)),
                         desiredStatus=status,
                         **self._arguments,
                     )

@@ -20,7 +20,13 @@ def facts(specification: FargateClusterSpecification) -> list[tuple[str, str]]:
         ("market", specification.market),
         ("role of the tasks", specification.task_role),
         ("logs", specification.log_group),
+        *_larger_facts(specification),
     ]
+
+
+def _larger_facts(specification: FargateClusterSpecification) -> list[tuple[str, str]]:
+    larger = specification.larger()
+    return [] if larger is None else specification.larger_facts(_size(larger.cpu, larger.memory))
 
 
 def _size(cpu: int, memory: int) -> str:

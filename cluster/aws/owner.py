@@ -21,6 +21,8 @@ CLUSTER_TAG = f"{OWN_TAGS}cluster"
 SITE_TAG = f"{OWN_TAGS}site"
 START_TAG = f"{OWN_TAGS}start"
 REQUEST_TAG = f"{OWN_TAGS}request"
+LARGER_TAG = f"{OWN_TAGS}larger"
+"""Of the instance of the worker that has more memory than the others."""
 
 
 @dataclass(frozen=True, slots=True)

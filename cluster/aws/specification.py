@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from forebay.cluster.larger import check_ceiling
 from forebay.cluster.paid import Orphan, PaidModel
 from forebay.cluster.plan import Plan
 
@@ -178,6 +179,32 @@ class Ec2ClusterSpecification(AwsModel):
     key_name: str | None = Field(
         default=None, description="Key pair for logging in with SSH; none otherwise."
     )
+    larger_instance_types: tuple[str, ...] = Field(
+        default=(),
+        description="Types that the instance of the worker with memory_ceiling is chosen from: the "
+        "one with the least memory that is enough.",
+    )
+
+    @model_validator(mode="after")
+    def _some_larger(self) -> Self:
+        if (self.memory_ceiling is None) != (not self.larger_instance_types):
+            raise ValueError(
+                "memory_ceiling and larger_instance_types go together: give both, or none"
+            )
+        if self.memory_ceiling is not None and self.cuda:
+            raise ValueError(
+                "memory_ceiling needs cuda = false: the memory of an instance with GPUs is divided "
+                "between their workers"
+            )
+        return self
+
+    def larger(self) -> Self | None:
+        """Return the one worker of more memory; which type it has is asked of EC2."""
+        if self.memory_ceiling is None:
+            return None
+        from forebay.cluster.aws.larger import larger_type
+
+        return self.with_one(instance_type=larger_type(self), larger_instance_types=())
 
     @model_validator(mode="after")
     def _spot_only(self) -> Self:
@@ -224,3 +251,25 @@ class FargateClusterSpecification(AwsModel):
                     f"steps of {fitting[1] - fitting[0]:g}, not with {memory / _GIB:g} GiB"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _higher_ceiling(self) -> Self:
+        check_ceiling(self.memory_ceiling, self.memory, "memory")
+        if self.memory_ceiling is not None and not self._larger_cpu():
+            raise ValueError(
+                f"memory_ceiling = {self.memory_ceiling / _GIB:g} GiB: Fargate has no task of that "
+                f"memory with {self.cpu} CPU units or more; its largest has 120 GiB, in steps of 8"
+            )
+        return self
+
+    def _larger_cpu(self) -> int:
+        """Return the fewest CPU units that go with the ceiling; 0 if none do."""
+        wanted = (self.memory_ceiling or 0) / _GIB
+        fitting = (cpu for cpu, some in _FARGATE_MEMORY.items() if wanted in some)
+        return min((cpu for cpu in fitting if cpu >= self.cpu), default=0)
+
+    def larger(self) -> Self | None:
+        """Return the one worker of more memory, with the CPU units that go with it."""
+        if self.memory_ceiling is None:
+            return None
+        return self.with_one(cpu=self._larger_cpu(), memory=self.memory_ceiling)

@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
 from forebay.cluster.keeping.joining import joined_or_started
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.patience import patience_of
-from forebay.cluster.keeping.paying import PaidCluster
+from forebay.cluster.keeping.paying import PaidCluster, larger_cluster
 from forebay.cluster.keeping.place import Place
 from forebay.cluster.keeping.pool import Pool, PoolSilentError
 from forebay.cluster.loop import sheltered_loop, signals_held
@@ -88,12 +89,13 @@ def started(
             with signals_held(), warnings.catch_warnings():
                 # Machines take a while to come, as everybody knows.
                 warnings.filterwarnings("ignore", "Creating your cluster is taking")
-                cluster, pool = _made(specification, owner, spending, security, loop)
+                made = _made(specification, owner, spending, security, loop)
         except (OSError, RuntimeError) as error:
             cause = error.__cause__ or error
             raise ClusterError(f"the cluster {name} does not start: {line_of(cause)}") from error
+        cluster = made.cluster
         stack.callback(close_in_time, cluster)
-        keeping = _Keeping(specification, owner, spending, cluster, pool, stop)
+        keeping = _Keeping(specification, owner, spending, made, stop)
         stack.enter_context(keeping.within(loop))
         place.write(name=name, kind=specification.kind, address=cluster.scheduler_address, tls=True)
         yield stack.enter_context(client_of(cluster, timeout=specification.start_seconds))
@@ -101,23 +103,39 @@ def started(
     forget(specification.folder, name, owner.start)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was made on AWS."""
+
+    cluster: Any
+    """The cluster, with its scheduler."""
+    pool: Pool
+    """Where its workers come from."""
+    larger: tuple[AwsModel, Pool] | None
+    """The one worker of more memory, and where it comes from."""
+
+
 def _made(
     specification: AwsModel, owner: Owner, spending: Spending, security: Any, loop: Any
-) -> tuple[Any, Pool]:
-    """Return the cluster with its scheduler, and where its workers come from."""
+) -> _Made:
+    """Start the scheduler's machine."""
     options = {"loop": loop, "silence_logs": logging.WARNING}
     if isinstance(specification, Ec2ClusterSpecification):
         from forebay.cluster.aws.ec2 import Ec2Cluster
         from forebay.cluster.aws.ec2_pool import Ec2Pool
 
+        instance = specification.larger()
         instances = Ec2Cluster(specification, owner, spending, security, **options)
-        return instances, Ec2Pool(instances)
+        one = None if instance is None else (instance, Ec2Pool(instances, instance))
+        return _Made(instances, Ec2Pool(instances), one)
     if not isinstance(specification, FargateClusterSpecification):
         raise TypeError(f"{type(specification).__name__} is started by nobody")
     from forebay.cluster.aws.fargate import Fargate, FargatePool
 
+    task = specification.larger()
     tasks = Fargate(specification, owner, spending, security, **options)
-    return tasks, FargatePool(tasks)
+    larger = None if task is None else (task, FargatePool(tasks, task))
+    return _Made(tasks, FargatePool(tasks), larger)
 
 
 class _Keeping:
@@ -128,15 +146,15 @@ class _Keeping:
         specification: AwsModel,
         owner: Owner,
         spending: Spending,
-        cluster: Any,
-        pool: Pool,
+        made: _Made,
         stop: Callable[[], None] | None,
     ) -> None:
         self._specification = specification
         self._owner = owner
         self._spending = spending
-        crew = DistantCrew(cluster.scheduler_comm)
-        self._pool = WatchedPool(pool, crew)
+        crew = DistantCrew(made.cluster.scheduler_comm)
+        self._pool = WatchedPool(made.pool, crew)
+        self._larger = made.larger
         self._crew = crew
         self._stop = stop
 
@@ -174,6 +192,10 @@ class _Keeping:
             spending=self._spending,
             look_seconds=each.look_seconds,
             stop=self._stop,
+            larger=self._larger
+            and larger_cluster(
+                *self._larger, self._crew, keeper.name, self._owner.cluster, self._spending
+            ),
         )
         self._pool.kept = cluster
         async with cluster.kept():

@@ -19,6 +19,7 @@ from typing import Any
 from forebay.cluster.drain import drain_here
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.distant_crew import Desk
+from forebay.cluster.larger import larger_options
 from forebay.errors import ForebayError
 
 DEATH_SECONDS = 120.0
@@ -74,11 +75,13 @@ def _add_roles(parser: argparse.ArgumentParser) -> None:
     scheduler.add_argument("--port", type=int, default=8786)
     scheduler.add_argument("--most-workers", type=int, required=True)
     scheduler.add_argument("--orphan-seconds", type=float, default=math.inf)
+    scheduler.add_argument("--memory-ceiling", type=int, help="bytes that one worker can have")
     worker = roles.add_parser("worker")
     worker.add_argument("scheduler")
     worker.add_argument("--name", required=True)
     worker.add_argument("--threads", type=int, required=True)
     worker.add_argument("--memory", default="auto", help="bytes, or 'auto'")
+    worker.add_argument("--larger", action="store_true", help="for what needs its memory")
     worker.add_argument("--cuda", action="store_true", help="a worker for each GPU")
     worker.add_argument("--notice", action="store_true", help="look out for EC2's notice to leave")
 
@@ -94,7 +97,7 @@ async def _scheduler(arguments: argparse.Namespace, security: Any) -> None:
         dashboard=False,
         dashboard_address="127.0.0.1:0",
     ) as scheduler:
-        Desk(scheduler, arguments.most_workers)
+        Desk(scheduler, arguments.most_workers, ceiling=arguments.memory_ceiling)
         _on_signals(asyncio.get_running_loop(), lambda: scheduler.close(reason="told to stop"))
         watching = asyncio.create_task(_close_orphaned(scheduler, arguments.orphan_seconds))
         await scheduler.finished()
@@ -127,6 +130,8 @@ async def _worker(arguments: argparse.Namespace, security: Any) -> None:
             *(["forebay.cluster.aws.notice"] if arguments.notice else []),
         ],
     }
+    if arguments.larger:
+        options |= larger_options(arguments.memory)
     async with AsyncExitStack() as stack:
         if arguments.cuda:
             if find_spec("dask_cuda") is None:

@@ -15,6 +15,7 @@ from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
 from forebay.cluster.keeping.service import DEMAND_SECONDS, KeptCluster
 from forebay.cluster.keeping.talk import KEY
 from forebay.cluster.keeping.time_left import TimeLeft
+from forebay.cluster.larger import CEILING
 from forebay.cluster.sizing import Demand
 
 _AT_SCHEDULER = "forebay-desk"
@@ -43,9 +44,11 @@ class Desk:
         The `distributed.Scheduler`.
     maximum
         Workers that there are at the most.
+    ceiling
+        Bytes of memory of a worker that can be asked for, for what needs it; None for none.
     """
 
-    def __init__(self, scheduler: Any, maximum: int) -> None:
+    def __init__(self, scheduler: Any, maximum: int, *, ceiling: int | None = None) -> None:
         self._maximum = maximum
         self._asked = Asked()
         self._standing: dict[str, Any] = {}
@@ -57,6 +60,8 @@ class Desk:
         scheduler.handlers["forebay_standing"] = self.standing
         scheduler.handlers["forebay_stop"] = self.stop
         scheduler.set_metadata(keys=[KEY], value=True)
+        if ceiling is not None:
+            scheduler.set_metadata(keys=[CEILING], value=ceiling)
 
     def demand(self, who: str, **work: Any) -> dict[str, Any]:
         """Take in how much work somebody has; return how the cluster stands."""

@@ -112,7 +112,8 @@ class Keeper:
     ) -> None:
         self._pool = pool
         self._crew = crew
-        self._name = name
+        self.name = name
+        """What the cluster is called."""
         self._patience = patience or Patience()
         self._clock = clock
         self._chance = chance
@@ -292,7 +293,7 @@ class Keeper:
                 f"{failures.number} jobs in a row have brought no worker, so no more are asked "
                 f"for; the last: {why}"
             )
-            _log.error("the cluster %s: %s", self._name, self._stopped)
+            _log.error("the cluster %s: %s", self.name, self._stopped)
 
     def _tell_time(self, members: Mapping[str, Member]) -> None:
         """Tell workers how much time they have; it passes, too, while nobody answers."""
@@ -352,7 +353,7 @@ class Keeper:
             missing = min(missing, int(all(each.came for each in staying)))
         for _ in range(missing):
             self._number += 1
-            name = f"{self._name}.{self._number}"
+            name = f"{self.name}.{self._number}"
             try:
                 job = await self._pool.ask(name, without=list(self._failures.nodes))
             except PoolError as error:
@@ -367,7 +368,7 @@ class Keeper:
 
     def _tell(self, note: str) -> None:
         self._notes.append(note)
-        _log.warning("the cluster %s: %s", self._name, note)
+        _log.warning("the cluster %s: %s", self.name, note)
 
 
 def _there(seen: Seen) -> bool:

@@ -10,7 +10,10 @@ from forebay.cluster.burst.rule import Situation, Standing, decide
 from forebay.cluster.burst.settings import BurstSettings
 from forebay.cluster.decisions import DecisionLog, decisions_path
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.crew import Crew
 from forebay.cluster.keeping.keeper import Keeper
+from forebay.cluster.keeping.patience import patience_of
+from forebay.cluster.keeping.pool import Pool
 from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.paid import PaidModel
 from forebay.cluster.slurm.queue_state import QueueState, queue_state
@@ -32,6 +35,8 @@ class PaidCluster(KeptCluster):
         What it is called.
     spending
         What it has cost.
+    written_as
+        The cluster among whose decisions its own are written down; itself if not given.
     clock
         Seconds of a clock that only goes forward.
     more
@@ -45,10 +50,11 @@ class PaidCluster(KeptCluster):
         paying: PaidModel,
         name: str,
         spending: Spending,
+        written_as: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         **more: Any,
     ) -> None:
-        decisions = DecisionLog(decisions_path(paying.place, name))
+        decisions = DecisionLog(decisions_path(paying.place, written_as or name))
         super().__init__(keeper, paying.limits, name=name, decisions=decisions, clock=clock, **more)
         self._paying = paying
         self._spending = spending
@@ -145,3 +151,34 @@ class PaidCluster(KeptCluster):
             )
         self._short = paid < wanted
         return paid
+
+
+def larger_cluster(
+    paying: PaidModel, pool: Pool, crew: Crew, workers: str, name: str, spending: Spending
+) -> PaidCluster:
+    """Return what keeps the one worker of more memory.
+
+    Parameters
+    ----------
+    paying
+        What that worker is, as a cluster of its own.
+    pool
+        Where it comes from.
+    crew
+        The workers that report to the scheduler.
+    workers
+        What the others are called.
+    name
+        What the cluster is called.
+    spending
+        What it has cost.
+    """
+    keeper = Keeper(pool, crew, f"{workers}-larger", patience=patience_of(paying))
+    return PaidCluster(
+        keeper,
+        paying=paying,
+        name=f"{name}-larger",
+        written_as=name,
+        spending=spending,
+        look_seconds=paying.look_seconds,
+    )

@@ -35,6 +35,7 @@ def plan(specification: KubernetesClusterSpecification, name: str) -> Plan:
         ("memory of a worker", f"{each.memory / 2**30:.3g} GiB"),
         ("GPUs of a worker", str(each.gpus)),
         ("volumes", ", ".join(f"{claim} at {path}" for claim, path in each.claims.items()) or "-"),
+        *each.larger_facts(f"{(each.memory_ceiling or 0) / 2**30:.3g} GiB"),
         *each.money(name),
     )
     shown, problems = "", []
@@ -45,6 +46,9 @@ def plan(specification: KubernetesClusterSpecification, name: str) -> Plan:
             cluster(each, owner),
             worker_group(each, owner, f"{owner.start}-1", f"{name}.1"),
         ]
+        if (larger := each.larger()) is not None:
+            group = f"{owner.start}-l1"
+            made.append(worker_group(larger, owner, group, f"{name}-larger.1", larger=True))
         shown = as_yaml(made)
         if shutil.which("kubectl") is None:
             raise ClusterError(MISSING)

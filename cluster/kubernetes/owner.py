@@ -16,6 +16,8 @@ SITE_LABEL = f"{_PREFIX}site"
 """The label with the site that it was started from."""
 START_LABEL = f"{_PREFIX}start"
 """The label by which all resources of a start are found."""
+LARGER_LABEL = f"{_PREFIX}larger"
+"""The label of the group of the worker that has more memory than the others."""
 _LONGEST = 40
 """Characters of a start's name: the operator adds to it, and 63 are the most."""
 

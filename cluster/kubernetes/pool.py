@@ -39,11 +39,20 @@ class KubernetesPool:
         The start.
     spending
         What the cluster has cost.
+    larger
+        Whether it is the group of the larger worker that is seen to, rather than all others.
     """
 
     def __init__(
-        self, specification: KubernetesClusterSpecification, owner: Owner, spending: Spending
+        self,
+        specification: KubernetesClusterSpecification,
+        owner: Owner,
+        spending: Spending,
+        *,
+        larger: bool = False,
     ) -> None:
+        self._larger = larger
+        self._groups = f"{owner.start}-l" if larger else f"{owner.start}-"
         self._specification = specification
         self._owner = owner
         self._spending = spending
@@ -54,7 +63,7 @@ class KubernetesPool:
         """Make the group of a worker, if the budget has room; return what it is called."""
         each = self._specification
         self._number += 1
-        group = f"{self._owner.start}-{self._number}"
+        group = f"{self._groups}{self._number}"
         try:
             token = self._spending.reserve(
                 self._owner.start,
@@ -65,7 +74,7 @@ class KubernetesPool:
             raise PoolSilentError(str(error)) from error
         # Whatever becomes of the request, the group is known by its name.
         self._spending.began(token, group)
-        made = worker_group(each, self._owner, group, name, without)
+        made = worker_group(each, self._owner, group, name, without, larger=self._larger)
         try:
             await kubectl(each, "create", "--filename=-", given=as_json([made]))
         except PoolError:
@@ -84,19 +93,24 @@ class KubernetesPool:
         except PoolError as error:
             # Whatever it is that is wrong, what runs is not known now.
             raise PoolSilentError(str(error)) from error
-        found = seen_in(json.loads(said)["items"])
+        seen = seen_in(json.loads(said)["items"])
+        found = {group: each for group, each in seen.items() if self._is_own(group)}
         self._charge(found)
         ended = {group: each for group, each in found.items() if each.stage is Stage.OVER}
         self._said = {group: each.reason for group, each in ended.items()}
         await self.give_up([group for group, each in ended.items() if each.state != _GOING])
         return found
 
+    def _is_own(self, group: str) -> bool:
+        """Tell whether it is a group of the kind that is seen to."""
+        return group.removeprefix(self._groups).isdigit()
+
     def _charge(self, found: Mapping[str, Seen]) -> None:
         """Write down which workers cost something."""
         charged = {
             str(each.machine)
             for each in self._spending.running()
-            if each.start == self._owner.start
+            if each.start == self._owner.start and self._is_own(str(each.machine))
         }
         stages = {group: each.stage for group, each in found.items()}
         over = {group for group in charged if stages.get(group, Stage.OVER) is Stage.OVER}

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from forebay.cluster.keeping.environment import worker_environment
-from forebay.cluster.kubernetes.owner import Owner
+from forebay.cluster.kubernetes.owner import LARGER_LABEL, Owner
 from forebay.cluster.kubernetes.specification import KubernetesClusterSpecification
 
 GROUP_LABEL = "dask.org/workergroup-name"
@@ -45,6 +45,8 @@ def secret(
 def cluster(specification: KubernetesClusterSpecification, owner: Owner) -> dict[str, Any]:
     """Return the resource of the scheduler; the group of workers that goes with it is empty."""
     command = ["scheduler", "--most-workers", str(specification.maximum_workers)]
+    if specification.memory_ceiling is not None:
+        command += ["--memory-ceiling", str(int(specification.memory_ceiling))]
     ports = [{"name": "tcp-comm", "containerPort": PORT, "protocol": "TCP"}]
     container = {
         **_container(specification, "scheduler", command),
@@ -86,6 +88,8 @@ def worker_group(
     group: str,
     worker: str,
     without: Collection[str] = (),
+    *,
+    larger: bool = False,
 ) -> dict[str, Any]:
     """Return the group of one worker.
 
@@ -101,9 +105,13 @@ def worker_group(
         What the scheduler knows the worker by.
     without
         Nodes on which it is not to run.
+    larger
+        Whether it is the one for what needs its memory.
     """
     metadata = _metadata(specification, owner, group)
     labels = {"dask.org/cluster-name": owner.start, "dask.org/component": "workergroup"}
+    if larger:
+        labels[LARGER_LABEL] = "yes"
     return {
         "apiVersion": _VERSION,
         "kind": "DaskWorkerGroup",
@@ -112,7 +120,7 @@ def worker_group(
             "cluster": owner.start,
             "worker": {
                 "replicas": 1,
-                "spec": worker_pod(specification, owner, worker, without),
+                "spec": worker_pod(specification, owner, worker, without, larger=larger),
             },
         },
     }
@@ -123,6 +131,8 @@ def worker_pod(
     owner: Owner,
     worker: str,
     without: Collection[str],
+    *,
+    larger: bool = False,
 ) -> dict[str, Any]:
     """Return what the pod of a worker is."""
     each = specification
@@ -132,6 +142,7 @@ def worker_pod(
         *("--threads", str(each.threads_per_worker)),
         *("--memory", str(int(each.memory) // max(1, each.gpus))),
         *(["--cuda"] if each.gpus else []),
+        *(["--larger"] if larger else []),
     ]
     container = {
         **_container(each, "worker", command),

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from forebay.cluster.larger import check_ceiling
 from forebay.cluster.paid import Orphan, PaidModel
 from forebay.cluster.plan import Plan
 
@@ -133,6 +134,17 @@ class KubernetesClusterSpecification(PaidModel):
         if self.protocol != "tls":
             raise ValueError("pods speak TLS only: leave protocol out")
         return self
+
+    @model_validator(mode="after")
+    def _higher_ceiling(self) -> Self:
+        check_ceiling(self.memory_ceiling, self.memory, "memory")
+        return self
+
+    def larger(self) -> Self | None:
+        """Return the one worker of more memory; a pod with a GPU has one of them."""
+        if self.memory_ceiling is None:
+            return None
+        return self.with_one(memory=self.memory_ceiling, gpus=min(self.gpus, 1))
 
     def reap(self, name: str, *, any_site: bool = False, dry_run: bool = False) -> list[Orphan]:
         """Remove the resources of a cluster whose owner is gone."""

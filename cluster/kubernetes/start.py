@@ -20,7 +20,7 @@ from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
 from forebay.cluster.keeping.joining import joined_or_started
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.patience import patience_of
-from forebay.cluster.keeping.paying import PaidCluster
+from forebay.cluster.keeping.paying import PaidCluster, larger_cluster
 from forebay.cluster.keeping.place import (
     Place,
     abandoned,
@@ -213,6 +213,7 @@ class _Pods:
             spending=self._spending,
             look_seconds=each.look_seconds,
             stop=self._stop,
+            larger=self._larger(crew),
         )
         pool.kept = kept
         try:
@@ -222,6 +223,14 @@ class _Pods:
                 pool.kept = None
         finally:
             await scheduler.close_rpc()
+
+    def _larger(self, crew: DistantCrew) -> PaidCluster | None:
+        """Return what keeps the one worker of more memory, if there is to be one."""
+        larger = self._specification.larger()
+        if larger is None:
+            return None
+        pool = WatchedPool(KubernetesPool(larger, self._owner, self._spending, larger=True), crew)
+        return larger_cluster(larger, pool, crew, self._owner.start, self._name, self._spending)
 
     async def _sweep(self) -> None:
         """Remove what clusters whose commands were killed have left, and their folders."""

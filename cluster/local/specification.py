@@ -56,11 +56,11 @@ class LocalClusterSpecification(ClusterModel):
         )
         return self
 
-    def connected(self, name: str) -> AbstractContextManager["Client"]:  # noqa: ARG002
+    def connected(self, name: str) -> AbstractContextManager["Client"]:
         """Start the workers; they end with the block."""
         from forebay.cluster.local.start import start
 
-        return start(self)
+        return start(self, name)
 
     def plan(self, name: str) -> Plan:  # noqa: ARG002
         """Return what would be started on this machine."""

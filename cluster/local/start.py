@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.health.watch import watched
 from forebay.cluster.local.larger import LargerWorker
 from forebay.cluster.local.specification import LocalClusterSpecification
 from forebay.cluster.loop import sheltered_loop, signals_held
@@ -22,7 +23,7 @@ START_TIMEOUT = 60.0
 
 
 @contextmanager
-def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
+def start(specification: LocalClusterSpecification, name: str) -> Iterator["Client"]:
     """Start the workers of a specification, and end them with the block.
 
     Raises
@@ -61,6 +62,7 @@ def start(specification: LocalClusterSpecification) -> Iterator["Client"]:
                 "what they said stands above"
             ) from error
         stack.enter_context(refilled(cluster, loop))
+        stack.enter_context(watched(client, name))
         if specification.memory_ceiling is not None:
             sync(loop, LargerWorker(cluster, int(specification.memory_ceiling)).answer)
         yield client

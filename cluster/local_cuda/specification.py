@@ -44,11 +44,11 @@ class LocalCudaClusterSpecification(ClusterModel):
         "there is one.",
     )
 
-    def connected(self, name: str) -> AbstractContextManager["Client"]:  # noqa: ARG002
+    def connected(self, name: str) -> AbstractContextManager["Client"]:
         """Start the workers; they end with the block."""
         from forebay.cluster.local_cuda.start import start
 
-        return start(self)
+        return start(self, name)
 
     def plan(self, name: str) -> Plan:  # noqa: ARG002
         """Return what would be started on this machine, and what is missing for it."""

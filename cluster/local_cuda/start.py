@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.health.watch import watched
 from forebay.cluster.local_cuda.links import GpuPlace, gpu_places
 from forebay.cluster.local_cuda.options import command_of, options_of
 from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecification
@@ -24,7 +25,7 @@ START_TIMEOUT = 120.0
 
 
 @contextmanager
-def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
+def start(specification: LocalCudaClusterSpecification, name: str) -> Iterator["Client"]:
     """Start the workers of a specification, and end them with the block.
 
     dask-cuda binds each worker to the cores that its GPU is next to.
@@ -53,6 +54,7 @@ def start(specification: LocalCudaClusterSpecification) -> Iterator["Client"]:
                 "said stands above"
             ) from error
         stack.enter_context(refilled(cluster, loop))
+        stack.enter_context(watched(client, name))
         yield client
 
 

@@ -19,8 +19,8 @@ from forebay.cluster import AddressSpecification, ClusterError, connect
 
 
 @contextmanager
-def running(warmed: Path, folder: Path, *options: str) -> Iterator[str]:
-    """Run a scheduler and a worker on this machine, and give the scheduler's address."""
+def running(warmed: Path, folder: Path, *options: str, workers: int = 1) -> Iterator[str]:
+    """Run a scheduler and workers on this machine, and give the scheduler's address."""
     scheduler_file = folder / "scheduler.json"
     scheme = "tls" if options else "tcp"
     dask = [str(warmed / "python"), "-W", "ignore", "-m", "dask"]
@@ -31,7 +31,7 @@ def running(warmed: Path, folder: Path, *options: str) -> Iterator[str]:
     with (folder / "said").open("wb") as said:
         processes = [
             subprocess.Popen([*command, *joined], stdout=said, stderr=said, cwd=folder)
-            for command in (scheduler, worker)
+            for command in (scheduler, *(workers * [worker]))
         ]
         try:
             end = time.monotonic() + 60
@@ -40,7 +40,7 @@ def running(warmed: Path, folder: Path, *options: str) -> Iterator[str]:
             assert scheduler_file.exists(), (folder / "said").read_text()
             yield str(json.loads(scheduler_file.read_text())["address"])
         finally:
-            # The worker first: it says goodbye to its scheduler.
+            # The workers first: they say goodbye to their scheduler.
             for process in reversed(processes):
                 process.terminate()
                 try:

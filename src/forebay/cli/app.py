@@ -15,6 +15,7 @@ from forebay.cli.commands import (
     burst,
     cameras,
     cluster,
+    cluster_status,
     config,
     control,
     dead,
@@ -99,6 +100,7 @@ cluster.app.command()(burst.reap)
 cluster.app.command()(burst.load)
 cluster.app.command()(burst.simulate)
 cluster.app.command()(decisions.decisions)
+cluster.app.command()(cluster_status.status)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(config.app, name="config")
 app.command()(doctor.doctor)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from forebay.cli.app import app
 from forebay.cluster import ClusterError
 from forebay.cluster.aws import certificates
-from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Worker, complete
+from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Scheduler, Ec2Worker, complete
 from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
@@ -366,6 +367,27 @@ def test_what_is_not_there_is_said_before_anything_is_started(
     ):
         pass
     assert not instances(aws)
+
+
+def test_an_image_without_the_package_is_what_is_asked_about() -> None:
+    """Its container ends at once, and the instance with it: nobody waits for its time to be up."""
+
+    async def why_ended(machine: str) -> str:
+        return "Client.InstanceInitiatedShutdown"
+
+    cluster = SimpleNamespace(specification=SimpleNamespace(start_seconds=60), why_ended=why_ended)
+    scheduler: Any = SimpleNamespace(
+        address="tls://127.0.0.1:1",
+        external_address=None,
+        cluster=cluster,
+        instance={"InstanceId": "i-0a"},
+        docker_image="registry.example.org/other:1",
+    )
+    with pytest.raises(
+        ClusterError,
+        match=r"i-0a has ended \(Client.Inst\w+\): has registry.example.org/other:1 forebay\[aws\]",
+    ):
+        asyncio.run(Ec2Scheduler.wait_for_scheduler(scheduler))
 
 
 def test_what_is_no_aws_is_told(

@@ -11,11 +11,11 @@ from distributed.versions import get_versions
 from tests.slurm import until
 
 from forebay.cluster.client import client_of
+from forebay.cluster.health.complaint import LEAST_DISK, MOST_SKEW, complaint
+from forebay.cluster.health.gpu import GpuErrors
+from forebay.cluster.health.machine import Health
 from forebay.cluster.keeping import scheduler_crew as crew_of
-from forebay.cluster.keeping.gpu import GpuErrors
-from forebay.cluster.keeping.health import LEAST_DISK, MOST_SKEW, complaint
 from forebay.cluster.keeping.scheduler_crew import SchedulerCrew
-from forebay.cluster.keeping.worker import Health
 from forebay.cluster.loop import sheltered_loop
 
 WELL = {"disk_free": 2**40, "memory_free": 0.5, "gpu_errors": []}

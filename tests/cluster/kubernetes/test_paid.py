@@ -112,6 +112,25 @@ def test_a_worker_costs_something_from_when_its_pod_runs(paid: Paid) -> None:
     assert paid.spending.today() == pytest.approx(1.0)
 
 
+def test_the_larger_worker_is_seen_to_by_itself(paid: Paid) -> None:
+    """Who keeps the others does not take it for one that was left, and it has a price of its own."""
+    asked = KubernetesClusterSpecification.model_validate(
+        {**paid.specification.model_dump(), "memory_ceiling": "2 GiB", "cost_of_larger_per_hour": 3}
+    )
+    larger = asked.larger()
+    assert larger is not None
+    pool = KubernetesPool(larger, paid.owner, paid.spending, larger=True)
+    usual = paid.ask()
+    large = asyncio.run(pool.ask("pods-larger.1", without=()))
+    paid.run(usual)
+    paid.run(large)
+    assert paid.look() == {usual: Stage.RUNNING}
+    assert {name: each.stage for name, each in asyncio.run(pool.look()).items()} == {
+        large: Stage.RUNNING
+    }
+    assert paid.spending.promised() == pytest.approx(5.0)
+
+
 @pytest.mark.parametrize(
     ("said", "error", "charged"),
     [

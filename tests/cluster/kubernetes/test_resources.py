@@ -126,6 +126,26 @@ def test_only_workers_with_gpus_have_their_frames_there() -> None:
     assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
+def test_the_larger_worker_has_a_group_of_its_own() -> None:
+    """It offers the memory of its pod, with one GPU; the scheduler says how much that can be."""
+    asked = specification({**FULL, "memory_ceiling": "240 GiB"})
+    larger = asked.larger()
+    assert larger is not None
+    group = worker_group(larger, OWNER, f"{NAME}-l1", "pods-larger.1", larger=True)
+    check(group)
+    assert group["metadata"]["labels"]["forebay/larger"] == "yes"
+    (container,) = group["spec"]["worker"]["spec"]["containers"]
+    memory = 240 * 2**30
+    assert container["resources"]["limits"]["memory"] == str(memory)
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "--larger" in container["args"]
+    assert container["args"][container["args"].index("--memory") + 1] == str(memory)
+    made = cluster(asked, OWNER)
+    check(made)
+    (scheduler,) = made["spec"]["scheduler"]["spec"]["containers"]
+    assert scheduler["args"][-2:] == ["--memory-ceiling", str(memory)]
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -135,6 +155,7 @@ def test_only_workers_with_gpus_have_their_frames_there() -> None:
         ({"environment": {"A-B": "1"}}, "'A-B' is no name of a variable"),
         ({"tolerations": [{"key": "a", "operator": "Equal"}]}, "'Equal' needs a value"),
         ({"memory": 0}, "greater than 0"),
+        ({"memory_ceiling": "4 GiB"}, "is not above memory = "),
         ({"minimum_workers": 9}, "are more than"),
     ],
 )

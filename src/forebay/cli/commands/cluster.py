@@ -68,7 +68,7 @@ def list_clusters(context: typer.Context, as_json: JsonOption = False) -> None:
 @app.command()
 def check(context: typer.Context, name: NameArgument, as_json: JsonOption = False) -> None:
     """Say what starting a cluster would ask for, and what is missing; nothing is started."""
-    plan = _specification(session(context), name).plan(name)
+    plan = specification_of(session(context), name).plan(name)
     if as_json:
         print_json(
             {
@@ -107,7 +107,7 @@ def start(
     from forebay.cluster.keeping.talk import scale as scaled
     from forebay.cluster.start import quiet
 
-    specification = _specification(session(context), name)
+    specification = specification_of(session(context), name)
     with (
         stop_on_signals("its workers are sent home") as stop,
         quiet(),
@@ -129,7 +129,7 @@ def stop(context: typer.Context, name: NameArgument) -> None:
     from forebay.cluster.keeping.talk import stop as ended
 
     place, record = _running(session(context), name)
-    with _joined(place, record) as client:
+    with joined_to(place, record) as client:
         ended(client)
     deadline = time.monotonic() + _STOP_SECONDS
     while place.is_taken:
@@ -157,7 +157,7 @@ def scale(
     if workers != "auto" and not workers.isdigit():
         raise OptionError(f"{workers!r} is neither a number of workers nor 'auto'")
     place, record = _running(session(context), name)
-    with _joined(place, record) as client:
+    with joined_to(place, record) as client:
         answer = scaled(client, None if workers == "auto" else int(workers))
     if as_json:
         print_json({"name": name, **answer})
@@ -177,7 +177,7 @@ def logs(
     from forebay.cluster.keeping.place import passing_places, standing_place
     from forebay.cluster.keeping.talk import standing
 
-    specification = _specification(session(context), name)
+    specification = specification_of(session(context), name)
     if specification.place is None:
         raise OptionError(
             f"the cluster {name} of kind {specification.kind} keeps no logs: what its workers say "
@@ -187,7 +187,7 @@ def logs(
     record = place.read()
     with writing_output():
         if record is not None:
-            with _joined(place, record) as client:
+            with joined_to(place, record) as client:
                 told = standing(client)
                 for note in (*told["notes"], *filter(None, [told["stopped_because"]])):
                     typer.echo(note)
@@ -214,7 +214,7 @@ def _running(call: Session, name: str) -> "tuple[Place, Record]":
     from forebay.cluster import ClusterError
     from forebay.cluster.keeping.place import standing_place
 
-    specification = _specification(call, name)
+    specification = specification_of(call, name)
     record = record_of(specification, name)
     if record is None or specification.place is None:
         raise ClusterError(
@@ -224,7 +224,8 @@ def _running(call: Session, name: str) -> "tuple[Place, Record]":
 
 
 @contextmanager
-def _joined(place: "Place", record: "Record") -> "Iterator[Client]":
+def joined_to(place: "Place", record: "Record") -> "Iterator[Client]":
+    """Join a cluster that is kept running."""
     from forebay.cluster.keeping.joining import join_standing
     from forebay.cluster.start import quiet
 
@@ -239,7 +240,8 @@ def last_lines(path: Path, number: int) -> list[str]:
         return file.read().decode(errors="replace").splitlines()[-number:]
 
 
-def _specification(call: Session, name: str) -> "ClusterSpecification":
+def specification_of(call: Session, name: str) -> "ClusterSpecification":
+    """Return the cluster of a name; the process that runs a job is none."""
     specification = cluster_of(call, name)
     if specification is None:
         raise OptionError(f"{name!r} is no cluster: it means the process that runs a job")

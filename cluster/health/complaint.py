@@ -29,8 +29,8 @@ def complaint(health: Mapping[str, Any], *, skew: float, silence: float = 0.0) -
     --------
     >>> complaint({"disk_free": 2**40, "memory_free": 0.5, "gpu_errors": []}, skew=0.1)
     ''
-    >>> complaint({"disk_free": 2**20}, skew=0.1)
-    'its disk is full: 1 MiB are free where workers spill'
+    >>> complaint({"folder": "/tmp", "disk_free": 2**20}, skew=0.1)
+    'its disk is full: 1 MiB are free in /tmp'
     """
     if silence > MOST_SILENCE:
         return f"nothing was heard of it for {silence:.0f} s"
@@ -39,7 +39,8 @@ def complaint(health: Mapping[str, Any], *, skew: float, silence: float = 0.0) -
         return "; ".join(errors)
     disk = health.get("disk_free")
     if disk is not None and disk < LEAST_DISK:
-        return f"its disk is full: {disk >> 20} MiB are free where workers spill"
+        folder = health.get("folder", "where workers spill")
+        return f"its disk is full: {disk >> 20} MiB are free in {folder}"
     memory = health.get("memory_free")
     if memory is not None and memory < LEAST_MEMORY:
         return f"its memory is full: {memory:.1%} are free"

@@ -1,0 +1,1 @@
+"""Whether workers are fit for work, and keeping work from those that are not."""
