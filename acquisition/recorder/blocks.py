@@ -84,6 +84,8 @@ class BlocksInFlight:
         """What ended the writing, if anything did."""
         self.waiting_for_space = False
         """Whether the storage is full, and room is waited for."""
+        self.held = False
+        """Whether no further block may be begun, since others come first."""
         self._on_thread = on_thread
         # Daemons, so that a storage that never comes back does not keep the process.
         self._committer = threading.Thread(
@@ -105,7 +107,14 @@ class BlocksInFlight:
     @property
     def has_room(self) -> bool:
         """Whether a block can be begun without waiting."""
-        return len(self._flights) < self._most
+        return not self.held and len(self._flights) < self._most
+
+    def hold(self, held: bool) -> None:
+        """Say whether no further block may be begun until this is called again."""
+        if held != self.held:
+            with self._changed:
+                self.held = held
+                self._changed.notify_all()
 
     def wait_for_room(self, seconds: float) -> None:
         """Wait until a block can be begun, or so many seconds.
