@@ -81,15 +81,19 @@ class GroupCommit:
     def _flush_in_time(self) -> None:
         self._on_thread("journal")
         journal = self._journal
+        try:
+            journal.prepare()
+            self._flush_until_stopped(journal)
+        except StorageError as error:
+            # The journal has ended, and says so to the thread that adds.
+            _log.error("the journal cannot be flushed: %s", error)
+
+    def _flush_until_stopped(self, journal: FrameJournal) -> None:
         while not self._stopped.is_set():
             # A flush that somebody else asks for takes the signal to stop away.
             if not journal.waiting.wait(_RECHECK_SECONDS) or self._stopped.is_set():
                 continue
             if (due := journal.due) is not None:
                 self._clock.wait_until(due, journal.urgent)
-            try:
-                journal.flush()
-            except StorageError as error:
-                # The journal has ended, and says so to the thread that adds.
-                _log.error("the journal cannot be flushed: %s", error)
-                return
+            journal.flush()
+            journal.prepare()

@@ -196,6 +196,7 @@ class Recording:
         return SpillOverflow(
             parts.spill,
             parts.level,
+            mark=parts.settings.low_watermark,
             on_damage=lambda: parts.run.account.explain_gap(DAMAGED_SPILL),
             clock=parts.clock,
         )
