@@ -218,7 +218,14 @@ def rate(
 
 
 @app.command()
-def latency(context: typer.Context, rate: Rate = None, seconds: Seconds = None) -> None:
+def latency(
+    context: typer.Context,
+    rate: Rate = None,
+    seconds: Seconds = None,
+    realtime_priority: Annotated[
+        int, typer.Option(min=0, max=99, help="Of the recording's threads; 0 for the ordinary one.")
+    ] = 0,
+) -> None:
     """Measure the time from a frame to its commit, beside a busy process and without."""
     from benchmarks.recording_measurements.latency import latency as measure
 
@@ -229,6 +236,7 @@ def latency(context: typer.Context, rate: Rate = None, seconds: Seconds = None) 
             folder,
             rate=session.size(rate, 50.0, 100.0),
             seconds=session.size(seconds, 60.0, 0.2),
+            realtime_priority=realtime_priority,
         )
         session.add(f"latency, {name}", rows)
 

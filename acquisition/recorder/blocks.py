@@ -82,8 +82,7 @@ class BlocksInFlight:
         self._deadline = float("inf")
         self.failure: BaseException | None = None
         """What ended the writing, if anything did."""
-        self.waiting_for_space = False
-        """Whether the storage is full, and room is waited for."""
+        self._waiting_for_space: set[int] = set()
         self.held = False
         """Whether no further block may be begun, since others come first."""
         self._on_thread = on_thread
@@ -103,6 +102,11 @@ class BlocksInFlight:
     def in_flight(self) -> int:
         """Number of blocks that are not committed."""
         return len(self._flights)
+
+    @property
+    def waiting_for_space(self) -> bool:
+        """Whether the storage is full, and room is waited for."""
+        return bool(self._waiting_for_space)
 
     @property
     def has_room(self) -> bool:
@@ -336,19 +340,20 @@ class BlocksInFlight:
         NoSpaceError
             If nothing is to be waited for any more.
         """
-        while True:
-            try:
-                written = write()
-            except NoSpaceError:
-                if not self._wait_for_room():
-                    raise
-            else:
-                self.waiting_for_space = False
-                return written
+        me = threading.get_ident()
+        try:
+            while True:
+                try:
+                    return write()
+                except NoSpaceError:
+                    self._waiting_for_space.add(me)
+                    if not self._wait_for_room():
+                        raise
+        finally:
+            self._waiting_for_space.discard(me)
 
     def _wait_for_room(self) -> bool:
         """Wait a little; False when nothing is to be waited for any more."""
-        self.waiting_for_space = True
         # File systems tell nobody of room that is made, so it is looked for.
         with self._changed:
             self._changed.wait_for(lambda: self.failure, _LOOK_FOR_SPACE_SECONDS)
