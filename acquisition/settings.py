@@ -21,6 +21,7 @@ from forebay.acquisition.frames import Geometry
 from forebay.acquisition.reduction import ReductionSettings
 from forebay.acquisition.ring.ring import slots_in
 from forebay.acquisition.service.flow import OverloadPolicy
+from forebay.acquisition.service.precedence import HIGHEST
 from forebay.acquisition.service.scheduling import SchedulingSettings
 
 
@@ -81,6 +82,14 @@ class AcquisitionSettings(BaseModel):
         default=2, ge=2, description="With overload = 'decimate': which frames are kept."
     )
 
+    priority: int = Field(
+        default=0,
+        ge=0,
+        le=HIGHEST,
+        description="Which recordings of this user come first while their disk is too slow for all: "
+        "those of a higher number. The others begin no block meanwhile, so that it is their frames "
+        "that are dropped, spilled or reduced, each by its own overload.",
+    )
     spill: Path | None = Field(
         default=None,
         description="With overload = 'spill': a folder on another disk for frames that the first "

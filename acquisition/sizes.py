@@ -9,6 +9,6 @@ def size_text(number: float) -> str:
     Examples
     --------
     >>> size_text(26_214_400), size_text(1.2e12)
-    ('26.2 MB', '1.2 TB')
+    ('25.0 MiB', '1.1 TiB')
     """
-    return ByteSize(number).human_readable(decimal=True, separator=" ")
+    return ByteSize(number).human_readable(separator=" ")

@@ -188,8 +188,8 @@ def rate(
         float, typer.Option(min=1e-6, help="Ring while the rate is held for long.")
     ] = 2.0,
 ) -> None:
-    """Find the highest frame rate without a drop; record half as fast again under each policy."""
-    from benchmarks.recording_measurements.rate import OVER, highest_rate, overloaded
+    """Find the highest frame rate without a drop; then overload a slower disk, by each policy."""
+    from benchmarks.recording_measurements.rate import OVER, SLOWED, highest_rate, overloaded
 
     session: Session = context.obj
     stream = session.stream(None)
@@ -210,15 +210,22 @@ def rate(
         over = overloaded(
             stream,
             folder,
-            rate=OVER * highest.rate,
-            seconds=session.size(overload_seconds, 15.0, 0.2),
+            bytes_per_second=SLOWED * highest.rate * stream.nbytes / stream.frames,
+            seconds=session.size(overload_seconds, 15.0, 0.5),
             spill=other / "spill",
         )
-        session.add(f"rate, {name}: {OVER:g} times that", over)
+        session.add(f"rate, {name}: {OVER:g} times what a slow disk holds", over)
 
 
 @app.command()
-def latency(context: typer.Context, rate: Rate = None, seconds: Seconds = None) -> None:
+def latency(
+    context: typer.Context,
+    rate: Rate = None,
+    seconds: Seconds = None,
+    realtime_priority: Annotated[
+        int, typer.Option(min=0, max=99, help="Of the recording's threads; 0 for the ordinary one.")
+    ] = 0,
+) -> None:
     """Measure the time from a frame to its commit, beside a busy process and without."""
     from benchmarks.recording_measurements.latency import latency as measure
 
@@ -229,6 +236,7 @@ def latency(context: typer.Context, rate: Rate = None, seconds: Seconds = None) 
             folder,
             rate=session.size(rate, 50.0, 100.0),
             seconds=session.size(seconds, 60.0, 0.2),
+            realtime_priority=realtime_priority,
         )
         session.add(f"latency, {name}", rows)
 

@@ -59,7 +59,7 @@ def test_each_part_of_recording_is_left_out_in_turn(figures: dict[str, Rows]) ->
 def test_a_rate_is_found_and_the_sums_close_under_each_policy(figures: dict[str, Rows]) -> None:
     (highest,) = figures["rate, disk: highest without a drop"]
     assert highest["frames_per_s"] > 0
-    above = figures["rate, disk: 1.5 times that"]
+    above = figures["rate, disk: 1.5 times what a slow disk holds"]
     assert [row["policy"] for row in above] == [
         "block",
         "spill",

@@ -193,6 +193,22 @@ class SocketFolder:
             raise
         return connection
 
+    def open(self, name: str) -> int:
+        """Return the descriptor of a file of that name that this user's processes share.
+
+        Raises
+        ------
+        ControlError
+            If it cannot be made.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        except OSError as error:
+            raise ControlError(
+                f"the file {self.path / name} cannot be made: {error.strerror}"
+            ) from error
+
     def names(self) -> list[str]:
         """Return the names of what lies in it, sorted."""
         with os.scandir(self._descriptor) as entries:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,10 @@ from forebay.acquisition.journal.journal import FrameJournal
 _RECHECK_SECONDS = 0.2
 
 _log = logging.getLogger("forebay.acquisition")
+
+
+def _nothing(_: str) -> None:
+    """Leave the thread as it is."""
 
 
 class GroupCommit:
@@ -27,6 +32,8 @@ class GroupCommit:
         The journal; it has to be closed after the block.
     clock
         Source of durations, that of the journal.
+    on_thread
+        Called at the start of its thread, in it, with what it does: ``journal``.
 
     Examples
     --------
@@ -42,9 +49,16 @@ class GroupCommit:
     True
     """
 
-    def __init__(self, journal: FrameJournal, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        journal: FrameJournal,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        on_thread: Callable[[str], None] = _nothing,
+    ) -> None:
         self._journal = journal
         self._clock = clock
+        self._on_thread = on_thread
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._flush_in_time, name="journal-flush")
 
@@ -65,16 +79,21 @@ class GroupCommit:
         self._thread.join()
 
     def _flush_in_time(self) -> None:
+        self._on_thread("journal")
         journal = self._journal
+        try:
+            journal.prepare()
+            self._flush_until_stopped(journal)
+        except StorageError as error:
+            # The journal has ended, and says so to the thread that adds.
+            _log.error("the journal cannot be flushed: %s", error)
+
+    def _flush_until_stopped(self, journal: FrameJournal) -> None:
         while not self._stopped.is_set():
             # A flush that somebody else asks for takes the signal to stop away.
             if not journal.waiting.wait(_RECHECK_SECONDS) or self._stopped.is_set():
                 continue
             if (due := journal.due) is not None:
                 self._clock.wait_until(due, journal.urgent)
-            try:
-                journal.flush()
-            except StorageError as error:
-                # The journal has ended, and says so to the thread that adds.
-                _log.error("the journal cannot be flushed: %s", error)
-                return
+            journal.flush()
+            journal.prepare()

@@ -211,6 +211,17 @@ class FrameJournal:
         if due is not None and self._clock.monotonic() >= due:
             self.flush()
 
+    def prepare(self) -> None:
+        """Make room for what comes, where it is soon needed.
+
+        Raises
+        ------
+        StorageError
+            If the storage refuses for another reason than that it is full; the journal is done.
+        """
+        with self._ending_on_error():
+            self._row.stock()
+
     def free_through(self, counter: int) -> None:
         """Remove the segments whose frames are all committed, up to `counter`."""
         with durable.storage_errors(self._what):

@@ -11,7 +11,10 @@ from forebay.acquisition.errors import StorageError
 from forebay.acquisition.frames import Geometry
 from forebay.acquisition.journal.folder import SPARE, remove_leftovers
 from forebay.acquisition.journal.records import SEGMENT_HEADER_BYTES, SegmentHeader, padded
-from forebay.acquisition.journal.segment import SegmentFile
+from forebay.acquisition.journal.segment import SegmentFile, make_spare
+
+_AHEAD = f"ahead.{SPARE}"
+"""Name of the spare that is made beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Written:
 class SegmentRow:
     """The segments of a writer.
 
-    One thread begins and ends segments; another one may free them meanwhile.
+    One thread begins and ends segments; others may free them and make spares meanwhile.
 
     Parameters
     ----------
@@ -92,6 +95,8 @@ class SegmentRow:
         self._lock = threading.Lock()
         self._written = deque(earlier)
         self._spares: list[Path] = []
+        self._beginning = threading.Lock()
+        """Held while room is taken from the storage."""
         self._number = 0
         self._freed_through = -1
         self.current: SegmentFile | None = None
@@ -110,18 +115,43 @@ class SegmentRow:
     def begin(self, *, first_record: int, length: int) -> SegmentFile | None:
         """Begin a segment with room for so many bytes; None where that would be too much."""
         size = max(self._segment_bytes, SEGMENT_HEADER_BYTES + length)
-        with self._lock:
-            spare = self._spares.pop() if self._spares and size == self._segment_bytes else None
-        if not spare and self.bytes + size > self._room.capacity_bytes:
-            return None
         header = SegmentHeader(
             self._run_id, self._epoch, self._number, first_record, self._geometry
         )
-        segment = SegmentFile.create(self.folder, header, size=size, spare=spare)
-        with self._lock:
-            self._number += 1
-            self.current = segment
+        with self._beginning:
+            with self._lock:
+                spare = self._spares.pop() if self._spares and size == self._segment_bytes else None
+            if not spare and self.bytes + size > self._room.capacity_bytes:
+                return None
+            segment = SegmentFile.create(self.folder, header, size=size, spare=spare)
+            with self._lock:
+                self._number += 1
+                self.current = segment
         return segment
+
+    def stock(self) -> None:
+        """Make room for the next segment, if one is soon needed: nobody is to wait for that then.
+
+        Raises
+        ------
+        OSError
+            If the storage refuses for another reason than that it is full.
+        """
+        with self._beginning:
+            current = self.current
+            soon = current is None or current.half_full
+            fits = self.bytes + self._segment_bytes <= self._room.capacity_bytes
+            if self._spares or not soon or not fits:
+                return
+            path = self.folder / _AHEAD
+            try:
+                make_spare(path, size=self._segment_bytes)
+            except OSError as error:
+                if error.errno not in durable.NO_SPACE:
+                    raise
+                return
+            with self._lock:
+                self._spares.append(path)
 
     def end(self, *, last_counter: int) -> None:
         """Add nothing more to the current segment, whose last counter is known now."""

@@ -78,6 +78,11 @@ class SegmentFile:
             raise
         return segment
 
+    @property
+    def half_full(self) -> bool:
+        """Whether it will soon be full."""
+        return self._end > self.size // 2
+
     def has_room(self, length: int) -> bool:
         """Whether so many bytes can be added."""
         return self._end + length <= self.size
@@ -127,6 +132,20 @@ class SegmentFile:
                 written -= views.pop(0).nbytes
             if written:
                 views[0] = views[0][written:]
+
+
+def make_spare(path: Path, *, size: int) -> None:
+    """Make the room of a segment beforehand, or nothing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        _take_room(descriptor, size)
+        os.fsync(descriptor)
+    except BaseException:
+        path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _take_room(descriptor: int, size: int) -> None:

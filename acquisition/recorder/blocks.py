@@ -82,8 +82,9 @@ class BlocksInFlight:
         self._deadline = float("inf")
         self.failure: BaseException | None = None
         """What ended the writing, if anything did."""
-        self.waiting_for_space = False
-        """Whether the storage is full, and room is waited for."""
+        self._waiting_for_space: set[int] = set()
+        self.held = False
+        """Whether no further block may be begun, since others come first."""
         self._on_thread = on_thread
         # Daemons, so that a storage that never comes back does not keep the process.
         self._committer = threading.Thread(
@@ -103,9 +104,21 @@ class BlocksInFlight:
         return len(self._flights)
 
     @property
+    def waiting_for_space(self) -> bool:
+        """Whether the storage is full, and room is waited for."""
+        return bool(self._waiting_for_space)
+
+    @property
     def has_room(self) -> bool:
         """Whether a block can be begun without waiting."""
-        return len(self._flights) < self._most
+        return not self.held and len(self._flights) < self._most
+
+    def hold(self, held: bool) -> None:
+        """Say whether no further block may be begun until this is called again."""
+        if held != self.held:
+            with self._changed:
+                self.held = held
+                self._changed.notify_all()
 
     def wait_for_room(self, seconds: float) -> None:
         """Wait until a block can be begun, or so many seconds.
@@ -327,19 +340,20 @@ class BlocksInFlight:
         NoSpaceError
             If nothing is to be waited for any more.
         """
-        while True:
-            try:
-                written = write()
-            except NoSpaceError:
-                if not self._wait_for_room():
-                    raise
-            else:
-                self.waiting_for_space = False
-                return written
+        me = threading.get_ident()
+        try:
+            while True:
+                try:
+                    return write()
+                except NoSpaceError:
+                    self._waiting_for_space.add(me)
+                    if not self._wait_for_room():
+                        raise
+        finally:
+            self._waiting_for_space.discard(me)
 
     def _wait_for_room(self) -> bool:
         """Wait a little; False when nothing is to be waited for any more."""
-        self.waiting_for_space = True
         # File systems tell nobody of room that is made, so it is looked for.
         with self._changed:
             self._changed.wait_for(lambda: self.failure, _LOOK_FOR_SPACE_SECONDS)

@@ -18,8 +18,20 @@ from forebay.acquisition.errors import RunLockedError
 _FLOCK = struct.Struct("@hhqqi")
 
 
+def part_of_file(kind: int, start: int, length: int) -> bytes:
+    """Return what the system is asked to lock; a length of 0 is all that is behind the start."""
+    return _FLOCK.pack(kind, os.SEEK_SET, start, length, 0)
+
+
+def is_locked(descriptor: int, start: int, length: int) -> bool:
+    """Tell whether somebody else has locked any of a part of a file."""
+    asked = part_of_file(fcntl.F_WRLCK, start, length)
+    kind, *_ = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+    return bool(kind != fcntl.F_UNLCK)
+
+
 def _whole_file(kind: int) -> bytes:
-    return _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0)
+    return part_of_file(kind, 0, 0)
 
 
 def writer_name() -> str:
@@ -87,9 +99,7 @@ def current_writer(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     try:
-        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
-        kind, *_ = _FLOCK.unpack(answer)
-        return None if kind == fcntl.F_UNLCK else _read_name(descriptor)
+        return _read_name(descriptor) if is_locked(descriptor, 0, 0) else None
     finally:
         os.close(descriptor)
 

@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from forebay.acquisition.control.messages import (
@@ -17,14 +18,15 @@ from forebay.acquisition.control.server import ControlServer
 from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
 from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.service.collector import QuietCollector
-from forebay.acquisition.service.flow import FlowState
+from forebay.acquisition.service.flow import FlowState, Watermarks
 from forebay.acquisition.service.flow_watch import FlowWatch
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.precedence import Precedence
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
 from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
-from forebay.acquisition.service.scheduling import locked_memory, place_thread
+from forebay.acquisition.service.scheduling import locked_memory, place_thread, placed_here
 from forebay.acquisition.service.status import AcquisitionStatus, SourceState
 
 _WAKE_SECONDS = 0.1
@@ -76,6 +78,10 @@ class Acquisition:
         )
         self._flow = FlowWatch(parts, self._recording)
         self._control: ControlServer | None = None
+        self._precedence: Precedence | None = None
+        settings = parts.settings
+        # Others give way before anything is done to this recording's frames.
+        self._short = Watermarks(high=settings.low_watermark, low=settings.low_watermark / 2)
         # Daemons, so that a source that never comes back does not keep the process.
         self._receiver = threading.Thread(target=self._receive, name="forebay-source", daemon=True)
         self._recorder = threading.Thread(target=self._record, name="forebay-run", daemon=True)
@@ -253,14 +259,16 @@ class Acquisition:
         )
         self._news.set()
 
-    def _place_thread(self, role: str) -> None:
-        """Give the calling thread its place on the machine."""
-        for refusal in place_thread(self._parts.settings.scheduling).refusals:
-            self._warn(f"the {role} thread: {refusal}")
+    def _place_thread(self, _role: str) -> None:
+        """Give the calling thread its place on the machine, of which all are told the same."""
+        place_thread(self._parts.settings.scheduling)
 
     def _surround(self, around: contextlib.ExitStack) -> None:
         """Set up what is there as long as the acquisition goes on."""
         settings = self._parts.settings
+        # This thread as well: whoever holds the interpreter is waited for by all the others.
+        for refusal in around.enter_context(placed_here(settings.scheduling)).refusals:
+            self._warn(refusal)
         self._collector = around.enter_context(QuietCollector(clock=self._clock))
         if settings.scheduling.lock_memory:
             refusal = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))
@@ -268,6 +276,7 @@ class Acquisition:
                 self._warn(refusal)
         around.enter_context(self._recording.flushing())
         self._control = self._open_control(around)
+        self._precedence = self._take_precedence(around)
 
     def _warn(self, text: str) -> None:
         """Tell the operator, once."""
@@ -290,6 +299,7 @@ class Acquisition:
                 self._ring.finish()
                 self._recording.end()
             self._watch_source()
+            self._watch_order()
             self._watch_flow()
             self._watch_disk()
             self._tell()
@@ -310,6 +320,14 @@ class Acquisition:
                 # Gaps are in the run's own accounts.
                 with contextlib.suppress(StorageError):
                     self.note(anomaly.kind.value, f"{anomaly.text}{more}")
+
+    def _watch_order(self) -> None:
+        if self._precedence is None:
+            return
+        self._precedence.say(short=self._short.above(self._ring.depth / self._ring.slots))
+        # What has come when the source ends is little, and is to be safe soon.
+        delivering = self._receiver.is_alive() and self._ending is None
+        self._recording.give_way(delivering and self._precedence.gives_way)
 
     def _watch_flow(self) -> None:
         flow = self._flow.look()
@@ -391,6 +409,19 @@ class Acquisition:
             )
         except ControlError as error:
             _log.warning("%s; the recording goes on without", error)
+            return None
+
+    def _take_precedence(self, around: contextlib.ExitStack) -> Precedence | None:
+        """Take the recording's place among those to its disk; None where it lies on none."""
+        path = Path(self._run.storage.where)
+        if not path.is_dir():
+            return None
+        try:
+            return around.enter_context(Precedence(path, priority=self._parts.settings.priority))
+        except ControlError as error:
+            _log.warning(
+                "%s; the recording goes on, and comes neither before nor after others", error
+            )
             return None
 
     def _announce(self, event: CommittedEvent | StateEvent | NotedEvent | ClosedEvent) -> None:

@@ -29,6 +29,8 @@ class FlowState(StrEnum):
     """By way of the second path."""
     REDUCING = "reducing"
     """With the reductions that are declared for times of overload."""
+    GIVING_WAY = "giving way"
+    """Only into the ring, while another recording to the same disk comes first."""
     DROPPING = "dropping"
     """Not all of them; those that are lost are written down."""
     WAITING_FOR_SPACE = "waiting for space"

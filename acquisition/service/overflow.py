@@ -26,6 +26,9 @@ class SpillOverflow:
         The second path.
     level
         How full the ring is.
+    mark
+        Fill from which on frames go there: while the second disk is slow to begin, the rest of the
+        ring takes what comes.
     on_damage
         Called when a frame did not come back as it was put, before the next one is taken.
     clock
@@ -37,11 +40,13 @@ class SpillOverflow:
         queue: SpillQueue,
         level: RingLevel,
         *,
+        mark: float,
         on_damage: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._queue = queue
         self._level = level
+        self._mark = mark
         self._on_damage = on_damage
         self._clock = clock
         self._lost: list[Dropped] = []
@@ -57,7 +62,7 @@ class SpillOverflow:
 
     def wanted(self) -> bool:
         """Whether the ring is too full."""
-        return self._level.too_full()
+        return self._level.fill >= self._mark
 
     def put(self, frame: Arrived, pixels: npt.NDArray[Any]) -> bool:
         """Take a frame; False if there is no room for it."""

@@ -12,7 +12,10 @@ _WARN_BYTES = 2**30
 
 
 class RateMeter:
-    """Frames and bytes per second over the last seconds.
+    """Frames and bytes per second, over the commits of the last seconds and two at the least.
+
+    Frames are committed many at a time, so that what counts is the time between commits; after
+    the last one it does as soon as that is longer ago than those before it took.
 
     Parameters
     ----------
@@ -32,15 +35,16 @@ class RateMeter:
         now = self._clock.monotonic()
         with self._lock:
             samples = self._samples
-            if now - samples[-1][0] >= _WINDOW_SECONDS / 20:
+            if frames > samples[-1][1]:
                 samples.append((now, frames, size))
             while len(samples) > 2 and samples[1][0] <= now - _WINDOW_SECONDS:
                 samples.popleft()
             began, frames_before, size_before = samples[0]
-        seconds = now - began
+            latest, frames_after, size_after = samples[-1]
+        seconds = latest - began if now - latest <= latest - began else now - began
         if seconds <= 0:
             return 0.0, 0.0
-        return (frames - frames_before) / seconds, (size - size_before) / seconds
+        return (frames_after - frames_before) / seconds, (size_after - size_before) / seconds
 
 
 class DiskWatch:

@@ -93,6 +93,10 @@ class Recording:
         if self._raw:
             self._raw.end()
 
+    def give_way(self, gives_way: bool) -> None:
+        """Begin no block as long as others come first."""
+        self._blocks.hold(gives_way)
+
     def abandon(self) -> None:
         """End without committing anything more; does nothing to a closed run."""
         self._blocks.abandon()
@@ -106,7 +110,9 @@ class Recording:
             flushed.callback(self._remove_copies)
             for journal in self._journals():
                 flushed.callback(journal.close)
-                flushed.enter_context(GroupCommit(journal, clock=self._parts.clock))
+                flushed.enter_context(
+                    GroupCommit(journal, clock=self._parts.clock, on_thread=self._on_thread)
+                )
             yield
 
     def ask_to_reduce(self, level: int, seconds: float) -> bool:
@@ -135,7 +141,7 @@ class Recording:
             return FlowState.SPILLING
         if self._overload and self._overload.applied:
             return FlowState.REDUCING
-        return FlowState.NORMAL
+        return FlowState.GIVING_WAY if self._blocks.held else FlowState.NORMAL
 
     def _remove_copies(self) -> None:
         """Remove what was only kept until it was committed."""
@@ -190,6 +196,7 @@ class Recording:
         return SpillOverflow(
             parts.spill,
             parts.level,
+            mark=parts.settings.low_watermark,
             on_damage=lambda: parts.run.account.explain_gap(DAMAGED_SPILL),
             clock=parts.clock,
         )

@@ -54,7 +54,7 @@ class Placement:
 def place_thread(settings: SchedulingSettings, *, thread: int | None = None) -> Placement:
     """Pin a thread to cores and raise its priority, as far as permitted.
 
-    Threads that it starts later run on its cores, at the ordinary priority.
+    Threads that it starts later take after it: what flushes a block is as urgent as what writes it.
 
     Parameters
     ----------
@@ -81,12 +81,42 @@ def place_thread(settings: SchedulingSettings, *, thread: int | None = None) -> 
     native = threading.get_native_id() if thread is None else thread
     try:
         refusals = [*_pin(native, settings.cores), *_prioritise(native, settings.realtime_priority)]
-        fifo = os.sched_getscheduler(native) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+        fifo = os.sched_getscheduler(native) == os.SCHED_FIFO
         priority = os.sched_getparam(native).sched_priority if fifo else 0
         cores = tuple(sorted(os.sched_getaffinity(native)))
     except ProcessLookupError as error:
         raise AcquisitionError(f"there is no thread {native}; place it while it runs") from error
     return Placement(cores, priority, tuple(refusals))
+
+
+@contextmanager
+def placed_here(settings: SchedulingSettings) -> Iterator[Placement]:
+    """Place the calling thread for the time of the block, and then as it was before.
+
+    Parameters
+    ----------
+    settings
+        What is wished.
+
+    Yields
+    ------
+    Placement
+        How it is within the block.
+
+    Examples
+    --------
+    >>> with placed_here(SchedulingSettings()) as placement:
+    ...     placement.refusals
+    ()
+    """
+    native = threading.get_native_id()
+    cores, policy = os.sched_getaffinity(native), os.sched_getscheduler(native)
+    priority = os.sched_getparam(native)
+    try:
+        yield place_thread(settings, thread=native)
+    finally:
+        os.sched_setscheduler(native, policy, priority)
+        os.sched_setaffinity(native, cores)
 
 
 def _pin(native: int, cores: Collection[int] | None) -> Iterator[str]:
@@ -109,9 +139,8 @@ def _pin(native: int, cores: Collection[int] | None) -> Iterator[str]:
 def _prioritise(native: int, priority: int) -> Iterator[str]:
     if not priority:
         return
-    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
     try:
-        os.sched_setscheduler(native, policy, os.sched_param(priority))
+        os.sched_setscheduler(native, os.SCHED_FIFO, os.sched_param(priority))
     except PermissionError as error:
         yield (
             f"the real-time priority {priority} is refused ({error.strerror}): it runs at the "

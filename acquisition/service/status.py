@@ -43,8 +43,8 @@ class AcquisitionStatus:
     ring_slots: int
     """Frames that the ring holds."""
     flow: str
-    """How frames get through: ``normal``, ``holding``, ``spilling``, ``reducing``, ``dropping`` or
-    ``waiting for space``."""
+    """How frames get through: ``normal``, ``holding``, ``spilling``, ``reducing``, ``giving way``,
+    ``dropping`` or ``waiting for space``."""
     spilled_frames: int
     """Frames that lie on the second path."""
     disk_free_bytes: int | None

@@ -12,7 +12,13 @@ type Row = dict[str, Any]
 
 
 def latency(
-    stream: Stream, folder: Path, *, rate: float, seconds: float, busy: tuple[int, ...] = (0, 1)
+    stream: Stream,
+    folder: Path,
+    *,
+    rate: float,
+    seconds: float,
+    realtime_priority: int = 0,
+    busy: tuple[int, ...] = (0, 1),
 ) -> list[Row]:
     """Record at a rate, beside so many busy processes each; return a row for each."""
     rows = []
@@ -23,12 +29,17 @@ def latency(
                 folder,
                 rate=rate,
                 seconds=seconds,
-                settings=settings_for(stream, overload="drop-newest"),
+                settings=settings_for(
+                    stream,
+                    overload="drop-newest",
+                    scheduling={"realtime_priority": realtime_priority},
+                ),
             )
         taken, committed = trial.status.receive_seconds, trial.status.latency_seconds
         rows.append(
             {
                 "busy_processes": count,
+                "realtime_priority": realtime_priority,
                 "frames_per_s": rate,
                 "block_fills_in_ms": 1e3 * stream.frames_per_shard / rate,
                 **{f"commit_{name}_ms": 1e3 * value for name, value in committed.items()},

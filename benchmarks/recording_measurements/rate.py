@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recording_measurements.running import Account, account_of, frames_removed
+from benchmarks.recording_measurements.slow_disk import slow_disk
 from benchmarks.recording_measurements.source import PreparedSource
 from benchmarks.recording_peers.forebay import settings_for
 from benchmarks.recording_peers.peer import Stream
@@ -16,6 +17,9 @@ from forebay.acquisition.settings import AcquisitionSettings
 
 POLICIES = ("block", "spill", "reduce", "drop-oldest", "drop-newest", "decimate")
 OVER = 1.5
+"""Rate of an overload, of what the disk holds."""
+SLOWED = 0.5
+"""Speed of the disk that is overloaded, of what it can: the rest is for whoever overloads it."""
 SPILL_BYTES = 4 * 2**30
 
 _ENOUGH = 1.04
@@ -174,12 +178,15 @@ def rates_held(
 
 
 def overloaded(
-    stream: Stream, folder: Path, *, rate: float, seconds: float, spill: Path
+    stream: Stream, folder: Path, *, bytes_per_second: float, seconds: float, spill: Path
 ) -> list[Row]:
-    """Record at too high a rate under each policy; return a row for each.
+    """Record half as fast again as a slow disk holds, under each policy; return a row for each.
 
-    Reducing is of use only where frames are packed, so that they are with that policy.
+    What it holds follows from its speed and the stored bytes of a frame, which a block tells that is
+    recorded before.  Reducing is of use only where frames are packed, so that they are with that
+    policy.  The ring is small: what it holds comes before a policy.
     """
+    ring = {"blocks_in_flight": 2, "buffer_bytes": 4 * stream.nbytes // stream.shards}
     others: dict[str, dict[str, object]] = {
         "spill": {"spill": spill, "spill_bytes": SPILL_BYTES},
         "reduce": {
@@ -189,13 +196,35 @@ def overloaded(
     }
     rows = []
     for policy in POLICIES:
-        trial = record_at(
-            stream,
-            folder,
-            rate=rate,
-            seconds=seconds,
-            settings=settings_for(stream, overload=policy, **others.get(policy, {})),
-            can_wait=policy == "block",
-        )
-        rows.append({"policy": policy, **trial.row(stream)})
+        settings = settings_for(stream, overload=policy, **ring, **others.get(policy, {}))
+        block = settings_for(stream, overload="block", compression=settings.compression)
+        count = stream.frames_per_shard
+        told = record_at(
+            stream, folder, rate=None, seconds=0, count=count, can_wait=True, settings=block
+        ).status
+        held = bytes_per_second * told.committed / told.stored_bytes
+        with slow_disk(folder, bytes_per_second=bytes_per_second):
+            trial = record_at(
+                stream,
+                folder,
+                rate=OVER * held,
+                seconds=seconds,
+                settings=settings,
+                can_wait=policy == "block",
+            )
+        acted = _acted(policy, trial)
+        rows.append({"policy": policy, "disk_holds": held, "acted": acted, **trial.row(stream)})
     return rows
+
+
+def _acted(policy: str, trial: Trial) -> bool:
+    """Tell whether the policy had something to do, and did what it is for."""
+    match policy:
+        case "block":
+            return trial.status.dropped == 0 and "holding" in trial.flow
+        case "spill":
+            return trial.status.dropped == 0 and "spilling" in trial.flow
+        case "reduce":
+            return trial.account.reduced > 0
+        case _:
+            return trial.status.dropped > 0

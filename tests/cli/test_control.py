@@ -170,3 +170,41 @@ def test_the_shell_offers_runs_and_then_what_can_be_asked(
 
     assert offered("control ") == {water}
     assert offered("control water st") == {"status", "stop", "start"}
+
+
+def test_an_armed_acquisition_waits_until_it_is_started(
+    forebay: Forebay, start: Start, tmp_path: Path
+) -> None:
+    """It says how; nothing is recorded before, and it is started once."""
+    armed = start(
+        tmp_path, "acquire", "simulated:shape=16x16", "armed", "--armed", "--rate", 50,
+        "--frames-per-block", 4, "--json",
+    )  # fmt: skip
+    told = lines(armed.stdout)
+    waiting = json.loads(told.readline())
+    assert (waiting["source_state"], waiting["committed"]) == ("waiting", 0)
+    began = forebay("control", "armed", "start")
+    assert (began.code, began.out) == (0, "armed records\n")
+    assert any(json.loads(line)["committed"] >= 4 for line in told)
+    again = forebay("control", "armed", "start")
+    assert again.code == ExitCode.USAGE
+    assert "under way already" in again.error
+    assert forebay("control", "armed", "stop").code == 0
+    _, err = armed.communicate(timeout=SECONDS)
+    assert armed.returncode == 0, err
+    assert "'forebay control armed start' begins the recording" in err
+    assert not open_run(tmp_path / "armed").dropped
+
+
+def test_an_armed_acquisition_can_be_stopped_before_it_has_begun(
+    forebay: Forebay, start: Start, tmp_path: Path
+) -> None:
+    """The run is closed, and empty."""
+    armed = start(tmp_path, "acquire", "simulated:shape=16x16", "armed", "--armed", "--json")
+    lines(armed.stdout).readline()
+    assert forebay("control", "armed", "stop").code == 0
+    _, err = armed.communicate(timeout=SECONDS)
+    assert armed.returncode == 0, err
+    run = open_run(tmp_path / "armed")
+    assert run.closed
+    assert run.history.frames == 0

@@ -134,14 +134,17 @@ class BlockInFlight:
         run = self.run
         encoder = ShardEncoder(slots=run.frames_per_block, compression=run.compression)
         key = run.object_key(FRAMES, self.number)
-        target = storage.new_object(key, expected_bytes=_expected_bytes(run), large=True)
+        # A short block that is written again needs no more room than its frames do.
+        frames = len(self) if self._sealed else run.frames_per_block
+        expected = _expected_bytes(run, frames)
+        target = storage.new_object(key, expected_bytes=expected, large=True)
         begun.callback(target.discard)
         together = max(1, _WORTH_WRITING // stored_bytes(run.geometry))
         for arrived in self._arriving():
             # A little at a time, so that the disk has something to do while the next frames are
             # prepared, and nobody's flush stands long behind these writes.
-            for frames in itertools.batched(arrived, together):
-                parts = (encoder.add(frame.pixels, frame.stored) for frame in frames)
+            for batch in itertools.batched(arrived, together):
+                parts = (encoder.add(frame.pixels, frame.stored) for frame in batch)
                 target.write([*itertools.chain.from_iterable(parts)])
         target.write(encoder.finish())
         return target
@@ -161,8 +164,8 @@ class BlockInFlight:
         return int(values[0]), int(values[len(self) - 1])
 
 
-def _expected_bytes(run: RunLayout) -> int:
-    """Return the length of a whole block's shard, or 0 where only packing tells."""
+def _expected_bytes(run: RunLayout, frames: int) -> int:
+    """Return the length of a shard of so many frames, or 0 where only packing tells."""
     if run.compression.name != "none":
         return 0
-    return run.frames_per_block * stored_bytes(run.geometry) + index_bytes(run.frames_per_block)
+    return frames * stored_bytes(run.geometry) + index_bytes(run.frames_per_block)

@@ -15,6 +15,7 @@ from forebay.acquisition.sources.genicam.features import Value
 from forebay.acquisition.sources.genicam.library import AravisError
 from forebay.acquisition.sources.genicam.reconnection import Reconnection
 from forebay.acquisition.sources.genicam.stream import Image, Loss, Reception
+from forebay.acquisition.sources.genicam.threads import let_aravis_take_after
 from forebay.acquisition.sources.messages import shown
 from forebay.acquisition.sources.parameters import real, whole
 
@@ -206,6 +207,7 @@ class GenicamSource:
         with self._busy:
             if self._stopped.is_set():
                 return False
+            let_aravis_take_after()
             try:
                 self._connection.start()
             except AravisError:

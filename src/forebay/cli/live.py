@@ -26,6 +26,7 @@ _FLOW_STYLES = {
     "holding": _STRAINED,
     "spilling": _STRAINED,
     "reducing": _STRAINED,
+    "giving way": _STRAINED,
 }
 _SOURCE_STYLES = {"delivering": _CALM, "ended": "", "waiting": ""}
 

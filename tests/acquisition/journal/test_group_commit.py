@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,40 @@ def test_leaving_does_not_wait_for_the_window(open_journal: Open, frame: Make) -
         journal.append(frame(0))
     assert journal.durable_through == 0
     assert not [each for each in threading.enumerate() if each.name == "journal-flush"]
+
+
+def test_room_for_the_next_segment_is_made_before_it_is_needed(
+    open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds frames does not wait for the storage to find it; what was made is not left."""
+    adding = threading.get_native_id()
+    by: list[int] = []
+    take_room = os.posix_fallocate
+
+    def taken(descriptor: int, offset: int, length: int) -> None:
+        by.append(threading.get_native_id())
+        take_room(descriptor, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", taken)
+    with open_journal(window=Window(seconds=0.001)) as journal:
+        with GroupCommit(journal):
+            for counter in range(9):
+                if counter % 3 == 0:
+                    spare_made(journal.folder)
+                journal.append(frame(counter))
+                durable_within(journal, counter)
+        assert len(by) >= 3
+        assert adding not in by
+        assert journal.bytes <= 4 * (4096 + 3 * 128)
+        journal.remove()
+    assert not journal.folder.exists()
+
+
+def spare_made(folder: Path) -> None:
+    """Wait until the room of the next segment is there."""
+    moment = threading.Event()
+    for _ in range(round(PATIENCE_SECONDS / 0.002)):
+        if any(folder.glob("*.spare")):
+            return
+        moment.wait(0.002)
+    pytest.fail("no room was made")

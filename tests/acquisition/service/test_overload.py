@@ -23,8 +23,11 @@ from forebay.acquisition import (
     open_run,
     verify_run,
 )
+from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.errors import NoSpaceError, SourceError
+from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.run.writing.create import create_run
 from forebay.acquisition.service.flow import OVERTAKEN, RING_FULL, Watermarks
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage.folder import FolderStorage
@@ -321,6 +324,71 @@ def test_a_full_disk_is_waited_for(
     run = open_run(tmp_path / "run")
     assert ids(run) == list(range(FRAMES + 1))
     assert verify_run(run).ok
+
+
+LITTLE = 20_000
+"""Bytes: more than nine frames of a block of a thousand need, and less than all of them."""
+
+
+def test_a_short_block_needs_no_more_room_than_its_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk has room for the run and not for a whole block; it waits, and says so once."""
+    camera = Camera(8, can_wait=True)
+    camera.go_on.set()
+    take_room = os.posix_fallocate
+    wanted: list[int] = []
+
+    def little(descriptor: int, offset: int, length: int) -> None:
+        wanted.append(length)
+        if length > LITTLE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        take_room(descriptor, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", little)
+    flows: list[str] = []
+    status = acquire(
+        camera,
+        tmp_path / "run",
+        frames_per_block=1000,
+        on_status=lambda status: flows.append(status.flow),
+    )
+    assert (status.committed, status.dropped) == (9, 0)
+    assert wanted[0] > LITTLE > wanted[-1]
+    assert ids(open_run(tmp_path / "run")) == list(range(9))
+
+
+def test_a_disk_is_full_until_all_that_waits_has_found_room(tmp_path: Path) -> None:
+    """What needs little and finds room does not say that there is some for the others."""
+    layout = Geometry(("y", "x"), SHAPE, np.dtype("uint16"))
+    run = create_run(tmp_path / "run", layout, frames_per_block=4)
+    blocks = BlocksInFlight(
+        run,
+        most=2,
+        on_commit=lambda _: None,
+        on_failure=lambda: None,
+        clock=SYSTEM_CLOCK,
+        patience=20,
+        on_thread=lambda _: None,
+    )
+    room = threading.Event()
+
+    def large() -> None:
+        if not room.is_set():
+            raise NoSpaceError("no room")
+
+    waiting = threading.Thread(target=lambda: blocks.until_room(large))
+    waiting.start()
+    deadline = time.monotonic() + 20
+    while not blocks.waiting_for_space and time.monotonic() < deadline:
+        time.sleep(0.001)
+    blocks.until_room(lambda: None)
+    full = blocks.waiting_for_space
+    room.set()
+    waiting.join()
+    assert full
+    assert not blocks.waiting_for_space
+    blocks.abandon()
 
 
 def test_a_disk_that_stays_full_ends_the_run_when_the_source_has_ended(

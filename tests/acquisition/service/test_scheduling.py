@@ -19,6 +19,7 @@ from forebay.acquisition.service.scheduling import (
     SchedulingSettings,
     locked_memory,
     place_thread,
+    placed_here,
 )
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -97,7 +98,7 @@ def test_cores_that_there_are_not_are_said() -> None:
 
 
 def test_a_priority_is_set_or_the_refusal_is_told() -> None:
-    """Never an error; a new thread does not inherit it."""
+    """Never an error."""
     with another_thread() as thread:
         placed = place_thread(SchedulingSettings(realtime_priority=1), thread=thread)
         policy = os.sched_getscheduler(thread)
@@ -106,7 +107,18 @@ def test_a_priority_is_set_or_the_refusal_is_told() -> None:
         assert policy == os.SCHED_OTHER
     else:
         assert placed.realtime_priority == 1
-        assert policy == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        assert policy == os.SCHED_FIFO
+
+
+def test_a_thread_is_placed_for_the_time_of_a_block() -> None:
+    """And is as it was behind it."""
+    native = threading.get_native_id()
+    policy = os.sched_getscheduler(native)
+    with placed_here(SchedulingSettings(cores=(CORES[0],), realtime_priority=1)) as placed:
+        assert os.sched_getaffinity(native) == {CORES[0]}
+        assert placed.cores == (CORES[0],)
+    assert sorted(os.sched_getaffinity(native)) == CORES
+    assert os.sched_getscheduler(native) == policy
 
 
 def test_an_ordinary_user_is_told_what_to_allow() -> None:

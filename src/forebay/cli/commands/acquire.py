@@ -78,6 +78,15 @@ def acquire(
         Overload | None,
         typer.Option(help="What to do when frames come faster than they can be recorded."),
     ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=99,
+            help="Which recordings come first while their disk is too slow for all: those of a "
+            "higher number.",
+        ),
+    ] = None,
     spill: Annotated[
         Path | None,
         typer.Option(help="With --overload spill: a folder on another disk.", file_okay=False),
@@ -132,6 +141,7 @@ def acquire(
         frames_per_block=frames_per_block,
         compression=compression,
         overload=overload,
+        priority=priority,
         spill=spill,
         durability=durability,
         steps=reduce,
@@ -147,6 +157,8 @@ def acquire(
                 acquisition = prepare_again(opened, target, settings=settings)
             else:
                 acquisition = prepare(opened, target, settings=settings, expected_frames=frames)
+            if armed:
+                typer.echo(f"armed: 'forebay control {run} start' begins the recording", err=True)
             with LiveStatus() as live:
 
                 def show(status: "AcquisitionStatus") -> None:

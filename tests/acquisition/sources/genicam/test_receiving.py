@@ -1,5 +1,6 @@
 """Frames of a real GigE Vision camera, on loopback."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from forebay.acquisition.errors import SourceError
 from forebay.acquisition.intake import Intake
 from forebay.acquisition.sources.genicam import FoundCamera, GenicamSource, cameras
 from forebay.acquisition.sources.genicam.pixels import FORMATS
+from forebay.acquisition.sources.genicam.threads import aravis_threads
 from forebay.acquisition.sources.testing.conformance import check_source
 
 pytestmark = pytest.mark.camera
@@ -253,3 +255,22 @@ def test_the_clock_of_a_camera_is_read(camera: Camera) -> None:
         for frame in source.frames():
             off = frame.timestamp - relay.taken[block_of(frame.counter)]
             assert abs(off) <= uncertainty * 1e9
+
+
+def test_aravis_receives_as_urgently_as_its_frames_are_waited_for(camera: Camera) -> None:
+    """Its thread began when the camera was opened, before anybody was placed."""
+    core = max(os.sched_getaffinity(0))
+    found: list[dict[int, set[int]]] = []
+
+    def receive(source: GenicamSource) -> None:
+        os.sched_setaffinity(0, {core})
+        next(source.frames())
+        found.append({thread: os.sched_getaffinity(thread) for thread in aravis_threads()})
+
+    with GenicamSource(ADDRESS, features=SMALL, rate=100, frames=10) as source:
+        began = set(aravis_threads())
+        thread = threading.Thread(target=receive, args=(source,))
+        thread.start()
+        thread.join()
+    assert began
+    assert found == [{thread: {core} for thread in began}]

@@ -1,0 +1,50 @@
+"""How fast frames are committed, and when a disk is said to fill."""
+
+import pytest
+
+from forebay.acquisition.service.rates import DiskWatch, RateMeter
+from forebay.acquisition.sources.testing.clock import ManualClock
+
+
+def test_a_rate_is_that_of_blocks_however_seldom_they_come() -> None:
+    """Ten frames each second, committed each ten seconds: it is so at any moment in between."""
+    clock = ManualClock()
+    meter = RateMeter(clock)
+    for block in range(1, 5):
+        clock.advance(1 if block > 1 else 10)
+        assert meter.of(100 * block, 1000 * block) == (10, 100)
+        clock.advance(9)
+        assert meter.of(100 * block, 1000 * block) == (10, 100)
+
+
+def test_a_rate_falls_when_nothing_is_committed_any_more() -> None:
+    """As soon as that takes longer than it did before."""
+    clock = ManualClock()
+    meter = RateMeter(clock, frames=500)
+    assert meter.of(500, 0) == (0, 0)
+    clock.advance(10)
+    assert meter.of(600, 1000) == (10, 100)
+    clock.advance(40)
+    assert meter.of(600, 1000) == (pytest.approx(2), pytest.approx(20))
+
+
+def test_many_commits_a_second_are_seen_over_the_last_seconds() -> None:
+    """So it follows a camera that becomes faster."""
+    clock = ManualClock()
+    meter = RateMeter(clock)
+    frames = 0
+    for step in (1, 10):
+        for _ in range(100):
+            clock.advance(0.1)
+            frames += step
+            rate, _ = meter.of(frames, frames)
+        assert rate == pytest.approx(10 * step)
+
+
+def test_a_disk_that_fills_is_warned_of_more_and_more_urgently() -> None:
+    """Once each: an hour, ten minutes and a minute before it is full at this rate."""
+    watch = DiskWatch()
+    gigabyte = 10**9
+    told = [watch.look(left * gigabyte, gigabyte / 10) for left in (400, 359, 300, 59, 50, 5.9, 5)]
+    assert [bool(each) for each in told] == [False, True, False, True, False, True, False]
+    assert "which last 60 min at this rate" in str(told[1])
