@@ -142,7 +142,7 @@ def test_results_of_different_runs_of_one_name_are_kept_apart(
 def test_nothing_is_said_to_be_published_where_nothing_is(write_run: WriteRun) -> None:
     run, counting = write_run(), Counting()
     counting.fail_on = {0, 4, 8}
-    with pytest.raises(UnitsFailedError, match="on 3 of 3 .* too dark; none is published; mend"):
+    with pytest.raises(UnitsFailedError, match=r"on 3 of 3 .* too dark; none is published; mend"):
         process(run, counting.algorithm)
 
 
