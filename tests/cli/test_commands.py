@@ -218,6 +218,16 @@ def test_runs_close_ends_a_run_whose_writer_is_gone(forebay: Forebay, tmp_path: 
     assert open_run(tmp_path / "left").closed
 
 
+def test_a_sound_run_needs_no_repair_and_a_closed_one_no_end(forebay: Forebay, water: str) -> None:
+    outcome = forebay("runs", "repair", water)
+    assert outcome.code == 0, outcome.err
+    assert "nothing to repair" in outcome.out
+    assert "None" not in outcome.out
+    closed = forebay("runs", "close", water)
+    assert closed.code == ExitCode.CONFLICT
+    assert closed.error.endswith("is closed and whole: nothing is appended to it any more")
+
+
 def test_algorithms_list_shows_parameters_with_types_and_defaults(forebay: Forebay) -> None:
     listed = {each["name"]: each for each in forebay("algorithms", "list", "--json").json}
     assert set(listed) >= {"find-particles", "background-spectrum"}

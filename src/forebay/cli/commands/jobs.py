@@ -106,6 +106,8 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Submit ALGORITHM over one RUN or several, for a service to work on."""
+    if not follow and (keep_up != 1 or reduce_at is not None):
+        raise OptionError("--keep-up and --reduce-at are for jobs that follow a run: give --follow")
     call = session(context)
     locations = [call.location(each, runs) for each in run]
     job = submitted(
