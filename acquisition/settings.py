@@ -24,6 +24,9 @@ from forebay.acquisition.service.flow import OverloadPolicy
 from forebay.acquisition.service.precedence import HIGHEST
 from forebay.acquisition.service.scheduling import SchedulingSettings
 
+_MOST_IN_BLOCK = 16_384
+"""Frames of which a block has an index entry each: of tiny ones, more cost more than they hold."""
+
 
 class AcquisitionSettings(BaseModel):
     """How frames are recorded."""
@@ -175,7 +178,7 @@ class AcquisitionSettings(BaseModel):
         """
         if self.frames_per_block is not None:
             return self.frames_per_block
-        frames = round(self.block_bytes / geometry.frame_bytes)
+        frames = min(_MOST_IN_BLOCK, round(self.block_bytes / geometry.frame_bytes))
         if frame_rate is not None:
             frames = min(frames, int(self.block_seconds * frame_rate))
         return max(1, frames)

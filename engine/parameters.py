@@ -122,7 +122,8 @@ def bind(label: str, model: type[pydantic.BaseModel], given: Mapping[str, Any]) 
             message = f"{label} needs the parameter {name!r}: give it as {name}=VALUE"
         else:
             value = _shown(first["input"])
-            message = f"{label}: parameter {name!r} cannot be {value}: {first['msg']}"
+            said = first["msg"].removeprefix("Value error, ")
+            message = f"{label}: parameter {name!r} cannot be {value}: {said}"
         raise ParameterError(message) from error
     except ValueError as error:
         raise ParameterError(f"{label}: a parameter cannot be kept as JSON: {error}") from error

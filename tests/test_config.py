@@ -274,6 +274,8 @@ def test_a_block_is_about_as_large_as_asked() -> None:
     assert AcquisitionSettings(block_bytes=ByteSize(61 * 2**20)).frames_for(camera) == 8
     assert AcquisitionSettings(block_bytes=ByteSize(1)).frames_for(camera) == 1
     assert AcquisitionSettings(frames_per_block=3).frames_for(camera) == 3
+    diode = Geometry(("y", "x"), (1, 1), np.dtype("float32"))
+    assert AcquisitionSettings().frames_for(diode) == 16384, "an index for each frame costs too"
 
 
 def test_every_setting_is_described() -> None:

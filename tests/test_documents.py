@@ -81,6 +81,31 @@ def test_a_page_runs_from_top_to_bottom(
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_the_reference_names_every_command() -> None:
+    rows = (ROOT / "docs/reference/command-line.md").read_text(encoding="utf-8").splitlines()
+    named = [row.split(" | ")[0] for row in rows if row.startswith("| `forebay ")]
+    for group, name in _commands():
+        place = " ".join(each for each in ("forebay", group) if each)
+        assert any(place in each and re.search(rf"\b{name}\b", each) for each in named), (
+            group,
+            name,
+        )
+
+
+def _commands() -> Iterator[tuple[str, str]]:
+    """Give each command with its group, which is empty for those that have none."""
+    from forebay.cli.app import app
+
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        for each in group.typer_instance.registered_commands:
+            assert each.callback is not None
+            yield str(group.name), each.name or each.callback.__name__.replace("_", "-")
+    for each in app.registered_commands:
+        assert each.callback is not None
+        yield "", each.name or each.callback.__name__.replace("_", "-")
+
+
 def test_the_targets_that_pages_name_are_made_by_the_continuous_integration() -> None:
     named = {
         found["target"]

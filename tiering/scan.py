@@ -292,6 +292,9 @@ def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
                 for each in entries
                 if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")
             )
+    except FileNotFoundError:
+        # It went since its name was read, as a staged part does when it is published.
+        return
     except OSError as error:
         raise PlaceUnavailableError(f"{folder} cannot be read: {error.strerror}") from error
     for name in names:

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import ByteSize, Field, PositiveInt, field_validator, model_validator
+from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from forebay.cluster.larger import check_ceiling
 from forebay.cluster.model import ClusterModel
@@ -36,6 +36,9 @@ class LocalClusterSpecification(ClusterModel):
     )
     processes: bool = Field(
         default=True, description="A process for each worker, rather than threads of this process."
+    )
+    start_seconds: PositiveFloat = Field(
+        default=60.0, description="Seconds in which all workers have to report."
     )
     dashboard: bool = Field(
         default=False, description="Serve the Dask dashboard, on a free port of 127.0.0.1 only."

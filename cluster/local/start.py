@@ -18,9 +18,6 @@ from forebay.cluster.refill import refilled
 if TYPE_CHECKING:
     from distributed import Client
 
-START_TIMEOUT = 60.0
-"""Seconds in which every local worker has to report."""
-
 
 @contextmanager
 def start(specification: LocalClusterSpecification, name: str) -> Iterator["Client"]:
@@ -38,6 +35,7 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
     if specification.dashboard and find_spec("bokeh") is None:
         raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
     workers = specification.workers or CPU_COUNT
+    seconds = specification.start_seconds
     with sheltered_loop() as loop, ExitStack() as stack:
         try:
             with signals_held():
@@ -50,16 +48,16 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
         # The workers come once the cluster can be closed, so that Ctrl-C finds it in order.
         cluster.scale(workers)
         try:
-            client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+            client = stack.enter_context(client_of(cluster, timeout=seconds))
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local workers do not start: {line_of(error)}") from error
         try:
-            client.wait_for_workers(workers, timeout=START_TIMEOUT)
+            client.wait_for_workers(workers, timeout=seconds)
         except TimeoutError as error:
             there = len(client.scheduler_info(n_workers=-1)["workers"])
             raise ClusterError(
-                f"only {there} of {workers} local workers came up within {START_TIMEOUT:g} s: "
-                "what they said stands above"
+                f"only {there} of {workers} local workers came up within {seconds:g} s: what they "
+                "said stands above; a busy machine needs more (start_seconds of the cluster)"
             ) from error
         stack.enter_context(refilled(cluster, loop))
         stack.enter_context(watched(client, name))
@@ -89,7 +87,7 @@ def _options(specification: LocalClusterSpecification, workers: int) -> dict[str
         # A cluster of threads speaks inproc:// and does not start where it is given a host.
         options["host"] = "127.0.0.1"
         # A nanny would else wait for ever for a process that ended before it could say anything.
-        options["death_timeout"] = START_TIMEOUT
+        options["death_timeout"] = specification.start_seconds
         options["preload"] = ["forebay.cluster.local.preload"]
     return options
 

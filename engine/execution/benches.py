@@ -5,6 +5,7 @@ import time
 from collections.abc import Container
 
 from forebay.acquisition import Run
+from forebay.engine.errors import UnknownAlgorithmError
 from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.workbench import FindAlgorithm, Workbench
@@ -15,6 +16,8 @@ from forebay.engine.queue.leases import Service
 from forebay.engine.queue.submission import Target
 
 _IDLE_SECONDS = 5.0
+_UNKNOWN_SECONDS = 10.0
+"""For how long nobody is asked again for an algorithm that a service does not know."""
 
 _log = logging.getLogger("forebay.engine")
 
@@ -57,6 +60,7 @@ class Benches:
         self._recalls = recalls
         self._benches: dict[str, Workbench] = {}
         self._storages: dict[str, Storage] = {}
+        self._unknown: set[str] = set()
 
     def of(self, claim: Claim) -> Workbench:
         """Return the workbench of a unit.
@@ -119,9 +123,27 @@ class Benches:
         known = self._storages.get(claim.result)
         return known is not None and not known.works and self.hold(claim.result, known)
 
-    def waits_from_now(self, claim: Claim) -> bool:
-        """Tell whether the result's storage is out of order, now that something has failed."""
-        return self.hold(claim.result, self._storage(claim, self._target(claim)))
+    def waits_for_others(self, claim: Claim, error: Exception) -> bool:
+        """Tell whether the result waits, now that it cannot be worked on.
+
+        It does as long as its storage is out of order, or its algorithm is unknown: a version that
+        was installed after the service was started is for one that is started later.
+        """
+        if isinstance(error, UnknownAlgorithmError):
+            self._hold_unknown(claim)
+            return True
+        return isinstance(error, OSError) and self.hold(
+            claim.result, self._storage(claim, self._target(claim))
+        )
+
+    def _hold_unknown(self, claim: Claim) -> None:
+        job = self._target(claim).job
+        label = f"{job.algorithm}-{job.version}"
+        why = f"the service {self._service.identity} does not know {label}: start it anew"
+        if label not in self._unknown:
+            self._unknown.add(label)
+            _log.warning("%s where that is installed; what needs it waits", why)
+        self._service.hold_back(claim.result, _UNKNOWN_SECONDS, because=why)
 
     def hold(self, result: str, storage: Storage) -> bool:
         """Look at the storage of a result, and begin nothing of it while that is out of order."""

@@ -381,8 +381,7 @@ class Dispatcher:
         except ForebayError as error:
             if self._run is not None:
                 raise
-            broken = isinstance(error, OSError) and self._job is None
-            if broken and self._benches.waits_from_now(claim):
+            if self._job is None and self._benches.waits_for_others(claim, error):
                 self._service.hand_back([claim])
                 return None
             kind = FailureClass.INPUT_OUTPUT if isinstance(error, OSError) else FailureClass.INVALID

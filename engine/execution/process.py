@@ -155,8 +155,9 @@ def _check(result: Result, algorithm: Algorithm) -> None:
     if not failed:
         return
     first = failed[0]
+    others = f"the others are published in {result.path}" if result.done else "none is published"
     raise UnitsFailedError(
         f"{algorithm.label} failed on {len(failed)} of {len(units)} units, first on "
-        f"the frames {first.start} to {first.stop - 1}: {first.error}; the others are published "
-        f"in {result.path}; mend the cause and run it again to complete them"
+        f"the frames {first.start} to {first.stop - 1}: {first.error}; {others}; "
+        "mend the cause and run it again to complete them"
     )

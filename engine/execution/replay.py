@@ -27,6 +27,7 @@ def replay_with(
     changes: Mapping[str, Any],
     *,
     lane: Lane = Lane.VALIDATION,
+    owner: str = "",
 ) -> list[SubmittedJob]:
     """Compute the frames of dead letters by another version, or with other parameters.
 
@@ -45,6 +46,8 @@ def replay_with(
         Parameters to change; the others are as they were.
     lane
         The lane of the jobs.
+    owner
+        Who asks for them.
 
     Returns
     -------
@@ -94,6 +97,7 @@ def replay_with(
                 Submission(
                     targets=list(wanted.values()),
                     lane=lane,
+                    owner=owner,
                     units={name: list(each.values()) for name, each in units[group].items()},
                 )
             ),

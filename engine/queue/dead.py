@@ -96,7 +96,7 @@ class DeadLetters:
         job
             Those of a job.
         algorithm
-            Those of an algorithm, by its name.
+            Those of an algorithm: by its name, or name and version (``find-particles-1.0.0``).
         failure
             Those of a class of failures.
         text
@@ -109,7 +109,8 @@ class DeadLetters:
             of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
             query = query.where(UNITS.c.result.in_(of_job))
         if algorithm is not None:
-            query = query.where(RESULTS.c.algorithm == algorithm)
+            label = RESULTS.c.algorithm + "-" + RESULTS.c.version
+            query = query.where(sa.or_(RESULTS.c.algorithm == algorithm, label == algorithm))
         if failure is not None:
             query = query.where(UNITS.c.failure == failure)
         if text is not None:

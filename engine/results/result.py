@@ -50,6 +50,14 @@ class Result:
         """Number of frames that the published parts answer for."""
         return sum(stop - start for start, stop in {(each.start, each.stop) for each in self.done})
 
+    def __repr__(self) -> str:
+        """Say what the result is and how far it has come."""
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return (
+            f"<Result {str(self.path)!r}: {self.job.algorithm}-{self.job.version} over "
+            f"{self.job.run_name}, {self.frames} frames in {len(self.done)} parts{failed}>"
+        )
+
     def parts(self) -> Iterator[Output]:
         """Read the parts one after the other; arrays are lazy.
 

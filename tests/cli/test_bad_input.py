@@ -225,7 +225,7 @@ def test_no_space_left_keeps_what_was_committed(tmp_path: Path) -> None:
     ("parameter", "words"),
     [
         ("diameter=wide", ["'diameter'", "'wide'", "integer"]),
-        ("diameter=10", ["'diameter'", "must be odd"]),
+        ("diameter=10", ["'diameter' cannot be '10': it must be odd"]),
         ("diameter=1", ["'diameter'", "greater than or equal to 3"]),
         ("minmas=3", ["no parameter 'minmas'", "did you mean 'minmass'"]),
         ("diameter", ["NAME=VALUE"]),
@@ -239,6 +239,15 @@ def test_a_parameter_of_the_wrong_type_or_name_is_refused_before_any_work(
     for word in words:
         assert word in outcome.error
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("option", ["--keep-up", "--reduce-at"])
+def test_keeping_up_is_refused_of_a_job_that_follows_nothing(
+    forebay: Forebay, water: str, option: str
+) -> None:
+    outcome = forebay("jobs", "submit", "find-particles", water, option, 4)
+    assert outcome.code == ExitCode.USAGE
+    assert "give --follow" in outcome.error
 
 
 def test_an_unknown_algorithm_is_answered_with_the_nearest(forebay: Forebay, water: str) -> None:

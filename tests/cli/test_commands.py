@@ -14,7 +14,7 @@ import forebay as package
 from forebay import ExitCode, open_result, open_run
 from forebay.acquisition.format.codec import CompressionName
 from forebay.cli.commands.acquire import Compression
-from forebay.cli.output import print_table
+from forebay.cli.output import print_facts, print_table
 
 
 def test_version_is_that_of_the_package(forebay: Forebay) -> None:
@@ -218,6 +218,16 @@ def test_runs_close_ends_a_run_whose_writer_is_gone(forebay: Forebay, tmp_path: 
     assert open_run(tmp_path / "left").closed
 
 
+def test_a_sound_run_needs_no_repair_and_a_closed_one_no_end(forebay: Forebay, water: str) -> None:
+    outcome = forebay("runs", "repair", water)
+    assert outcome.code == 0, outcome.err
+    assert "nothing to repair" in outcome.out
+    assert "None" not in outcome.out
+    closed = forebay("runs", "close", water)
+    assert closed.code == ExitCode.CONFLICT
+    assert closed.error.endswith("is closed and whole: nothing is appended to it any more")
+
+
 def test_algorithms_list_shows_parameters_with_types_and_defaults(forebay: Forebay) -> None:
     listed = {each["name"]: each for each in forebay("algorithms", "list", "--json").json}
     assert set(listed) >= {"find-particles", "background-spectrum"}
@@ -240,11 +250,31 @@ def test_config_show_says_where_each_value_comes_from(
     assert "did you mean 'runs'" in forebay("config", "show", "rnus").error
 
 
+def test_config_show_writes_values_as_a_file_has_them(forebay: Forebay, tmp_path: Path) -> None:
+    """Rules and policies are tables, and not what Python makes of them."""
+    (tmp_path / "forebay.toml").write_text(
+        '[tiers.hot]\nurl = "a"\n[tiers.cold]\nurl = "b"\n'
+        '[[tiering.policies]]\nname = "über"\nfrom = "hot"\nto = "cold"\nlarger_than = "1 kB"\n'
+    )
+    shown = forebay("config", "show", "tiering.policies").out
+    assert '{ name = "über", from = "hot", to = "cold", larger_than = 1000 }' in shown
+    (policy,) = forebay("config", "show", "tiering.policies", "--json").json[0]["value"]
+    assert policy == {"name": "über", "from": "hot", "to": "cold", "larger_than": 1000}
+    rules = forebay("config", "show", "engine.retries").out
+    assert '{ failures = ["invalid"], action = "give-up" }' in rules
+    assert " -  " in forebay("config", "show", "engine.ledger").out
+
+
 def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, water: str) -> None:
     for words in (("runs", "show", water), ("runs", "verify", water), ("runs", "list"),
                   ("config", "show"), ("algorithms", "list")):  # fmt: skip
         for line in forebay(*words, "--json").out.splitlines():
             assert isinstance(json.loads(line), dict)
+
+
+def test_the_title_of_facts_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts(f"run /{'x' * 300}, closed", [("dropped", 0)])
+    assert capsys.readouterr().out.splitlines()[0] == f"run /{'x' * 300}, closed"
 
 
 def test_a_table_in_a_file_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:

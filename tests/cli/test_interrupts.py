@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import EXAMPLES, Start, lines, started
 
-from forebay import ExitCode, open_run
+from forebay import ExitCode, acquire, open_run, open_source
 
 SECONDS = 60
 
@@ -92,8 +92,24 @@ def test_a_job_that_follows_waits_for_its_run_and_ends_with_it(
     assert json.loads(out.splitlines()[-1])["frames"] == 24
 
 
-def test_a_job_that_follows_can_be_stopped_while_it_waits(start: Start, tmp_path: Path) -> None:
-    job = start(tmp_path, "process", "never", "find-particles", "--cluster", "none", "--follow")
+def test_a_job_that_follows_is_submitted_once_its_run_is_there(
+    start: Start, tmp_path: Path
+) -> None:
+    job = start(tmp_path, "jobs", "submit", "find-particles", "later", "--follow", "--json")
+    assert "waiting for the run" in lines(job.stderr).readline()
+    with open_source("simulated:shape=16x16", frames=2) as camera:
+        acquire(camera, tmp_path / "later")
+    out, err = job.communicate(timeout=SECONDS)
+    assert job.returncode == 0, err
+    assert json.loads(out) == {"job": 1, "new": True, "state": "ready"}
+
+
+@pytest.mark.parametrize("words", [("process", "never", "find-particles", "--cluster", "none"),
+                                   ("jobs", "submit", "find-particles", "never")])  # fmt: skip
+def test_a_job_that_follows_can_be_stopped_while_it_waits(
+    words: tuple[str, ...], start: Start, tmp_path: Path
+) -> None:
+    job = start(tmp_path, *words, "--follow")
     assert "waiting for the run" in lines(job.stderr).readline()
     os.killpg(job.pid, signal.SIGINT)
     _, err = job.communicate(timeout=SECONDS)

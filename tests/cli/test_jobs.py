@@ -20,6 +20,7 @@ from tests.cli.conftest import Forebay, Outcome, Start, lines, started
 from forebay import ExitCode, Geometry, RunWriter, acquire, open_result, open_source
 from forebay.cli.app import app
 from forebay.cli.commands.completion import complete_jobs
+from forebay.cli.commands.submitting import user
 from forebay.engine import REGISTRY
 from forebay.engine.execution.serve import serve
 from forebay.engine.queue.database import Database
@@ -376,6 +377,8 @@ def test_dead_letters_are_listed_and_shown(forebay: Forebay, failed: list[dict[s
         (("--job", 1), 2),
         (("--job", 9), 0),
         (("--algorithm", "picky"), 2),
+        (("--algorithm", "picky-1.0.0"), 2),
+        (("--algorithm", "picky-1.0.1"), 0),
         (("--algorithm", "whole"), 0),
         (("--failure", "raised"), 2),
         (("--failure", "worker-lost"), 0),
@@ -424,6 +427,8 @@ def test_dead_letters_are_replayed_with_other_parameters(
     """As a job over their frames alone, whose result lies beside the other one."""
     told = done(forebay("dead", "replay", "--all", "-p", "limit=100"))
     assert told.out.startswith("job 2 is ready")
+    owners = {each["owner"] for each in forebay("jobs", "list", "--json").json}
+    assert owners == {user()}
     shown = done(forebay("jobs", "watch", "2"))
     assert "2 of 2 units are published" in shown.out
     folders = sorted((tmp_path / "results" / "cell").iterdir())

@@ -197,11 +197,10 @@ def test_workers_share_the_memory_of_the_machine_or_have_what_was_given() -> Non
 def test_workers_that_do_not_come_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call ends in time, says how many came, and leaves nothing behind."""
     processes = children()
-    monkeypatch.setattr(start, "START_TIMEOUT", 0.3)
     monkeypatch.setattr(distributed.LocalCluster, "scale", lambda cluster, workers: None)
     with (
         pytest.raises(ClusterError, match=r"only 0 of 1 local workers came up within 0\.3 s"),
-        connect(PROCESSES),
+        connect(PROCESSES.model_copy(update={"start_seconds": 0.3})),
     ):
         pass
     assert children() <= processes
@@ -214,17 +213,15 @@ def test_a_worker_process_that_never_says_anything_is_an_error(
     from distributed.nanny import WorkerProcess
 
     from forebay.cluster import client
-    from forebay.cluster.local import start
 
     async def silent(process: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(WorkerProcess, "start", silent)
-    monkeypatch.setattr(start, "START_TIMEOUT", 0.3)
     monkeypatch.setattr(client, "CLOSE_TIMEOUT", 0.5)
     with (
         pytest.raises(ClusterError, match=r"0 of 1 local workers came up|do not start"),
-        connect(LocalClusterSpecification(workers=1)),
+        connect(LocalClusterSpecification(workers=1, start_seconds=0.3)),
     ):
         pass
 

@@ -139,6 +139,13 @@ def test_results_of_different_runs_of_one_name_are_kept_apart(
     assert [result.computed for result in results] == [3, 3]
 
 
+def test_nothing_is_said_to_be_published_where_nothing_is(write_run: WriteRun) -> None:
+    run, counting = write_run(), Counting()
+    counting.fail_on = {0, 4, 8}
+    with pytest.raises(UnitsFailedError, match=r"on 3 of 3 .* too dark; none is published; mend"):
+        process(run, counting.algorithm)
+
+
 def test_a_failing_block_is_named_and_tried_again_alone(write_run: WriteRun) -> None:
     """The other blocks are published; the next call computes the one that failed, and no other."""
     run, counting = write_run(), Counting()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 import xarray as xr
 from tests.engine.conftest import WriteRun
 
@@ -25,9 +26,12 @@ from forebay.engine.errors import (
     UnknownAlgorithmError,
     UnknownJobError,
 )
+from forebay.engine.execution import benches
 from forebay.engine.execution.events import UnitFailed, UnitPublished
 from forebay.engine.execution.serve import serve
+from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.schema import RESULTS
 from forebay.engine.queue.states import JobState, UnitState
 
 SECONDS = 60
@@ -48,13 +52,13 @@ def mean(frames: xr.DataArray) -> xr.DataArray:
 
 
 @contextmanager
-def serving(ledger: Path) -> Iterator[None]:
+def serving(ledger: Path, find: FindAlgorithm = REGISTRY.get) -> Iterator[None]:
     """Serve a ledger from a thread of this process."""
     stop = threading.Event()
     with Database(ledger) as database:
 
         def work() -> None:
-            serve(database, lambda: nullcontext(None), REGISTRY.get, stop=stop)
+            serve(database, lambda: nullcontext(None), find, stop=stop)
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -91,6 +95,30 @@ def test_a_job_over_runs_is_submitted_explained_and_waited_for(
         (folder,) = (tmp_path / "results" / run.name).iterdir()
         (values,) = forebay.open_result(folder).arrays().data_vars.values()
         np.testing.assert_array_equal(values, run.frames.max(("y", "x")))
+
+
+def test_what_a_service_does_not_know_waits_for_one_that_does(
+    runs: list[forebay.Run], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that was installed after a service was started makes no dead letters there."""
+    monkeypatch.setattr(benches, "_UNKNOWN_SECONDS", 3600.0)
+    asked = threading.Event()
+
+    def before(name: str, version: str) -> forebay.Algorithm:
+        asked.set()
+        raise UnknownAlgorithmError(f"there is no algorithm {name} {version}")
+
+    job = forebay.submit(runs[0], brightest)
+    with serving(Path(job.ledger), before):
+        assert asked.wait(SECONDS)
+    assert job.record().state == JobState.READY
+    assert "does not know brightest-of-many-1.0.0: start it anew" in caplog.text
+    with Database(job.ledger) as database, database.write() as connection:
+        why = connection.execute(sa.select(RESULTS.c.held_because)).scalar_one()
+        assert "does not know brightest-of-many-1.0.0" in why
+        connection.execute(sa.update(RESULTS).values(held_until=0))
+    with serving(Path(job.ledger)):
+        assert job.wait(timeout=SECONDS).state == JobState.DONE
 
 
 def test_submitting_the_same_twice_is_submitting_it_once(runs: list[forebay.Run]) -> None:

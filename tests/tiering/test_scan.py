@@ -1,6 +1,9 @@
 """The catalogue is built anew from what lies in the tiers, and damage is found and put right."""
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from tests.tiering.stream import OPTIONS, Stream
 
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.errors import PlaceUnavailableError
-from forebay.tiering.scan import scan
+from forebay.tiering.scan import homes_in, scan
 from forebay.tiering.scrub import scrub
 
 
@@ -30,6 +33,24 @@ def test_what_the_catalogue_says_is_what_lies_there(site: Site) -> None:
         site.pass_by(GRACE + 1)
         site.work()
     assert scan(site.catalogue, site.tiers, repair=False).agrees
+
+
+def test_what_goes_while_runs_are_looked_for_keeps_none_from_being_found(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a staged part, which is renamed when it is published, beside a service that moves runs."""
+    staged = site.runs / "results" / "staging" / "part"
+    staged.mkdir(parents=True)
+    look = os.scandir
+
+    def scandir(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        if folder == staged:
+            staged.rmdir()
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert list(homes_in(site.tiers["hot"])) == [site.runs / "water"]
+    assert not staged.exists()
 
 
 @on_each_database

@@ -180,7 +180,7 @@ def _sealed(store: ObjectStore[Bucket], *, where: str) -> History:
     for _ in range(_SEALINGS):
         if history.closed:
             _show_again(store, history, where=where)
-            raise RunExistsError(f"{where} is closed and whole: start another run")
+            raise RunExistsError(f"{where} is closed and whole: nothing is appended to it any more")
         if _seal(store, history, where=where):
             return history
         history = replay(objects, since=history)

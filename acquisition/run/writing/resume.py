@@ -81,7 +81,9 @@ def resume_run(
             _put_aside(path, run, keep=at.blocks + len(adopted))
             if run.closed:
                 show(path, run.layout, at.frames)
-                raise RunExistsError(f"{path} is closed and whole: start another run")
+                raise RunExistsError(
+                    f"{path} is closed and whole: nothing is appended to it any more"
+                )
             _begin_log(path, run, at, adopted, clock)
             show(path, run.layout, at.frames)
             storage = FolderStorage(path, epoch=at.epoch, direct=direct, seized=take_over)

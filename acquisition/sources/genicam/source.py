@@ -122,7 +122,10 @@ class GenicamSource:
         try:
             self._connection = Connection(self._request, clock=clock)
         except AravisError as error:
-            raise SourceError(f"cannot use the camera {self._name}: {error}") from error
+            raise SourceError(
+                f"cannot use the camera {self._name}: {error}; 'forebay cameras' lists those that "
+                "answer"
+            ) from error
         self._geometry = self._connection.geometry
         self._metadata = merged(self._connection.metadata, metadata)
 

@@ -60,7 +60,8 @@ class _Commands(TyperGroup):
             _tell(str(error))
             raise typer.Exit(error.exit_code) from error
         except UsageError as error:
-            _tell(f"{error.format_message().rstrip('.')}; see 'forebay --help'")
+            said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+            _tell(f"{said}; see 'forebay --help'")
             raise typer.Exit(ExitCode.USAGE) from error
 
 

@@ -80,13 +80,16 @@ def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
+    table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(name, Text(str(value)))
+    console = _console()
     with writing_output():
-        _console().print(table)
+        # A title of the table would be cut to its width, and with it the path that it names.
+        console.print(Text(title, style="italic"), soft_wrap=True)
+        console.print(table)
 
 
 def progress(unit: str) -> "Progress":

@@ -169,7 +169,7 @@ def acquire(
                 try:
                     status = acquisition.run(armed=armed, stop=stop, on_status=show)
                 finally:
-                    truth = None if bucket else _save_truth(opened, target)
+                    truth = None if bucket or resume else _save_truth(opened, target)
     if as_json:
         print_json({"event": "closed", **_described(status), "truth": truth})
     else:

@@ -1,5 +1,6 @@
 """``forebay config``: the settings in force."""
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -40,15 +41,40 @@ def show(
         for name, origin in wanted.items():
             print_json({"key": name, "value": _plain(origin.value), "source": origin.source})
         return
-    rows = [(name, _plain(origin.value), origin.source) for name, origin in wanted.items()]
+    rows = [(name, _cell(_plain(origin.value)), origin.source) for name, origin in wanted.items()]
     print_table(("key", "value", "where it comes from"), rows)
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as it is written in a configuration file."""
+    """Return a value as JSON has it, with the keys of a configuration file."""
+    from pydantic import BaseModel
+
     from forebay.acquisition.reduction.grammar import step_text
     from forebay.acquisition.reduction.steps import StepModel
 
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
-    return step_text(cast("Step", value)) if isinstance(value, StepModel) else value
+    if isinstance(value, StepModel):
+        return step_text(cast("Step", value))
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return value
+
+
+def _cell(value: Any) -> str:
+    """Return a plain value as people write it: each table of a list on a line of its own."""
+    if value is None:
+        return "-"
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        return "\n".join(_written(each) for each in value)
+    return _written(value) if isinstance(value, bool | list | dict) else str(value)
+
+
+def _written(value: Any) -> str:
+    """Return a plain value as it is written in a configuration file."""
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{key} = {_written(each)}" for key, each in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(_written(each) for each in value)}]"
+    return json.dumps(value, default=str, ensure_ascii=False)

@@ -9,6 +9,7 @@ from forebay.cli.commands.job_options import ParameterOption
 from forebay.cli.commands.ledgers import opened
 from forebay.cli.commands.process import parameters
 from forebay.cli.commands.standing import told, when
+from forebay.cli.commands.submitting import user
 from forebay.cli.errors import OptionError, TargetError, TargetExistsError
 from forebay.cli.output import print_facts, print_json, print_table
 from forebay.cli.session import (
@@ -35,7 +36,10 @@ UnitsArgument = Annotated[
     typer.Argument(metavar="[UNIT]...", help="Units, or how their identities begin."),
 ]
 JobOption = Annotated[int | None, typer.Option("--job", help="Those of a job.")]
-AlgorithmOption = Annotated[str | None, typer.Option("--algorithm", help="Those of an algorithm.")]
+AlgorithmOption = Annotated[
+    str | None,
+    typer.Option("--algorithm", help="Those of an algorithm, or of one version (name-version)."),
+]
 FailureOption = Annotated[
     str | None, typer.Option("--failure", help="Those of a class, such as raised or worker-lost.")
 ]
@@ -244,7 +248,7 @@ def _replayed(
     ((name, before),) = kinds
     REGISTRY.load(call.settings.engine.algorithm_modules)
     chosen = REGISTRY.get(name, version or before)
-    return replay_with(database, letters, chosen, dict(parameters(given or [])))
+    return replay_with(database, letters, chosen, dict(parameters(given or [])), owner=user())
 
 
 def _chosen(

@@ -1,9 +1,10 @@
 """``forebay jobs``: submit jobs to a service, watch them, change them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forebay.cli.awaiting import opened_once_made
 from forebay.cli.commands.completion import complete_algorithms, complete_runs
 from forebay.cli.commands.job_options import (
     JobArgument,
@@ -32,6 +33,12 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
+from forebay.cli.signals import stop_on_signals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from forebay.acquisition import Run
 
 app = typer.Typer(help="Jobs for a service: submit, watch, change.", no_args_is_help=True)
 
@@ -65,7 +72,11 @@ def submit(
         list[int] | None, typer.Option(help="A job that must be done before; may be repeated.")
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Take each block as it is committed.")
+        bool,
+        typer.Option(
+            "--follow",
+            help="Take each block as it is committed; wait for the run if it is not there yet.",
+        ),
     ] = False,
     keep_up: Annotated[
         int,
@@ -102,13 +113,14 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Submit ALGORITHM over one RUN or several, for a service to work on."""
-    from forebay import open_run
-
+    if not follow and (keep_up != 1 or reduce_at is not None):
+        raise OptionError("--keep-up and --reduce-at are for jobs that follow a run: give --follow")
     call = session(context)
+    locations = [call.location(each, runs) for each in run]
     job = submitted(
         call,
         algorithm,
-        lambda: [open_run(call.location(each, runs)) for each in run],
+        lambda: _opened(locations, wait=follow),
         results=call.shared_results(results, runs),
         ledger=call.ledger(ledger, results, runs),
         given=parameter,
@@ -128,6 +140,16 @@ def submit(
     told(job, as_json=as_json)
     if wait:
         watched(job, as_json=as_json)
+
+
+def _opened(locations: "list[str | Path]", *, wait: bool) -> "list[Run]":
+    """Open runs; with `wait`, once they are there."""
+    from forebay import open_run
+
+    if not wait:
+        return [open_run(each) for each in locations]
+    with stop_on_signals("nothing is submitted") as stop:
+        return [opened_once_made(each, stop) for each in locations]
 
 
 @app.command("list")

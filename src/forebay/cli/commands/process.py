@@ -1,14 +1,13 @@
 """``forebay process``: run an algorithm over a run, in batch or live."""
 
 import importlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay.cli.awaiting import opened_once_made
 from forebay.cli.commands.completion import complete_algorithms, complete_runs
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, progress, seconds
@@ -25,13 +24,11 @@ from forebay.cli.signals import stop_on_signals
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from forebay.acquisition import Run
     from forebay.cluster import ClusterSpecification
     from forebay.engine import Result
     from forebay.engine.execution.events import JobEvent
     from forebay.engine.unit import Unit
 
-_LOOK_SECONDS = 0.2
 _OF_UNITS = ("forebay.engine.execution.work", "forebay.ops")
 """What a worker needs for any unit."""
 
@@ -81,6 +78,7 @@ def process(
 
     What is done already is not computed again. Ctrl-C lets what is being computed be published.
     """
+    from forebay import open_run
     from forebay import process as compute
     from forebay.engine import REGISTRY
 
@@ -90,47 +88,27 @@ def process(
     given = parameters(parameter or [])
     chosen.bind(given)
     location = call.location(run, runs)
-    with (
-        stop_on_signals("what is being computed is still published") as stop,
-        _opened(location, stop, wait=follow) as opened,
-        cluster_client(call, cluster) as client,
-        progress("frames") as bars,
-    ):
-        report = JobProgress(bars, f"{chosen.name} over {opened.name}", as_json=as_json)
-        result = compute(
-            opened,
-            chosen,
-            client=client,
-            results=call.results(results),
-            ledger=call.common_ledger(ledger),
-            follow=follow,
-            force=force,
-            stop=stop,
-            on_event=report,
-            units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
-            **given,
-        )
+    with stop_on_signals("what is being computed is still published") as stop:
+        opened = opened_once_made(location, stop) if follow else open_run(location)
+        with cluster_client(call, cluster) as client, progress("frames") as bars:
+            report = JobProgress(bars, f"{chosen.name} over {opened.name}", as_json=as_json)
+            result = compute(
+                opened,
+                chosen,
+                client=client,
+                results=call.results(results),
+                ledger=call.common_ledger(ledger),
+                follow=follow,
+                force=force,
+                stop=stop,
+                on_event=report,
+                units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
+                **given,
+            )
     if as_json:
         print_json({"event": "done", **described(result)})
     else:
         _print(result, chosen.label)
-
-
-@contextmanager
-def _opened(location: str | Path, stop: threading.Event, *, wait: bool) -> "Iterator[Run]":
-    """Open a run; with `wait`, once it is there."""
-    from forebay import open_run
-
-    path = None if isinstance(location, str) else location
-    if wait and path is not None and not path.exists():
-        typer.echo(f"waiting for the run {path} to be made", err=True)
-        while not path.exists() and not stop.wait(_LOOK_SECONDS):
-            pass
-        if stop.is_set():
-            from forebay.engine.errors import JobInterruptedError
-
-            raise JobInterruptedError(f"stopped before there was a run {path}; nothing was done")
-    yield open_run(location)
 
 
 @contextmanager

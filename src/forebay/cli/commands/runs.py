@@ -15,6 +15,7 @@ from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from forebay.acquisition import Run
+    from forebay.acquisition.run.recovery.repair import RepairReport
 
 _SHOWN_LINES = 12
 
@@ -195,10 +196,26 @@ def repair(
     if as_json:
         print_json(asdict(report))
     else:
-        print_facts(
-            f"run {location}",
-            [(name.replace("_", " "), value) for name, value in asdict(report).items()],
-        )
+        print_facts(f"run {location}", _repaired(report))
+
+
+def _repaired(report: "RepairReport") -> list[tuple[str, object]]:
+    """Return what became of a run; of what there was nothing, nothing is said."""
+    state = "closed" if report.closed else "open"
+    if not report.needed:
+        return [("log", "agrees with the blocks: nothing to repair"), ("frames", report.frames)]
+    found = [
+        ("frames", report.frames),
+        ("state", state),
+        ("blocks kept", report.kept),
+        ("blocks rebuilt", ", ".join(map(str, report.rebuilt))),
+        ("lines lost", report.lines_lost),
+        ("frames dropped without a reason", report.unexplained),
+        ("old log", report.old_log),
+        *(("damaged", each) for each in report.damaged),
+        *(("set aside", each) for each in report.set_aside),
+    ]
+    return [(name, value) for name, value in found if value]
 
 
 def _published(folder: Path) -> dict[str, Any]:
