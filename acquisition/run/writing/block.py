@@ -136,13 +136,9 @@ class BlockInFlight:
         key = run.object_key(FRAMES, self.number)
         target = storage.new_object(key, expected_bytes=_expected_bytes(run), large=True)
         begun.callback(target.discard)
-        together = max(1, _WORTH_WRITING // stored_bytes(run.geometry))
         for arrived in self._arriving():
-            # A little at a time, so that the disk has something to do while the next frames are
-            # prepared, and nobody's flush stands long behind these writes.
-            for frames in itertools.batched(arrived, together):
-                parts = (encoder.add(frame.pixels, frame.stored) for frame in frames)
-                target.write([*itertools.chain.from_iterable(parts)])
+            parts = (encoder.add(frame.pixels, frame.stored) for frame in arrived)
+            target.write(itertools.chain.from_iterable(parts))
         target.write(encoder.finish())
         return target
 

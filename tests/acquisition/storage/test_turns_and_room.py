@@ -1,0 +1,98 @@
+"""Files of frames at one disk: who writes when, and who may count on which room."""
+
+import errno
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from forebay.acquisition.storage import room
+from forebay.acquisition.storage.aside import AsideFile
+from forebay.acquisition.storage.room import CountedRoom
+from forebay.acquisition.storage.turns import Turns
+
+PATIENCE = 30.0
+
+
+def test_the_oldest_of_those_that_wait_is_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However they come to wait, turns go by who joined first, and no two at a time."""
+    turns = Turns(1)
+    first, second, third, fourth = (turns.join() for _ in range(4))
+    order: list[str] = []
+    waiting = threading.Semaphore(0)
+    wait_for = threading.Condition.wait_for
+
+    def seen(self: threading.Condition, *arguments: object) -> bool:
+        waiting.release()
+        return wait_for(self, *arguments)  # type: ignore[arg-type]
+
+    def write(name: str, turn: object) -> None:
+        with turn():  # type: ignore[operator]
+            order.append(name)
+
+    threads = []
+    with second():
+        monkeypatch.setattr(threading.Condition, "wait_for", seen)
+        for name, turn in {"fourth": fourth, "first": first, "third": third}.items():
+            threads.append(threading.Thread(target=write, args=(name, turn)))
+            threads[-1].start()
+            assert waiting.acquire(timeout=PATIENCE)
+        assert order == []
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert order == ["first", "third", "fourth"]
+
+
+def test_a_turn_that_ends_in_an_error_is_given_back() -> None:
+    """A file that cannot be written keeps nobody from writing another."""
+    turns = Turns(1)
+    with pytest.raises(OSError, match="gone"), turns.join()():
+        raise OSError("gone")
+    with turns.join()():
+        pass
+
+
+class Disk(NamedTuple):
+    """What the system says of a disk."""
+
+    f_bavail: int
+    f_frsize: int
+
+
+def test_room_is_counted_for_each_file_that_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one file still wants another cannot have; what is written, or given up, it can."""
+    free = 10
+    monkeypatch.setattr(room.os, "statvfs", lambda _: Disk(free, 1))
+    counted = CountedRoom(tmp_path)
+
+    def begin(name: str, size: int) -> AsideFile:
+        path = tmp_path / name
+        return counted.begin(size, lambda: AsideFile(path, expected_bytes=size))
+
+    one = begin("one", 6)
+    with pytest.raises(OSError, match="No space") as refused:
+        begin("two", 5)
+    assert refused.value.errno == errno.ENOSPC
+    assert [each.name for each in tmp_path.iterdir()] == ["one"]
+    one.write([b"four"])
+    free -= 4
+    two = begin("two", 4)
+    with pytest.raises(OSError, match="No space"):
+        begin("three", 1)
+    two.discard()
+    three = begin("three", 4)
+    three.discard()
+    one.discard()
+
+
+def test_a_file_of_unknown_length_is_begun_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long packed frames will be only packing tells: the disk says so when it is full."""
+    monkeypatch.setattr(room.os, "statvfs", lambda _: Disk(0, 1))
+    CountedRoom(tmp_path).begin(0, lambda: AsideFile(tmp_path / "packed")).discard()
