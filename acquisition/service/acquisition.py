@@ -19,6 +19,7 @@ from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import FlowState
 from forebay.acquisition.service.flow_watch import FlowWatch
+from forebay.acquisition.service.interpreter import prompt_interpreter
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
@@ -261,6 +262,7 @@ class Acquisition:
     def _surround(self, around: contextlib.ExitStack) -> None:
         """Set up what is there as long as the acquisition goes on."""
         settings = self._parts.settings
+        around.enter_context(prompt_interpreter())
         self._collector = around.enter_context(QuietCollector(clock=self._clock))
         if settings.scheduling.lock_memory:
             refusal = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))

@@ -35,25 +35,36 @@ class Turns:
     def __init__(self, most: int) -> None:
         self._left = most
         self._numbers = itertools.count()
-        self._waiting: list[int] = []
-        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, threading.Lock]] = []
+        self._lock = threading.Lock()
 
     def join(self) -> Turn:
-        """Return what gives a turn, as often as it is wanted, to whoever calls this."""
+        """Return what gives a turn, as often as it is wanted, to the one thread that uses it."""
         return partial(self._turn, next(self._numbers))
 
     @contextmanager
     def _turn(self, number: int) -> Iterator[None]:
-        with self._changed:
-            heapq.heappush(self._waiting, number)
-            # Whoever has a turn gives it back, however the writing ends.
-            self._changed.wait_for(lambda: self._left and self._waiting[0] == number)
-            heapq.heappop(self._waiting)
-            self._left -= 1
-            self._changed.notify_all()
+        self._wait(number)
         try:
             yield
         finally:
-            with self._changed:
+            self._pass_on()
+
+    def _wait(self, number: int) -> None:
+        mine = threading.Lock()
+        with self._lock:
+            if self._left:
+                self._left -= 1
+                return
+            mine.acquire()
+            heapq.heappush(self._waiting, (number, mine))
+        # Whoever has a turn passes it on, however the writing ends.
+        mine.acquire()
+
+    def _pass_on(self) -> None:
+        """Give the turn to the first of those that wait: nobody else is woken for it."""
+        with self._lock:
+            if self._waiting:
+                heapq.heappop(self._waiting)[1].release()
+            else:
                 self._left += 1
-                self._changed.notify_all()

@@ -1,13 +1,13 @@
 """Files of frames at one disk: who writes when, and who may count on which room."""
 
 import errno
+import heapq
 import threading
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from forebay.acquisition.storage import room
 from forebay.acquisition.storage.aside import AsideFile
 from forebay.acquisition.storage.room import CountedRoom
 from forebay.acquisition.storage.turns import Turns
@@ -15,30 +15,29 @@ from forebay.acquisition.storage.turns import Turns
 PATIENCE = 30.0
 
 
-def test_the_oldest_of_those_that_wait_is_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_oldest_of_those_that_wait_is_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """However they come to wait, turns go by who joined first, and no two at a time."""
     turns = Turns(1)
-    first, second, third, fourth = (turns.join() for _ in range(4))
+    joined = {name: turns.join() for name in ("first", "second", "third", "fourth")}
     order: list[str] = []
     waiting = threading.Semaphore(0)
-    wait_for = threading.Condition.wait_for
+    push = heapq.heappush
 
-    def seen(self: threading.Condition, *arguments: object) -> bool:
+    def pushed(heap: list[object], item: object) -> None:
+        push(heap, item)
         waiting.release()
-        return wait_for(self, *arguments)  # type: ignore[arg-type]
 
-    def write(name: str, turn: object) -> None:
-        with turn():  # type: ignore[operator]
+    def write(name: str) -> None:
+        with joined[name]():
             order.append(name)
 
-    threads = []
-    with second():
-        monkeypatch.setattr(threading.Condition, "wait_for", seen)
-        for name, turn in {"fourth": fourth, "first": first, "third": third}.items():
-            threads.append(threading.Thread(target=write, args=(name, turn)))
-            threads[-1].start()
+    monkeypatch.setattr(heapq, "heappush", pushed)
+    threads = [
+        threading.Thread(target=write, args=(name,)) for name in ("fourth", "first", "third")
+    ]
+    with joined["second"]():
+        for thread in threads:
+            thread.start()
             assert waiting.acquire(timeout=PATIENCE)
         assert order == []
     for thread in threads:
@@ -67,7 +66,7 @@ def test_room_is_counted_for_each_file_that_is_begun(
 ) -> None:
     """What one file still wants another cannot have; what is written, or given up, it can."""
     free = 10
-    monkeypatch.setattr(room.os, "statvfs", lambda _: Disk(free, 1))
+    monkeypatch.setattr("os.statvfs", lambda _: Disk(free, 1))
     counted = CountedRoom(tmp_path)
 
     def begin(name: str, size: int) -> AsideFile:
@@ -94,5 +93,5 @@ def test_a_file_of_unknown_length_is_begun_on_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How long packed frames will be only packing tells: the disk says so when it is full."""
-    monkeypatch.setattr(room.os, "statvfs", lambda _: Disk(0, 1))
+    monkeypatch.setattr("os.statvfs", lambda _: Disk(0, 1))
     CountedRoom(tmp_path).begin(0, lambda: AsideFile(tmp_path / "packed")).discard()
