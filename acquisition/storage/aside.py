@@ -10,8 +10,6 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from forebay.acquisition.storage.turns import Turn
-
 _PAGE = 4096
 _STAGING_BYTES = 4 * 2**20
 _WRITE_BYTES = 8 * 2**20
@@ -33,8 +31,6 @@ class AsideFile:
     direct
         Whether to write past the page cache (``O_DIRECT``) what lies on pages; where the file
         system cannot, the cache is used.
-    turn
-        Gives the turn to write, where others write as well.
     """
 
     def __init__(
@@ -43,7 +39,6 @@ class AsideFile:
         *,
         expected_bytes: int = 0,
         direct: bool = False,
-        turn: Turn = contextlib.nullcontext,
     ) -> None:
         self._descriptor = -1
         self._path = path
@@ -51,7 +46,6 @@ class AsideFile:
         self._size = 0
         self._expected = expected_bytes
         self._direct = direct
-        self._turn = turn
         self._staging: mmap.mmap | None = None
         self._staged = 0
         self._descriptor = _create(path, direct=direct)
@@ -125,9 +119,8 @@ class AsideFile:
             self._staged = 0
 
     def _write_views(self, views: list[memoryview]) -> None:
-        with self._turn():
-            for begin in range(0, len(views), _MOST_PARTS):
-                self._write_all(views[begin : begin + _MOST_PARTS])
+        for begin in range(0, len(views), _MOST_PARTS):
+            self._write_all(views[begin : begin + _MOST_PARTS])
 
     def _write_all(self, views: list[memoryview]) -> None:
         while views:

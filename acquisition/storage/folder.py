@@ -14,10 +14,6 @@ from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import StoredObject
 from forebay.acquisition.storage.aside import AsideFile
 from forebay.acquisition.storage.room import CountedRoom, free_bytes
-from forebay.acquisition.storage.turns import Turns
-
-WRITING = 3
-"""Files of frames that are written to at a time: as many as keep a disk busy."""
 
 _log = logging.getLogger("forebay.acquisition")
 
@@ -66,7 +62,6 @@ class FolderStorage:
         self._direct = direct
         self._seized = seized
         self._log = durable.AppendLog(path / log_key(epoch))
-        self._turns = Turns(WRITING)
         self._room = CountedRoom(path)
         self._named: set[str] = set()
         """Objects that have their names and are not in the log."""
@@ -84,13 +79,7 @@ class FolderStorage:
             aside.unlink()
         if not large:
             return FolderObject(key, AsideFile(aside))
-        create = partial(
-            AsideFile,
-            aside,
-            expected_bytes=expected_bytes,
-            direct=self._direct,
-            turn=self._turns.join(),
-        )
+        create = partial(AsideFile, aside, expected_bytes=expected_bytes, direct=self._direct)
         return FolderObject(key, self._room.begin(expected_bytes, create))
 
     def publish(self, objects: Sequence[StoredObject]) -> None:

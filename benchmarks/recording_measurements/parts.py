@@ -21,7 +21,7 @@ from forebay.acquisition import durable
 from forebay.acquisition.format import shard
 from forebay.acquisition.memory.slots import FrameRoom
 from forebay.acquisition.service.prepare import prepare
-from forebay.acquisition.storage import aside, folder
+from forebay.acquisition.storage import aside
 
 type Row = dict[str, Any]
 
@@ -69,7 +69,6 @@ LEFT_OUT = (
     Way("without the digest", (_NO_DIGEST,)),
     Way("without the checksums", (_NO_CHECKSUMS,)),
     Way("without both", (_NO_DIGEST, _NO_CHECKSUMS)),
-    Way("all blocks written at a time", ((folder, "WRITING", 99),)),
     Way("folders not flushed", ((durable, "flush_folder", _nothing),)),
     Way("not copied into the ring", ((FrameRoom, "fill", _nothing),)),
     Way("small pages", ((mmap, "MADV_HUGEPAGE", mmap.MADV_NOHUGEPAGE),)),

@@ -1,8 +1,6 @@
-"""Files of frames at one disk: who writes when, and who may count on which room."""
+"""Files of frames at one disk: who may count on which room."""
 
 import errno
-import heapq
-import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,48 +8,6 @@ import pytest
 
 from forebay.acquisition.storage.aside import AsideFile
 from forebay.acquisition.storage.room import CountedRoom
-from forebay.acquisition.storage.turns import Turns
-
-PATIENCE = 30.0
-
-
-def test_the_oldest_of_those_that_wait_is_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However they come to wait, turns go by who joined first, and no two at a time."""
-    turns = Turns(1)
-    joined = {name: turns.join() for name in ("first", "second", "third", "fourth")}
-    order: list[str] = []
-    waiting = threading.Semaphore(0)
-    push = heapq.heappush
-
-    def pushed(heap: list[object], item: object) -> None:
-        push(heap, item)
-        waiting.release()
-
-    def write(name: str) -> None:
-        with joined[name]():
-            order.append(name)
-
-    monkeypatch.setattr(heapq, "heappush", pushed)
-    threads = [
-        threading.Thread(target=write, args=(name,)) for name in ("fourth", "first", "third")
-    ]
-    with joined["second"]():
-        for thread in threads:
-            thread.start()
-            assert waiting.acquire(timeout=PATIENCE)
-        assert order == []
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert order == ["first", "third", "fourth"]
-
-
-def test_a_turn_that_ends_in_an_error_is_given_back() -> None:
-    """A file that cannot be written keeps nobody from writing another."""
-    turns = Turns(1)
-    with pytest.raises(OSError, match="gone"), turns.join()():
-        raise OSError("gone")
-    with turns.join()():
-        pass
 
 
 class Disk(NamedTuple):
