@@ -26,6 +26,8 @@ from forebay.acquisition.service.scheduling import SchedulingSettings
 
 _MOST_IN_BLOCK = 16_384
 """Frames of which a block has an index entry each: of tiny ones, more cost more than they hold."""
+_BLOCKS_IN_RING = 6
+"""Enough to fill, write and flush at a time what a fast disk takes."""
 
 
 class AcquisitionSettings(BaseModel):
@@ -49,7 +51,7 @@ class AcquisitionSettings(BaseModel):
     buffer_bytes: ByteSize = Field(
         default=ByteSize(512 * 2**20),
         description="Most memory for frames that wait to be recorded; as much as the blocks in "
-        "flight and one more need is taken in any case.",
+        "flight need until they are durable, six at the most, and one more, is taken in any case.",
     )
     buffer_seconds: PositiveFloat | None = Field(
         default=None,
@@ -57,10 +59,10 @@ class AcquisitionSettings(BaseModel):
         "buffer_bytes suffice for it.",
     )
     blocks_in_flight: int = Field(
-        default=6,
+        default=10,
         ge=2,
         le=64,
-        description="Blocks that are written at a time, the one that is being filled included.",
+        description="Blocks that are not committed, the one that is being filled included.",
     )
     direct_io: bool = Field(
         default=True,
@@ -209,4 +211,9 @@ class AcquisitionSettings(BaseModel):
         slots = slots_in(geometry, capacity_bytes=self.buffer_bytes)
         if self.buffer_seconds is not None and frame_rate is not None:
             slots = min(slots, math.ceil(self.buffer_seconds * frame_rate))
-        return max(slots, (self.blocks_in_flight + 1) * frames_per_block)
+        return max(slots, (self.blocks_in_ring + 1) * frames_per_block)
+
+    @property
+    def blocks_in_ring(self) -> int:
+        """How many blocks in flight are to lie in the ring: those that are not durable yet."""
+        return min(self.blocks_in_flight, _BLOCKS_IN_RING)

@@ -80,10 +80,14 @@ class Compression:
         out[...] = np.frombuffer(raw, dtype=little).reshape(out.shape)
 
 
-def crc32c(data: memoryview | bytes) -> bytes:
-    """Return the CRC-32C (RFC 3720, B.4) of `data`, little endian, as Zarr's codec stores it."""
+def crc32c(data: memoryview | bytes, before: bytes = bytes(CRC_BYTES)) -> bytes:
+    """Return the CRC-32C (RFC 3720, B.4) of `data`, little endian, as Zarr's codec stores it.
+
+    With the checksum of what lies `before` it, that of both together.
+    """
     release = 1 if len(data) >= WORTH_OTHER_THREADS else 0
-    return int(_crc32c.crc32c(data, gil_release_mode=release)).to_bytes(CRC_BYTES, "little")
+    value = _crc32c.crc32c(data, int.from_bytes(before, "little"), gil_release_mode=release)
+    return int(value).to_bytes(CRC_BYTES, "little")
 
 
 def checked(stored: memoryview, *, what: str) -> memoryview:

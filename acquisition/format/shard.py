@@ -6,7 +6,7 @@ then for each frame its offset and its length as two little-endian 64-bit intege
 CRC-32C of that index.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from forebay.acquisition.format.codec import CRC_BYTES, Compression, checked, cr
 
 _ABSENT = np.iinfo(np.uint64).max
 _ENTRY = np.dtype([("offset", "<u8"), ("bytes", "<u8")])
+
+_PART_BYTES = 2**20
+"""What the processor keeps at hand from one computation to the next."""
 
 type ReadRange = Callable[[int, int], memoryview]
 """Reads so many bytes from an offset of a shard."""
@@ -39,8 +42,8 @@ class ShardEncoder:
         self._count = 0
         self._offset = 0
 
-    def add(self, pixels: npt.NDArray[Any], stored: memoryview) -> list[memoryview | bytes]:
-        """Return the bytes that the next frame is stored as.
+    def add(self, pixels: npt.NDArray[Any], stored: memoryview) -> Iterator[memoryview | bytes]:
+        """Yield the bytes that the next frame is stored as, a part at a time.
 
         Parameters
         ----------
@@ -48,17 +51,18 @@ class ShardEncoder:
             The frame, little-endian.
         stored
             The memory in which it lies, with room for its checksum behind the pixels and zeros
-            behind that.  Where frames are not compressed, the checksum is put in and this very
-            memory returned, so that nothing is copied.
+            behind that.  Where frames are not compressed, the checksum is put in and parts of this
+            very memory yielded, so that nothing is copied.
         """
         if self._compression.name == "none":
             size = pixels.nbytes
-            stored[size : size + CRC_BYTES] = crc32c(stored[:size])
             self._place(size + CRC_BYTES, taking=stored.nbytes)
-            return [stored]
+            yield from _checked_parts(stored, size)
+            return
         packed = self._compression.pack(pixels)
         self._place(packed.nbytes + CRC_BYTES, taking=packed.nbytes + CRC_BYTES)
-        return [packed, crc32c(packed)]
+        yield packed
+        yield crc32c(packed)
 
     def finish(self) -> list[memoryview | bytes]:
         """Return the index, which ends the shard."""
@@ -69,6 +73,19 @@ class ShardEncoder:
         self._index[self._count] = (self._offset, length)
         self._count += 1
         self._offset += taking
+
+
+def _checked_parts(stored: memoryview, size: int) -> Iterator[memoryview]:
+    """Yield memory in parts, and put the checksum of its first `size` bytes behind them."""
+    checksum = bytes(CRC_BYTES)
+    begin = 0
+    while size - begin >= 2 * _PART_BYTES:
+        part = stored[begin : begin + _PART_BYTES]
+        checksum = crc32c(part, checksum)
+        yield part
+        begin += _PART_BYTES
+    stored[size : size + CRC_BYTES] = crc32c(stored[begin:size], checksum)
+    yield stored[begin:]
 
 
 def index_bytes(slots: int) -> int:

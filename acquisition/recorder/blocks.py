@@ -26,7 +26,7 @@ class Flight:
     block: BlockInFlight
     """The block."""
     slots: list[int] = field(default_factory=list)
-    """Slots of the ring that are free when it is committed."""
+    """Slots of the ring that are free when it is durable."""
     arrived: list[float] = field(default_factory=list)
     """When its frames came, on the monotonic clock."""
     stored: Future[Block] = field(default_factory=Future)
@@ -44,6 +44,8 @@ class BlocksInFlight:
         The run.
     most
         Blocks that may be in flight, the one that is being filled included.
+    on_stored
+        Called from any thread when a block is durable, and its frames need not stay in memory.
     on_commit
         Called from the committing thread when blocks are committed.
     on_failure
@@ -62,6 +64,7 @@ class BlocksInFlight:
         run: WritableRun,
         *,
         most: int,
+        on_stored: Callable[[Flight], None],
         on_commit: Callable[[list[Flight]], None],
         on_failure: Callable[[], None],
         clock: Clock,
@@ -70,6 +73,7 @@ class BlocksInFlight:
     ) -> None:
         self._run = run
         self._most = most
+        self._on_stored = on_stored
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._clock = clock
@@ -301,7 +305,9 @@ class BlocksInFlight:
         """Write a block; runs in a thread of its own."""
         try:
             self._on_thread("writer")
-            flight.stored.set_result(self._store(flight.block))
+            stored = self._store(flight.block)
+            self._on_stored(flight)
+            flight.stored.set_result(stored)
         except BaseException as failure:  # noqa: BLE001 (raised again by who closes)
             flight.stored.set_exception(failure)
             self._fail(failure)

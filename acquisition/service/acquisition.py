@@ -20,6 +20,7 @@ from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import FlowState, Watermarks
 from forebay.acquisition.service.flow_watch import FlowWatch
+from forebay.acquisition.service.interpreter import prompt_interpreter
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.precedence import Precedence
@@ -269,6 +270,7 @@ class Acquisition:
         # This thread as well: whoever holds the interpreter is waited for by all the others.
         for refusal in around.enter_context(placed_here(settings.scheduling)).refusals:
             self._warn(refusal)
+        around.enter_context(prompt_interpreter())
         self._collector = around.enter_context(QuietCollector(clock=self._clock))
         if settings.scheduling.lock_memory:
             refusal = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))

@@ -36,7 +36,7 @@ from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.steps import NOT_KEPT_RAW
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.sizes import size_text
-from forebay.acquisition.storage.folder import free_bytes
+from forebay.acquisition.storage.room import free_bytes
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
@@ -241,7 +241,7 @@ class _Plan:
         )
         shared = isinstance(source, SlotSource)
         self._ring = FrameRing(self._came, slots=slots, clock=clock, shared=shared)
-        in_ring = 0 if self._chain else own_frames
+        in_ring = 0 if self._chain else settings.blocks_in_ring * self._frames_per_block
         marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()

@@ -157,7 +157,6 @@ class Recording:
         """Let go of what committed blocks needed."""
         parts, now = self._parts, self._parts.clock.monotonic()
         for flight in flights:
-            parts.ring.free(flight.slots)
             self.latency.record_many(now - np.array(flight.arrived))
         last = flights[-1].block
         if parts.journal is not None:
@@ -172,6 +171,7 @@ class Recording:
         return BlocksInFlight(
             run,
             most=self._parts.settings.blocks_in_flight,
+            on_stored=lambda flight: self._parts.ring.free(flight.slots),
             on_commit=on_commit,
             # Whoever waits for frames, or for room for them, need not wait any more.
             on_failure=self._parts.ring.finish,

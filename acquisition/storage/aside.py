@@ -5,13 +5,16 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Buffer, Sequence
+from collections.abc import Buffer, Iterable
 from pathlib import Path
 
-from forebay.acquisition.storage.digest import DigestBeside
+from blake3 import blake3
 
 _PAGE = 4096
 _STAGING_BYTES = 4 * 2**20
+_WRITE_BYTES = 8 * 2**20
+"""Bytes that are written at a time: the disk has something to do while the next ones are prepared,
+and nobody's flush stands long behind them."""
 _MOST_PARTS = 1024
 """Parts that one call to the system takes (IOV_MAX of Linux)."""
 
@@ -24,60 +27,75 @@ class AsideFile:
     path
         The file; nothing may be there.
     expected_bytes
-        Length that it will have, where that is known: the room for it is taken at once, so that
-        a full disk shows before anything is written.
+        Length that it will have, where that is known.
     direct
         Whether to write past the page cache (``O_DIRECT``) what lies on pages; where the file
         system cannot, the cache is used.
     """
 
-    def __init__(self, path: Path, *, expected_bytes: int = 0, direct: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        expected_bytes: int = 0,
+        direct: bool = False,
+    ) -> None:
         self._descriptor = -1
         self._path = path
-        self._digest = DigestBeside()
+        self._digest = blake3()
         self._size = 0
-        self._taken = expected_bytes
+        self._expected = expected_bytes
         self._direct = direct
         self._staging: mmap.mmap | None = None
         self._staged = 0
         self._descriptor = _create(path, direct=direct)
-        if expected_bytes:
-            try:
-                _take_room(self._descriptor, expected_bytes)
-            except BaseException:
-                self.discard()
-                raise
 
-    def write(self, parts: Sequence[Buffer]) -> None:
-        """Write parts one behind the other, behind what is there."""
-        views = [memoryview(part).cast("B") for part in parts]
-        self._digest.begin(views)
-        try:
-            if self._direct and (self._staged or any(view.nbytes % _PAGE for view in views)):
-                for view in views:
-                    self._stage(view)
-            else:
-                self._write_views(list(views))
-        finally:
-            self._digest.end()
+    @property
+    def room_wanted(self) -> int:
+        """Bytes that are still to be written, as far as that is known."""
+        return max(0, self._expected - self._size) if self._descriptor >= 0 else 0
+
+    def write(self, parts: Iterable[Buffer]) -> None:
+        """Write parts one behind the other, behind what is there.
+
+        Each is asked for when those before it are part of the digest: what is computed of a part
+        as it is given and the digest find it in the processor's cache, one after the other.
+        """
+        views: list[memoryview] = []
+        size = 0
+        for part in parts:
+            view = memoryview(part).cast("B")
+            self._digest.update(view)
+            views.append(view)
+            size += view.nbytes
+            if size >= _WRITE_BYTES:
+                self._put(views)
+                views, size = [], 0
+        if views:
+            self._put(views)
 
     def finish(self) -> tuple[int, str]:
-        """Cut the file to what was written, flush it and close it; return length and digest."""
+        """Flush the file and close it; return length and digest."""
         try:
             self._write_staged()
-            if self._taken > self._size:
-                os.ftruncate(self._descriptor, self._size)
             os.fsync(self._descriptor)
         finally:
             self._close()
-        return self._size, self._digest.finish()
+        return self._size, self._digest.hexdigest()
 
     def discard(self) -> None:
         """Remove the file."""
         self._close()
-        self._digest.close()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
+
+    def _put(self, views: list[memoryview]) -> None:
+        """Write, or gather, what is part of the digest."""
+        if self._direct and (self._staged or any(view.nbytes % _PAGE for view in views)):
+            for view in views:
+                self._stage(view)
+        else:
+            self._write_views(views)
 
     def _stage(self, view: memoryview) -> None:
         """Gather what does not begin and end on pages into memory that does."""
@@ -140,11 +158,3 @@ def _create(path: Path, *, direct: bool) -> int:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     return os.open(path, flags, 0o644)
-
-
-def _take_room(descriptor: int, size: int) -> None:
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
-            raise

@@ -1,7 +1,7 @@
 """A run in a bucket of an object store, which has neither renames nor locks nor files that grow."""
 
 import logging
-from collections.abc import Buffer, Callable, Mapping, Sequence
+from collections.abc import Buffer, Callable, Iterable, Mapping, Sequence
 
 from blake3 import blake3
 from obstore.store import ObjectStore
@@ -31,7 +31,7 @@ class BucketObject:
         self._digest = blake3()
         self._size = 0
 
-    def write(self, parts: Sequence[Buffer]) -> None:
+    def write(self, parts: Iterable[Buffer]) -> None:
         """Take parts, which stay as they are until the object is finished."""
         for part in parts:
             view = memoryview(part).cast("B")

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Buffer, Mapping, Sequence
+from collections.abc import Buffer, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from forebay.acquisition.format import layout
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import StoredObject
 from forebay.acquisition.storage.aside import AsideFile
+from forebay.acquisition.storage.room import CountedRoom, free_bytes
 
 _log = logging.getLogger("forebay.acquisition")
 
@@ -24,7 +25,7 @@ class FolderObject:
         self._key = key
         self._file = file
 
-    def write(self, parts: Sequence[Buffer]) -> None:
+    def write(self, parts: Iterable[Buffer]) -> None:
         """Write parts one behind the other, behind what is there."""
         self._file.write(parts)
 
@@ -61,6 +62,7 @@ class FolderStorage:
         self._direct = direct
         self._seized = seized
         self._log = durable.AppendLog(path / log_key(epoch))
+        self._room = CountedRoom(path)
         self._named: set[str] = set()
         """Objects that have their names and are not in the log."""
 
@@ -75,8 +77,10 @@ class FolderStorage:
         aside = self._aside(key)
         with contextlib.suppress(FileNotFoundError):
             aside.unlink()
-        direct = self._direct and large
-        return FolderObject(key, AsideFile(aside, expected_bytes=expected_bytes, direct=direct))
+        if not large:
+            return FolderObject(key, AsideFile(aside))
+        create = partial(AsideFile, aside, expected_bytes=expected_bytes, direct=self._direct)
+        return FolderObject(key, self._room.begin(expected_bytes, create))
 
     def publish(self, objects: Sequence[StoredObject]) -> None:
         """Link each file to its name, never replacing one, and flush the folders."""
@@ -160,9 +164,3 @@ def _free_name(folder: Path, name: str) -> Path:
     while path.exists(follow_symlinks=False):
         path, count = folder / f"{name}.{count}", count + 1
     return path
-
-
-def free_bytes(path: Path) -> int:
-    """Return the room that this user may still fill on the file system of `path`."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize

@@ -1,6 +1,6 @@
 """What the writer of a run asks of the place that it writes to."""
 
-from collections.abc import Buffer, Mapping, Sequence
+from collections.abc import Buffer, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from forebay.acquisition.format.record import StoredObject
@@ -9,8 +9,8 @@ from forebay.acquisition.format.record import StoredObject
 class ObjectWriter(Protocol):
     """A new object of a block, written in parts as they come; nobody sees it yet."""
 
-    def write(self, parts: Sequence[Buffer]) -> None:
-        """Write parts one behind the other, behind what is there."""
+    def write(self, parts: Iterable[Buffer]) -> None:
+        """Write parts one behind the other, behind what is there; each is asked for in its turn."""
 
     def finish(self) -> StoredObject:
         """Make the object durable; return what it is."""

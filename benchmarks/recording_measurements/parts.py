@@ -21,7 +21,7 @@ from forebay.acquisition import durable
 from forebay.acquisition.format import shard
 from forebay.acquisition.memory.slots import FrameRoom
 from forebay.acquisition.service.prepare import prepare
-from forebay.acquisition.storage.digest import DigestBeside
+from forebay.acquisition.storage import aside
 
 type Row = dict[str, Any]
 
@@ -50,8 +50,19 @@ def _nothing(*_: object) -> None:
     """Do nothing, whatever is given."""
 
 
-_NO_DIGEST = (DigestBeside, "_update", _nothing)
-_NO_CHECKSUMS = (shard, "crc32c", lambda _: bytes(4))
+class _NoDigest:
+    """Stands in for a digest, and computes nothing."""
+
+    def update(self, _: object) -> None:
+        """Take bytes in."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of nothing."""
+        return "0" * 64
+
+
+_NO_DIGEST = (aside, "blake3", _NoDigest)
+_NO_CHECKSUMS = (shard, "crc32c", lambda *_: bytes(4))
 
 LEFT_OUT = (
     Way("as it is"),
@@ -62,6 +73,7 @@ LEFT_OUT = (
     Way("not copied into the ring", ((FrameRoom, "fill", _nothing),)),
     Way("small pages", ((mmap, "MADV_HUGEPAGE", mmap.MADV_NOHUGEPAGE),)),
     Way("through the page cache", settings={"direct_io": False}),
+    Way("six blocks in flight", settings={"blocks_in_flight": 6}),
 )
 
 

@@ -139,13 +139,9 @@ class BlockInFlight:
         expected = _expected_bytes(run, frames)
         target = storage.new_object(key, expected_bytes=expected, large=True)
         begun.callback(target.discard)
-        together = max(1, _WORTH_WRITING // stored_bytes(run.geometry))
         for arrived in self._arriving():
-            # A little at a time, so that the disk has something to do while the next frames are
-            # prepared, and nobody's flush stands long behind these writes.
-            for batch in itertools.batched(arrived, together):
-                parts = (encoder.add(frame.pixels, frame.stored) for frame in batch)
-                target.write([*itertools.chain.from_iterable(parts)])
+            parts = (encoder.add(frame.pixels, frame.stored) for frame in arrived)
+            target.write(itertools.chain.from_iterable(parts))
         target.write(encoder.finish())
         return target
 
