@@ -645,6 +645,19 @@ def test_a_service_that_can_never_work_does_not_begin(
     assert outcome.code == code
 
 
+def test_the_ledger_is_named_that_results_are_entered_in(
+    forebay: Forebay, cell: str, tmp_path: Path
+) -> None:
+    """Where there is none in their folder, which is looked into if nothing else is said."""
+    other = tmp_path / "other.sqlite"
+    words = ("process", cell, "picky", "-p", "limit=100", "--cluster", "none")
+    done(forebay(*words, "--ledger", other))
+    outcome = forebay("jobs", "list")
+    assert outcome.code == ExitCode.INPUT
+    assert f"are entered in {other}; give --ledger {other}" in outcome.error
+    done(forebay("jobs", "list", "--ledger", other))
+
+
 def test_tab_offers_the_numbers_of_jobs(forebay: Forebay, cell: str) -> None:
     """With what they compute; where there is no ledger, nothing is offered and nothing made."""
     command = typer.main.get_command(app)
