@@ -131,7 +131,12 @@ def pointwise(
             given.update(zip(names, images, strict=True))
             if is_cupy_array(pixels):
                 return _launched(kernel, pixels, given, dtype)
-            if is_numpy_array(pixels) and not in_place and pixels.size > STRETCH and pixels.ndim > 1:
+            if (
+                is_numpy_array(pixels)
+                and not in_place
+                and pixels.size > STRETCH
+                and pixels.ndim > 1
+            ):
                 return _by_slabs(formula, pixels, given, names, dtype)
             return formula(pixels, **given, dtype=dtype)
 
