@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ def lazy(result: Any) -> list[Any]:
         return [part for each in result.data_vars.values() for part in lazy(each)]
     if is_dask_collection(result):
         return [result.map_partitions(len)]
-    parts = [getattr(result, each.name) for each in fields(result)]
+    parts = result if isinstance(result, tuple) else ()
     return [part for each in parts if isinstance(each, xr.DataArray) for part in lazy(each)]
 
 
