@@ -7,7 +7,8 @@ to read its frames once and to write its result once, so that no implementation 
 those bytes at that bandwidth; ``of copy`` says how near to that it is.  What is point-wise is one kernel: ``kernel of copy`` is of
 that alone, without the time of Python around it, and ``times stepwise`` how much faster it is than
 its arithmetic one step after the other.  For operations that are
-Fourier transforms, ``of fft`` is the time of the bare transforms by that of the operation.  GPU times
+Fourier transforms, ``of fft`` is the time of the bare transforms (cuFFT's, or `scipy.fft`'s where
+there is no GPU) by that of the operation.  GPU times
 are between CUDA events, after a warm-up; NumPy times are of the clock, on fewer frames, for each
 frame.  Then blocks in pinned memory are sent to the device, worked on and fetched, one after the other and
 on two streams, through the same memory: ``hidden`` is the part of the transfers' time that the
@@ -30,6 +31,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.fft
 import xarray as xr
 import zarr
 from rich.console import Console
@@ -85,10 +87,18 @@ OPERATIONS: dict[str, Operation] = {
     "find_particles": lambda frames, _: find_particles(frames, diameter=11, minmass=500),
 }
 TRANSFORMS: dict[str, Callable[[ModuleType, Any], object]] = {
-    "fourier_bandpass": lambda xp, real: xp.fft.irfft2(xp.fft.rfft2(real)),
-    "power_spectrum": lambda xp, real: xp.fft.fft2(real),
+    "fourier_bandpass": lambda fft, real: there_and_back(fft, real),
+    "power_spectrum": lambda fft, real: fft.rfft2(real),
+    "richardson_lucy (5 steps)": lambda fft, real: [there_and_back(fft, real) for _ in range(10)],
 }
-"""The bare transforms that an operation cannot do without."""
+"""The bare transforms that an operation cannot do without, of frames alone."""
+
+
+def there_and_back(fft: ModuleType, real: Any) -> Any:
+    """Return frames after a Fourier transform and its inverse."""
+    return fft.irfft2(fft.rfft2(real), s=real.shape[-2:])
+
+
 CORRECTED: dict[str, Any] = {"names": ("factor",), "offset": 0.0}
 ROUNDED = {"low": -9.0, "high": 9.0, "least": 0.0, "most": 65_535.0, "work": "float32"}
 KERNELS: dict[str, tuple[Pointwise, dict[str, Any]]] = {
@@ -117,6 +127,7 @@ class Device(Protocol):
 
     name: str
     xp: ModuleType
+    fft: ModuleType
 
     def there(self, array: np.ndarray[Any, Any]) -> Any:
         """Return an array on the device."""
@@ -144,7 +155,7 @@ class Gpu:
     """A CUDA device, by CuPy."""
 
     def __init__(self, cupy: ModuleType) -> None:
-        self.xp = cupy
+        self.xp, self.fft = cupy, cupy.fft
         self.name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
 
     def there(self, array: np.ndarray[Any, Any]) -> Any:
@@ -206,6 +217,7 @@ class DryRun:
 
     name: str = "NumPy (a dry run)"
     xp: ModuleType = np
+    fft: ModuleType = scipy.fft
 
     def there(self, array: np.ndarray[Any, Any]) -> Any:
         """Return a copy."""
@@ -295,7 +307,7 @@ def measure(device: Device, frames: int, side: int, repeats: int) -> dict[str, A
         bare = None
         if name in TRANSFORMS:
             real = there.data.astype("float32")
-            bare = device.seconds(partial(TRANSFORMS[name], device.xp, real), repeats) / on_device
+            bare = device.seconds(partial(TRANSFORMS[name], device.fft, real), repeats) / on_device
         alone = steps = None
         if name in KERNELS:
             function, given = KERNELS[name]

@@ -111,6 +111,21 @@ def clipped(array: Array, least: float, most: float) -> Array:
     return namespace(array).clip(array, least, most)
 
 
+def clip_here(array: Array, least: float, most: float) -> Array:
+    """Return `clipped`, in the place of `array` where its library can do that."""
+    if array_api_compat.is_numpy_array(array):
+        return np.clip(array, least, most, out=array)
+    array[...] = clipped(array, least, most)
+    return array
+
+
+def round_here(array: Array) -> Array:
+    """Return `array` rounded, halves to even, in the place of `array` where its library can."""
+    if array_api_compat.is_numpy_array(array):
+        return np.rint(array, out=array)
+    return namespace(array).round(array)
+
+
 def to_host(array: Array) -> np.ndarray[Any, Any]:
     """Return `array` as a NumPy array: the one place where results leave the device."""
     if array_api_compat.is_cupy_array(array):

@@ -10,6 +10,7 @@ import dask.array
 import numpy as np
 import xarray as xr
 from dask.array.utils import meta_from_array
+from dask.graph_manipulation import clone
 from dask.utils import funcname
 
 from forebay.ops._arrays import Array
@@ -61,6 +62,17 @@ def replaced(frames: xr.DataArray, data: Array) -> xr.DataArray:
             if coordinate.chunks is not None
         }
     )
+
+
+def read_again(frames: xr.DataArray) -> xr.DataArray:
+    """Return `frames`, whose chunks are read or made a second time where they are lazy.
+
+    For what has to see all frames before the first one can be worked on: Dask would else hold each
+    chunk, from when it is first needed until the second time.
+    """
+    if frames.chunks is None:
+        return frames
+    return replaced(frames, clone(frames.data, seed="again"))
 
 
 def apply(

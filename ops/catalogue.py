@@ -2,11 +2,15 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
+
+_EXACT = re.compile(r"\bFloat32 is exact\.")
+_WITHIN = re.compile(r"\b[Ff]loat32 (?:is |\()within (\d+e-\d+) of the largest value\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,18 @@ class Operation:
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Its parameters, but for the frames."""
         return dict(list(inspect.signature(self.function).parameters.items())[1:])
+
+    @property
+    def tolerance(self) -> float | None:
+        """How far float32 is from float64 at most, by the largest value, as its docstring says.
+
+        None where it says that in other words.
+        """
+        text = " ".join((inspect.getdoc(self.function) or "").split())
+        if _EXACT.search(text):
+            return 0.0
+        found = _WITHIN.search(text)
+        return None if found is None else float(found[1])
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from forebay.ops.catalogue import Operation, operations
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.nonlocal_means import PIXELS
 from forebay.ops.filters.parts import LARGEST, SLAB
+from forebay.ops.pointwise.one_pass import STRETCH
 from forebay.ops.temporal.sections import MANY, together
 
 SMALL = 2**18
@@ -48,6 +49,11 @@ class Work:
         """Pixels that a processor works on at once by operations that keep within its cache."""
         return min(self.chunk, max(self.frame, SLAB))
 
+    @property
+    def stretch(self) -> int:
+        """Pixels that a processor works on at once where each pixel is looked at by itself."""
+        return min(self.chunk, STRETCH)
+
 
 @dataclass(frozen=True)
 class Need:
@@ -61,6 +67,8 @@ class Need:
     """Times what is worked on at once."""
     slab: float = 0.0
     """Times what a processor works on at once within its cache."""
+    stretch: float = 0.0
+    """Times what is worked on at once where each pixel is looked at by itself."""
     beside: float = 0.0
     """Times a chunk for each that it borrows from: it is held until both have what they need."""
     fixed: float = 0.0
@@ -75,6 +83,7 @@ class Need:
             + self.frame * work.frame
             + self.part * work.part
             + self.slab * work.slab
+            + self.stretch * work.stretch
             + self.beside * work.beside * work.chunk
         )
         more = 0.0 if self.more is None else self.more(work, given)
@@ -137,6 +146,12 @@ def _alike(work: Work, given: Mapping[str, Any]) -> float:
     return 10.5 * work.itemsize * work.part
 
 
+def _steps(work: Work, given: Mapping[str, Any]) -> float:
+    """Return what lies between the steps of a formula, where there is more than one."""
+    several = any(given.get(name) is not None for name in ("threshold", "dtype", "exposure"))
+    return 3.0 * several * work.itemsize * work.stretch
+
+
 def _padded(work: Work, given: Mapping[str, Any]) -> float:
     """Return what is put before and behind each series, so that a filter forth and back is settled."""
     return float(32 * 8 * work.number * 2 * (given.get("order", 4) + 1))
@@ -144,9 +159,9 @@ def _padded(work: Work, given: Mapping[str, Any]) -> float:
 
 _FFT = Need(chunk=7.5, frame=4)
 _MORPHOLOGY = Need(chunk=1.1, slab=4.5)
-_POINTWISE = Need(chunk=1.1, frame=3, slab=5)
-_CODES = Need(chunk=0.6, slab=5, fixed=6e6)
-_SAME_PIXELS = Need(chunk=2.1, slab=4)
+_POINTWISE = Need(chunk=1.1, frame=3, more=_steps)
+_CODES = Need(chunk=0.6, stretch=5, fixed=6e6)
+_SAME_PIXELS = Need(chunk=2.1, stretch=4)
 _WINDOWS = Need(chunk=1, fixed=200e6)
 
 NEEDS: dict[str, Need] = {

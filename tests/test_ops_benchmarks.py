@@ -64,11 +64,27 @@ def test_operations_are_compared_with_naive_dask(
         assert row["naive_tasks"] > 0
 
 
-def test_a_process_is_measured_over_runs_of_two_lengths(
+def test_a_worker_is_measured_while_it_does_a_run(
     monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    """By how many megabytes it grows for each."""
-    arguments = ["--quick", "--grow=median_filter"]
-    short, long = printed("benchmarks.ops_memory", arguments, monkeypatch, capsys)
-    assert 0 <= short < 200
-    assert 0 <= long < 200
+    """By how many megabytes it grows, beside what is said."""
+    arguments = ["--quick", "--json", "--case", "median_filter"]
+    (row,) = printed("benchmarks.ops_memory", arguments, monkeypatch, capsys)
+    assert row["operation"] == "median_filter"
+    assert 0 <= row["grown, MB"] < 200
+    assert row["said, MB"] > 0
+
+
+@pytest.mark.long
+def test_a_worker_of_two_gigabytes_does_a_longer_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """In blocks within what is said; by the histories of pixels, which go through its disk."""
+    blockwise = ["gaussian_filter", "label", "correct_drift"]
+    arguments = ["--json", "--gigabytes=2.5", "--seconds=600", "--case", *blockwise, "welch"]
+    rows = printed("benchmarks.ops_memory", arguments, monkeypatch, capsys)
+    assert [row["operation"] for row in rows] == [*blockwise, "welch"]
+    for row in rows:
+        assert row["run, GB"] > 2
+        assert row["worker, MB"] < 2000
+        assert row["grown, MB"] <= row["said, MB"] or row["operation"] == "welch"

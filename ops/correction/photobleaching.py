@@ -9,7 +9,7 @@ import xarray as xr
 from array_api_compat import device
 
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype, to_host
-from forebay.ops._blocks import apply
+from forebay.ops._blocks import apply, read_again
 from forebay.ops._checks import check_choice, check_frames, check_kernel
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
@@ -67,7 +67,8 @@ def correct_photobleaching(
     long. A mean that does not change is left alone. The histogram gives equal values the
     middle one of their ranks.
 
-    With Dask the frames are read twice: for the means, a few chunks at a time, and for the result.
+    With Dask the exponential reads the frames twice: for the means, a few chunks at a time, and for
+    the result.
     The histogram merges chunks that cut through `dims`, lazily. A task needs about twice its chunk
     in float32 as scratch, and for the histogram six times.
 
@@ -92,7 +93,8 @@ def correct_photobleaching(
         return apply(
             ranked_as_first, frames, dims, dtype=dtype, beside=[(first, dims)], kwargs=kwargs
         )
-    means = frames.mean(dims, skipna=False, dtype=np.float64)
+    seen = frames if method == "ratio" else read_again(frames)
+    means = seen.mean(dims, skipna=False, dtype=np.float64)
     if method == "exponential":
         check_kernel(frames, [dim], FEWEST, "an exponential", remedy="use method='ratio'")
         means = apply(fitted_decay, means, [dim], dtype=np.dtype(np.float64), kwargs={})

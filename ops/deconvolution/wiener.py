@@ -61,7 +61,7 @@ def wiener(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-5 of the
+        Same dimensions, coordinates, name, attributes and unit; float32 (within 4e-6 of the
         largest value of what float64 gives where `noise_to_signal` is 1e-3 or more), or float64
         for float64 frames. Values can be negative.
 

@@ -44,7 +44,7 @@ def local_threshold(
     Returns
     -------
     xarray.DataArray
-        Dimensions, coordinates, name, attributes and unit of `frames`; float32 (within 1e-5 of the
+        Dimensions, coordinates, name, attributes and unit of `frames`; float32 (within 5e-7 of the
         largest value of what float64 gives), or float64 for float64 frames.
 
     Raises

@@ -57,6 +57,8 @@ def h_maxima(
     Dask chunks that cut through `dims` are merged, lazily. Needs about ten times the frame in
     float64 as scratch.
 
+    Float32 is exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -44,7 +44,7 @@ def anisotropic_diffusion(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-5 of the
+        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-6 of the
         largest value of what float64 gives), or float64 for float64 frames. Each frame keeps its
         mean, and its values stay between its least and largest one.
 

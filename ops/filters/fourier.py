@@ -55,7 +55,7 @@ def fourier_bandpass(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-5 of the
+        Same dimensions, coordinates, name, attributes and unit; float32 (within 3e-6 of the
         largest value of what float64 gives), or float64 for float64 frames.
 
     Raises
@@ -142,7 +142,7 @@ def fourier_filter(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-5 of the
+        Same dimensions, coordinates, name, attributes and unit; float32 (within 3e-6 of the
         largest value of what float64 gives), or float64 for float64 frames.
 
     Raises

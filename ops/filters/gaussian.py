@@ -47,7 +47,7 @@ def gaussian_filter(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name and attributes; float32 (within 1e-5 of the largest
+        Same dimensions, coordinates, name and attributes; float32 (within 5e-7 of the largest
         value of `frames`), or float64 for float64 frames. Derivatives are per pixel, whatever the
         coordinates, and ``units``, if there are any, say so.
 
@@ -134,9 +134,8 @@ def laplacian_of_gaussian(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name and attributes; float32 (within 1e-5 of the largest
-        value of `frames`), or float64 for float64 frames. Negative on bright spots, zero for a
-        constant frame; per pixel squared unless `normalised`.
+        Same dimensions, coordinates, name and attributes; float32, or float64 for float64 frames.
+        Negative on bright spots, zero for a constant frame; per pixel squared unless `normalised`.
 
     Raises
     ------
@@ -151,6 +150,8 @@ def laplacian_of_gaussian(
 
     Marr and Hildreth, Proc. R. Soc. Lond. B 207, 187 (1980); the normalisation: Lindeberg, Int. J.
     Comput. Vis. 30, 79 (1998).
+
+    Float32 is within 5e-7 of the largest value.
 
     Examples
     --------
@@ -294,7 +295,7 @@ def difference_of_gaussians(
 
     The ratio: Marr and Hildreth, Proc. R. Soc. Lond. B 207, 187 (1980), appendix B.
 
-    Float32 is within 1e-4 of what float64 frames give, and 1e-5 of the largest value.
+    Float32 is within 2e-5 of the largest value.
 
     Examples
     --------

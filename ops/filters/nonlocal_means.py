@@ -53,7 +53,7 @@ def nonlocal_means(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-5 of the
+        Same dimensions, coordinates, name, attributes and unit; float32 (within 5e-7 of the
         largest value of what float64 gives), or float64 for float64 frames.
 
     Raises

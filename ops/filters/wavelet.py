@@ -59,7 +59,7 @@ def wavelet_denoise(
     Returns
     -------
     xarray.DataArray
-        Same dimensions, coordinates, name, attributes and unit; float32 (within 1e-5 of the
+        Same dimensions, coordinates, name, attributes and unit; float32 (within 5e-6 of the
         largest value of what float64 gives), or float64 for float64 frames.
 
     Raises

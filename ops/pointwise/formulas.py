@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import device
 
-from forebay.ops._arrays import Array, clipped, namespace
+from forebay.ops._arrays import Array, clip_here, clipped, namespace, round_here
 from forebay.ops.pointwise.one_pass import pointwise
 
 
@@ -47,9 +47,17 @@ def rounded(pixel: Array, *, least: float, most: float, dtype: str) -> Array:
     xp = namespace(pixel)
     if not xp.isdtype(pixel.dtype, "real floating"):
         return xp.astype(clipped(pixel, least, most), getattr(xp, dtype))
-    whole = clipped(xp.round(pixel), least, most)
-    whole[xp.isnan(pixel)] = 0.0
-    return xp.astype(whole, getattr(xp, dtype))
+    return _whole(xp.round(pixel), least=least, most=most, dtype=dtype)
+
+
+def _whole(rounded: Array, *, least: float, most: float, dtype: str) -> Array:
+    """Return whole numbers within limits, which are set in their place, in a type of integers."""
+    xp = namespace(rounded)
+    unknown = xp.isnan(rounded)
+    clip_here(rounded, least, most)
+    if xp.any(unknown):
+        rounded[unknown] = 0.0
+    return xp.astype(rounded, getattr(xp, dtype))
 
 
 @pointwise("T pixel", "int32 count", "T top", result="T")
@@ -105,4 +113,4 @@ def corrected_rounded(
     light = corrected.__wrapped__(pixel, offset=offset, factor=factor, dtype=work)
     if low <= high:
         light = flattened.__wrapped__(light, low=low, high=high, background=0, dtype=work)
-    return rounded.__wrapped__(light, least=least, most=most, dtype=dtype)
+    return _whole(round_here(light), least=least, most=most, dtype=dtype)

@@ -19,7 +19,13 @@ from array_api_compat import is_cupy_array, is_numpy_array
 
 from forebay.ops._arrays import Array
 from forebay.ops._blocks import apply
-from forebay.ops.filters.parts import SLAB
+
+STRETCH = 2**18
+"""Pixels that a processor takes at once.
+
+With fewer, threads that work side by side wait more for each other, between one step and the next,
+than the cache saves.
+"""
 
 SOURCE = Path(__file__).with_name("kernels.cuh")
 """The functions of a pixel, in C++."""
@@ -125,7 +131,12 @@ def pointwise(
             given.update(zip(names, images, strict=True))
             if is_cupy_array(pixels):
                 return _launched(kernel, pixels, given, dtype)
-            if is_numpy_array(pixels) and not in_place and pixels.size > SLAB and pixels.ndim > 1:
+            if (
+                is_numpy_array(pixels)
+                and not in_place
+                and pixels.size > STRETCH
+                and pixels.ndim > 1
+            ):
                 return _by_slabs(formula, pixels, given, names, dtype)
             return formula(pixels, **given, dtype=dtype)
 
@@ -200,7 +211,7 @@ def _by_slabs(
     result = np.empty(pixels.shape, dtype)
     axis = max(range(pixels.ndim - 1), key=lambda each: (pixels.shape[each], each))
     length = pixels.shape[axis]
-    step = max(SLAB * length // pixels.size, 1)
+    step = max(STRETCH * length // pixels.size, 1)
     spread = {name: np.broadcast_to(given[name], pixels.shape) for name in names}
     for start in range(0, length, step):
         slab = (*(slice(None),) * axis, slice(start, start + step))

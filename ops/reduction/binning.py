@@ -65,6 +65,8 @@ def bin_pixels(
     Works chunk by chunk with Dask; a task needs about three times its chunk in float32 as
     scratch.
 
+    Float32 is within 3e-7 of the largest value.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -133,6 +135,8 @@ def bin_frames(
     The bytes become ``1 / factor`` of what they were for means, and not less than that for sums.
     Dask chunks whose length along `dim` is no multiple of `factor` are merged, lazily. Needs about
     three times the chunk in the type of the sum as scratch.
+
+    Float32 is within 3e-7 of the largest value.
 
     Examples
     --------

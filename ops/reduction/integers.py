@@ -42,6 +42,8 @@ def to_integers(frames: xr.DataArray, *, dtype: npt.DTypeLike) -> xr.DataArray:
     It is ``clip(rint(frames))``. Works chunk by chunk with Dask; a task needs about twice its
     chunk as scratch.
 
+    Float32 is exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

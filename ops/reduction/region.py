@@ -41,6 +41,8 @@ def crop(frames: xr.DataArray, *, bounds: Bounds) -> xr.DataArray:
     It is ``frames.isel`` with slices: exact, and a NaN stays. Works chunk by chunk with Dask,
     without scratch.
 
+    Float32 is exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -84,6 +86,8 @@ def mask_outside(frames: xr.DataArray, *, bounds: Bounds, fill: float = 0) -> xr
     -----
     It is ``frames.where(inside, fill)``: exact, and a NaN within stays. Works chunk by chunk
     with Dask; a task needs about twice its chunk as scratch.
+
+    Float32 is exact.
 
     Examples
     --------

@@ -45,6 +45,8 @@ def sparsify(frames: xr.DataArray, *, threshold: float, background: float = 0) -
     It is ``frames if abs(frames - background) >= threshold else background``, exact. Works
     chunk by chunk with Dask; a task needs about twice its chunk as scratch.
 
+    Float32 is exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -144,7 +144,7 @@ def align_channels(
     `scipy.ndimage.affine_transform`. A NaN spreads as in `correct_drift`. As scratch a task needs
     some six times one frame in float64. Dask chunks that cut through `dims` are merged, lazily.
 
-    Float32 is within 1e-4 of what float64 frames give, and 1e-5 of the largest value.
+    Float32 is within 3e-6 of the largest value.
 
     Examples
     --------

@@ -8,7 +8,7 @@ import xarray as xr
 from array_api_compat import device
 
 from forebay.ops._arrays import Array, as_real, empty_like_chunk, namespace, real_dtype
-from forebay.ops._blocks import whole
+from forebay.ops._blocks import read_again, whole
 from forebay.ops._checks import check_choice, check_frames, check_number
 from forebay.ops.errors import OperationError
 from forebay.ops.registration.correlation import (
@@ -103,7 +103,8 @@ def estimate_drift(
         return running_drift(frames, dim, dims, memory=float(memory), **search)
     bare = frames.drop_vars(frames.coords)
     if reference == "mean":
-        mean = bare.mean(dim, skipna=False, dtype=np.float64).astype(real_dtype(frames.dtype))
+        sums = read_again(bare).mean(dim, skipna=False, dtype=np.float64)
+        mean = sums.astype(real_dtype(frames.dtype))
         drift = phase_correlation(bare, mean, dims=dims, **search)
         drift = drift - drift.isel({dim: 0})
     else:

@@ -47,10 +47,10 @@ def radial_average(
     All points of a ring count the same. A NaN makes its ring NaN. Dask chunks that cut through
     `dims` are merged, lazily.
 
-    It is ``Σ spectrum / n`` over the n points of a ring. Float32 is within 1e-4 of what a
-    float64 spectrum gives, and 1e-5 of the largest value.
+    It is ``Σ spectrum / n`` over the n points of a ring. A task needs about four times its chunk as
+    scratch.
 
-    A task needs about four times its chunk as scratch.
+    Float32 is within 3e-6 of the largest value.
 
     Examples
     --------

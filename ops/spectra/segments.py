@@ -94,8 +94,7 @@ def welch_spectrum(
         With ``freq_t`` (for ``t``) in the place of `dim`, last, from zero up; in squared units of
         `frames` per unit of frequency: one-sided, so that its sum times the step in frequency is
         the variance. Frequencies are in cycles per pixel, or per unit of the coordinate along
-        `dim` (per second for times). Float32 (within 1e-4 of float64 ones, plus 1e-6 of the
-        largest density), or float64 for float64 frames.
+        `dim` (per second for times). Float32, or float64 for float64 frames.
 
     Raises
     ------
@@ -112,6 +111,8 @@ def welch_spectrum(
     A pixel's whole history is one chunk: Dask chunks that cut through `dim` are merged, lazily,
     and cut along the other dimensions instead. As scratch a task needs some six times its chunk in
     float32.
+
+    Float32 is within 1e-6 of the largest value.
 
     Examples
     --------
@@ -168,9 +169,8 @@ def coherence(
     Returns
     -------
     xarray.DataArray
-        With ``freq_t`` (for ``t``) in the place of `dim`, last, from zero up; from 0 to 1. Float32
-        (within 1e-4 of float64 where there is power), or float64 for float64 frames. Without a
-        unit.
+        With ``freq_t`` (for ``t``) in the place of `dim`, last, from zero up; from 0 to 1. Float32,
+        or float64 for float64 frames. Without a unit.
 
     Raises
     ------
@@ -186,6 +186,8 @@ def coherence(
     one of the two has no power (as at zero frequency, mostly) or a NaN.
 
     Memory and chunks as in `welch_spectrum`.
+
+    Float32 is within 5e-6 of the largest value.
 
     Examples
     --------
@@ -263,6 +265,8 @@ def spectrogram(
     As `scipy.signal.spectrogram` does it. Other coordinates along `dim` are left out. A NaN makes
     the segments that it is in NaN. Chunks as in `welch_spectrum`; the result is ``1 / (2 - 2
     overlap)`` times as large as the frames in float32, and a task holds it twice.
+
+    Float32 is within 1e-6 of the largest value.
 
     Examples
     --------

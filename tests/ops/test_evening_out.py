@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import dask.array
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -96,6 +97,24 @@ def test_lazy_bleaching_is_eager(scene: xr.DataArray, method: Any, chunks: dict[
 
     assert lazy.chunks is not None
     np.testing.assert_allclose(lazy, correct_photobleaching(frames, method=method), rtol=1e-9)
+
+
+def test_no_chunk_is_held_until_the_exponential_is_known() -> None:
+    """Each is made for its means, and again for the result once all means are there."""
+    made: list[int] = []
+
+    def faded(block: Any, block_id: tuple[int, ...] = ()) -> Any:
+        made.append(block_id[0])
+        return block * np.exp(-block_id[0]) + 1
+
+    ones = dask.array.ones((12, 4, 5), chunks=(2, 4, 5), dtype="float32")
+    blocks = ones.map_blocks(faded, dtype="float32", meta=np.empty((0, 0, 0), "float32"))
+    result = correct_photobleaching(xr.DataArray(blocks, dims=DIMS), method="exponential")
+    made.clear()
+
+    result.compute(scheduler="sync")
+
+    assert sorted(made[:6]) == sorted(made[6:]) == [0, 1, 2, 3, 4, 5]
 
 
 def test_channels_fade_on_their_own(scene: xr.DataArray) -> None:

@@ -14,9 +14,8 @@ import xarray as xr
 
 from forebay.ops import OperationError, correct_camera, flat_field, sparsify, to_electrons
 from forebay.ops import to_integers as as_integers
-from forebay.ops.filters.parts import SLAB
 from forebay.ops.pointwise import formulas
-from forebay.ops.pointwise.one_pass import KERNELS, SOURCE, Kernel
+from forebay.ops.pointwise.one_pass import KERNELS, SOURCE, STRETCH, Kernel
 
 INFINITY = float("inf")
 TABLE = np.arange(256, dtype=np.uint16)[::-1] * 3
@@ -115,12 +114,12 @@ def test_a_formula_is_the_same_in_each_library(
     np.testing.assert_allclose(xp.host(found), expected, rtol=2e-6 if made == "float32" else 1e-14)
 
 
-@pytest.mark.parametrize("shape", [(3, 400, 200), (700, 20, 20), (2 * SLAB,), (1, 5, SLAB)])
+@pytest.mark.parametrize("shape", [(3, 500, 200), (700, 20, 20), (2 * STRETCH,), (1, 5, STRETCH)])
 def test_slabs_give_what_all_pixels_at_once_do(shape: tuple[int, ...], rng: Any) -> None:
     """Whichever dimension is the longest, to the last bit."""
     pixels = rng.integers(0, 999, shape).astype(np.uint16)
     image = rng.normal(size=shape[1:]).astype(np.float32)
-    assert pixels.size > SLAB
+    assert pixels.size > STRETCH
     bias, ratio = np.float32(3), np.float32(0.5)
 
     found = formulas.undarkened(
