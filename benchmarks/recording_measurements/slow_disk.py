@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def slow_disk(folder: Path, *, bytes_per_second: float) -> Iterator[None]:
     original, taking_turns = os.pwritev, threading.Lock()
     free_at = time.monotonic()
 
-    def pwritev(descriptor: int, buffers: Sequence[Any], offset: int, flags: int = 0) -> int:
+    def pwritev(descriptor: int, buffers: Any, offset: int, flags: int = 0) -> int:
         nonlocal free_at
         written = original(descriptor, buffers, offset, flags)
         if Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(folder):

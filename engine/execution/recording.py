@@ -170,9 +170,9 @@ class Recording:
                 away[each.claim.result].append(each.claim.unit)
         for result, units in away.items():
             self._recalls.look(result, again=units)
-        for result, why in {each.claim.result: why.error for each, why in waiting}.items():
-            _log.info("%s; what needs it is tried again in %g s", why, self._recall_seconds)
-            self._service.hold_back(result, self._recall_seconds, because=why)
+        for result, because in {each.claim.result: why.error for each, why in waiting}.items():
+            _log.info("%s; what needs it is tried again in %g s", because, self._recall_seconds)
+            self._service.hold_back(result, self._recall_seconds, because=because)
         self._service.hand_back([each.claim for each, _ in waiting])
         return [(each, why) for each, why in failures if not self._waits(each, why)]
 

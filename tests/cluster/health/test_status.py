@@ -35,12 +35,12 @@ def test_workers_that_take_no_work_are_shown_with_the_reason(
         assert (shown["address"], shown["threads"]) == (worker, 1)
         assert (shown["state"], shown["complaint"]) == ("takes work", "")
         why = "its disk is full: 1 MiB are free in /tmp"
-        client.sync(at_scheduler, client, holding.change, hold={worker: why}, release=())
+        client.sync(at_scheduler, client, holding.change, hold={worker: why}, release=())  # type: ignore[no-untyped-call]
         code, said = told("theirs")
         assert code == 0, said
         assert "its disk is full" in " ".join(said.split())
         # What is wrong is shown, too, where nobody watches.
-        client.sync(at_scheduler, client, holding.change, hold={}, release=[worker])
+        client.sync(at_scheduler, client, holding.change, hold={}, release=[worker])  # type: ignore[no-untyped-call]
         monkeypatch.setattr(complaint, "MOST_SKEW", -1.0)
         (shown,) = [json.loads(line) for line in told("theirs", "--json")[1].splitlines()]
         assert shown["complaint"].startswith("its clock is off by")
