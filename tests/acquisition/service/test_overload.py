@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,9 @@ from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.create import create_run
 from forebay.acquisition.service.flow import OVERTAKEN, RING_FULL, Watermarks
 from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage import room
 from forebay.acquisition.storage.folder import FolderStorage
+from forebay.acquisition.storage.room import CountedRoom, Filling
 
 FRAMES = 60
 SHAPE = (3, 4)
@@ -333,26 +335,19 @@ LITTLE = 20_000
 def test_a_short_block_needs_no_more_room_than_its_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the disk has room for the run and not for a whole block; it waits, and says so once."""
+    """Where the disk has room for the run and not for a whole block."""
     camera = Camera(8, can_wait=True)
     camera.go_on.set()
-    take_room = os.posix_fallocate
+    begin = CountedRoom.begin
     wanted: list[int] = []
 
-    def little(descriptor: int, offset: int, length: int) -> None:
-        wanted.append(length)
-        if length > LITTLE:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        take_room(descriptor, offset, length)
+    def begun[F: Filling](counted: CountedRoom, size: int, create: Callable[[], F]) -> F:
+        wanted.append(size)
+        return begin(counted, size, create)
 
-    monkeypatch.setattr(os, "posix_fallocate", little)
-    flows: list[str] = []
-    status = acquire(
-        camera,
-        tmp_path / "run",
-        frames_per_block=1000,
-        on_status=lambda status: flows.append(status.flow),
-    )
+    monkeypatch.setattr(CountedRoom, "begin", begun)
+    monkeypatch.setattr(room, "free_bytes", lambda _: LITTLE)
+    status = acquire(camera, tmp_path / "run", frames_per_block=1000)
     assert (status.committed, status.dropped) == (9, 0)
     assert wanted[0] > LITTLE > wanted[-1]
     assert ids(open_run(tmp_path / "run")) == list(range(9))
@@ -379,10 +374,10 @@ def test_a_disk_is_full_until_all_that_waits_has_found_room(tmp_path: Path) -> N
         patience=20,
         on_thread=lambda _: None,
     )
-    room = threading.Event()
+    freed = threading.Event()
 
     def large() -> None:
-        if not room.is_set():
+        if not freed.is_set():
             raise NoSpaceError("no room")
 
     waiting = threading.Thread(target=lambda: blocks.until_room(large))
@@ -392,7 +387,7 @@ def test_a_disk_is_full_until_all_that_waits_has_found_room(tmp_path: Path) -> N
         time.sleep(0.001)
     blocks.until_room(lambda: None)
     full = blocks.waiting_for_space
-    room.set()
+    freed.set()
     waiting.join()
     assert full
     assert not blocks.waiting_for_space
