@@ -20,8 +20,7 @@ from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.frames import Geometry
 from forebay.acquisition.reduction import ReductionSettings
 from forebay.acquisition.ring.ring import slots_in
-from forebay.acquisition.service.flow import OverloadPolicy
-from forebay.acquisition.service.precedence import HIGHEST
+from forebay.acquisition.service.flow import HIGHEST_PRIORITY, OverloadPolicy
 from forebay.acquisition.service.scheduling import SchedulingSettings
 
 _MOST_IN_BLOCK = 16_384
@@ -90,7 +89,7 @@ class AcquisitionSettings(BaseModel):
     priority: int = Field(
         default=0,
         ge=0,
-        le=HIGHEST,
+        le=HIGHEST_PRIORITY,
         description="Which recordings of this user come first while their disk is too slow for all: "
         "those of a higher number. The others begin no block meanwhile, so that it is their frames "
         "that are dropped, spilled or reduced, each by its own overload.",

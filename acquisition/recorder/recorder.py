@@ -132,6 +132,9 @@ class Recorder:
             if item is None:
                 if self._ring.ended and not behind:
                     return
+                if self._ring.ended:
+                    # It does not wait any more; nor is anything to come if the writing has ended.
+                    self._blocks.wait_for_room(_LOOK_AGAIN_SECONDS)
             elif self._overflow is None or not self._diverted(item, self._overflow):
                 yield item
 

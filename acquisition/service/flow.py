@@ -10,6 +10,9 @@ from forebay.acquisition.ring.ring import FrameRing
 type OverloadPolicy = Literal["block", "spill", "reduce", "drop-oldest", "drop-newest", "decimate"]
 """What to do when frames come faster than they can be recorded."""
 
+HIGHEST_PRIORITY = 99
+"""That of recordings for which all others to the same disk give way."""
+
 RING_FULL = "the recorder was slower than the camera and the ring was full"
 OVERTAKEN = "the recorder was slower than the camera and later frames were preferred"
 DECIMATED = "the recorder was slower than the camera and only every {every}th frame was kept"

@@ -7,9 +7,7 @@ from typing import Self
 
 from forebay.acquisition.control.folder import SocketFolder
 from forebay.acquisition.run.lock import is_locked, part_of_file
-
-HIGHEST = 99
-"""The highest priority of a recording."""
+from forebay.acquisition.service.flow import HIGHEST_PRIORITY
 
 
 class Precedence:
@@ -24,7 +22,7 @@ class Precedence:
     path
         A folder on the file system.
     priority
-        0 to `HIGHEST`.
+        0 to `HIGHEST_PRIORITY`.
 
     Raises
     ------
@@ -56,7 +54,7 @@ class Precedence:
     @property
     def gives_way(self) -> bool:
         """Whether a recording of higher priority is short of the disk."""
-        above = HIGHEST - self._priority
+        above = HIGHEST_PRIORITY - self._priority
         return above > 0 and is_locked(self._descriptor, self._priority + 1, above)
 
     def __enter__(self) -> Self:

@@ -24,7 +24,7 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.clock import SYSTEM_CLOCK
-from forebay.acquisition.errors import NoSpaceError, SourceError
+from forebay.acquisition.errors import NoSpaceError, SourceError, StorageError
 from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.create import create_run
@@ -222,6 +222,29 @@ def test_spill_and_reduction_go_together(
     assert run.frames.shape == (FRAMES + 1, 2, 2)
     assert ids(run) == list(range(FRAMES + 1))
     assert status.dropped == 0
+
+
+def test_a_disk_that_fails_while_frames_are_spilled_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rings: list[FrameRing]
+) -> None:
+    """With its error; what was spilled stays, to be merged back when the run is resumed."""
+    camera = Camera(rings=rings)
+
+    def failing(self: FolderStorage, objects: Any) -> None:
+        assert camera.delivered.wait(20)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(FolderStorage, "publish", failing)
+    spilling = {"overload": "spill", "spill": tmp_path / "second", **LOW}
+    known = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
+    with pytest.raises(StorageError, match="the device reported an I/O error"):
+        acquire(
+            camera,
+            tmp_path / "run",
+            settings=AcquisitionSettings.model_validate({**known, **spilling}),
+        )
+    assert not open_run(tmp_path / "run").closed
+    assert list((tmp_path / "second").rglob("*.segment"))
 
 
 def test_a_spill_that_is_full_drops_and_says_so(
