@@ -97,7 +97,7 @@ def service(job: SubmittedJob) -> Iterator[None]:
 
 def test_a_job_waits_for_what_was_recalled_for_it(lab: Site, server: int) -> None:
     """The cost is told, and nothing asked for, until it is agreed to; no unit has failed."""
-    restores_take(server, looks=8)
+    restores_take(server, looks=20)
     refused = asked("jobs", "submit", "sums", "water")
     assert refused.exit_code == 3, refused.output
     assert "objects of water are to be recalled from 'cold', which costs about" in refused.stderr
@@ -160,8 +160,8 @@ def test_no_more_is_recalled_ahead_than_was_asked_for(lab: Site, server: int) ->
     run = open_run(lab.runs / "water")
     job = forebay.submit(run, "sums", recall=RecallAgreement(ahead_bytes=1))
     assert len(job.recalled) == 1
-    # The first block's, and nothing else.
-    assert len(away(lab)) == len(before) - 1 > 0
+    # What the first block needs, and nothing else.
+    assert set() < away(lab) < before
     with service(job):
         job.wait(timeout=60)
     assert job.progress().units == {UnitState.DONE: BLOCKS}

@@ -1,5 +1,6 @@
 """Volumes in the catalogue: what is known of them, and giving them up."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -98,28 +99,18 @@ class Volumes:
                 )
             ).scalars()
             at_home = connection.execute(
-                sa.select(SHELVES.c.run_id, SHELVES.c.verified_at).where(
+                sa.select(SHELVES.c.run_id, SHELVES.c.shelf, SHELVES.c.verified_at).where(
                     SHELVES.c.run_id.in_(both),
                     SHELVES.c.home,
                     SHELVES.c.state == ShelfState.AVAILABLE,
                 )
             ).all()
-            if sorted(copies) != sorted(both) or {name for name, _ in at_home} != {*both}:
+            home = {row.run_id: row.shelf for row in at_home}
+            if sorted(copies) != sorted(both) or home.keys() != {*both}:
                 return False
-            whole = sa.select(sa.func.sum(RUNS.c.bytes), sa.func.sum(RUNS.c.objects))
-            size, objects = connection.execute(whole.where(RUNS.c.run_id.in_(both))).one()
-            of_volume = sa.update(OBJECTS).where(OBJECTS.c.run_id == volume)
-            connection.execute(of_volume.values(run_id=run))
-            mine = sa.update(RUNS).where(RUNS.c.run_id == run)
-            connection.execute(mine.values(bytes=int(size), objects=int(objects)))
-            read_back = [at for _, at in at_home]
-            home = sa.update(SHELVES).where(SHELVES.c.run_id == run, SHELVES.c.home)
-            connection.execute(
-                home.values(
-                    bytes=int(size), verified_at=None if None in read_back else min(read_back)
-                )
-            )
-            self._drop(connection, volume)
+            read_back = [row.verified_at for row in at_home]
+            verified_at = None if None in read_back else min(read_back)
+            self._put_together(connection, volume, run, home, verified_at)
         return True
 
     def left_home(self, volume: str) -> None:
@@ -158,6 +149,32 @@ class Volumes:
         for each in gone:
             self._forget(each.run_id)
         return gone
+
+    def _put_together(
+        self,
+        connection: sa.Connection,
+        volume: str,
+        run: str,
+        home: Mapping[str, str],
+        verified_at: int | None,
+    ) -> None:
+        whole = sa.select(sa.func.sum(RUNS.c.bytes), sa.func.sum(RUNS.c.objects))
+        size, objects = connection.execute(whole.where(RUNS.c.run_id.in_((volume, run)))).one()
+        of_run = sa.update(RUNS).where(RUNS.c.run_id == run)
+        connection.execute(of_run.values(bytes=int(size), objects=int(objects)))
+        at_home = sa.update(SHELVES).where(SHELVES.c.shelf == home[run])
+        connection.execute(at_home.values(bytes=int(size), verified_at=verified_at))
+        for end in (MOVES.c.source, MOVES.c.target):
+            from_home = sa.update(MOVES).where(end == home[volume])
+            connection.execute(from_home.values({end: home[run]}))
+        for of_shelf in (PROGRESS, PACKED, PACKS):
+            connection.execute(sa.delete(of_shelf).where(of_shelf.c.shelf == home[volume]))
+        connection.execute(sa.delete(SHELVES).where(SHELVES.c.shelf == home[volume]))
+        # What the number of a move has meant, it goes on to mean.
+        for table in (OBJECTS, MOVES, SHELVES):
+            of_volume = sa.update(table).where(table.c.run_id == volume)
+            connection.execute(of_volume.values(run_id=run))
+        self._drop(connection, volume)
 
     def _forget(self, volume: str) -> None:
         with self._database.write() as connection:
