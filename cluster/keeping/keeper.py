@@ -178,7 +178,8 @@ class Keeper:
             If the batch system does not answer.
         """
         self.wanted = 0
-        await self._pool.give_up(list(self._kept))
+        # Those that were cancelled before, and go on, are seen below.
+        await self._pool.give_up([job for job, each in self._kept.items() if not each.cancelled])
         self._kept.clear()
         # One that was being asked for when the keeper was stopped is not known yet.
         seen = await self._pool.look()
