@@ -80,7 +80,7 @@ def test_a_worker_of_two_gigabytes_does_a_longer_run(
     monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """In blocks within what is said; by the histories of pixels, which go through its disk."""
-    blockwise = ["gaussian_filter", "label", "correct_drift"]
+    blockwise = ["gaussian_filter", "label", "bin_frames"]
     arguments = ["--json", "--gigabytes=2.5", "--seconds=600", "--case", *blockwise, "welch"]
     rows = printed("benchmarks.ops_memory", arguments, monkeypatch, capsys)
     assert [row["operation"] for row in rows] == [*blockwise, "welch"]
