@@ -29,7 +29,7 @@ def slow_disk(folder: Path, *, bytes_per_second: float) -> Iterator[None]:
             time.sleep(max(0.0, until - time.monotonic()))
         return written
 
-    os.pwritev = pwritev  # type: ignore[assignment]
+    os.pwritev = pwritev
     try:
         yield
     finally:
