@@ -165,8 +165,8 @@ class Recording:
         if not waiting:
             return list(failures)
         away = defaultdict(list)
-        for each, why in waiting:
-            if why.kind is FailureClass.ARCHIVED:
+        for each, failure in waiting:
+            if failure.kind is FailureClass.ARCHIVED:
                 away[each.claim.result].append(each.claim.unit)
         for result, units in away.items():
             self._recalls.look(result, again=units)
