@@ -384,7 +384,14 @@ def test_a_short_block_needs_no_more_room_than_its_frames(
 def test_a_disk_is_full_until_all_that_waits_has_found_room(tmp_path: Path) -> None:
     """What needs little and finds room does not say that there is some for the others."""
     layout = Geometry(("y", "x"), SHAPE, np.dtype("uint16"))
-    run = create_run(tmp_path / "run", layout, frames_per_block=4)
+    run = create_run(
+        tmp_path / "run",
+        layout,
+        frames_per_block=4,
+        metadata=ImageMetadata(),
+        compression="none",
+        clock=SYSTEM_CLOCK,
+    )
     blocks = BlocksInFlight(
         run,
         most=2,
