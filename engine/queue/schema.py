@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0008"
+REVISION = "0009"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
