@@ -271,9 +271,9 @@ class Acquisition:
             self._warn(refusal)
         self._collector = around.enter_context(QuietCollector(clock=self._clock))
         if settings.scheduling.lock_memory:
-            refusal = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))
-            if refusal:
-                self._warn(refusal)
+            unlocked = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))
+            if unlocked:
+                self._warn(unlocked)
         around.enter_context(self._recording.flushing())
         self._control = self._open_control(around)
         self._precedence = self._take_precedence(around)
