@@ -45,9 +45,7 @@ def needed_recalls(
     return [
         NeededRecall(run.name, each.tier, each.recall)
         for run, target in zip(runs, wanted, strict=True)
-        # In a bucket, a run was put there by somebody else than a mover.
-        if run.path is not None
-        for each in archived_objects(run.path, _needed(run, target, ledger=ledger, force=force))
+        for each in archived_objects(run.location, _needed(run, target, ledger=ledger, force=force))
     ]
 
 

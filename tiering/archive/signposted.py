@@ -1,14 +1,16 @@
-"""What of a run has to be recalled before it can be read, as the signposts in its folder say."""
+"""What of a run has to be recalled before it can be read, as the signposts at its home say."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from forebay.tiering.archive.archive import Archive
 from forebay.tiering.archive.recall import Recall
+from forebay.tiering.connect import connect
 from forebay.tiering.reading.signpost import SIGNPOST, Place, Signpost
 from forebay.tiering.reading.signposts import Signposts
 
@@ -23,15 +25,15 @@ class ArchivedObjects:
     """The objects, and what it takes to have them back."""
 
 
-def archived_objects(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]:
+def archived_objects(location: str | Path, keys: Iterable[str]) -> list[ArchivedObjects]:
     """Return which objects of a run lie in archives alone.
 
     No catalogue is needed, and no archive is asked anything.
 
     Parameters
     ----------
-    folder
-        The folder of the run.
+    location
+        The folder of the run, or its URL.
     keys
         The objects that are to be read, in the order in which they are needed: they are asked for
         in that order.  They are not looked at where the run was never moved into an archive.
@@ -40,6 +42,8 @@ def archived_objects(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]
     ------
     RunDamagedError
         If a signpost is none.
+    PlaceUnavailableError
+        If the run's bucket does not answer, or not to us.
 
     Examples
     --------
@@ -48,11 +52,20 @@ def archived_objects(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]
     ...     archived_objects(Path(folder), ["frames/c.0.0.0"])
     []
     """
-    return sync(_archived(folder, keys))
+    return sync(_archived(_home_at(location), keys))
 
 
-async def _archived(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]:
-    posts = Signposts(LocalStore(folder, read_only=True), SIGNPOST)
+def _home_at(location: str | Path) -> Store:
+    if "://" not in str(location):
+        return LocalStore(location, read_only=True)
+    # obstore takes a tenth of a second to import, and most runs lie in a folder.
+    from forebay.tiering.url_store import UrlStore
+
+    return UrlStore(connect(str(location)), url=str(location))
+
+
+async def _archived(home: Store, keys: Iterable[str]) -> list[ArchivedObjects]:
+    posts = Signposts(home, SIGNPOST)
     await posts.look()
     if not any(_only_archive(post) for post in await posts.all()):
         return []
@@ -62,7 +75,7 @@ async def _archived(folder: Path, keys: Iterable[str]) -> list[ArchivedObjects]:
         place = None if post is None else _only_archive(post)
         if post is None or place is None or key not in post.objects or key in post.documents:
             continue
-        if _is_at_home(folder / key, post.objects[key].bytes):
+        if await _is_at_home(home, key, post):
             continue
         _, names = found.setdefault(place.url, (place, {}))
         name = place.stored_as(key)
@@ -88,8 +101,10 @@ def _length(post: Signpost, place: Place, name: str) -> int:
     return sum(post.objects[key].bytes for key in keys)
 
 
-def _is_at_home(path: Path, size: int) -> bool:
+async def _is_at_home(home: Store, key: str, post: Signpost) -> bool:
+    if post.left:
+        return False
     try:
-        return path.stat().st_size == size
+        return await home.getsize(key) == post.objects[key].bytes
     except FileNotFoundError:
         return False

@@ -19,7 +19,8 @@ def copies_of(location: str) -> tuple[str, ...]:
     """Return the paths and URLs where a run is read at once, its own place among them.
 
     Its own place is left out once its blocks were moved from there, and an archive always, for it
-    has to be asked for them first.
+    has to be asked for them first.  Of a run that was recorded into a bucket that place is all that
+    is said: nobody is asked over the network.
 
     Parameters
     ----------
