@@ -1,17 +1,11 @@
 """Comparing the catalogue with what lies in the tiers, and building it anew from there."""
 
 import logging
-import os
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Container
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zarr.storage import LocalStore
-
-from forebay.acquisition import durable
-from forebay.acquisition import open_run as open_in_folder
 from forebay.acquisition.errors import StorageError
-from forebay.acquisition.format.layout import CONTROL
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import SHELVES_FOLDER
@@ -23,18 +17,17 @@ from forebay.tiering.errors import (
     TieringError,
     UnknownRunError,
 )
-from forebay.tiering.moving.home_lock import home_lock
+from forebay.tiering.homes.finding import homes_in
+from forebay.tiering.homes.home import home_at, home_of
+from forebay.tiering.homes.mending import lost_at_home, put_back_at_home
 from forebay.tiering.moving.manifest import Manifest, read_manifest
-from forebay.tiering.moving.own_folder import lost_at_home, put_back_at_home
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
 from forebay.tiering.packing.packed_shelf import lengths_in, manifest_in_pack
 from forebay.tiering.reading.block_volumes import blocks_of_volume
 from forebay.tiering.reading.signpost import SIGNPOST
-from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME, read_at
+from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME
 from forebay.tiering.storage.tiers import Tier, Tiers
-
-_DEPTH = 8
 
 _log = logging.getLogger("forebay.tiering")
 
@@ -81,24 +74,28 @@ def scan(catalogue: Catalogue, tiers: Tiers, *, repair: bool) -> Findings:
     found = Findings()
     # All are read before anything is changed: a tier that does not answer is not an empty one.
     contents = {tier.name: _copies_in(tier) for tier in tiers}
+    homes = [home for tier in tiers for home in homes_in(tier)]
     for tier in tiers:
         _scan_copies(catalogue, tiers, tier, contents[tier.name], found, repair=repair)
-    for tier in tiers:
-        for folder in homes_in(tier):
-            _scan_home(catalogue, tiers, folder, found, repair=repair)
+    for home in homes:
+        _scan_home(catalogue, tiers, home, found, repair=repair)
     _check_known(catalogue, tiers, contents, found)
-    # What a volume's folder lacks, that of its run may have put back there.
+    # What a volume's home lacks, that of its run may have put back there.
     for run in sorted(catalogue.runs(), key=lambda each: each.kind is Kind.BLOCKS):
-        _check_folder(catalogue, tiers, run, found, repair=repair)
+        _check_home(catalogue, tiers, run, found, repair=repair)
     return found
 
 
 def take_in_runs(
-    catalogue: Catalogue, tiers: Tiers, *, open_runs: Container[Path] = ()
+    catalogue: Catalogue,
+    tiers: Tiers,
+    *,
+    open_runs: Container[Path | str] = (),
+    avoided: Collection[str] = (),
 ) -> list[str]:
-    """Take in the closed runs that lie in folders of tiers; return which cannot be, and why.
+    """Take in the closed runs that were recorded into tiers; return which cannot be, and why.
 
-    What lies in other tiers is not looked at.
+    What has come to tiers in other ways is not looked at.
 
     Parameters
     ----------
@@ -107,7 +104,9 @@ def take_in_runs(
     tiers
         The tiers.
     open_runs
-        Folders of runs that are still open, which are passed over.
+        Folders and URLs of runs that are still open, which are passed over.
+    avoided
+        Names of tiers that are left alone.
     """
     found = Findings()
     known: dict[str, list[RunRecord]] = {}
@@ -117,18 +116,29 @@ def take_in_runs(
         if run.kind is Kind.RAW:
             closed.add(run.home)
     for tier in tiers:
-        for folder in homes_in(tier):
-            if str(folder) not in closed:
-                if folder not in open_runs:
-                    _scan_home(catalogue, tiers, folder, found, repair=True)
+        if tier.name in avoided:
+            continue
+        try:
+            homes = list(homes_in(tier, known=known))
+        except PlaceUnavailableError as error:
+            if tier.folder is not None:
+                raise
+            # A bucket that does not answer must not keep others from being freed.
+            found.passed_over.append(str(error))
+            continue
+        for home in homes:
+            if str(home) not in closed:
+                if home not in open_runs:
+                    _scan_home(catalogue, tiers, home, found, repair=True)
                 continue
-            if any(run.kind is Kind.BLOCKS for run in known[str(folder)]):
-                # Of those, some may have come home.
-                take_in(catalogue, tiers, folder)
-            seen = read_at(folder)
-            for run in known[str(folder)]:
-                if seen > run.read_at:
-                    catalogue.saw(run.run_id, read_at=seen)
+            if isinstance(home, Path):
+                if any(run.kind is Kind.BLOCKS for run in known[str(home)]):
+                    # Of those, some may have come home.
+                    take_in(catalogue, tiers, home)
+                seen = home_at(tiers, home).read_at()
+                for run in known[str(home)]:
+                    if seen > run.read_at:
+                        catalogue.saw(run.run_id, read_at=seen)
     return found.passed_over
 
 
@@ -196,7 +206,7 @@ def _holding_the_same(catalogue: Catalogue, manifest: Manifest) -> RunRecord | N
     if run.kind is not Kind.BLOCKS:
         return None
     blocks = blocks_of_volume(run.run_id)
-    for each in catalogue.at(Path(run.home)):
+    for each in catalogue.at(run.home):
         if each.kind is Kind.BLOCKS and each.run_id != run.run_id:
             known = blocks_of_volume(each.run_id)
             if known.start < blocks.stop and blocks.start < known.stop:
@@ -240,15 +250,15 @@ def _take_in_copy(
             drain_until=None,
         )
     ]
-    home = Path(run.home)
-    known_home = any(each.home for each in _shelves_of(catalogue, run.run_id))
+    known_home = any(each.home for each in catalogue.shelves(run.run_id))
+    in_tier = any(each.path_of(run.location) is not None for each in tiers)
+    home = home_at(tiers, run.location) if in_tier else None
     # Where it is gone, and can be made anew, nothing but its name is missing yet.
-    if not known_home and (
-        home.is_dir() or (run.kind is not Kind.BLOCKS and _in_tier(tiers, home))
-    ):
-        home_tier, path = tiers.of_folder(home)
+    if home is not None and not known_home and (run.kind is not Kind.BLOCKS or home.is_there()):
+        home_tier, path = tiers.holding(run.location)
         moving = {key: each for key, each in manifest.objects.items() if _goes(key)}
-        there = [key for key, each in moving.items() if _length(home / key) == each.bytes]
+        lengths = home.lengths(moving)
+        there = [key for key, each in moving.items() if lengths.get(key) == each.bytes]
         state = ShelfState.STAGING
         if len(there) == len(moving):
             state = ShelfState.AVAILABLE
@@ -256,83 +266,44 @@ def _take_in_copy(
             state = ShelfState.DELETED
         shelves.append(home_shelf(run, home_tier.name, path, state))
     catalogue.add(run, manifest.objects, manifest.documents, shelves, {manifest.shelf: packs})
-    catalogue.saw(run.run_id, read_at=read_at(home))
-
-
-def _in_tier(tiers: Tiers, folder: Path) -> bool:
-    return any(each.folder is not None and each.folder in folder.parents for each in tiers)
-
-
-def _shelves_of(catalogue: Catalogue, run_id: str) -> list[ShelfRecord]:
-    return catalogue.shelves(run_id)
+    if home is not None:
+        catalogue.saw(run.run_id, read_at=home.read_at())
 
 
 def _goes(key: str) -> bool:
     return not key.startswith(STAYING_AT_HOME)
 
 
-def _length(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def homes_in(tier: Tier) -> Iterator[Path]:
-    """Yield the folders of a tier that runs were recorded in."""
-    if tier.folder is not None and tier.folder.is_dir():
-        yield from _runs_below(tier.folder, _DEPTH)
-
-
-def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(
-                each.name
-                for each in entries
-                if each.is_dir(follow_symlinks=False) and not each.name.startswith(".")
-            )
-    except FileNotFoundError:
-        # It went since its name was read, as a staged part does when it is published.
-        return
-    except OSError as error:
-        raise PlaceUnavailableError(f"{folder} cannot be read: {error.strerror}") from error
-    for name in names:
-        if (folder / name / CONTROL).is_dir():
-            yield folder / name
-        elif depth > 1:
-            yield from _runs_below(folder / name, depth - 1)
-
-
 def _scan_home(
-    catalogue: Catalogue, tiers: Tiers, folder: Path, found: Findings, *, repair: bool
+    catalogue: Catalogue, tiers: Tiers, location: Path | str, found: Findings, *, repair: bool
 ) -> None:
-    if known_at(catalogue, folder) is not None:
+    if known_at(catalogue, location) is not None:
         if repair:
-            take_in(catalogue, tiers, folder)
+            take_in(catalogue, tiers, location)
         return
-    if (folder / SIGNPOST).exists():
-        # It was moved: the copies tell of it, and none of those was there.
-        if str(folder) not in {each.partition(":")[0] for each in found.not_whole} and repair:
-            found.not_whole.append(f"{folder}: its frames were moved, and no tier has them")
-        return
+    home = home_at(tiers, location)
     try:
-        if repair:
-            take_in(catalogue, tiers, folder)
-        elif not open_in_folder(LocalStore(folder, read_only=True)).closed:
-            found.passed_over.append(
-                f"{folder} is still open: its blocks are taken in as they come"
-            )
+        if home.is_signposted(SIGNPOST):
+            # It was moved: the copies tell of it, and none of those was there.
+            if repair:
+                found.not_whole.append(f"{location}: its frames were moved, and no tier has them")
             return
-        found.taken_in.append(str(folder))
+        if repair:
+            take_in(catalogue, tiers, location)
+        elif not home.open().closed:
+            taken = "its blocks are taken in as they come"
+            when = taken if isinstance(location, Path) else "it is taken in when it is closed"
+            found.passed_over.append(f"{location} is still open: {when}")
+            return
+        found.taken_in.append(str(location))
     except ForebayError as error:
         found.passed_over.append(str(error))
 
 
-def _check_folder(
+def _check_home(
     catalogue: Catalogue, tiers: Tiers, run: RunRecord, found: Findings, *, repair: bool
 ) -> None:
-    """Look whether the folder of a run with copies elsewhere has what never leaves it.
+    """Look whether the home of a run with copies elsewhere has what never leaves it.
 
     With `repair` that is put back, and so is the signpost.
     """
@@ -341,7 +312,12 @@ def _check_folder(
     ]
     if not away:
         return
-    if lost := lost_at_home(run, catalogue.objects(run.run_id)):
+    try:
+        lost = lost_at_home(tiers, run, catalogue.objects(run.run_id))
+    except TieringError as error:
+        found.passed_over.append(str(error))
+        return
+    if lost:
         if not repair:
             found.not_whole.append(f"{run.home}/{lost[0]}: missing")
             return
@@ -356,10 +332,9 @@ def _check_folder(
         else:
             found.taken_in.append(f"{run.home}: put back from a copy")
     if repair:
-        with durable.storage_errors(run.home):
-            durable.make_folders(run.lock.parent)
-        with home_lock(run.lock):
-            put_signpost(catalogue, tiers, run.run_id)
+        # What was not put back, since it has to be recalled, needs a folder for its signpost.
+        home_of(tiers, run).put_back({})
+        put_signpost(catalogue, tiers, run.run_id)
 
 
 def _check_known(
@@ -372,11 +347,7 @@ def _check_known(
         tier = tiers[shelf.tier]
         objects = catalogue.objects(shelf.run_id)
         if shelf.home:
-            sizes = {
-                key: size
-                for key in objects
-                if (size := _length(Path(tier.where(shelf.path)) / key)) is not None
-            }
+            sizes = home_at(tiers, tier.where(shelf.path)).lengths(objects)
         else:
             stored = contents[tier.name].get((shelf.run_id, shelf.shelf), {})
             sizes = lengths_in(catalogue.packs(shelf.shelf), objects, stored)

@@ -11,8 +11,8 @@ from forebay.acquisition.format.layout import METADATA
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord
 from forebay.tiering.errors import TieringError
+from forebay.tiering.homes.home import home_of
 from forebay.tiering.moving.archives import Archives
-from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.throttle import Throttle
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
@@ -148,7 +148,6 @@ def _put_right(
 ) -> bool:
     """Put an object of a copy right from another copy; tell whether one had it whole."""
     there = shelf_of_copy(catalogue, tiers, shelf)
-    held = home_lock(run.lock) if shelf.home else contextlib.nullcontext()
     for other in catalogue.shelves(run.run_id):
         if other.shelf == shelf.shelf or other.state not in READABLE:
             continue
@@ -156,7 +155,7 @@ def _put_right(
         # One that does not answer, or is damaged as well, is passed over for the next one.
         with contextlib.suppress(TieringError):
             if source.look(key) == known:
-                with held:
+                with home_of(tiers, run).held() if shelf.home else contextlib.nullcontext():
                     came = there.copy(key, known, source)
                 if came.pack is not None:
                     catalogue.packed(shelf.shelf, came.pack)
@@ -171,11 +170,10 @@ def _put_right(
 
 def _document(catalogue: Catalogue, run: RunRecord) -> bytes | None:
     """Return what says how long blocks are, which stays with the run, wherever a volume is."""
-    home = Path(run.home)
-    for each in (run, *catalogue.at(home)):
+    for each in (run, *catalogue.at(run.home)):
         if (known := catalogue.documents(each.run_id).get(METADATA)) is not None:
             return known
-    path = home / METADATA
+    path = Path(run.home, METADATA)
     return path.read_bytes() if run.kind is Kind.BLOCKS and path.is_file() else None
 
 

@@ -40,8 +40,8 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     Returns
     -------
     Store
-        A Zarr store whose root is the location.  Where objects of the run in a folder were moved
-        to other tiers, it reads them from there.
+        A Zarr store whose root is the location.  Where objects of the run were moved to other
+        tiers, it reads them from there.
 
     Raises
     ------
@@ -56,13 +56,13 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     Examples
     --------
     >>> open_store("s3://instrument-7/runs/water")
-    <UrlStore 's3://instrument-7/runs/water'>
+    <TieredStore 's3://instrument-7/runs/water'>
     >>> open_store("ftp://instrument-7/runs/water")
     Traceback (most recent call last):
     forebay.tiering.errors.UnknownPlaceError: ftp://instrument-7/runs/water is not ...
     """
     if not isinstance(location, str) or "://" not in location:
-        return _tiered(_folder(Path(location)))
+        return _tiered(LocalStore(_folder(Path(location)), read_only=True))
     parts = urlsplit(location)
     whole = parts.netloc or parts.scheme == "file"
     if parts.scheme not in SCHEMES or not whole or parts.query or parts.fragment:
@@ -74,7 +74,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     if parts.scheme == "file":
         folder = _folder(Path(unquote(parts.path)))
         if (folder / SIGNPOST).exists():
-            return _tiered(folder)
+            return _tiered(LocalStore(folder, read_only=True))
     # obstore takes a tenth of a second to import, and most runs lie in a folder.
     from obstore.store import from_url
 
@@ -82,7 +82,8 @@ def open_store(location: str | os.PathLike[str]) -> Store:
 
     options: dict[str, Any] = {} if parts.scheme == "file" else {"retry_config": RETRIES}
     with translated(location):
-        return UrlStore(from_url(location, **options), url=location)
+        home = UrlStore(from_url(location, **options), url=location)
+    return home if parts.scheme == "file" else _tiered(home)
 
 
 def open_bucket(url: str) -> "ObjectStore[Bucket]":
@@ -119,8 +120,8 @@ def open_bucket(url: str) -> "ObjectStore[Bucket]":
     return UrlStore(connect(url), url=url, read_only=False)
 
 
-def _tiered(folder: Path) -> TieredStore:
-    return TieredStore(LocalStore(folder, read_only=True), cache=cache_in_force(), read_only=True)
+def _tiered(home: Store) -> TieredStore:
+    return TieredStore(home, cache=cache_in_force(), read_only=True)
 
 
 def _folder(path: Path) -> Path:

@@ -87,7 +87,7 @@ def needed_recalls(
     needed: list[NeededRecall] = []
     for run, target in zip(runs, wanted, strict=True):
         # Nearly no run lies in an archive, and units of long ones take long to be planned.
-        if run.path is None or not lies_in_archive(run.path):
+        if not lies_in_archive(run.location):
             continue
         units = unit_recalls(run, target, done_units(target, ledger, force=force))
         objects = (found for each in units for found in each.objects)
@@ -107,15 +107,12 @@ def unit_recalls(run: Run, target: Target, done: Collection[str]) -> list[UnitRe
     done
         Units that need nothing any more.
     """
-    # In a bucket, a run was put there by somebody else than a mover.
-    if run.path is None:
-        return []
     left = [
         (unit.identity, [each.key for block in blocks for each in block.objects])
         for unit, blocks in plan(run, target.job)
         if unit.identity not in done
     ]
-    away = archived_objects(run.path, (key for _, keys in left for key in keys))
+    away = archived_objects(run.location, (key for _, keys in left for key in keys))
     needed = (
         UnitRecall(unit, tuple(dict.fromkeys(away[key] for key in keys if key in away)))
         for unit, keys in left

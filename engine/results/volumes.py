@@ -76,7 +76,7 @@ class ResultVolumes:
         for each in resting(self.ledger):
             inside = {part for known in by_home.get(each.folder, []) for part in self._parts(known)}
             with contextlib.suppress(RunNotTieredError):
-                self.tiers.of_folder(each.folder)
+                self.tiers.holding(each.folder)
                 if not Ledger(self.ledger).parts(each.result) <= inside:
                     found.append(str(each.folder))
         return found
@@ -176,7 +176,7 @@ class ResultVolumes:
 
     def _take_in(self, result: Resting) -> None:
         """Give up volumes whose parts were replaced, and make one of what is in none."""
-        tier, path = self.tiers.of_folder(result.folder)
+        tier, path = self.tiers.holding(result.folder)
         record = published(self.ledger, result.result)
         if record is None:
             return

@@ -235,7 +235,7 @@ def test_damage_is_put_right_or_told(laboratory: Path) -> None:
         (("tier", "move", "cherry", "--to", "cold"), 3, "cherry is not a run: there is no such"),
         (("tier", "move", "../x", "--to", "cold"), 3, "is not a run: there is no such folder"),
         (("tier", "move", "a b", "--to", "cold"), 2, "'a b' is not a run name"),
-        (("tier", "move", "s3://b/r", "--to", "cold"), 2, "'forebay transfer s3://b/r FOLDER'"),
+        (("tier", "move", "s3://b/r", "--to", "cold"), 3, "s3://b/r lies in no tier; there are"),
         (
             ("tier", "move", "open", "--to", "cold"),
             3,

@@ -17,6 +17,7 @@ from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.engine.queue.database import Database
 from forebay.engine.results.volumes import ResultVolumes
 from forebay.opening import open_run
+from forebay.tiering import open_bucket
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import HeldMoves
 from forebay.tiering.catalogue.moves import Moves
@@ -39,6 +40,7 @@ on_each_database = pytest.mark.parametrize(
 NOON = 1_800_000_000 * 10**9
 GRACE = 100.0
 SHAPE = (4, 6)
+GEOMETRY = Geometry(("y", "x"), SHAPE, np.dtype("uint16"))
 
 
 class Killed(BaseException):
@@ -85,6 +87,7 @@ class Site:
         self.ledger = ledger or folder / "ledger.sqlite"
         self.runs = folder / "runs"
         self.runs.mkdir(exist_ok=True)
+        self.in_buckets: dict[str, str] = {}
         self.time = NOON
         self.specifications = {
             "hot": TierSpecification(url=self.runs, capacity=ByteSize(10**9)),
@@ -132,20 +135,26 @@ class Site:
     def record(self, name: str, *, frames: int = 5, close: bool = True) -> Path:
         """Record a run of two frames in a block."""
         path = self.runs / name
-        writer = RunWriter.create(
-            path, Geometry(("y", "x"), SHAPE, np.dtype("uint16")), frames_per_block=2
-        )
-        for counter in range(frames):
-            writer.append(Frame(counter, counter * 10**9, pixels(counter)))
-        if close:
-            writer.close()
-        else:
-            writer.abandon()
+        _record(RunWriter.create(path, GEOMETRY, frames_per_block=2), frames, close=close)
         return path
+
+    def record_in(
+        self, tier: str, name: str = "water", *, frames: int = 5, close: bool = True
+    ) -> str:
+        """Record the same into a tier that is a bucket; the name means that run from then on."""
+        url = self.tiers[tier].where(f"runs/{name}")
+        self.in_buckets[name] = url
+        writer = RunWriter.create_in(open_bucket(url), name, GEOMETRY, frames_per_block=2)
+        _record(writer, frames, close=close)
+        return url
+
+    def home(self, name: str = "water") -> Path | str:
+        """Return where a run was recorded."""
+        return self.in_buckets.get(name, self.runs / name)
 
     def take_in(self, name: str = "water") -> RunRecord:
         """Take a run into the catalogue."""
-        return take_in(self.catalogue, self.tiers, self.runs / name)
+        return take_in(self.catalogue, self.tiers, self.home(name))
 
     def plan(self, tier: str, *, name: str = "water", keep: bool = False) -> MoveRecord:
         """Ask for a run to be moved."""
@@ -200,7 +209,7 @@ class Site:
 
     def check_readable(self, name: str = "water", *, frames: int = 5) -> None:
         """Read a run as anybody does, and compare all of it."""
-        run = open_run(self.runs / name)
+        run = open_run(self.home(name))
         expected = np.stack([pixels(counter) for counter in range(frames)])
         np.testing.assert_array_equal(run.frames.to_numpy(), expected)
         assert run.verify().problems == ()
@@ -216,6 +225,15 @@ class Site:
         run = self.take_in(name)
         (shelf,) = [each for each in self.catalogue.shelves(run.run_id) if each.tier == tier]
         return Path(self.tiers[tier].where(shelf.path))
+
+
+def _record(writer: RunWriter, frames: int, *, close: bool) -> None:
+    for counter in range(frames):
+        writer.append(Frame(counter, counter * 10**9, pixels(counter)))
+    if close:
+        writer.close()
+    else:
+        writer.abandon()
 
 
 def is_there(content: bytes | None, known: KnownObject) -> bool:

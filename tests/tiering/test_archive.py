@@ -78,7 +78,7 @@ def recall_in(site: Site, frames: Extent | None = None) -> Recall:
     run = site.take_in()
     shelf = archived_copy(site.catalogue, site.tiers, run, tier=None)
     objects = site.catalogue.objects(run.run_id)
-    found = recall_of(site.catalogue, site.tiers, shelf, keys_of(run, objects, frames))
+    found = recall_of(site.catalogue, site.tiers, shelf, keys_of(site.tiers, run, objects, frames))
     assert found is not None
     return found
 

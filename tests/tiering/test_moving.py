@@ -18,7 +18,7 @@ from forebay.tiering.errors import (
     MoveTakenOverError,
     RunNotTieredError,
 )
-from forebay.tiering.moving.home_lock import home_lock
+from forebay.tiering.homes.home import home_of
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST
 
@@ -315,7 +315,7 @@ def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:
 def test_a_mover_that_holds_the_folder_is_waited_for(site: Site) -> None:
     """Nobody changes the run's folder under it."""
     site.plan("cold")
-    with home_lock(site.take_in().lock):
+    with home_of(site.tiers, site.take_in()).held():
         (move,) = site.work()
         assert move.state == MoveState.PUBLISHED
         assert move.error == f"{site.runs / 'water'} is being changed by another mover"

@@ -226,7 +226,7 @@ def test_a_copy_of_blocks_that_are_in_another_volume_by_now_is_left_alone(stream
     site.database.close()
     assert isinstance(site.ledger, Path)
     site.ledger.unlink()
-    volume.signpost.unlink()
+    Path(volume.home, volume.signpost).unlink()
     site.open()
     stream.site.settings = site.settings.model_copy(update={"volume_bytes": ByteSize(900)})
     assert stream.take_in() == [range(5)]

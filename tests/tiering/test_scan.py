@@ -12,7 +12,8 @@ from tests.tiering.stream import OPTIONS, Stream
 
 from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.errors import PlaceUnavailableError
-from forebay.tiering.scan import homes_in, scan
+from forebay.tiering.homes.finding import homes_in
+from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
 
 

@@ -152,7 +152,7 @@ def test_an_object_store_goes_by_its_url(monkeypatch: pytest.MonkeyPatch) -> Non
     for url in ("s3://bucket/runs/water", "gs://bucket/runs/water"):
         store = open_store(f"{url}/")
         assert str(store) == url
-        assert repr(store) == f"<UrlStore '{url}'>"
+        assert repr(store) == f"<TieredStore '{url}'>"
         assert store.read_only
 
 

@@ -1,21 +1,19 @@
 """Which objects of a run have to be recalled for it to be read, from the copy in an archive."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
-from zarr.storage import LocalStore
-
-from forebay.acquisition import open_run as open_in_folder
+from forebay.acquisition import open_run as open_in_store
 from forebay.acquisition.format.record import Extent
 from forebay.tiering.archive.recall import Recall
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord
 from forebay.tiering.errors import MoveRefusedError, TierError
+from forebay.tiering.homes.home import home_of
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
-from forebay.tiering.reading.tiered_store import TieredStore
 from forebay.tiering.storage.inventory import STAYING_AT_HOME
 from forebay.tiering.storage.tiers import Tiers
+from forebay.tiering.store import open_store
 
 
 def recall_of(
@@ -73,14 +71,12 @@ def archived_copy(
     return min(found, key=lambda each: tiers.rank(each.tier))
 
 
-def _is_kept(run: RunRecord, key: str) -> bool:
-    return key.startswith(STAYING_AT_HOME) and Path(run.home, key).exists()
-
-
-def keys_of(run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent | None) -> list[str]:
+def keys_of(
+    tiers: Tiers, run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent | None
+) -> list[str]:
     """Return the keys of the objects that hold some frames of a run, or all of it.
 
-    What a run's folder keeps when the run goes is not among them.
+    What a run's home keeps when the run goes is not among them.
 
     Raises
     ------
@@ -88,10 +84,12 @@ def keys_of(run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent |
         If the run has no such frames.
     """
     if frames is None:
-        return [key for key in objects if not _is_kept(run, key)]
+        staying = [key for key in objects if key.startswith(STAYING_AT_HOME)]
+        kept = home_of(tiers, run).lengths(staying)
+        return [key for key in objects if key not in kept]
     if run.kind is Kind.RESULT:
         raise MoveRefusedError(f"{run.name} is a result: it is recalled as a whole, without frames")
-    opened = open_in_folder(TieredStore(LocalStore(Path(run.home), read_only=True), read_only=True))
+    opened = open_in_store(open_store(run.home))
     count = opened.history.frames
     if not 0 <= frames.start < frames.stop <= count:
         raise MoveRefusedError(

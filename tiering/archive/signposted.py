@@ -1,14 +1,16 @@
-"""What of a run has to be recalled before it can be read, as the signposts in its folder say."""
+"""What of a run has to be recalled before it can be read, as the signposts at its home say."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from zarr.abc.store import Store
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from forebay.tiering.archive.archive import Archive
 from forebay.tiering.archive.recall import Recall
+from forebay.tiering.connect import connect
 from forebay.tiering.reading.signpost import SIGNPOST, Place, Signpost
 from forebay.tiering.reading.signposts import Signposts
 
@@ -27,26 +29,26 @@ class ArchivedObject:
     """Its length."""
 
 
-def lies_in_archive(folder: Path) -> bool:
-    """Tell whether anything of a run lies in archives alone, by the signposts in its folder.
+def lies_in_archive(location: str | Path) -> bool:
+    """Tell whether anything of a run lies in archives alone, by the signposts at its home.
 
     Raises
     ------
     RunDamagedError
         If a signpost is none.
     """
-    return sync(_in_archive(_signposts(folder)))
+    return sync(_in_archive(Signposts(_home_at(location), SIGNPOST)))
 
 
-def archived_objects(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObject]:
+def archived_objects(location: str | Path, keys: Iterable[str]) -> dict[str, ArchivedObject]:
     """Return which objects of a run lie in archives alone, and in what.
 
     No catalogue is needed, and no archive is asked anything.
 
     Parameters
     ----------
-    folder
-        The folder of the run.
+    location
+        The folder of the run, or its URL.
     keys
         The objects that are to be read.  They are not looked at where the run was never moved
         into an archive.
@@ -60,6 +62,8 @@ def archived_objects(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObj
     ------
     RunDamagedError
         If a signpost is none.
+    PlaceUnavailableError
+        If the run's bucket does not answer, or not to us.
 
     Examples
     --------
@@ -68,7 +72,7 @@ def archived_objects(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObj
     ...     archived_objects(Path(folder), ["frames/c.0.0.0"])
     {}
     """
-    return sync(_archived(folder, keys))
+    return sync(_archived(_home_at(location), keys))
 
 
 def recalls_of(objects: Iterable[ArchivedObject]) -> list[tuple[str, Recall]]:
@@ -85,8 +89,17 @@ def recalls_of(objects: Iterable[ArchivedObject]) -> list[tuple[str, Recall]]:
     return [(tier, Recall(archive, names)) for archive, (tier, names) in found.items()]
 
 
-async def _archived(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObject]:
-    posts = _signposts(folder)
+def _home_at(location: str | Path) -> Store:
+    if "://" not in str(location):
+        return LocalStore(location, read_only=True)
+    # obstore takes a tenth of a second to import, and most runs lie in a folder.
+    from forebay.tiering.url_store import UrlStore
+
+    return UrlStore(connect(str(location)), url=str(location))
+
+
+async def _archived(home: Store, keys: Iterable[str]) -> dict[str, ArchivedObject]:
+    posts = Signposts(home, SIGNPOST)
     if not await _in_archive(posts):
         return {}
     archives: dict[str, Archive] = {}
@@ -99,7 +112,7 @@ async def _archived(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObje
             continue
         if key not in post.objects or key in post.documents:
             continue
-        if _is_at_home(folder / key, post.objects[key].bytes):
+        if await _is_at_home(home, key, post):
             continue
         name = place.stored_as(key)
         if place.url not in archives:
@@ -110,10 +123,6 @@ async def _archived(folder: Path, keys: Iterable[str]) -> dict[str, ArchivedObje
             )
         found[key] = packs[place.url, name]
     return found
-
-
-def _signposts(folder: Path) -> Signposts:
-    return Signposts(LocalStore(folder, read_only=True), SIGNPOST)
 
 
 async def _in_archive(posts: Signposts) -> bool:
@@ -134,8 +143,10 @@ def _length(post: Signpost, place: Place, name: str) -> int:
     return sum(post.objects[key].bytes for key in keys)
 
 
-def _is_at_home(path: Path, size: int) -> bool:
+async def _is_at_home(home: Store, key: str, post: Signpost) -> bool:
+    if post.left:
+        return False
     try:
-        return path.stat().st_size == size
+        return await home.getsize(key) == post.objects[key].bytes
     except FileNotFoundError:
         return False

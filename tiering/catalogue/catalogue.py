@@ -126,8 +126,8 @@ class Catalogue:
         with self.database.read() as connection:
             return [_run_of(row) for row in connection.execute(wanted).mappings()]
 
-    def at(self, home: Path) -> list[RunRecord]:
-        """Return what was made in a folder: a run, and volumes of it or of a result, in order."""
+    def at(self, home: Path | str) -> list[RunRecord]:
+        """Return what was made at a place: a run, and volumes of it or of a result, in order."""
         wanted = sa.select(RUNS).where(RUNS.c.home == str(home)).order_by(RUNS.c.run_id)
         with self.database.read() as connection:
             return [_run_of(row) for row in connection.execute(wanted).mappings()]

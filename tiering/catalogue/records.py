@@ -84,7 +84,7 @@ class RunRecord:
     name: str
     """Its name in the folder of the runs, or that of the result in the folder of the results."""
     home: str
-    """The folder that it was recorded in, or the folder of the result."""
+    """The folder that it was recorded in, or its URL in a bucket; or the folder of the result."""
     bytes: int
     """Length of all its objects."""
     objects: int
@@ -106,19 +106,23 @@ class RunRecord:
         return f"{self.name} (blocks {blocks.start} to {blocks.stop - 1})"
 
     @property
-    def signpost(self) -> Path:
-        """The file that tells readers where its copies lie."""
-        if self.kind is Kind.RAW:
-            return Path(self.home) / signpost.SIGNPOST
-        if self.kind is Kind.BLOCKS:
-            return Path(self.home) / volume_signpost(blocks_of_volume(self.run_id))
-        return Path(self.home) / signpost.of_volume(self.run_id)
+    def location(self) -> Path | str:
+        """Its home: a folder, or a URL."""
+        return self.home if "://" in self.home else Path(self.home)
 
     @property
-    def lock(self) -> Path:
-        """The file that is locked by who changes what lies at its home."""
-        key = signpost.RESULT_LOCK if self.kind is Kind.RESULT else signpost.HOME_LOCK
-        return Path(self.home) / key
+    def signpost(self) -> str:
+        """The key, at its home, of what tells readers where its copies lie."""
+        if self.kind is Kind.RAW:
+            return signpost.SIGNPOST
+        if self.kind is Kind.BLOCKS:
+            return volume_signpost(blocks_of_volume(self.run_id))
+        return signpost.of_volume(self.run_id)
+
+    @property
+    def lock(self) -> str:
+        """The key, in its folder, of what is locked by who changes something there."""
+        return signpost.RESULT_LOCK if self.kind is Kind.RESULT else signpost.HOME_LOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class ShelfRecord:
     path: str
     """Where it lies within the tier."""
     home: bool
-    """Whether it is the folder that the run was recorded in."""
+    """Whether it is the place that the run was recorded in."""
     state: ShelfState
     """How far it has come."""
     bytes: int

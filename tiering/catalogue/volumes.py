@@ -50,7 +50,7 @@ class Volumes:
             found.setdefault(Path(run.home), []).append(run)
         return found
 
-    def of(self, home: Path) -> list[RunRecord]:
+    def of(self, home: Path | str) -> list[RunRecord]:
         """Return the volumes of a result or a run, by its folder."""
         return [each for each in self._catalogue.at(home) if each.kind is self._kind]
 

@@ -1,10 +1,11 @@
 """How fast tiers fill: by what recorders have committed to open runs, as their logs have it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
 
+from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from forebay.acquisition.errors import AcquisitionError
@@ -13,8 +14,10 @@ from forebay.acquisition.format.objects import Objects
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import Kind
 from forebay.tiering.catalogue.volumes import Volumes
+from forebay.tiering.connect import connect
+from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.homes.finding import homes_in
 from forebay.tiering.reading.block_volumes import blocks_of_volume
-from forebay.tiering.scan import homes_in
 from forebay.tiering.storage.tiers import Tiers
 
 _WINDOW_SECONDS = 60.0
@@ -116,9 +119,10 @@ class _OpenRun:
 
 
 class FillingWatch:
-    """Looks after the open runs in the folders of tiers.
+    """Looks after the open runs in tiers.
 
     Logs are read on from where they were read before, and the bytes of no block are counted twice.
+    Those in buckets are read when runs are searched for only, and no rate of them is known.
 
     Parameters
     ----------
@@ -137,16 +141,21 @@ class FillingWatch:
         self._tiers = tiers
         self._catalogue = catalogue
         self._now = now
-        self._open: dict[Path, _OpenRun] = {}
-        self._ended: set[Path] = set()
+        self._open: dict[Path | str, _OpenRun] = {}
+        self._ended: set[Path | str] = set()
 
     @property
-    def open_runs(self) -> Mapping[Path, History]:
-        """What the logs of open runs said when they were last looked at, by their folders."""
-        return {folder: each.history for folder, each in self._open.items()}
+    def open_runs(self) -> Mapping[Path | str, History]:
+        """What the logs of open runs said when they were last looked at, by their homes."""
+        return {home: each.history for home, each in self._open.items()}
 
-    def search(self) -> None:
+    def search(self, *, avoided: Collection[str] = ()) -> None:
         """Look for runs that are being recorded.
+
+        Parameters
+        ----------
+        avoided
+            Names of tiers that are left alone.
 
         Raises
         ------
@@ -154,36 +163,62 @@ class FillingWatch:
             If a folder cannot be read.
         """
         known = {run.home for run in self._catalogue.runs(Kind.RAW)}
+        # Those in folders are dropped by the next look.
+        self._open = {home: run for home, run in self._open.items() if home not in known}
         for tier in self._tiers:
-            for folder in homes_in(tier):
-                if str(folder) not in known and folder not in self._ended:
-                    self._read(tier.name, folder)
+            if tier.name in avoided:
+                continue
+            try:
+                for home in homes_in(tier, known=known | {*map(str, self._ended)}):
+                    if str(home) not in known and home not in self._ended:
+                        self._read(tier.name, home)
+            except PlaceUnavailableError:
+                # A bucket that does not answer must not keep others from being looked after.
+                if tier.folder is not None:
+                    raise
 
     def look(self) -> dict[str, Filling]:
         """Return what recorders do to each tier, by its name; those that are left alone lack."""
         found: dict[str, Filling] = {}
         now = self._now() / 1e9
         volumes = Volumes(self._catalogue, Kind.BLOCKS).by_home()
-        for folder, before in list(self._open.items()):
-            self._read(before.tier, folder)
-            if (run := self._open.get(folder)) is not None:
-                apart = [blocks_of_volume(each.run_id) for each in volumes.get(folder, ())]
-                filling = _filling(folder, run, now, apart)
+        for home, before in list(self._open.items()):
+            if isinstance(home, str):
+                filling = Filling(open_bytes=before.lengths[-1])
+                found[before.tier] = found.get(before.tier, Filling()) + filling
+                continue
+            self._read(before.tier, home)
+            if (run := self._open.get(home)) is not None:
+                apart = [blocks_of_volume(each.run_id) for each in volumes.get(home, ())]
+                filling = _filling(home, run, now, apart)
                 found[run.tier] = found.get(run.tier, Filling()) + filling
         return found
 
-    def _read(self, tier: str, folder: Path) -> None:
-        before = self._open.pop(folder, None)
+    def _read(self, tier: str, home: Path | str) -> None:
+        before = self._open.pop(home, None)
         try:
-            objects = Objects(LocalStore(folder, read_only=True))
+            objects = Objects(_store_at(home))
             history = replay(objects, None if before is None else before.history)
+        except PlaceUnavailableError:
+            if before is not None:
+                self._open[home] = before
+            raise
         except (AcquisitionError, OSError):
             # It is none, or no whole one yet; who takes it in says what is wrong with it.
             return
         if history.closed is None:
-            self._open[folder] = (before or _OpenRun(tier, history, [0])).grown(history)
+            self._open[home] = (before or _OpenRun(tier, history, [0])).grown(history)
         else:
-            self._ended.add(folder)
+            self._ended.add(home)
+
+
+def _store_at(home: Path | str) -> Store:
+    if isinstance(home, Path):
+        return LocalStore(home, read_only=True)
+    # obstore takes a tenth of a second to import.
+    from forebay.tiering.url_store import UrlStore
+
+    return UrlStore(connect(home), url=home)
 
 
 def _filling(folder: Path, run: _OpenRun, now: float, apart: Sequence[range]) -> Filling:

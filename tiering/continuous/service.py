@@ -142,10 +142,12 @@ class ContinuousMoving:
         """Take in what can move, ask for what policies want, and try out tiers that failed."""
         others = [] if self._beside is None else self._beside.take_in()
         with self._searching:
-            self._watch.search()
+            self._watch.search(avoided=self._circuits.open)
             self._watch.look()
             open_runs = self._watch.open_runs
-        passed_over = take_in_runs(self._catalogue, self._tiers, open_runs=open_runs)
+        passed_over = take_in_runs(
+            self._catalogue, self._tiers, open_runs=open_runs, avoided=self._circuits.open
+        )
         for each in (*passed_over, *self._open_runs.take_in_all(open_runs), *others):
             _log.info("passed over: %s", each)
         with self._searching:

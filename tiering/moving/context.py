@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import Claim, HeldMoves
 from forebay.tiering.catalogue.records import MoveRecord, ShelfRecord
+from forebay.tiering.homes.home import home_of
 from forebay.tiering.moving.archives import Archives
-from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.signposting import put_signpost
 from forebay.tiering.moving.throttle import Throttle
@@ -74,18 +74,19 @@ class MoveContext:
         return shelf_of_copy(self.catalogue, self.tiers, record)
 
     def at(self, record: ShelfRecord) -> AbstractContextManager[None]:
-        """Hold the folder of the run, where it is that which is changed."""
+        """Hold the home of the run, where it is that which is changed."""
         if not record.home:
             return contextlib.nullcontext()
-        return home_lock(self.catalogue.run(record.run_id).lock)
+        return home_of(self.tiers, self.catalogue.run(record.run_id)).held()
 
     def put_signpost(self, claim: Claim) -> None:
-        """Tell readers, in the run's folder, where its copies lie."""
-        run = self.catalogue.run(claim.move.run_id)
-        with home_lock(run.lock):
-            # Within the lock: a mover that was overtaken must not put an old one back.
+        """Tell readers, at the run's home, where its copies lie."""
+
+        def check() -> None:
+            # A mover that was overtaken must not put an old one back.
             self.held.renew(claim, lease_seconds=self.settings.lease_seconds)
-            put_signpost(self.catalogue, self.tiers, run.run_id)
+
+        put_signpost(self.catalogue, self.tiers, claim.move.run_id, check=check)
 
     def passing(self, claim: Claim, *shelves: ShelfRecord) -> Callable[[int], None]:
         """Return what bytes go through: no faster than allowed, and the claim is kept meanwhile."""

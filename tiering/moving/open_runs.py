@@ -65,17 +65,23 @@ class OpenRuns:
         """
         return self._take_in(folder, history, whole=True)
 
-    def take_in_all(self, open_runs: Mapping[Path, History]) -> list[str]:
-        """Take in the full volumes of some runs; return of which that cannot be, and why."""
+    def take_in_all(self, open_runs: Mapping[Path | str, History]) -> list[str]:
+        """Take in the full volumes of some runs; return of which that cannot be, and why.
+
+        Runs in buckets stay whole: no mark can be left there for a block that was moved, without
+        a moment at which Zarr would take it for zeros.
+        """
         passed_over = []
-        for folder, history in open_runs.items():
+        for home, history in open_runs.items():
+            if isinstance(home, str):
+                continue
             try:
-                self.take_in(folder, history)
+                self.take_in(home, history)
             except TieringError as error:
                 passed_over.append(" ".join(str(error).split()))
         return passed_over
 
-    def pieces(self, folder: Path) -> list[RunRecord]:
+    def pieces(self, home: Path | str) -> list[RunRecord]:
         """Return what the catalogue knows of a run by now: the run when it is closed, and volumes.
 
         Raises
@@ -85,14 +91,16 @@ class OpenRuns:
         RunNotFoundError, RunDamagedError
             If it is no run, or its log has changed.
         """
-        return self._pieces(folder, whole=True)
+        return self._pieces(home, whole=True)
 
-    def pieces_to_move(self, folder: Path) -> list[RunRecord]:
+    def pieces_to_move(self, home: Path | str) -> list[RunRecord]:
         """Return the same, with all blocks in it but the newest, however few they are."""
-        return self._pieces(folder, whole=False)
+        return self._pieces(home, whole=False)
 
-    def _pieces(self, folder: Path, *, whole: bool) -> list[RunRecord]:
-        folder = folder.absolute()
+    def _pieces(self, home: Path | str, *, whole: bool) -> list[RunRecord]:
+        if isinstance(home, str):
+            return [take_in(self.catalogue, self.tiers, home)]
+        folder = home.absolute()
         known = self.catalogue.at(folder)
         closed = any(each.kind is Kind.RAW for each in known)
         try:
@@ -108,7 +116,7 @@ class OpenRuns:
         self._take_in(folder, history, whole=whole)
         volumes = self._volumes(folder)
         if not volumes:
-            size = self._volume_bytes(self.tiers.of_folder(folder)[0])
+            size = self._volume_bytes(self.tiers.holding(folder)[0])
             others = f", the others until they have {size} bytes ('volume_bytes')" if whole else ""
             raise RunNotTieredError(
                 f"{folder} is still open, and the newest {self.settings.newest_blocks} of its "
@@ -127,7 +135,7 @@ class OpenRuns:
     def _take_in(self, folder: Path, history: History, *, whole: bool) -> list[RunRecord]:
         if history.layout is None or history.closed is not None:
             return []
-        tier, path = self.tiers.of_folder(folder)
+        tier, path = self.tiers.holding(folder)
         run_id, beside = history.layout.run_id, [x.run_id for x in self.catalogue.at(folder)]
         taken = [*map(blocks_of_volume, beside), *_signposted(folder)]
         settled = history.blocks[: -self.settings.newest_blocks]

@@ -1,25 +1,24 @@
-"""Taking a run into the catalogue as it lies in its folder."""
+"""Taking a run into the catalogue as it lies at its home."""
 
 from pathlib import Path
 
-from zarr.storage import LocalStore
-
-from forebay.acquisition import open_run as open_in_folder
 from forebay.tiering.catalogue.catalogue import Catalogue, new_shelf_name
 from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord, ShelfState
 from forebay.tiering.catalogue.volumes import Volumes
 from forebay.tiering.errors import RunNotTieredError
-from forebay.tiering.storage.inventory import read_at, take_stock
+from forebay.tiering.homes.home import Home, home_at
+from forebay.tiering.storage.inventory import take_stock
 from forebay.tiering.storage.tiers import Tiers
 
 
-def known_at(catalogue: Catalogue, folder: Path) -> RunRecord | None:
-    """Return the run that the catalogue knows in a folder, if there is one."""
-    return next((run for run in catalogue.at(folder.absolute()) if run.kind is Kind.RAW), None)
+def known_at(catalogue: Catalogue, location: Path | str) -> RunRecord | None:
+    """Return the run that the catalogue knows at a path or a URL, if there is one."""
+    where = location.absolute() if isinstance(location, Path) else location.rstrip("/")
+    return next((run for run in catalogue.at(where) if run.kind is Kind.RAW), None)
 
 
-def take_in(catalogue: Catalogue, tiers: Tiers, folder: Path) -> RunRecord:
-    """Return the run in a folder, as the catalogue knows it now.
+def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunRecord:
+    """Return the run at a path or a URL, as the catalogue knows it now.
 
     What was moved while it was open is no part of that, as long as it lies elsewhere: those are
     volumes of their own.
@@ -32,48 +31,52 @@ def take_in(catalogue: Catalogue, tiers: Tiers, folder: Path) -> RunRecord:
         If another process takes in something of it at this time.
     RunNotFoundError, RunDamagedError
         If it is no run, or its log has changed.
+    PlaceUnavailableError
+        If its bucket does not answer, or not to us.
     """
-    folder = folder.absolute()
-    found = known_at(catalogue, folder)
+    found = known_at(catalogue, location)
     if found is not None:
-        catalogue.saw(found.run_id, read_at=read_at(folder))
+        if isinstance(location, Path):
+            catalogue.saw(found.run_id, read_at=home_at(tiers, location).read_at())
         volumes = Volumes(catalogue, Kind.BLOCKS)
-        for each in volumes.of(folder):
+        for each in volumes.of(found.home):
             volumes.join(each.run_id, found.run_id)
         return catalogue.run(found.run_id)
-    tier, path = tiers.of_folder(folder)
-    apart, beside = _moved_while_open(catalogue, folder)
-    stock = take_stock(folder, apart=apart)
+    tier, path = tiers.holding(location)
+    home = home_at(tiers, location)
+    apart, beside = _moved_while_open(catalogue, home)
+    stock = take_stock(home, apart=apart)
     if stock.missing:
         more = f" and {len(stock.missing) - 1} more objects are" if stock.missing[1:] else " is"
         raise RunNotTieredError(
-            f"{folder}: {stock.missing[0]}{more} missing: 'forebay runs verify' tells which frames "
-            "that concerns; if it was moved, 'forebay tier scan --repair' finds it"
+            f"{home.location}: {stock.missing[0]}{more} missing: 'forebay runs verify' tells which "
+            "frames that concerns; if it was moved, 'forebay tier scan --repair' finds it"
         )
     closed = stock.run.history.closed
+    closed_at = 0 if closed is None else closed.at
     record = RunRecord(
         run_id=stock.run.run_id,
         name=path,
-        home=str(folder),
+        home=home.location,
         bytes=stock.bytes,
         objects=len(stock.objects),
-        closed_at=0 if closed is None else closed.at,
-        read_at=read_at(folder),
+        closed_at=closed_at,
+        read_at=home.read_at() or closed_at,
     )
     shelf = home_shelf(record, tier.name, path)
     catalogue.add(record, stock.objects, stock.documents, [shelf], beside=beside)
     return catalogue.run(record.run_id)
 
 
-def _moved_while_open(catalogue: Catalogue, folder: Path) -> tuple[set[str], list[str]]:
-    """Return the objects of a closed run's volumes, and all that is known of its folder.
+def _moved_while_open(catalogue: Catalogue, home: Home) -> tuple[set[str], list[str]]:
+    """Return the objects of a closed run's volumes, and all that is known of its home.
 
     A volume that lies nowhere else is given up: its blocks are the run's.
     """
     volumes = Volumes(catalogue, Kind.BLOCKS)
     apart: set[str] = set()
-    if known := volumes.of(folder):
-        if not open_in_folder(LocalStore(folder, read_only=True)).closed:
+    if known := volumes.of(home.location):
+        if not home.open().closed:
             # It is said in the same words of a run that has no volumes.
             return apart, []
         for volume in known:
@@ -81,13 +84,13 @@ def _moved_while_open(catalogue: Catalogue, folder: Path) -> tuple[set[str], lis
             if not (all(each.home for each in copies) and volumes.give_up(volume.run_id)):
                 apart.update(catalogue.objects(volume.run_id))
         volumes.forget_empty()
-    return apart, [each.run_id for each in catalogue.at(folder)]
+    return apart, [each.run_id for each in catalogue.at(home.location)]
 
 
 def home_shelf(
     run: RunRecord, tier: str, path: str, state: ShelfState = ShelfState.AVAILABLE
 ) -> ShelfRecord:
-    """Return the record of the copy in the folder that a run was recorded in."""
+    """Return the record of the copy in the place that a run was recorded in."""
     return ShelfRecord(
         shelf=new_shelf_name(),
         run_id=run.run_id,

@@ -46,6 +46,8 @@ def copies_of(location: str) -> tuple[str, ...]:
     Its own place is left out once its blocks were moved from there, and an archive always, for it
     has to be asked for them first.  Of a run that was moved while it was open, blocks lie in
     several places: those count that have half of them at the least, or all where none has.
+    Of a run that was recorded into a bucket that place is all that is said: nobody is asked over
+    the network.
 
     Parameters
     ----------

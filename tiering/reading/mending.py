@@ -45,7 +45,8 @@ def mend(place: Store, key: str, content: bytes) -> None:
             )
         else:
             buffer = default_buffer_prototype().buffer.from_bytes(content)
-            asyncio.run(place.set(key, buffer))
+            writable = place.with_read_only(read_only=False) if place.read_only else place
+            asyncio.run(writable.set(key, buffer))
     except (OSError, BaseError, ValueError) as error:
         _log.warning(
             "damaged object cannot be put right", extra={**told, "error": said_by_store(error)}

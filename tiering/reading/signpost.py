@@ -90,10 +90,23 @@ class Signpost:
     """Every object that the copies hold, by its key."""
     documents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Objects that are kept in here themselves."""
+    left: bool = False
+    """Whether the run has left its own place for good, so that nobody need look there."""
 
-    def to_json(self) -> bytes:
-        """Return the content of the file."""
-        document = {
+    @property
+    def is_empty(self) -> bool:
+        """Whether it names nothing, and stands where one was that is not needed any more."""
+        return not self.objects
+
+    def to_json(self, *, identity: str | None = None) -> bytes:
+        """Return the content of the file.
+
+        Parameters
+        ----------
+        identity
+            What makes it another one than each that says the same.
+        """
+        document: dict[str, Any] = {
             # Who knows no packs would find nothing in such a place.
             "format": _FORMAT if any(each.packs for each in self.places) else 1,
             "run_id": self.run_id,
@@ -101,6 +114,10 @@ class Signpost:
             "objects": {key: [each.bytes, each.blake3] for key, each in self.objects.items()},
             "documents": {key: content.decode() for key, content in self.documents.items()},
         }
+        if self.left:
+            document["left"] = True
+        if identity is not None:
+            document["identity"] = identity
         return json.dumps(document, separators=(",", ":")).encode()
 
     @classmethod
@@ -127,6 +144,7 @@ class Signpost:
                     for key, (size, digest) in document["objects"].items()
                 },
                 documents={key: text.encode() for key, text in document["documents"].items()},
+                left=bool(document.get("left", False)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunDamagedError(

@@ -2,6 +2,7 @@
 
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import LocalStore
 
 from forebay.tiering.reading.block_volumes import (
     BLOCK_VOLUMES,
@@ -48,7 +49,8 @@ class Signposts:
         """Look which there are now."""
         self.looked = True
         self._main = await self._signpost_at(self._key)
-        if self._key == SIGNPOST:
+        if self._key == SIGNPOST and isinstance(self._home, LocalStore):
+            # Of open runs, blocks are moved out of folders only.
             names = [name async for name in self._home.list_dir(BLOCK_VOLUMES)]
             volumes = [each for name in names if (each := blocks_of_signpost(name)) is not None]
             self._volumes = tuple(sorted(volumes, key=lambda each: each.start))
@@ -84,7 +86,8 @@ class Signposts:
         if found is None:
             return None
         where = f"{str(self._home).removeprefix('file://')}/{key}"
-        return Signpost.from_json(found.to_bytes(), where=where)
+        post = Signpost.from_json(found.to_bytes(), where=where)
+        return None if post.is_empty else post
 
 
 _BELOW = f"{BLOCK_VOLUMES}/"

@@ -160,9 +160,9 @@ class TieredStore(Store):
         """Return what is asked for of an object, and its digest where all of it was compared."""
         check_key(key)
         await self._look_once()
-        at_home = await self._home.get(key, prototype, byte_range)
-        found = None if _is_mark(key, at_home) else at_home
         post = await self._signposts.of(key)
+        at_home = await self._at_home(key, prototype, byte_range, post)
+        found = None if _is_mark(key, at_home) else at_home
         known = None if post is None else post.objects.get(key)
         if found is not None and (known is None or await is_right(key, found, known, byte_range)):
             return found, _compared(known, byte_range)
@@ -183,7 +183,7 @@ class TieredStore(Store):
                     raise failure
                 break
             # It has gone home, or to another place, since the signpost was read.
-            at_home = await self._home.get(key, prototype, byte_range)
+            at_home = await self._at_home(key, prototype, byte_range, post)
             found = None if _is_mark(key, at_home) else at_home
             known = None if post is None else post.objects.get(key)
             if found is not None and (
@@ -196,6 +196,18 @@ class TieredStore(Store):
                 f"{_named(post)}: restore it from a copy"
             )
         return at_home, None
+
+    async def _at_home(
+        self,
+        key: str,
+        prototype: BufferPrototype,
+        byte_range: ByteRequest | None,
+        post: Signpost | None,
+    ) -> Buffer | None:
+        """Return what home has of an object; nobody asks a bucket that a run has left for good."""
+        if post is not None and post.left and key in post.objects and not key.startswith(CONTROL):
+            return None
+        return await self._home.get(key, prototype, byte_range)
 
     async def _look_once(self) -> None:
         """Look for signposts, unless that was done, or there are none."""
@@ -314,12 +326,15 @@ class TieredStore(Store):
         count = len(post.objects) - packed + len(place.packs)
         return ArchivedError(
             f"{key} of {home} lies in an archive ({found.storage_class}) and must be recalled: "
-            f"'forebay tier recall {self._recalled_as(Path(home))}' does that for all of it, "
+            f"'forebay tier recall {self._recalled_as(home)}' does that for all of it, "
             f"{found.told(size, count)}"
         )
 
-    def _recalled_as(self, home: Path) -> str:
-        """Return the name of the run, or of the result in the folder of its run."""
+    def _recalled_as(self, where: str) -> str:
+        """Return the name of the run or its URL, or that of the result in the folder of its run."""
+        if "://" in where:
+            return where
+        home = Path(where)
         return home.name if self._signpost_key == SIGNPOST else f"{home.parent.name}/{home.name}"
 
     async def _mend(

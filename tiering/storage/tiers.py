@@ -8,6 +8,7 @@ from forebay.tiering.archive.archive import Archive
 from forebay.tiering.catalogue.records import ShelfRecord
 from forebay.tiering.connect import NO_SETTINGS, connect
 from forebay.tiering.errors import RunNotTieredError, TierError
+from forebay.tiering.keys import check_key
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import Place
 from forebay.tiering.specification import TierSpecification
@@ -35,6 +36,15 @@ class Tier:
         """Return the path or URL of something within it."""
         base = self.specification.url if self.folder is None else self.folder
         return f"{base}/{path}" if path else str(base)
+
+    def path_of(self, location: Path | str) -> str | None:
+        """Return the path within it of a folder, or of a URL; None if that lies elsewhere."""
+        if isinstance(location, Path):
+            inside = self.folder is not None and self.folder in location.absolute().parents
+            return str(location.absolute().relative_to(self.folder or "")) if inside else None
+        where = location.rstrip("/")
+        within = where.removeprefix(f"{self.where('')}/")
+        return None if self.folder is not None or within == where else check_key(within)
 
     def shelf(self, path: str) -> Shelf:
         """Return a place within it, for copies of objects.
@@ -111,22 +121,29 @@ class Tiers:
         names = list(self._tiers)
         return names.index(name) if name in self._tiers else len(names)
 
-    def of_folder(self, folder: Path) -> tuple[Tier, str]:
-        """Return the tier that a run's folder lies in, and its path within.
+    def holding(self, location: Path | str) -> tuple[Tier, str]:
+        """Return the tier that a run's folder, or its URL, lies in, and its path within.
 
         Raises
         ------
         RunNotTieredError
             If it lies in none.
+
+        Examples
+        --------
+        >>> tiers = Tiers({"lab": TierSpecification(url="s3://instrument-7/lab")})
+        >>> tier, path = tiers.holding("s3://instrument-7/lab/runs/water")
+        >>> tier.name, path
+        ('lab', 'runs/water')
         """
-        folder = folder.absolute()
         for tier in self:
-            if tier.folder is not None and tier.folder in folder.parents:
-                return tier, str(folder.relative_to(tier.folder))
+            within = tier.path_of(location)
+            if within is not None:
+                return tier, within
         known = ", ".join(f"{each.name} ({each.where('')})" for each in self) or "none"
         raise RunNotTieredError(
-            f"{folder} lies in no tier; there are {known}: configure one whose url is the folder "
-            "of the runs"
+            f"{location} lies in no tier; there are {known}: configure one whose url is the folder, "
+            "or the prefix of a bucket, that the runs lie in"
         )
 
     def place(self, shelf: ShelfRecord, packs: Sequence[Pack]) -> Place:

@@ -221,8 +221,12 @@ def _seal(store: ObjectStore[Bucket], history: History, *, where: str) -> bool:
 
 
 def _show_again(store: ObjectStore[Bucket], history: History, *, where: str) -> None:
-    """Show all of a closed run: its writer may have died before it did."""
-    if history.layout is not None:
+    """Show all of a closed run: its writer may have died before it did.
+
+    One whose documents are gone was moved elsewhere, and its frames are not here to be shown.
+    """
+    shown = ConditionalPuts(store.store, where=where, epoch=0).look(METADATA)
+    if shown and history.layout is not None:
         storage = BucketStorage(store.store, where=where, epoch=history.epoch)
         storage.show(documents(history.layout, history.frames))
 

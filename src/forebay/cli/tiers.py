@@ -23,7 +23,7 @@ RunArgument = Annotated[
     str,
     typer.Argument(
         help="Name of the run in the folder of the runs, or of a result in the folder of the results; "
-        "or its path.",
+        "or its path or URL.",
         autocompletion=complete_runs,
     ),
 ]
@@ -75,7 +75,7 @@ def _found_as(
     name: str,
     runs: Path | None,
     results: Path | None,
-    pieces: "Callable[[OpenRuns, Path], list[RunRecord]]",
+    pieces: "Callable[[OpenRuns, Path | str], list[RunRecord]]",
 ) -> "list[RunRecord]":
     from forebay.acquisition.errors import RunNotFoundError
     from forebay.engine.results.folder import DESCRIPTION
@@ -84,11 +84,7 @@ def _found_as(
     tiers = configured_tiers(call)
     location = call.location(name, runs)
     if isinstance(location, str):
-        raise OptionError(
-            f"{location} lies in a bucket, and tiers move only what was recorded into a folder of "
-            f"one: 'forebay transfer {location} FOLDER' copies the run into such a folder, from "
-            "where it is moved as any other"
-        )
+        return pieces(OpenRuns(catalogue, tiers, call.settings.tiering), location)
     for result in (location, call.shared_results(results, runs) / name):
         if (result / DESCRIPTION).is_file():
             return published_in(catalogue, tiers).of_folder(result)

@@ -1,14 +1,12 @@
-"""Making the folder of a run, or of a result, anew from a copy: what never leaves it, that is."""
+"""Making the home of a run, or of a result, anew from a copy: what never leaves it, that is."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from forebay.acquisition import durable
 from forebay.acquisition.format.layout import LOG
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import Kind, RunRecord, ShelfRecord
 from forebay.tiering.errors import RunNotTieredError, TieringError
-from forebay.tiering.moving.home_lock import home_lock
+from forebay.tiering.homes.home import home_of
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import STAYING_AT_HOME
@@ -16,15 +14,24 @@ from forebay.tiering.storage.shelf import compare
 from forebay.tiering.storage.tiers import Tiers
 
 
-def lost_at_home(run: RunRecord, objects: Mapping[str, KnownObject]) -> list[str]:
-    """Return the keys of what never leaves the folder of a run, and is not there.
+def lost_at_home(tiers: Tiers, run: RunRecord, objects: Mapping[str, KnownObject]) -> list[str]:
+    """Return the keys of what never leaves the home of a run, and is not there.
 
     Of a volume of a run, whose log is no part of it, that is the log.
+
+    Raises
+    ------
+    RunNotTieredError
+        If the home is in a bucket, and lies in no tier.
+    PlaceUnavailableError
+        If it cannot be read.
     """
+    home = home_of(tiers, run)
     if run.kind is Kind.BLOCKS:
-        return [] if Path(run.home, LOG).is_dir() else [LOG]
+        return [] if home.lengths([LOG]) else [LOG]
     staying = [key for key in objects if key.startswith(STAYING_AT_HOME)]
-    return [key for key in staying if not Path(run.home, key).exists()]
+    there = home.lengths(staying)
+    return [key for key in staying if key not in there]
 
 
 def put_back_at_home(
@@ -34,7 +41,7 @@ def put_back_at_home(
     lost: Sequence[str],
     copies: Sequence[ShelfRecord],
 ) -> None:
-    """Put what was lost of the folder back there, every byte compared, as far as a copy has it.
+    """Put what was lost of the home back there, every byte compared, as far as a copy has it.
 
     All of it is read before anything is written.
 
@@ -60,23 +67,17 @@ def put_back_at_home(
     StorageError
         If it cannot be written.
     RunNotTieredError
-        If the folder lies in no tier, or was that of a run whose log is in no copy.
+        If the home lies in no tier, or was that of a run whose log is in no copy.
     """
     if run.kind is Kind.BLOCKS:
         raise RunNotTieredError(
             f"{run.home} is gone, and its log with it, which the moved blocks {run.shown} do not "
             "have: restore it from a copy"
         )
-    tiers.of_folder(Path(run.home))
+    tiers.holding(run.location)
     objects = catalogue.objects(run.run_id)
     contents = {key: _read(catalogue, tiers, key, objects[key], copies) for key in lost}
-    with durable.storage_errors(run.home):
-        durable.make_folders(run.lock.parent)
-    with home_lock(run.lock), durable.storage_errors(run.home):
-        for key, content in contents.items():
-            path = Path(run.home, key)
-            durable.make_folders(path.parent)
-            durable.replace(path.with_name(f"{path.name}.partial"), path, content)
+    home_of(tiers, run).put_back(contents)
 
 
 def _read(
