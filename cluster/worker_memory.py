@@ -25,9 +25,9 @@ _PROFILER: Final = "distributed.worker.profile.enabled"
 
 _DASK: Final = {
     _PROFILER: False,
-    "distributed.p2p.comm.buffer": "32 MiB",
+    "distributed.p2p.comm.buffer": "32MiB",
     "distributed.p2p.comm.concurrency": 2,
-    "distributed.p2p.storage.buffer": "32 MiB",
+    "distributed.p2p.storage.buffer": "32MiB",
     "distributed.admin.low-level-log-length": 100,
     "distributed.admin.system-monitor.log-length": 1200,  # two a second
 }

@@ -50,7 +50,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             (
                 "forebay.toml:3: there is no setting clusters.big.worker; known here are kind, "
                 "cost_per_worker_hour, workers, threads_per_worker, memory_limit, memory_ceiling, "
-                "processes, dashboard; did you mean 'workers'?"
+                "processes, start_seconds, dashboard; did you mean 'workers'?"
             ),
         ),
         (

@@ -261,7 +261,7 @@ def test_config_show_writes_values_as_a_file_has_them(forebay: Forebay, tmp_path
     (policy,) = forebay("config", "show", "tiering.policies", "--json").json[0]["value"]
     assert policy == {"name": "über", "from": "hot", "to": "cold", "larger_than": 1000}
     rules = forebay("config", "show", "engine.retries").out
-    assert '{ failures = ["invalid"], action = "give-up" }' in rules
+    assert '{ failures = ["invalid", "archived"], action = "give-up" }' in rules
     assert " -  " in forebay("config", "show", "engine.ledger").out
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.cli.conftest import Forebay, lines, started
+from tests.cli.conftest import lines, started
 
 from forebay import ExitCode, acquire, open_source
 from forebay.engine.queue.database import Database
@@ -80,13 +80,15 @@ def place(tmp_path: Path) -> Path:
     ids=["process SIGINT", "process SIGTERM", "serve SIGTERM", "serve control group"],
 )
 def test_a_signal_to_all_its_processes_ends_a_command_in_order(
-    forebay: Forebay, place: Path, command: str, send: Send
+    place: Path, command: str, send: Send
 ) -> None:
     """What was begun is published, nothing has failed, and no process is left."""
     begun = f"begun={place / 'begun'}"
     if command == "serve":
-        submitted = forebay("jobs", "submit", "slow", "cell", "-p", begun)
-        assert submitted.code == 0, submitted.err
+        submit = ("jobs", "submit", "slow", "cell", "-p", begun)
+        submitting = started([sys.executable, "-m", "forebay"], place, *submit)
+        _, err = submitting.communicate(timeout=SECONDS)
+        assert submitting.returncode == 0, err
         words: tuple[str, ...] = ("serve", "--json")
     else:
         words = ("process", "cell", "slow", "-p", begun, "--json")
