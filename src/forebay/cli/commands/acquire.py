@@ -1,5 +1,6 @@
 """``forebay acquire``: record a source into a new run."""
 
+import contextlib
 import json
 import threading
 from pathlib import Path
@@ -219,11 +220,16 @@ def _opening(
                 f"--channels {channels!r} names {len(names)} channels for {len(texts)} sources: "
                 "give each source after the first one by --with, and a name for each"
             )
-    sources = [
-        open_source(text, rate=rate, frames=frames, metadata=metadata, cancelled=stop)
-        for text in texts
-    ]
-    return sources[0] if len(sources) == 1 else SynchronisedSource(sources, names=names)
+    sources: list[FrameSource] = []
+    with contextlib.ExitStack() as opened:
+        for text in texts:
+            source = open_source(text, rate=rate, frames=frames, metadata=metadata, cancelled=stop)
+            # Where a later one cannot be had, its camera and its socket are given back.
+            opened.push(source)
+            sources.append(source)
+        together = sources[0] if len(sources) == 1 else SynchronisedSource(sources, names=names)
+        opened.pop_all()
+    return together
 
 
 def _metadata(
