@@ -22,7 +22,11 @@ _REMEDIES = {
     errno.EFBIG: "the file would be larger than is allowed there; raise the limit",
     errno.EROFS: "the file system is read-only; mount it for writing",
     errno.EACCES: "permission is denied; let this user write there",
-    errno.EPERM: "the operation is not permitted; a run needs a file system with hard links",
+    errno.EPERM: "the operation is not permitted; the folder must not be write-protected, and a run needs a "
+    "file system with hard links",
+    errno.EEXIST: "a file is where a folder is needed; name another place",
+    errno.ENOTDIR: "a file is where a folder is needed; name another place",
+    errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter one",
     errno.EIO: "the device reported an I/O error; check it before going on",
 }
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

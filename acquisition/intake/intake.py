@@ -130,7 +130,7 @@ class Intake:
             return None
         timestamp, wrong = _check_fields(frame)
         later = timestamp is not None and (self._latest is None or timestamp > self._latest)
-        before = self._sequence.raw, self._sequence.number
+        before = self._sequence.raw
         place = self._sequence.place(counter, later=later)
         if place.kind is not None:
             self._name(place, counter, before)
@@ -206,8 +206,7 @@ class Intake:
         which = f"frame {last} did" if missing == 1 else f"the frames {first} to {last} did"
         self.anomalies.report(AnomalyKind.COUNTER_GAP, f"{which} not come", number)
 
-    def _name(self, place: Place, counter: int, before: tuple[int, int]) -> None:
-        raw, number = before
+    def _name(self, place: Place, counter: int, raw: int) -> None:
         match place.kind:
             case AnomalyKind.COUNTER_REPEATED:
                 text = f"the camera's frame {counter} came again; it is left out"
@@ -216,9 +215,9 @@ class Intake:
             case AnomalyKind.COUNTER_WRAPPED:
                 text = f"the camera's counter wrapped from {raw} to {counter}"
             case AnomalyKind.COUNTER_RESTARTED:
-                last = number if raw < 0 else raw
+                after = f"after {raw}" if raw >= 0 else "first, below what the run has"
                 text = (
-                    f"the camera counts anew: {counter} came after {last}; its frames are "
+                    f"the camera counts anew: {counter} came {after}; its frames are "
                     f"numbered on from {place.number}, and how many were lost is unknown"
                 )
             case _:

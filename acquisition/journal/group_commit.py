@@ -23,7 +23,8 @@ class GroupCommit:
     """Flushes a journal when its window ends, or is half full, within a ``with`` block.
 
     So the thread that adds frames writes on while a flush is going on, and the window ends in time
-    also where no frame comes any more.  A flush that fails ends the journal: whoever adds to it
+    also where no frame comes any more.  A second thread makes room for what comes, which may take
+    the storage far longer than a window.  A flush that fails ends the journal: whoever adds to it
     next is told.
 
     Parameters
@@ -33,7 +34,7 @@ class GroupCommit:
     clock
         Source of durations, that of the journal.
     on_thread
-        Called at the start of its thread, in it, with what it does: ``journal``.
+        Called at the start of each thread, in it, with what it does: ``journal``, ``journal-room``.
 
     Examples
     --------
@@ -60,11 +61,20 @@ class GroupCommit:
         self._clock = clock
         self._on_thread = on_thread
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._flush_in_time, name="journal-flush")
+        self._room_wanted = threading.Event()
+        self._room_wanted.set()
+        self._threads = [
+            threading.Thread(target=self._run, args=(what, work), name=name)
+            for what, work, name in (
+                ("journal", self._flush_in_time, "journal-flush"),
+                ("journal-room", self._make_room, "journal-room"),
+            )
+        ]
 
     def __enter__(self) -> Self:
         """Begin to flush."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -76,19 +86,26 @@ class GroupCommit:
         self._stopped.set()
         self._journal.waiting.set()
         self._journal.urgent.set()
-        self._thread.join()
+        self._room_wanted.set()
+        for thread in self._threads:
+            thread.join()
 
-    def _flush_in_time(self) -> None:
-        self._on_thread("journal")
-        journal = self._journal
+    def _run(self, what: str, work: Callable[[FrameJournal], None]) -> None:
+        self._on_thread(what)
         try:
-            journal.prepare()
-            self._flush_until_stopped(journal)
+            work(self._journal)
         except StorageError as error:
             # The journal has ended, and says so to the thread that adds.
-            _log.error("the journal cannot be flushed: %s", error)
+            _log.error("the journal cannot be written: %s", error)
 
-    def _flush_until_stopped(self, journal: FrameJournal) -> None:
+    def _make_room(self, journal: FrameJournal) -> None:
+        while not self._stopped.is_set():
+            self._room_wanted.wait()
+            self._room_wanted.clear()
+            if not self._stopped.is_set():
+                journal.prepare()
+
+    def _flush_in_time(self, journal: FrameJournal) -> None:
         while not self._stopped.is_set():
             # A flush that somebody else asks for takes the signal to stop away.
             if not journal.waiting.wait(_RECHECK_SECONDS) or self._stopped.is_set():
@@ -96,4 +113,4 @@ class GroupCommit:
             if (due := journal.due) is not None:
                 self._clock.wait_until(due, journal.urgent)
             journal.flush()
-            journal.prepare()
+            self._room_wanted.set()

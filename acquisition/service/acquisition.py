@@ -389,6 +389,7 @@ class Acquisition:
 
     def _outcome(self) -> AcquisitionStatus:
         if self._storage_failure is not None:
+            self._tell_what_is_lost()
             raise self._storage_failure
         if self._source_failure is not None:
             raise self._source_failure
@@ -403,6 +404,20 @@ class Acquisition:
         return self.status()
 
     # Telling.
+
+    def _tell_what_is_lost(self) -> None:
+        """Say what the log cannot any more: how many frames came that it knows nothing of."""
+        account, ring = self._run.account, self._ring
+        dropped = account.dropped + ring.lost_waiting
+        counted = account.counted + ring.waiting + ring.lost_waiting
+        lost = counted - dropped - self._run.committer.frames
+        if lost:
+            _log.error(
+                "%d of the %d frames that the camera counted are not committed to %s",
+                lost,
+                counted,
+                self._run.storage.where,
+            )
 
     def _open_control(self, around: contextlib.ExitStack) -> ControlServer | None:
         try:

@@ -9,6 +9,9 @@ from forebay.acquisition.sizes import size_text
 _WINDOW_SECONDS = 5.0
 _WARN_SECONDS = (3600.0, 600.0, 60.0)
 _WARN_BYTES = 2**30
+_ROOM_AGAIN = 2
+"""So many times as much must be left as when it was warned."""
+_MINUTES_FROM = 120
 
 
 class RateMeter:
@@ -66,11 +69,18 @@ class DiskWatch:
         if free is None:
             return None
         left = free / bytes_per_second if bytes_per_second > 0 else float("inf")
-        urgency = sum(left < seconds for seconds in _WARN_SECONDS)
-        if free < _WARN_BYTES:
-            urgency = max(urgency, 1)
+        # Where room was made, and not only the rate wavers, it is warned anew.
+        self._warned = min(self._warned, _urgency(free / _ROOM_AGAIN, left / _ROOM_AGAIN))
+        urgency = _urgency(free, left)
         if urgency <= self._warned:
             return None
         self._warned = urgency
-        rate = f", which last {left / 60:.0f} min at this rate" if left < _WARN_SECONDS[0] else ""
+        lasts = f"{left / 60:.0f} min" if left >= _MINUTES_FROM else f"{left:.0f} s"
+        rate = f", which last {lasts} at this rate" if left < _WARN_SECONDS[0] else ""
         return f"the disk has {size_text(free)} left{rate}: make room, or stop in time"
+
+
+def _urgency(free: float, left: float) -> int:
+    """Return how urgent it is to make room: 0 is not at all."""
+    urgency = sum(left < seconds for seconds in _WARN_SECONDS)
+    return max(urgency, 1) if free < _WARN_BYTES else urgency

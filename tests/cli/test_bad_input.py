@@ -1,5 +1,6 @@
 """Bad input gets one line that names the thing and the remedy, and a documented exit code."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 from tests.cli.conftest import Forebay
 
 from forebay import ExitCode, Geometry, RunWriter, open_run
+from forebay.acquisition.sources import SimulatedSource
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +40,44 @@ def test_a_frame_of_another_shape_midway_ends_the_run_behind_the_frames_before_i
     closed = open_run(tmp_path / "midway").history.closed
     assert closed is not None
     assert "image_6.png" in closed.reason
+
+
+def test_what_ended_a_recording_is_told_though_the_truth_cannot_be_saved_either(
+    forebay: Forebay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def broken(origin: str, target: str) -> None:
+        if "frames/c.1." in str(target):
+            raise OSError(errno.EIO, "Input/output error")
+        link(origin, target)
+
+    (tmp_path / "scene.truth.parquet").mkdir()
+    monkeypatch.setattr(os, "link", broken)
+    outcome = forebay(
+        "acquire", "simulated:shape=16x16", "scene", "--frames", 12, "--frames-per-block", 4
+    )
+    assert outcome.code == ExitCode.STORAGE
+    assert "cannot write the truth" in outcome.err
+    assert "the device reported an I/O error" in outcome.error
+
+
+def test_sources_are_given_back_where_a_later_one_cannot_be_had(
+    forebay: Forebay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera is free for others then, and no socket is left."""
+    left: list[SimulatedSource] = []
+    leave = SimulatedSource.__exit__
+
+    def leaving(self: SimulatedSource, *exc_info: object) -> None:
+        left.append(self)
+        leave(self, *exc_info)
+
+    monkeypatch.setattr(SimulatedSource, "__exit__", leaving)
+    outcome = forebay("acquire", "simulated:shape=16x16", "pair", "--with", "nothing.tif")
+    assert outcome.code == ExitCode.INPUT
+    assert "nothing.tif" in outcome.error
+    assert len(left) == 1
 
 
 def test_a_frame_of_another_dtype_midway_ends_the_run_behind_the_frames_before_it(

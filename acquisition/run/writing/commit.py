@@ -62,6 +62,7 @@ class Committer:
         self._show_every = show_every
         self._shown = at.frames
         self._show_next = clock.monotonic() + show_every
+        self._no_room = False
         self._lock = threading.Lock()
         self._showing = threading.Lock()
         self._failed = False
@@ -226,9 +227,15 @@ class Committer:
             if error.errno not in durable.NO_SPACE:
                 raise
             # The log has it, and a later time shows it: frames must not wait for this.
-            _log.warning("no room to show what was committed", extra={"run": self._run.name})
+            if not self._no_room:
+                _log.warning(
+                    "the disk has no room to show what is committed: readers see less until it has",
+                    extra={"run": self._run.name},
+                )
+            self._no_room = True
             pause = max(self._show_every, _NO_ROOM_SECONDS)
         else:
             self._shown = frames
+            self._no_room = False
             pause = self._show_every
         self._show_next = self._clock.monotonic() + pause

@@ -24,6 +24,8 @@ MAX_FRAME_BYTES = 128 * 2**20
 """Largest frame that is taken, unless it is told otherwise."""
 
 _LOOK_SECONDS = 0.1
+_SILENT_SECONDS = 1.0
+"""After such a time it is said what is waited for."""
 _MOST = 2**62
 
 _log = logging.getLogger("forebay.acquisition")
@@ -178,14 +180,20 @@ class NetworkSource:
         if timeout is not None:
             timeout = real("timeout", timeout, 0.0, 1e9)
         began = self._clock.monotonic()
+        told = False
         while self._stream.geometry is None:
             if self._stopped.is_set() or (cancelled is not None and cancelled.is_set()):
                 raise SourceError(f"stopped before a stream began at {self.endpoint}")
-            if timeout is not None and self._clock.monotonic() - began > timeout:
+            waited = self._clock.monotonic() - began
+            if timeout is not None and waited > timeout:
                 raise SourceError(
                     f"no stream has begun at {self.endpoint} within {timeout:g} s; start the "
                     "sender, or wait longer"
                 )
+            if waited > _SILENT_SECONDS and not told:
+                most = "" if timeout is None else f", for {timeout:g} s at most"
+                _log.warning("waiting for a stream to begin at %s%s", self.endpoint, most)
+                told = True
             with self._busy:
                 if not self._stopped.is_set():
                     self._first = self._receive(_LOOK_SECONDS)

@@ -30,6 +30,8 @@ _OWN_BYTES = 256 * 2**20
 _PART_LENT = 4
 """The producer has at most one in so many slots of a ring."""
 _MOST = 2**62
+_SILENT_SECONDS = 1.0
+"""After such a time it is said what is waited for."""
 
 _log = logging.getLogger("forebay.acquisition")
 
@@ -160,11 +162,16 @@ class SharedMemorySource:
             self._bell, self._stopped, self._clock, deadline=deadline, cancelled=cancelled
         )
         with self._busy:
-            while self._first is None and not patience.over:
-                self._first = self._door.meet(patience, self._wanted)
-                self._next = self._first.producer if self._first else None
-                for anomaly in self.anomalies.take():
-                    _log.warning("%s: %s", anomaly.kind, anomaly.text)
+            self._meet_first(patience.within(_SILENT_SECONDS))
+            if self._first is None and not patience.over:
+                most = "" if timeout is None else f", for {timeout:g} s at most"
+                _log.warning(
+                    "waiting for a program to connect to %s%s: %s",
+                    self._door.name,
+                    most,
+                    self._door.path,
+                )
+                self._meet_first(patience)
         if self._first is not None:
             return self
         if patience.stopped:
@@ -238,6 +245,14 @@ class SharedMemorySource:
     def __exit__(self, *exc_info: object) -> None:
         """Stop, and free what the source holds."""
         self.close()
+
+    def _meet_first(self, patience: Patience) -> None:
+        """Wait for the first producer, and tell of those that are turned away."""
+        while self._first is None and not patience.over:
+            self._first = self._door.meet(patience, self._wanted)
+            self._next = self._first.producer if self._first else None
+            for anomaly in self.anomalies.take():
+                _log.warning("%s: %s", anomaly.kind, anomaly.text)
 
     def _begin(self) -> None:
         if self._begun or self._closed:

@@ -260,6 +260,9 @@ def test_a_run_taken_up_again_goes_on_behind_its_last_number(
     found, intake = counted([counter, counter + 1], following=100)
     assert found == [number, number + 1]
     assert (intake.missing, intake.restarts) == (missing, restarts)
+    texts = [each.text for each in intake.anomalies.take(everything=True)]
+    told = "counts anew: 2 came first, below what the run has; its frames are numbered on from 100"
+    assert any(told in text for text in texts) == bool(restarts)
 
 
 @pytest.mark.parametrize("width", [0, 7, 65])

@@ -418,7 +418,7 @@ def test_a_disk_is_full_until_all_that_waits_has_found_room(tmp_path: Path) -> N
 
 
 def test_a_disk_that_stays_full_ends_the_run_when_the_source_has_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After some patience; what was committed is there, and the run can be resumed."""
     from forebay.acquisition.service import acquisition
@@ -437,6 +437,7 @@ def test_a_disk_that_stays_full_ends_the_run_when_the_source_has_ended(
     monkeypatch.setattr(os, "pwritev", full)
     with pytest.raises(NoSpaceError, match=r"block 1 of .*: no space is left"):
         acquire(camera, tmp_path / "run", frames_per_block=4)
+    assert "5 of the 9 frames that the camera counted are not committed" in caplog.text
     run = open_run(tmp_path / "run")
     assert not run.closed
     assert ids(run) == list(range(4))

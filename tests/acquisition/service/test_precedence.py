@@ -20,10 +20,11 @@ from forebay.acquisition import (
     open_run,
     verify_run,
 )
+from forebay.acquisition.format.record import StoredObject
 from forebay.acquisition.service.flow import RING_FULL
 from forebay.acquisition.service.precedence import Precedence
 from forebay.acquisition.settings import AcquisitionSettings
-from forebay.acquisition.storage.folder import FolderStorage
+from forebay.acquisition.storage.folder import FolderObject
 
 SECONDS = 20.0
 SHAPE = (3, 4)
@@ -135,13 +136,14 @@ def test_a_recording_that_runs_short_lets_others_wait(
 ) -> None:
     """From the low watermark on, before anything happens to its frames; and no longer."""
     moves = threading.Event()
-    publish = FolderStorage.publish
+    finish = FolderObject.finish
 
-    def waiting(self: FolderStorage, objects: Any) -> None:
+    def waiting(self: FolderObject) -> StoredObject:
+        # Before it is stored: from then on its frames are in the ring no more.
         assert moves.wait(SECONDS)
-        publish(self, objects)
+        return finish(self)
 
-    monkeypatch.setattr(FolderStorage, "publish", waiting)
+    monkeypatch.setattr(FolderObject, "finish", waiting)
     camera = Camera()
     seen: list[bool] = []
     with Precedence(tmp_path, priority=6) as later, Precedence(tmp_path, priority=7) as same:

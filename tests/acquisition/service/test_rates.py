@@ -48,3 +48,13 @@ def test_a_disk_that_fills_is_warned_of_more_and_more_urgently() -> None:
     told = [watch.look(megabytes * 10**6, 10**8) for megabytes in left]
     assert [bool(each) for each in told] == [False, True, False, True, False, True, False]
     assert "which last 60 min at this rate" in str(told[1])
+    assert "which last 59 s at this rate" in str(told[5])
+
+
+def test_a_disk_on_which_room_was_made_is_warned_of_again() -> None:
+    """And not each time that a rate wavers."""
+    watch = DiskWatch()
+    told = [watch.look(megabytes * 10**6, 10**8) for megabytes in (50_000, 70_000, 50_000)]
+    assert [bool(each) for each in told] == [True, False, False]
+    told = [watch.look(megabytes * 10**6, 10**8) for megabytes in (900_000, 50_000, 5_000)]
+    assert [bool(each) for each in told] == [False, True, True]

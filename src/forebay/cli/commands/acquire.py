@@ -1,5 +1,6 @@
 """``forebay acquire``: record a source into a new run."""
 
+import contextlib
 import json
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, seconds, size
 from forebay.cli.session import JsonOption, RunsOption, session
 from forebay.cli.signals import stop_on_signals
+from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from forebay.acquisition import AcquisitionStatus, FrameSource, ImageMetadata
@@ -166,10 +168,17 @@ def acquire(
                         print_json({"event": "committed", **_described(status)})
                     live.show(status)
 
+                wanted = None if bucket or resume else target
                 try:
                     status = acquisition.run(armed=armed, stop=stop, on_status=show)
-                finally:
-                    truth = None if bucket or resume else _save_truth(opened, target)
+                except BaseException:
+                    try:
+                        _save_truth(opened, wanted)
+                    except ForebayError as error:
+                        # What ended the recording is the one to be told last.
+                        typer.echo(f"forebay: {error}", err=True)
+                    raise
+                truth = _save_truth(opened, wanted)
     if as_json:
         print_json({"event": "closed", **_described(status), "truth": truth})
     else:
@@ -219,11 +228,16 @@ def _opening(
                 f"--channels {channels!r} names {len(names)} channels for {len(texts)} sources: "
                 "give each source after the first one by --with, and a name for each"
             )
-    sources = [
-        open_source(text, rate=rate, frames=frames, metadata=metadata, cancelled=stop)
-        for text in texts
-    ]
-    return sources[0] if len(sources) == 1 else SynchronisedSource(sources, names=names)
+    sources: list[FrameSource] = []
+    with contextlib.ExitStack() as opened:
+        for text in texts:
+            source = open_source(text, rate=rate, frames=frames, metadata=metadata, cancelled=stop)
+            # Where a later one cannot be had, its camera and its socket are given back.
+            opened.push(source)
+            sources.append(source)
+        together = sources[0] if len(sources) == 1 else SynchronisedSource(sources, names=names)
+        opened.pop_all()
+    return together
 
 
 def _metadata(
@@ -257,11 +271,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _save_truth(source: "FrameSource", target: Path) -> Path | None:
+def _save_truth(source: "FrameSource", target: Path | None) -> Path | None:
     """Save beside the run what is known of every particle, where the frames are simulated."""
     from forebay.acquisition.sources import SimulatedSource
 
-    if not isinstance(source, SimulatedSource):
+    if target is None or not isinstance(source, SimulatedSource):
         return None
     path = target.with_name(f"{target.name}.truth.parquet")
     source.write_truth(path)

@@ -248,6 +248,17 @@ def test_waiting_for_a_stream_can_be_ended(listen: Listen, how: str) -> None:
     assert said == [f"stopped before a stream began at {source.endpoint}"]
 
 
+def test_whoever_waits_in_vain_for_a_stream_is_told_for_what(
+    listen: Listen, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, and before the wait is over, so that the sender can be started."""
+    source = listen()
+    with pytest.raises(SourceError, match="no stream has begun"):
+        source.wait(timeout=1.4)
+    told = f"waiting for a stream to begin at {source.endpoint}, for 1.4 s at most"
+    assert caplog.messages == [told]
+
+
 def test_before_a_stream_has_begun_there_is_no_layout(listen: Listen) -> None:
     source = listen()
     with pytest.raises(SourceError, match=r"wait\(\) for it first"):

@@ -90,6 +90,17 @@ def test_a_program_that_came_too_early_is_told_when_nothing_comes_of_it(
     assert reason(producer.answer()) == "the recording has ended before it began"
 
 
+def test_whoever_waits_in_vain_for_a_program_is_told_for_what(
+    listen: Open, runtime_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the wait is over, so that the program can be started; not where one is there."""
+    source = listen()
+    with pytest.raises(SourceError, match="no program has connected"):
+        source.wait(timeout=1.2)
+    told = f"waiting for a program to connect to shm:camera, for 1.2 s at most: {runtime_folder}"
+    assert [told in line for line in caplog.messages] == [True]
+
+
 @pytest.mark.parametrize("how", ["stop", "cancel"])
 def test_waiting_for_a_program_can_be_ended(listen: Open, how: str) -> None:
     source, cancelled = listen(), threading.Event()
