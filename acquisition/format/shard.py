@@ -18,8 +18,9 @@ from forebay.acquisition.format.codec import CRC_BYTES, Compression, checked, cr
 _ABSENT = np.iinfo(np.uint64).max
 _ENTRY = np.dtype([("offset", "<u8"), ("bytes", "<u8")])
 
-_PART_BYTES = 2**20
-"""What the processor keeps at hand from one computation to the next."""
+_PART_BYTES = 4 * 2**20
+"""What the processor keeps at hand from one computation to the next; each hands the interpreter
+over several times, so that parts of a quarter of this leave cores waiting for it."""
 
 type ReadRange = Callable[[int, int], memoryview]
 """Reads so many bytes from an offset of a shard."""

@@ -15,7 +15,7 @@ _STAGING_BYTES = 4 * 2**20
 _DIRECT_BYTES = 8 * 2**20
 """Bytes that are written at a time past the cache: the disk has something to do while the next ones
 are prepared, and nobody's flush stands long behind them."""
-_CACHED_BYTES = 2**20
+_CACHED_BYTES = 4 * 2**20
 """Bytes that are copied into the cache at a time: the processor has them at hand from the digest."""
 _MOST_PARTS = 1024
 """Parts that one call to the system takes (IOV_MAX of Linux)."""
