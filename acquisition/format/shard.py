@@ -43,6 +43,11 @@ class ShardEncoder:
         self._count = 0
         self._offset = 0
 
+    @property
+    def in_place(self) -> bool:
+        """Whether frames are stored as they lie in memory."""
+        return self._compression.name == "none"
+
     def add(self, pixels: npt.NDArray[Any], stored: memoryview) -> Iterator[memoryview | bytes]:
         """Yield the bytes that the next frame is stored as, a part at a time.
 
@@ -55,7 +60,7 @@ class ShardEncoder:
             behind that.  Where frames are not compressed, the checksum is put in and parts of this
             very memory yielded, so that nothing is copied.
         """
-        if self._compression.name == "none":
+        if self.in_place:
             size = pixels.nbytes
             self._place(size + CRC_BYTES, taking=stored.nbytes)
             yield from _checked_parts(stored, size)
