@@ -18,8 +18,9 @@ from forebay.acquisition.format.codec import CRC_BYTES, Compression, checked, cr
 _ABSENT = np.iinfo(np.uint64).max
 _ENTRY = np.dtype([("offset", "<u8"), ("bytes", "<u8")])
 
-_PART_BYTES = 2**20
-"""What the processor keeps at hand from one computation to the next."""
+_PART_BYTES = 4 * 2**20
+"""What the processor keeps at hand from one computation to the next; each hands the interpreter
+over several times, so that parts of a quarter of this leave cores waiting for it."""
 
 type ReadRange = Callable[[int, int], memoryview]
 """Reads so many bytes from an offset of a shard."""
@@ -42,6 +43,11 @@ class ShardEncoder:
         self._count = 0
         self._offset = 0
 
+    @property
+    def in_place(self) -> bool:
+        """Whether frames are stored as they lie in memory."""
+        return self._compression.name == "none"
+
     def add(self, pixels: npt.NDArray[Any], stored: memoryview) -> Iterator[memoryview | bytes]:
         """Yield the bytes that the next frame is stored as, a part at a time.
 
@@ -54,7 +60,7 @@ class ShardEncoder:
             behind that.  Where frames are not compressed, the checksum is put in and parts of this
             very memory yielded, so that nothing is copied.
         """
-        if self._compression.name == "none":
+        if self.in_place:
             size = pixels.nbytes
             self._place(size + CRC_BYTES, taking=stored.nbytes)
             yield from _checked_parts(stored, size)

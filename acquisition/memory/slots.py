@@ -1,5 +1,6 @@
 """Room for frames, each laid out as it will be stored: pixels, CRC-32C, and zeros behind it."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -22,6 +23,10 @@ class FrameRoom(NamedTuple):
     """The pixels, little-endian, to be read or written."""
     stored: memoryview
     """The bytes that the frame is stored as where it is not compressed: pixels, CRC-32C, zeros."""
+    memory: memoryview
+    """The memory in which they lie, and other frames beside them."""
+    begin: int
+    """Where in it they begin."""
 
     def fill(self, pixels: npt.NDArray[Any]) -> None:
         """Copy a frame's pixels in."""
@@ -31,6 +36,22 @@ class FrameRoom(NamedTuple):
             self.stored[: pixels.nbytes] = memoryview(pixels).cast("B")
         else:
             self.pixels[...] = pixels
+
+
+def rows(frames: Sequence[FrameRoom], *, most: int) -> Iterator[Sequence[FrameRoom]]:
+    """Yield frames that lie one right behind the other together, so many bytes at the most.
+
+    A frame of more than that comes alone.
+    """
+    first = size = 0
+    for place, frame in enumerate(frames):
+        beside = frame.memory is frames[first].memory and frame.begin == frames[first].begin + size
+        if place > first and not (beside and size + frame.stored.nbytes <= most):
+            yield frames[first:place]
+            first, size = place, 0
+        size += frame.stored.nbytes
+    if frames:
+        yield frames[first:]
 
 
 def _alignment(geometry: Geometry) -> int:
@@ -80,7 +101,8 @@ class FrameSlots:
     def __getitem__(self, slot: int) -> FrameRoom:
         """Return the room of one frame."""
         begin = slot * self.stride
-        return FrameRoom(self._pixels[slot], self._stored[begin : begin + self._stored_bytes])
+        stored = self._stored[begin : begin + self._stored_bytes]
+        return FrameRoom(self._pixels[slot], stored, self._stored, begin)
 
 
 def _rounded_up(size: int, multiple: int) -> int:

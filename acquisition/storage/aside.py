@@ -12,9 +12,11 @@ from blake3 import blake3
 
 _PAGE = 4096
 _STAGING_BYTES = 4 * 2**20
-_WRITE_BYTES = 8 * 2**20
-"""Bytes that are written at a time: the disk has something to do while the next ones are prepared,
-and nobody's flush stands long behind them."""
+_DIRECT_BYTES = 8 * 2**20
+"""Bytes that are written at a time past the cache: the disk has something to do while the next ones
+are prepared, and nobody's flush stands long behind them."""
+_CACHED_BYTES = 4 * 2**20
+"""Bytes that are copied into the cache at a time: the processor has them at hand from the digest."""
 _MOST_PARTS = 1024
 """Parts that one call to the system takes (IOV_MAX of Linux)."""
 
@@ -30,7 +32,7 @@ class AsideFile:
         Length that it will have, where that is known.
     direct
         Whether to write past the page cache (``O_DIRECT``) what lies on pages; where the file
-        system cannot, the cache is used.
+        system cannot, or is itself in memory, the cache is used.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class AsideFile:
         self._digest = blake3()
         self._size = 0
         self._expected = expected_bytes
-        self._direct = direct
+        self._direct = False
         self._staging: mmap.mmap | None = None
         self._staged = 0
         self._descriptor = _create(path, direct=direct)
+        self._direct = direct and _is_direct(self._descriptor)
 
     @property
     def room_wanted(self) -> int:
@@ -62,13 +65,13 @@ class AsideFile:
         as it is given and the digest find it in the processor's cache, one after the other.
         """
         views: list[memoryview] = []
-        size = 0
+        size, together = 0, _DIRECT_BYTES if self._direct else _CACHED_BYTES
         for part in parts:
             view = memoryview(part).cast("B")
             self._digest.update(view)
             views.append(view)
             size += view.nbytes
-            if size >= _WRITE_BYTES:
+            if size >= together:
                 self._put(views)
                 views, size = [], 0
         if views:
@@ -158,3 +161,18 @@ def _create(path: Path, *, direct: bool) -> int:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     return os.open(path, flags, 0o644)
+
+
+def _is_direct(descriptor: int) -> bool:
+    """Tell whether what is written goes past the cache, and must lie on pages for it."""
+    if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+        return False
+    try:
+        # Files of a file system in memory (tmpfs) are all that can be sealed. They take O_DIRECT,
+        # and have nothing to write to past the cache.
+        fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return True
+    return False

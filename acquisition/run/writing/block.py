@@ -13,11 +13,11 @@ from forebay.acquisition.format.codec import crc32c
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, RunLayout
 from forebay.acquisition.format.record import Block, Dropped, Extent
 from forebay.acquisition.format.shard import ShardEncoder, index_bytes
-from forebay.acquisition.memory.slots import FrameRoom, stored_bytes
+from forebay.acquisition.memory.slots import FrameRoom, rows, stored_bytes
 from forebay.acquisition.storage.storage import ObjectWriter, RunStorage
 
 _WORTH_WRITING = 4 * 2**20
-"""Bytes that are written at a time, at the least."""
+"""Bytes that are written at a time, at the least, and that small frames are digested in together."""
 
 
 class BlockInFlight:
@@ -140,8 +140,7 @@ class BlockInFlight:
         target = storage.new_object(key, expected_bytes=expected, large=True)
         begun.callback(target.discard)
         for arrived in self._arriving():
-            parts = (encoder.add(frame.pixels, frame.stored) for frame in arrived)
-            target.write(itertools.chain.from_iterable(parts))
+            target.write(_parts(encoder, arrived))
         target.write(encoder.finish())
         return target
 
@@ -158,6 +157,18 @@ class BlockInFlight:
     def _ends(self, name: str) -> tuple[int, int]:
         values = self._along[name]
         return int(values[0]), int(values[len(self) - 1])
+
+
+def _parts(encoder: ShardEncoder, frames: Sequence[FrameRoom]) -> Iterator[memoryview | bytes]:
+    """Yield the bytes that frames are stored as, those of small neighbours in one piece."""
+    for row in rows(frames, most=_WORTH_WRITING):
+        added = (encoder.add(frame.pixels, frame.stored) for frame in row)
+        parts = itertools.chain.from_iterable(added)
+        if len(row) == 1 or not encoder.in_place:
+            yield from parts
+        else:
+            size = sum(map(len, parts))
+            yield row[0].memory[row[0].begin : row[0].begin + size]
 
 
 def _expected_bytes(run: RunLayout, frames: int) -> int:
