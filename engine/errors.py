@@ -97,6 +97,12 @@ class JobError(EngineError, ValueError):
     exit_code = ExitCode.USAGE
 
 
+class KeyTakenError(JobError):
+    """The key of a job is that of another one, which has not ended."""
+
+    exit_code = ExitCode.CONFLICT
+
+
 class UnknownJobError(EngineError, LookupError):
     """There is no such job."""
 

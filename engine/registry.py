@@ -100,7 +100,7 @@ class Registry:
                 _import(module)
             except AlgorithmError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise AlgorithmError(
                     f"the algorithms of {module!r} cannot be loaded: "
                     f"{type(error).__name__}: {error}"
@@ -108,7 +108,7 @@ class Registry:
         for point in entry_points(group=ENTRY_POINT_GROUP):
             try:
                 point.load()
-            except Exception as error:  # noqa: BLE001 (a stranger's module may raise anything)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (a stranger's module may raise anything)
                 reason = f"{type(error).__name__}: {error}"
                 if self._broken.get(point.value) != reason:
                     _log.warning("the algorithms of %s cannot be loaded: %s", point.value, reason)

@@ -13,7 +13,7 @@ from forebay.engine.errors import (
 )
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.here import carry_out
-from forebay.engine.execution.wanted import ledger_at, targets
+from forebay.engine.execution.wanted import ledger_at, opened_runs, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.ledger import Ledger
@@ -37,6 +37,7 @@ def process(
     stop: threading.Event | None = None,
     on_event: Observer | None = None,
     units_in_flight_per_worker: int = 2,
+    owner: str = "",
     **parameters: Any,
 ) -> Result:
     """Run an algorithm over a run and return its published result.
@@ -68,6 +69,8 @@ def process(
     units_in_flight_per_worker
         Units that are handed out at a time, for each one that the workers compute at the same
         time: with 1, a worker waits for its next unit; more than 2 seldom help.
+    owner
+        Who asks, for the list of jobs.
     **parameters
         The algorithm's parameters.
 
@@ -116,7 +119,9 @@ def process(
             "has to be handed out"
         )
     where = None if ledger is None else ledger_at(ledger)
-    (target,) = targets([run], algorithm, bound, results=results, ledger=where, live=follow)
+    (target,) = targets(
+        opened_runs(run), algorithm, bound, results=results, ledger=where, live=follow
+    )
     folder = ResultFolder(Path(target.folder))
     chosen = algorithm
 
@@ -132,6 +137,7 @@ def process(
             lane=Lane.REALTIME if follow else Lane.REPROCESS,
             live=follow,
             force=force,
+            owner=owner,
         )
         _, published = carry_out(
             database,

@@ -13,7 +13,7 @@ from forebay.engine.execution.events import Observer, RunRecalled
 from forebay.engine.execution.here import carry_out
 from forebay.engine.execution.recalls import RecallAgreement, agreed_recalls, needed_recalls
 from forebay.engine.execution.recalls_ahead import ask_first
-from forebay.engine.execution.wanted import common_results, ledger_at, targets
+from forebay.engine.execution.wanted import common_results, ledger_at, opened_runs, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.dead import DeadLetter, DeadLetters
 from forebay.engine.queue.jobs import Jobs, Progress
@@ -56,6 +56,7 @@ def reprocess(
     on_event: Observer | None = None,
     units_in_flight_per_worker: int = 2,
     recall: RecallAgreement | None = None,
+    owner: str = "",
     **parameters: Any,
 ) -> Report:
     """Run an algorithm over many runs, in this process; units that are done are left out.
@@ -86,6 +87,8 @@ def reprocess(
     recall
         What may be had recalled of what lies in an archive, and is waited for; None for nothing:
         then it is refused, with what it would cost.
+    owner
+        Who asks, for the list of jobs.
     **parameters
         The algorithm's parameters.
 
@@ -127,7 +130,7 @@ def reprocess(
     if isinstance(algorithm, str):
         REGISTRY.load()
         algorithm = REGISTRY.get(algorithm)
-    runs, chosen = list(runs), algorithm
+    runs, chosen = opened_runs(runs), algorithm
     bound = algorithm.bind(parameters)
     common = common_results(runs, results)
     where = ledger_at(ledger, common)
@@ -147,7 +150,13 @@ def reprocess(
     with Database(where) as database:
         record, computed = carry_out(
             database,
-            Submission(targets=wanted, lane=Lane.REPROCESS, force=force, recall_ahead=ahead),
+            Submission(
+                targets=wanted,
+                lane=Lane.REPROCESS,
+                force=force,
+                recall_ahead=ahead,
+                owner=owner,
+            ),
             find,
             client=client,
             units_in_flight_per_worker=units_in_flight_per_worker,

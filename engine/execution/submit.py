@@ -13,7 +13,7 @@ from forebay.engine.definition import Algorithm
 from forebay.engine.errors import JobInterruptedError
 from forebay.engine.execution.recalls import RecallAgreement, agreed_recalls, needed_recalls
 from forebay.engine.execution.recalls_ahead import ask_first
-from forebay.engine.execution.wanted import common_results, ledger_at, targets
+from forebay.engine.execution.wanted import common_results, ledger_at, opened_runs, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
 from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
@@ -161,9 +161,9 @@ def submit(
     failures_allowed
         Dead letters after which the job is given up; None for any number.
     key
-        Submitting with the key of a job that has not ended finds that job as it is; by default it
-        is made of the results that are asked for, `live` and `force`, so that submitting the same
-        twice is submitting it once.
+        Submitting the same with the key of a job that has not ended finds that job as it is, and
+        submitting something else with it is refused; by default it is made of the results that are
+        asked for, `live` and `force`, so that submitting the same twice is submitting it once.
     cluster
         Name of the only cluster that may compute it, as one with GPUs; None for any.
     recall
@@ -181,6 +181,8 @@ def submit(
     ------
     JobError, ParameterError, UnknownAlgorithmError, RunNotClosedError, ResultLedgerError
         If it cannot be done as it is asked for.
+    KeyTakenError
+        If a job of that key has not ended, and is of something else.
     ArchivedError
         If it reads what lies in an archive, and what that costs was not agreed to.
 
@@ -200,7 +202,7 @@ def submit(
     if isinstance(algorithm, str):
         REGISTRY.load()
         algorithm = REGISTRY.get(algorithm)
-    chosen = [runs] if isinstance(runs, Run) else list(runs)
+    chosen = opened_runs(runs)
     bound = algorithm.bind(parameters)
     common = common_results(chosen, results)
     where = ledger_at(ledger, common)
@@ -212,7 +214,7 @@ def submit(
         lane=Lane.of(lane),
         priority=priority,
         owner=owner,
-        labels=labels or {},
+        labels={} if labels is None else labels,
         deadline=deadline,
         live=live,
         keep_up=keep_up,

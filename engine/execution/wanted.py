@@ -14,6 +14,21 @@ from forebay.engine.results.folder import LEDGER, ResultFolder
 from forebay.engine.unit import Job
 
 
+def opened_runs(runs: Run | Iterable[Run]) -> list[Run]:
+    """Return one run or many as a list.
+
+    Raises
+    ------
+    JobError
+        If one is something else, such as the path of a run.
+    """
+    given = [runs] if isinstance(runs, Run | str | os.PathLike) else list(runs)
+    for each in given:
+        if not isinstance(each, Run):
+            raise JobError(f"{each!r} is not an opened run: open it with forebay.open_run")
+    return given
+
+
 def targets(
     runs: Iterable[Run],
     algorithm: Algorithm,

@@ -1,5 +1,6 @@
 """What a worker does for a unit: one task that reads, computes and stages."""
 
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def compute_packed(packed: bytes, number: int) -> list[Computed | Failed | NotBe
     """Compute units that were packed for another process; see `compute_unit`."""
     try:
         orders: list[Order] = cloudpickle.loads(packed)
-    except Exception as error:  # noqa: BLE001 (an algorithm's own modules may raise anything)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (an algorithm's own modules may raise anything)
         line = f"this worker cannot load the algorithm: {error_line(error)}"
         trace = traceback.format_exc()
         return [Failed(Failure(FailureClass.INVALID, line, trace, _worker()))] * number
@@ -169,11 +170,21 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
         except OSError as error:
             cause = error.strerror or str(error)
             raise ResultStorageError(f"cannot write {order.staging}/{name}: {cause}") from error
-    except Exception as error:  # noqa: BLE001 (whatever an algorithm raises is the unit's failure)
+    except BaseException as error:
+        # Whatever an algorithm raises is the unit's failure, be it the end of the process or a
+        # panic of compiled code: taken for the end of its worker, it would be tried for ever.
+        if _interrupted_here(error):
+            raise
         line = error_line(error)
         story = traceback.format_exc()
         return Failed(Failure(failure_of(error), line, story, worker, recent.text()))
     return Computed(part, time.monotonic() - started)
+
+
+def _interrupted_here(error: BaseException) -> bool:
+    """Tell whether somebody has pressed Ctrl-C, which only the main thread is told of."""
+    here = threading.current_thread() is threading.main_thread()
+    return here and isinstance(error, KeyboardInterrupt)
 
 
 def _call(order: Order, unit: Unit) -> tuple[Output, Output | None]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from forebay.engine.errors import UnknownJobError
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.schema import ATTEMPTS, JOB_RESULTS, JOBS, RESULTS, UNITS
-from forebay.engine.queue.sequence import give_up_behind, renew
+from forebay.engine.queue.sequence import DISCARDED, give_up_behind, renew
 from forebay.engine.queue.settle import assign, settle_results
 from forebay.engine.queue.states import JobState, UnitState
 from forebay.engine.queue.submission import Target, target_of
@@ -171,14 +171,15 @@ class DeadLetters:
     def discard(self, units: Sequence[str]) -> int:
         """Give dead letters up for good; return their number.
 
-        Submitting the same again computes them again.
+        Submitting the same again computes them again; trying their job again does not.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
             results = self._of(connection, units)
             for some in itertools.batched(units, _AT_ONCE):
                 dead = sa.and_(UNITS.c.unit.in_(some), UNITS.c.state == UnitState.DEAD)
-                connection.execute(sa.update(UNITS).where(dead).values(state=UnitState.CANCELLED))
+                given_up = {"state": UnitState.CANCELLED, "failure": DISCARDED}
+                connection.execute(sa.update(UNITS).where(dead).values(**given_up))
             give_up_behind(connection, list(results))
             settle_results(connection, results, now=now)
         return sum(results.values())

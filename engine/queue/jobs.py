@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from forebay.engine.errors import JobError, UnknownJobError
 from forebay.engine.queue.backlog import counts_of
 from forebay.engine.queue.database import Database, plain
+from forebay.engine.queue.keys import job_of_key
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.many import among
 from forebay.engine.queue.schema import (
@@ -21,7 +22,7 @@ from forebay.engine.queue.schema import (
     SERVICES,
     UNITS,
 )
-from forebay.engine.queue.sequence import renew
+from forebay.engine.queue.sequence import NOT_DISCARDED, renew
 from forebay.engine.queue.settle import assign, end_job, settle_jobs
 from forebay.engine.queue.states import ENDED_JOBS, JobState, UnitState
 from forebay.engine.queue.submission import (
@@ -33,9 +34,6 @@ from forebay.engine.queue.submission import (
     target_of,
 )
 from forebay.engine.queue.units import add_units, upsert
-
-_LONGEST_KEY = 200
-_LARGEST_PRIORITY = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +124,21 @@ class Jobs:
         ------
         JobError
             If it cannot be as it is asked for.
+        KeyTakenError
+            If there is a job of that key that has not ended, and is of something else.
         """
         check(submission)
         key = submission.key or default_key(submission)
         first = submission.targets[0].job
         with self._database.write() as connection:
             now = self._database.now(connection)
-            open_of_key = sa.select(JOBS.c.job).where(
-                JOBS.c.key == key, JOBS.c.state.not_in(ENDED_JOBS)
-            )
-            known = connection.execute(open_of_key).scalars().first()
+            known = job_of_key(connection, submission)
             if known is not None:
                 if submission.recall_ahead is not None:
                     # What it reads may have gone into an archive since.
                     agreed = {"recall_ahead": submission.recall_ahead}
                     connection.execute(sa.update(JOBS).where(JOBS.c.job == known).values(agreed))
-                return int(known), False
-            state = self._state_after(connection, submission.after)
+                return known, False
             values = {
                 "key": key,
                 "algorithm": first.algorithm,
@@ -162,7 +158,7 @@ class Jobs:
                 "reduce_at": submission.reduce_at,
                 "recall_ahead": submission.recall_ahead,
                 "failures_allowed": submission.failures_allowed,
-                "state": state,
+                "state": self._state_after(connection, submission.after),
                 "created_at": now,
                 "served_at": now,
             }
@@ -339,8 +335,8 @@ class Jobs:
     def retry(self, job: int) -> int:
         """Try the dead letters of a job again; return their number.
 
-        A job that had failed or was cancelled goes on with all that is not done; one that is
-        paused or waits stays so.
+        A job that had failed or was cancelled goes on with all that is not done and was not
+        discarded; one that is paused or waits stays so.
 
         Raises
         ------
@@ -355,7 +351,7 @@ class Jobs:
             number = renew(connection, dead, identities)
             bad_end = record.state in {JobState.FAILED, JobState.CANCELLED}
             if bad_end:
-                _try_again(connection, identities, force=False)
+                _try_again(connection, identities, force=False, discarded=False)
                 broken = sa.and_(RESULTS.c.result.in_(identities), RESULTS.c.error.is_not(None))
                 connection.execute(sa.update(RESULTS).where(broken).values(error=None))
             if bad_end or (number and record.ended):
@@ -476,7 +472,9 @@ def _progress(results: Sequence[sa.Row[Any]], sums: Mapping[str, Sequence[Any]])
     )
 
 
-def _try_again(connection: sa.Connection, identities: list[str], *, force: bool) -> None:
+def _try_again(
+    connection: sa.Connection, identities: list[str], *, force: bool, discarded: bool = True
+) -> None:
     """Make what is to be computed ready: what failed or was given up, and with `force` all."""
     states = [UnitState.DEAD, UnitState.CANCELLED, UnitState.FAILED]
     if force:
@@ -486,6 +484,8 @@ def _try_again(connection: sa.Connection, identities: list[str], *, force: bool)
         # What goes on with a state that is computed anew waits for that.
         begun = (UnitState.READY, UnitState.LEASED, UnitState.RUNNING)
         again = sa.or_(again, sa.and_(UNITS.c.state.in_(begun), UNITS.c.before.is_not(None)))
+    if not discarded:
+        again = sa.and_(again, NOT_DISCARDED)
     renew(connection, sa.and_(UNITS.c.result.in_(identities), again), identities)
 
 

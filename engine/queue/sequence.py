@@ -28,6 +28,11 @@ FRESH: dict[str, Any] = {
 """What makes a unit as if it had never been tried; the number of attempts goes on."""
 
 
+DISCARDED = "discarded"
+"""In place of its failure's class, says of a unit that it was given up for good."""
+NOT_DISCARDED = UNITS.c.failure.is_distinct_from(DISCARDED)
+
+
 def renew(
     connection: sa.Connection, which: sa.ColumnElement[bool], results: Collection[str]
 ) -> int:
@@ -47,6 +52,7 @@ def renew(
         UNITS.c.result.in_(results),
         UNITS.c.state == UnitState.CANCELLED,
         UNITS.c.before.is_not(None),
+        NOT_DISCARDED,
     )
     connection.execute(sa.update(UNITS).where(behind).values(**FRESH))
     go_on(connection, results)

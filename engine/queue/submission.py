@@ -15,6 +15,16 @@ from forebay.engine.unit import Job, Unit, needs_of
 
 _LONGEST_KEY = 200
 _LARGEST_PRIORITY = 10**6
+_LARGEST = 2**63 - 1
+_NUMBERS = (
+    "priority",
+    "deadline",
+    "keep_up",
+    "reduce_at",
+    "recall_ahead",
+    "failures_allowed",
+)
+_TEXTS = ("owner", "key", "cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +73,8 @@ class Submission:
     failures_allowed: int | None = None
     """Dead letters after which it is given up; None for any number."""
     key: str | None = None
-    """Submitting with the key of a job that has not ended finds that job; by default it is made
-    of everything that is asked for."""
+    """Submitting the same with the key of a job that has not ended finds that job; by default it
+    is made of everything that is asked for."""
     private: str | None = None
     """The only service that may work on it."""
     cluster: str | None = None
@@ -89,6 +99,7 @@ def check(submission: Submission) -> None:
     JobError
         If it cannot.
     """
+    _check_types(submission)
     if not submission.targets:
         raise JobError("a job needs at least one run")
     kinds = {(each.job.algorithm, each.job.version) for each in submission.targets}
@@ -131,6 +142,34 @@ def check(submission: Submission) -> None:
         ):
             if text is not None and plain(text) != text:
                 raise JobError(f"{text!r} cannot be kept: it holds what is no character")
+
+
+def _check_types(submission: Submission) -> None:
+    """Refuse what is no number or no text: a database may keep it, and nobody could read it."""
+    numbers = {name: getattr(submission, name) for name in _NUMBERS}
+    numbers |= {f"after[{place}]": each for place, each in enumerate(_sequence(submission.after))}
+    for name, number in numbers.items():
+        if number is None:
+            continue
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise JobError(f"{name} cannot be {number!r}: it is a whole number")
+        if abs(number) > _LARGEST:
+            raise JobError(f"{name} cannot be {number}: it has 64 bits")
+    labels = submission.labels
+    if not isinstance(labels, Mapping):
+        raise JobError(f"labels cannot be {labels!r}: give them as names with their values")
+    texts = {name: getattr(submission, name) for name in _TEXTS}
+    texts |= {f"labels[{name!r}]": value for name, value in labels.items()}
+    texts |= {f"the label {name!r}": name for name in labels}
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise JobError(f"{name} cannot be {text!r}: it is a text")
+
+
+def _sequence(after: object) -> Sequence[object]:
+    if isinstance(after, str) or not isinstance(after, Sequence):
+        raise JobError(f"after cannot be {after!r}: it is a list of the numbers of jobs")
+    return after
 
 
 def checked_priority(priority: int) -> int:

@@ -329,6 +329,10 @@ def test_an_option_that_cannot_be_is_refused(
         (("runs", "list", "--jsno"), "--jsno"),
         (("acquire", "simulated", "run", "--frames", "1.5"), "--frames"),
         (("acquire", "simulated", "run", "--compression", "gzip"), "--compression"),
+        (("--verison",), "--verison"),
+        (("--config",), "--config"),
+        (("config", "show", "enigne"), "did you mean 'engine'"),
+        (("runs", "list", "more"), "see 'forebay runs list --help'"),
     ],
 )
 def test_an_unknown_command_or_option_is_a_usage_error_in_one_line(
@@ -338,3 +342,13 @@ def test_an_unknown_command_or_option_is_a_usage_error_in_one_line(
     assert outcome.code == ExitCode.USAGE
     assert named in outcome.error
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("group", [(), ("jobs",)], ids=["forebay", "forebay jobs"])
+def test_a_group_without_a_command_shows_its_help_alone(
+    forebay: Forebay, group: tuple[str, ...]
+) -> None:
+    outcome = forebay(*group)
+    assert outcome.code == ExitCode.USAGE
+    assert "Usage: forebay" in outcome.out + outcome.err
+    assert "forebay: error" not in outcome.err

@@ -85,10 +85,11 @@ def test_a_signal_to_all_its_processes_ends_a_command_in_order(
     """What was begun is published, nothing has failed, and no process is left."""
     begun = f"begun={place / 'begun'}"
     if command == "serve":
-        submit = ("jobs", "submit", "slow", "cell", "-p", begun)
-        submitting = started([sys.executable, "-m", "forebay"], place, *submit)
-        _, err = submitting.communicate(timeout=SECONDS)
-        assert submitting.returncode == 0, err
+        # This process would know the algorithm of the test before by the same name.
+        asked = ("jobs", "submit", "slow", "cell", "-p", begun)
+        submitted = started([sys.executable, "-m", "forebay"], place, *asked)
+        _, err = submitted.communicate(timeout=SECONDS)
+        assert submitted.returncode == 0, err
         words: tuple[str, ...] = ("serve", "--json")
     else:
         words = ("process", "cell", "slow", "-p", begun, "--json")

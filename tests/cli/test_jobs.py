@@ -20,7 +20,7 @@ from tests.cli.conftest import Forebay, Outcome, Start, lines, started
 from forebay import ExitCode, Geometry, RunWriter, acquire, open_result, open_source
 from forebay.cli.app import app
 from forebay.cli.commands.completion import complete_jobs
-from forebay.cli.commands.submitting import user
+from forebay.cli.session import user
 from forebay.engine import REGISTRY
 from forebay.engine.execution.serve import serve
 from forebay.engine.queue.database import Database

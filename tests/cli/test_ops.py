@@ -64,7 +64,10 @@ def test_the_picture_goes_where_it_is_told(forebay: Forebay, cell: str, tmp_path
     [
         (("bandpas",), "there is no operation 'bandpas'; did you mean 'bandpass'?"),
         (("bandpass",), "bandpass needs the parameter 'background_sigma': give it with -p"),
-        (("bandpass", "-p", "sigma=2"), "bandpass has no parameter 'sigma'; it has noise_sigma"),
+        (
+            ("bandpass", "-p", "sigma=2"),
+            "bandpass has no parameter 'sigma'; did you mean 'noise_sigma'?; it has noise_sigma",
+        ),
         (("bandpass", "-p", "background_sigma=wide"), "background_sigma is 'wide', but must be"),
         (("median_filter", "-p", "size=3", "--frame", "6"), "there is no frame 6"),
     ],

@@ -85,6 +85,26 @@ def test_what_ends_the_worker_itself_leaves_no_note(orders: list[Order]) -> None
     assert list(last.staging.iterdir()) == []
 
 
+class Panic(BaseException):
+    """What compiled code raises at its own mistakes: no `Exception`."""
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), Panic("index out of bounds")], ids=repr)
+def test_an_algorithm_that_would_end_its_worker_has_failed(
+    orders: list[Order], raised: BaseException
+) -> None:
+    """Taken for the worker's end it would be tried for ever, and end one worker each time."""
+
+    def ending(frames: xr.DataArray) -> pd.DataFrame:
+        raise raised
+
+    outcome = compute_unit(replace(orders[0], algorithm=Algorithm("ending", "1.0.0", ending)))
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.kind is FailureClass.RAISED
+    assert outcome.failure.error == f"{type(raised).__name__}: {raised}"
+    assert orders[0].notes.outcome() == outcome
+
+
 def test_one_that_ends_while_it_is_asked_for_is_not_begun(tmp_path: Path) -> None:
     """The look whether it is begun comes too late, and the one whether it has ended does not."""
     notes = AttemptNotes.of("unit", 1, tmp_path)

@@ -20,6 +20,7 @@ from forebay.engine.errors import (
     EngineError,
     JobError,
     JobInterruptedError,
+    KeyTakenError,
     ParameterError,
     ResultLedgerError,
     RunNotClosedError,
@@ -128,8 +129,10 @@ def test_submitting_the_same_twice_is_submitting_it_once(runs: list[forebay.Run]
     assert (again.number, again.new) == (first.number, False)
     other = forebay.submit(runs, brightest, refuse=3)
     assert (other.number, other.new) == (2, True)
-    keyed = [forebay.submit(run, mean, key="nightly") for run in runs]
+    keyed = [forebay.submit(runs, mean, key="nightly") for _ in range(2)]
     assert [each.new for each in keyed] == [True, False]
+    with pytest.raises(KeyTakenError, match=r"it goes over .* too"):
+        forebay.submit(runs[0], mean, key="nightly")
     first.cancel()
     assert forebay.submit(runs, brightest).number == 4
 
@@ -162,8 +165,9 @@ def test_what_can_be_known_to_be_wrong_is_refused_and_nothing_is_made(
     """No ledger appears, neither where one works nor where results would go."""
     run, growing = write_run(), write_run("growing", close=False)
     inside = tmp_path / "run" / "results"
-    asked: list[tuple[type[Exception], str, list[forebay.Run], Any, dict[str, Any]]] = [
+    asked: list[tuple[type[Exception], str, Any, Any, dict[str, Any]]] = [
         (JobError, "at least one run", [], brightest, {}),
+        (JobError, f"'{tmp_path}/run' is not an opened run", f"{tmp_path}/run", brightest, {}),
         (UnknownAlgorithmError, "brightest-of-all", [run], "brightest-of-all", {}),
         (ParameterError, "refuse", [run], brightest, {"refuse": "none"}),
         (ParameterError, "depth", [run], brightest, {"depth": 3}),

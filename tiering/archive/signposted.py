@@ -126,7 +126,11 @@ async def _archived(home: Store, keys: Iterable[str]) -> dict[str, ArchivedObjec
 
 
 async def _in_archive(posts: Signposts) -> bool:
-    await posts.look()
+    try:
+        await posts.look()
+    except FileNotFoundError:
+        # The folder of the run is gone, as whoever reads it is told.
+        return False
     return any(_only_archive(post) for post in await posts.all())
 
 

@@ -2,6 +2,8 @@
 
 import functools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,19 +52,37 @@ def _tell(message: str) -> None:
     sys.stderr.write(f"forebay: error: {line}\n")
 
 
+@contextmanager
+def _mistakes_told() -> Iterator[None]:
+    """Tell of a mistake or an error of ours in one line, and end with its exit code."""
+    try:
+        yield
+    except ForebayError as error:
+        _tell(str(error))
+        raise typer.Exit(error.exit_code) from error
+    except UsageError as error:
+        said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+        # Of a group without a command, its help has been shown.
+        if said:
+            _tell(f"{said}; see '{_asked(error)} --help'")
+        raise typer.Exit(ExitCode.USAGE) from error
+
+
+def _asked(error: Any) -> str:
+    """Return the command in whose words there is a mistake."""
+    return "forebay" if error.ctx is None else str(error.ctx.command_path)
+
+
 class _Commands(TyperGroup):
-    """Tells of an error of ours in one line, and ends with its exit code."""
+    """Tells of a mistake in one line, be it in its own words or in those of a command."""
+
+    def make_context(self, *words: Any, **options: Any) -> Any:
+        with _mistakes_told():
+            return super().make_context(*words, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _mistakes_told():
             return super().invoke(ctx)
-        except ForebayError as error:
-            _tell(str(error))
-            raise typer.Exit(error.exit_code) from error
-        except UsageError as error:
-            said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
-            _tell(f"{said}; see 'forebay --help'")
-            raise typer.Exit(ExitCode.USAGE) from error
 
 
 app = typer.Typer(

@@ -128,7 +128,12 @@ def session(context: typer.Context) -> Session:
 
 def user_name() -> str:
     """Return the name of who gives a command, as others are told it."""
+    return user() or "somebody"
+
+
+def user() -> str:
+    """Return the name of who calls; nothing where that is not known."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
+    except (OSError, KeyError):
+        return ""

@@ -7,6 +7,7 @@ import pytest
 from tests.engine.queue.desk import NOON, Clock, Desk, by_run, target
 
 from forebay.engine.errors import JobError
+from forebay.engine.queue.dead import DeadLetters
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Service
 
@@ -249,6 +250,22 @@ def test_a_job_that_was_given_up_is_tried_again(desk: Desk) -> None:
     assert desk.jobs.retry(job) == 1
     desk.publish(desk.take())
     assert (desk.state(job), desk.states()) == ("done", {"done": 4})
+
+
+def test_what_was_discarded_is_not_tried_again(desk: Desk) -> None:
+    """Until the same is submitted anew."""
+    job = desk.queue_up("run", 3)
+    first, *others = desk.take()
+    desk.kill([first])
+    DeadLetters(desk.database).discard([first.unit])
+    desk.kill(others)
+    assert desk.states() == {"cancelled": 1, "dead": 2}
+    assert desk.jobs.retry(job) == 2
+    assert (desk.state(job), desk.states()) == ("ready", {"cancelled": 1, "ready": 2})
+    desk.publish(desk.take())
+    assert (desk.state(job), desk.states()) == ("done", {"cancelled": 1, "done": 2})
+    desk.submit("run")
+    assert desk.states() == {"ready": 1, "done": 2}
 
 
 def test_a_cancelled_job_that_has_nothing_left_is_done_when_it_is_tried_again(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.engine.queue.desk import NOON, SECOND, Clock, Desk, target
 
-from forebay.engine.errors import JobError, UnknownJobError
+from forebay.engine.errors import JobError, KeyTakenError, UnknownJobError
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.submission import Submission, Target
 
@@ -37,15 +37,44 @@ def test_a_job_is_kept_as_it_was_asked_for(desk: Desk) -> None:
 
 
 def test_a_key_finds_its_job_while_it_is_open(desk: Desk) -> None:
-    """Submitted again, it is the same job whatever else is asked for; after its end a new one."""
+    """Submitted again, it is the same job however urgent it is; after its end a new one."""
     first = desk.jobs.submit(Submission(targets=[target()], key="mine"))
-    again = desk.jobs.submit(Submission(targets=[target("other")], key="mine", priority=3))
+    again = desk.jobs.submit(Submission(targets=[target()], key="mine", priority=3, owner="ada"))
     assert (first[1], again) == (True, (first[0], False))
     assert desk.job(first[0]).priority == 0
     desk.jobs.cancel(first[0])
     later = desk.jobs.submit(Submission(targets=[target()], key="mine"))
     assert later[1]
     assert later[0] > first[0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        ({"targets": [target("b", sigma=1)]}, "it goes over a too; it does not go over b"),
+        ({"targets": [target("a", sigma=1), target("b", sigma=1)]}, "it does not go over b"),
+        ({"targets": [target("a", sigma=2)]}, "its sigma is 1, not 2"),
+        ({"targets": [target("a")]}, "its sigma is 1, not None"),
+        ({"targets": [target("a", version="1.0.1", sigma=1)]}, "it is of blur-1.0.0, not of"),
+        ({"live": True}, "its live is False, not True"),
+        ({"force": True}, "its force is False, not True"),
+        ({"cluster": "gpus"}, "its cluster is None, not gpus"),
+        ({"units": {}}, "it is of all units"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_key_is_refused_for_something_else(
+    desk: Desk, wanted: dict[str, Any], difference: str
+) -> None:
+    """The message says which job has it, and in what that differs; once it has ended, it is free."""
+    first = desk.submit(target("a", sigma=1), key="mine")
+    before = desk.everything()
+    asked = Submission(**{"targets": [target("a", sigma=1)], "key": "mine", **wanted})
+    with pytest.raises(KeyTakenError, match=f"'mine' is that of job {first}, .*: {difference}"):
+        desk.jobs.submit(asked)
+    assert desk.everything() == before
+    desk.jobs.cancel(first)
+    assert desk.jobs.submit(asked)[1]
 
 
 def test_without_a_key_what_is_asked_for_is_the_key(desk: Desk) -> None:
@@ -89,6 +118,15 @@ def test_without_a_key_what_is_asked_for_is_the_key(desk: Desk) -> None:
         ({"priority": 10**6 + 1}, "a priority lies within ±1000000, not at 1000001"),
         ({"priority": -(10**6) - 1}, "a priority lies within ±1000000, not at -1000001"),
         ({"failures_allowed": -1}, "failures_allowed cannot be -1"),
+        ({"deadline": "tomorrow"}, "deadline cannot be 'tomorrow': it is a whole number"),
+        ({"deadline": 1e18}, "deadline cannot be 1e\\+18: it is a whole number"),
+        ({"deadline": 2**63}, "deadline cannot be 9223372036854775808: it has 64 bits"),
+        ({"priority": "high"}, "priority cannot be 'high': it is a whole number"),
+        ({"after": 3}, "after cannot be 3: it is a list of the numbers of jobs"),
+        ({"after": ["a"]}, r"after\[0\] cannot be 'a': it is a whole number"),
+        ({"key": 7}, "key cannot be 7: it is a text"),
+        ({"labels": ["a"]}, r"labels cannot be \['a'\]: give them as names with their values"),
+        ({"labels": {"a": 1}}, r"labels\['a'\] cannot be 1: it is a text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

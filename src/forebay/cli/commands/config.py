@@ -36,7 +36,13 @@ def show(
         from forebay.config import ConfigError
         from forebay.engine.suggestion import nearest
 
-        raise ConfigError(f"there is no setting {key!r}{nearest(str(key), list(origins))}")
+        # Those of a group are shown by its name, too.
+        names = {
+            ".".join(parts[:length])
+            for parts in (name.split(".") for name in origins)
+            for length in range(1, len(parts) + 1)
+        }
+        raise ConfigError(f"there is no setting {key!r}{nearest(str(key), sorted(names))}")
     if as_json:
         for name, origin in wanted.items():
             print_json({"key": name, "value": _plain(origin.value), "source": origin.source})

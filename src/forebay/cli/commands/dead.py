@@ -9,7 +9,6 @@ from forebay.cli.commands.job_options import ParameterOption
 from forebay.cli.commands.ledgers import opened
 from forebay.cli.commands.process import parameters
 from forebay.cli.commands.standing import told, when
-from forebay.cli.commands.submitting import user
 from forebay.cli.errors import OptionError, TargetError, TargetExistsError
 from forebay.cli.output import print_facts, print_json, print_table
 from forebay.cli.session import (
@@ -19,6 +18,7 @@ from forebay.cli.session import (
     Session,
     SharedResultsOption,
     session,
+    user,
 )
 
 if TYPE_CHECKING:

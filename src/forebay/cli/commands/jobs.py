@@ -101,7 +101,7 @@ def submit(
         int | None, typer.Option(help="Dead letters after which it is given up; any if not given.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="Submitting again with this key finds the same job.")
+        str | None, typer.Option(help="Submitting the same again with this key finds the same job.")
     ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="The only cluster that may compute it; any if not given.")

@@ -85,7 +85,8 @@ def try_operation(
     unknown = sorted(given.keys() - chosen.parameters.keys())
     if unknown:
         raise OptionError(
-            f"{operation} has no parameter {unknown[0]!r}; it has {', '.join(chosen.parameters)}"
+            f"{operation} has no parameter {unknown[0]!r}"
+            f"{nearest(unknown[0], chosen.parameters)}; it has {', '.join(chosen.parameters)}"
         )
     missing = [
         name

@@ -18,6 +18,7 @@ from forebay.cli.session import (
     RunsOption,
     Session,
     session,
+    user,
 )
 from forebay.cli.signals import stop_on_signals
 
@@ -103,6 +104,7 @@ def process(
                 stop=stop,
                 on_event=report,
                 units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
+                owner=user(),
                 **given,
             )
     if as_json:

@@ -32,6 +32,7 @@ from forebay.cli.session import (
     Session,
     SharedResultsOption,
     session,
+    user,
 )
 from forebay.cli.signals import stop_on_signals
 from forebay.errors import ExitCode
@@ -242,6 +243,7 @@ def _here(
             on_event=JobProgress(bars, what, as_json=as_json, total=frames),
             units_in_flight_per_worker=call.settings.engine.units_in_flight_per_worker,
             recall=recall,
+            owner=user(),
             **values,
         )
     _print_report(report, as_json=as_json)

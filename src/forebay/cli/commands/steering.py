@@ -4,9 +4,8 @@ import typer
 
 from forebay.cli.commands.job_options import JobArgument, LaneOption, PriorityOption
 from forebay.cli.commands.ledgers import opened
-from forebay.cli.commands.submitting import user
 from forebay.cli.errors import OptionError
-from forebay.cli.session import LedgerOption, RunsOption, SharedResultsOption, session
+from forebay.cli.session import LedgerOption, RunsOption, SharedResultsOption, session, user
 
 
 def cancel(

@@ -1,6 +1,5 @@
 """Jobs as they are given on the command line: submitting them."""
 
-import getpass
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ import typer
 
 from forebay.cli.commands.process import parameters
 from forebay.cli.errors import OptionError
-from forebay.cli.session import Session
+from forebay.cli.session import Session, user
 
 if TYPE_CHECKING:
     from forebay.acquisition import Run
@@ -70,11 +69,3 @@ def labels_of(given: list[str] | None) -> dict[str, str]:
             raise OptionError(f"-l {name} is given twice: leave one out")
         labels[name] = value
     return labels
-
-
-def user() -> str:
-    """Return the name of who calls; nothing where that is not known."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""
