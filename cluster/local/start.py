@@ -1,5 +1,6 @@
 """Start a cluster on this machine, and leave nothing of it behind."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +33,7 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
     from distributed import LocalCluster
     from distributed.utils import sync
 
+    closing = asyncio.Event()
     if specification.dashboard and find_spec("bokeh") is None:
         raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
     workers = specification.workers or CPU_COUNT
@@ -40,17 +42,19 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
         try:
             with signals_held():
                 cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]
-                    loop=loop, **_options(specification, workers)
+                    loop=loop, **_options(specification, workers, closing)
                 )
                 stack.callback(close_in_time, cluster)
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local cluster does not start: {line_of(error)}") from error
-        # The workers come once the cluster can be closed, so that Ctrl-C finds it in order.
-        cluster.scale(workers)
         try:
-            client = stack.enter_context(client_of(cluster, timeout=seconds))
+            client = stack.enter_context(client_of(cluster))
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local workers do not start: {line_of(error)}") from error
+        # The workers come once the cluster can be closed, so that Ctrl-C finds it in order, and
+        # once there is a client, which would wait for them without end.
+        stack.callback(loop.add_callback, closing.set)
+        cluster.scale(workers)
         try:
             client.wait_for_workers(workers, timeout=seconds)
         except TimeoutError as error:
@@ -66,8 +70,12 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
         yield client
 
 
-def _options(specification: LocalClusterSpecification, workers: int) -> dict[str, Any]:
+def _options(
+    specification: LocalClusterSpecification, workers: int, closing: asyncio.Event
+) -> dict[str, Any]:
     from distributed.system import MEMORY_LIMIT
+
+    from forebay.cluster.local.nanny import LocalNanny
 
     memory = specification.memory_limit
     options: dict[str, Any] = {
@@ -86,8 +94,10 @@ def _options(specification: LocalClusterSpecification, workers: int) -> dict[str
     if specification.processes:
         # A cluster of threads speaks inproc:// and does not start where it is given a host.
         options["host"] = "127.0.0.1"
-        # A nanny would else wait for ever for a process that ended before it could say anything.
-        options["death_timeout"] = specification.start_seconds
+        options["worker_class"] = LocalNanny
+        # Who waits for all of them gives up first, and then the rest; this is for those after them.
+        options["start_seconds"] = 2 * specification.start_seconds
+        options["closing"] = closing
         options["preload"] = ["forebay.cluster.local.preload"]
     return options
 

@@ -226,6 +226,21 @@ def test_a_worker_process_that_never_says_anything_is_an_error(
         pass
 
 
+def test_workers_that_are_still_starting_when_time_is_over_are_ended_without_a_word(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither they nor Dask say anything besides the error: nothing went wrong in them."""
+    processes = children()
+    with (
+        pytest.raises(ClusterError, match=r"only 0 of 2 local workers came up within 0\.05 s"),
+        connect(LocalClusterSpecification(workers=2, start_seconds=0.05)),
+    ):
+        pass
+    assert children() <= processes
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_ctrl_c_while_the_workers_start_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
