@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ByteSize
+
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.health.watch import watched
@@ -115,20 +117,20 @@ def plan(specification: LocalClusterSpecification) -> Plan:
         problems.append("the Dask dashboard needs bokeh: install it, or set dashboard = false")
     if each * workers > MEMORY_LIMIT:
         problems.append(
-            f"{workers} workers of {each} bytes are more than the {MEMORY_LIMIT} bytes of this "
-            "machine: give fewer workers, or a smaller memory_limit"
+            f"{workers} workers of {_size(each)} are more than the {_size(MEMORY_LIMIT)} "
+            "of this machine: give fewer workers, or a smaller memory_limit"
         )
     ceiling = specification.memory_ceiling
     if ceiling is not None and not each < ceiling <= MEMORY_LIMIT:
         problems.append(
-            f"memory_ceiling = {int(ceiling)} bytes has to be above the {each} bytes of a worker, "
-            f"and no more than the {MEMORY_LIMIT} bytes of this machine"
+            f"memory_ceiling = {_size(ceiling)} has to be above the {_size(each)} of a "
+            f"worker, and no more than the {_size(MEMORY_LIMIT)} of this machine"
         )
-    larger = () if ceiling is None else (("one larger worker", f"{ceiling / 2**30:.3g} GiB"),)
+    larger = () if ceiling is None else (("one larger worker", _size(ceiling)),)
     facts = (
         ("workers", str(workers)),
         ("threads of each", str(specification.threads_per_worker)),
-        ("memory of each", f"{each / 2**30:.3g} GiB"),
+        ("memory of each", _size(each)),
         *larger,
         ("as", "processes" if specification.processes else "threads of the calling process"),
     )
@@ -138,3 +140,7 @@ def plan(specification: LocalClusterSpecification) -> Plan:
         workers=(workers, workers),
         cost_per_worker_hour=specification.cost_per_worker_hour,
     )
+
+
+def _size(number: int) -> str:
+    return ByteSize(number).human_readable(separator=" ")

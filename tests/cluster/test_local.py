@@ -16,9 +16,12 @@ import dask
 import distributed
 import psutil
 import pytest
+from tests.cli.conftest import Forebay, forebay
 
 from forebay.cluster import ClusterError, LocalClusterSpecification, connect, refill
 from forebay.cluster.local import start
+
+__all__ = ["forebay"]
 
 THREADS = LocalClusterSpecification(workers=2, processes=False)
 PROCESSES = LocalClusterSpecification(workers=1, threads_per_worker=2)
@@ -192,6 +195,22 @@ def test_workers_share_the_memory_of_the_machine_or_have_what_was_given() -> Non
         with connect(specification) as client:
             workers = client.scheduler_info(n_workers=-1)["workers"].values()
             assert {each["memory_limit"] for each in workers} == {expected}
+
+
+def test_check_says_what_is_more_than_the_memory_of_the_machine(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    """Each problem once, in units that people read."""
+    (tmp_path / "forebay.toml").write_text(
+        "[clusters.lab]\nkind = 'local'\nworkers = 4\nmemory_limit = '900 GiB'\n"
+        "memory_ceiling = '9000 GiB'"
+    )
+    outcome = forebay("cluster", "check", "lab")
+    assert outcome.code == 3
+    assert "4 workers of 900.0 GiB are more than the " in outcome.error
+    assert outcome.error.endswith("(and 1 more, above)")
+    assert "memory_ceiling = 8.8 TiB has to be above the 900.0 GiB of a worker" in outcome.out
+    assert "are more than" not in outcome.out
 
 
 def test_workers_that_do_not_come_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
