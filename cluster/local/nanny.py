@@ -33,17 +33,18 @@ class LocalNanny(Nanny):
     def __init__(
         self, *arguments: Any, start_seconds: float, closing: asyncio.Event, **options: Any
     ) -> None:
-        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        super().__init__(*arguments, **options)
         self._start_seconds = start_seconds
         self._closing = closing
 
-    async def start(self) -> Any:
+    async def start_unsafe(self) -> Any:
         """Start the worker; where that fails, the cluster finds it closed, and starts another."""
         try:
-            return await super().start()
-        except RuntimeError as error:
+            return await super().start_unsafe()  # type: ignore[no-untyped-call]
+        except (OSError, RuntimeError) as error:
             if not self._closing.is_set():
-                _log.warning("a local worker does not start: %s", line_of(error.__cause__ or error))
+                _log.warning("a local worker does not start: %s", line_of(error))
+            await self.close()
             return self
 
     async def instantiate(self) -> Status:
