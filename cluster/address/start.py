@@ -117,14 +117,16 @@ def _reason(error: BaseException) -> str:
 
 
 def plan(specification: AddressSpecification) -> Plan:
-    """Return which scheduler would be joined, and what is missing for it."""
+    """Join the scheduler for a moment; return who is there, or why nobody can join it."""
     problems: list[str] = []
     try:
-        _security(specification)
+        with join(specification) as client:
+            there = str(len(client.scheduler_info(n_workers=-1)["workers"]))
     except ClusterError as error:
         problems.append(str(error))
+        there = "not known"
     return Plan(
-        (("scheduler", specification.address),),
+        (("scheduler", specification.address), ("workers", there)),
         problems=tuple(problems),
         cost_per_worker_hour=specification.cost_per_worker_hour,
     )

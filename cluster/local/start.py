@@ -1,10 +1,13 @@
 """Start a cluster on this machine, and leave nothing of it behind."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ByteSize
 
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
@@ -32,6 +35,7 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
     from distributed import LocalCluster
     from distributed.utils import sync
 
+    closing = asyncio.Event()
     if specification.dashboard and find_spec("bokeh") is None:
         raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
     workers = specification.workers or CPU_COUNT
@@ -40,17 +44,19 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
         try:
             with signals_held():
                 cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]
-                    loop=loop, **_options(specification, workers)
+                    loop=loop, **_options(specification, workers, closing)
                 )
                 stack.callback(close_in_time, cluster)
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local cluster does not start: {line_of(error)}") from error
-        # The workers come once the cluster can be closed, so that Ctrl-C finds it in order.
-        cluster.scale(workers)
         try:
-            client = stack.enter_context(client_of(cluster, timeout=seconds))
+            client = stack.enter_context(client_of(cluster))
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local workers do not start: {line_of(error)}") from error
+        # The workers come once the cluster can be closed, so that Ctrl-C finds it in order, and
+        # once there is a client, which would wait for them without end.
+        stack.callback(loop.add_callback, closing.set)
+        cluster.scale(workers)
         try:
             client.wait_for_workers(workers, timeout=seconds)
         except TimeoutError as error:
@@ -66,8 +72,12 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
         yield client
 
 
-def _options(specification: LocalClusterSpecification, workers: int) -> dict[str, Any]:
+def _options(
+    specification: LocalClusterSpecification, workers: int, closing: asyncio.Event
+) -> dict[str, Any]:
     from distributed.system import MEMORY_LIMIT
+
+    from forebay.cluster.local.nanny import LocalNanny
 
     memory = specification.memory_limit
     options: dict[str, Any] = {
@@ -86,8 +96,10 @@ def _options(specification: LocalClusterSpecification, workers: int) -> dict[str
     if specification.processes:
         # A cluster of threads speaks inproc:// and does not start where it is given a host.
         options["host"] = "127.0.0.1"
-        # A nanny would else wait for ever for a process that ended before it could say anything.
-        options["death_timeout"] = specification.start_seconds
+        options["worker_class"] = LocalNanny
+        # Who waits for all of them gives up first, and then the rest; this is for those after them.
+        options["start_seconds"] = 2 * specification.start_seconds
+        options["closing"] = closing
         options["preload"] = ["forebay.cluster.local.preload"]
     return options
 
@@ -105,20 +117,20 @@ def plan(specification: LocalClusterSpecification) -> Plan:
         problems.append("the Dask dashboard needs bokeh: install it, or set dashboard = false")
     if each * workers > MEMORY_LIMIT:
         problems.append(
-            f"{workers} workers of {each} bytes are more than the {MEMORY_LIMIT} bytes of this "
-            "machine: give fewer workers, or a smaller memory_limit"
+            f"{workers} workers of {_size(each)} are more than the {_size(MEMORY_LIMIT)} "
+            "of this machine: give fewer workers, or a smaller memory_limit"
         )
     ceiling = specification.memory_ceiling
     if ceiling is not None and not each < ceiling <= MEMORY_LIMIT:
         problems.append(
-            f"memory_ceiling = {int(ceiling)} bytes has to be above the {each} bytes of a worker, "
-            f"and no more than the {MEMORY_LIMIT} bytes of this machine"
+            f"memory_ceiling = {_size(ceiling)} has to be above the {_size(each)} of a "
+            f"worker, and no more than the {_size(MEMORY_LIMIT)} of this machine"
         )
-    larger = () if ceiling is None else (("one larger worker", f"{ceiling / 2**30:.3g} GiB"),)
+    larger = () if ceiling is None else (("one larger worker", _size(ceiling)),)
     facts = (
         ("workers", str(workers)),
         ("threads of each", str(specification.threads_per_worker)),
-        ("memory of each", f"{each / 2**30:.3g} GiB"),
+        ("memory of each", _size(each)),
         *larger,
         ("as", "processes" if specification.processes else "threads of the calling process"),
     )
@@ -128,3 +140,7 @@ def plan(specification: LocalClusterSpecification) -> Plan:
         workers=(workers, workers),
         cost_per_worker_hour=specification.cost_per_worker_hour,
     )
+
+
+def _size(number: int) -> str:
+    return ByteSize(number).human_readable(separator=" ")

@@ -27,6 +27,7 @@ def test_files_are_written_applied_and_undone(forebay: Forebay, tmp_path: Path) 
     applied = forebay("tune", "--role", "acquisition", "--root", root, "--apply")
     assert applied.code == ExitCode.DONE, applied.err
     assert "set at once: /proc/sys/vm/swappiness = 1\n" in applied.out
+    assert f"undo it with 'forebay tune --root {root} --undo'" in applied.out
     assert swappiness.read_text() == "1\n"
     undone = forebay("tune", "--undo", "--root", root)
     assert undone.code == ExitCode.DONE, undone.err

@@ -14,8 +14,11 @@ from typing import Any
 
 import distributed
 import pytest
+from tests.cli.conftest import Forebay, forebay
 
 from forebay.cluster import AddressSpecification, ClusterError, connect
+
+__all__ = ["forebay"]
 
 
 @contextmanager
@@ -142,6 +145,29 @@ def test_where_nothing_listens_the_call_ends_in_time() -> None:
     # The last attempt is refused, or is still under way when the time is up.
     assert reason.endswith(("Connection refused", "is it running?"))
     assert "<" not in reason
+
+
+def test_check_asks_the_scheduler(scheduler: AddressSpecification) -> None:
+    """It is joined for a moment: that the settings can be read says little."""
+    with connect(scheduler) as client:
+        client.wait_for_workers(1, timeout=60)
+    plan = scheduler.plan("lab")
+    assert plan.problems == ()
+    assert ("workers", "1") in plan.facts
+
+
+def test_check_says_that_nobody_answers(forebay: Forebay, tmp_path: Path) -> None:
+    """Once, as an error, with the address."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    (tmp_path / "forebay.toml").write_text(
+        f"[clusters.lab]\nkind = 'address'\naddress = '{address}'\ntimeout = 1"
+    )
+    outcome = forebay("cluster", "check", "lab")
+    assert outcome.code == 3
+    assert outcome.error.startswith(
+        f"the cluster lab cannot be started: no Dask scheduler answered at {address} within 1 s"
+    )
+    assert "no Dask scheduler" not in outcome.out
 
 
 def test_where_something_else_listens_the_call_ends_in_time() -> None:

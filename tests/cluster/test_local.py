@@ -16,9 +16,12 @@ import dask
 import distributed
 import psutil
 import pytest
+from tests.cli.conftest import Forebay, forebay
 
 from forebay.cluster import ClusterError, LocalClusterSpecification, connect, refill
 from forebay.cluster.local import start
+
+__all__ = ["forebay"]
 
 THREADS = LocalClusterSpecification(workers=2, processes=False)
 PROCESSES = LocalClusterSpecification(workers=1, threads_per_worker=2)
@@ -194,6 +197,22 @@ def test_workers_share_the_memory_of_the_machine_or_have_what_was_given() -> Non
             assert {each["memory_limit"] for each in workers} == {expected}
 
 
+def test_check_says_what_is_more_than_the_memory_of_the_machine(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    """Each problem once, in units that people read."""
+    (tmp_path / "forebay.toml").write_text(
+        "[clusters.lab]\nkind = 'local'\nworkers = 4\nmemory_limit = '900 GiB'\n"
+        "memory_ceiling = '9000 GiB'"
+    )
+    outcome = forebay("cluster", "check", "lab")
+    assert outcome.code == 3
+    assert "4 workers of 900.0 GiB are more than the " in outcome.error
+    assert outcome.error.endswith("(and 1 more, above)")
+    assert "memory_ceiling = 8.8 TiB has to be above the 900.0 GiB of a worker" in outcome.out
+    assert "are more than" not in outcome.out
+
+
 def test_workers_that_do_not_come_up_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call ends in time, says how many came, and leaves nothing behind."""
     processes = children()
@@ -224,6 +243,21 @@ def test_a_worker_process_that_never_says_anything_is_an_error(
         connect(LocalClusterSpecification(workers=1, start_seconds=0.3)),
     ):
         pass
+
+
+def test_workers_that_are_still_starting_when_time_is_over_are_ended_without_a_word(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither they nor Dask say anything besides the error: nothing went wrong in them."""
+    processes = children()
+    with (
+        pytest.raises(ClusterError, match=r"only 0 of 2 local workers came up within 0\.05 s"),
+        connect(LocalClusterSpecification(workers=2, start_seconds=0.05)),
+    ):
+        pass
+    assert children() <= processes
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_ctrl_c_while_the_workers_start_leaves_nothing_behind(

@@ -259,5 +259,6 @@ def _print(name: str, plan: "Plan") -> None:
     with writing_output():
         if plan.submitted:
             typer.echo(f"\n{plan.submitted.rstrip()}")
-        for problem in plan.problems:
+        # The first is the error.
+        for problem in plan.problems[1:]:
             typer.echo(f"missing: {problem}")

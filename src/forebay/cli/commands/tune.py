@@ -1,5 +1,6 @@
 """``forebay tune``: what makes this machine fit for what it is to do, and taking that back."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,8 @@ def _apply(plan: "Plan", root: Path, *, as_json: bool) -> None:
     else:
         _print_files(plan)
         _tell(changes)
-        typer.echo("undo it with 'forebay tune --undo'")
+        here = "" if root == Path("/") else f" --root {shlex.quote(str(root))}"
+        typer.echo(f"undo it with 'forebay tune{here} --undo'")
     _end(changes)
 
 
