@@ -240,9 +240,7 @@ class Moves:
             ):
                 return False
             connection.execute(
-                sa.update(SHELVES)
-                .where(SHELVES.c.shelf == shelf)
-                .values(state=ShelfState.DELETING)
+                sa.update(SHELVES).where(SHELVES.c.shelf == shelf).values(state=ShelfState.DELETING)
             )
             return True
 
