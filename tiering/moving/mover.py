@@ -19,7 +19,7 @@ from forebay.tiering.catalogue.records import (
     ShelfState,
 )
 from forebay.tiering.errors import CopyDamagedError, MoveTakenOverError, TieringError
-from forebay.tiering.homes.home import home_of
+from forebay.tiering.homes.home import goes_home
 from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.context import MoveContext, Reached
 from forebay.tiering.moving.copying import CopyAgainError, Copying
@@ -176,9 +176,7 @@ class Mover:
             return self._context.held.pause(claim, seconds=SHORT_PAUSE, error=why, counts=False)
         tier = self._context.tiers[claim.move.tier]
         shelves = self._context.catalogue.shelves(run.run_id)
-        home = home_of(self._context.tiers, run).comes_back and any(
-            each.home and each.tier == tier.name for each in shelves
-        )
+        home = goes_home(self._context.tiers, run, shelves, tier.name)
         path = next((each.path for each in shelves if each.home), "")
         capacity = tier.specification.capacity
         pack_bytes = tier.specification.pack_bytes

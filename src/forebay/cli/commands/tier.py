@@ -358,9 +358,15 @@ def _agree_to_recall(
     """Show what it costs to recall what a move reads from an archive; call it off if refused."""
     from forebay.tiering.archive.copies import recall_of
     from forebay.tiering.catalogue.moves import Moves
+    from forebay.tiering.homes.home import goes_home
+    from forebay.tiering.storage.inventory import STAYING_AT_HOME
 
-    (source,) = [each for each in catalogue.shelves(run.run_id) if each.shelf == move.source]
-    recall = recall_of(catalogue, tiers, source, catalogue.objects(run.run_id))
+    shelves = catalogue.shelves(run.run_id)
+    (source,) = [each for each in shelves if each.shelf == move.source]
+    keys = list(catalogue.objects(run.run_id))
+    if goes_home(tiers, run, shelves, move.tier):
+        keys = [key for key in keys if not key.startswith(STAYING_AT_HOME)]
+    recall = recall_of(catalogue, tiers, source, keys)
     if recall is None or move.state != "planned" or not (away := recall.look().away):
         return
     try:
