@@ -259,12 +259,14 @@ def _take_in_copy(
         moving = {key: each for key, each in manifest.objects.items() if _goes(key)}
         lengths = home.lengths(moving)
         there = [key for key, each in moving.items() if lengths.get(key) == each.bytes]
-        state = ShelfState.STAGING
+        # What a mover has left of it goes when another copy was read back.
+        remains = home_shelf(run, home_tier.name, path, ShelfState.STAGING)
+        at_home = replace(remains, bytes=sum(lengths.values()))
         if len(there) == len(moving):
-            state = ShelfState.AVAILABLE
+            at_home = home_shelf(run, home_tier.name, path)
         elif not there:
-            state = ShelfState.DELETED
-        shelves.append(home_shelf(run, home_tier.name, path, state))
+            at_home = replace(remains, state=ShelfState.DELETED)
+        shelves.append(at_home)
     catalogue.add(run, manifest.objects, manifest.documents, shelves, {manifest.shelf: packs})
     if home is not None:
         catalogue.saw(run.run_id, read_at=home.read_at())

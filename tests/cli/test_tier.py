@@ -141,6 +141,10 @@ def test_a_run_that_is_still_recorded_is_planned_and_moved(laboratory: Path) -> 
         each["run"]: each["tiers"] for each in objects("tier", "status", "stream") if "run" in each
     }
     assert lies["stream (blocks 6 to 7)"] == ["cold"]
+    rows = [line for line in told("tier", "status").splitlines() if "stream" in line]
+    assert [row.split()[:3] + row.split()[-1:] for row in rows] == [
+        ["stream", "(4", "volumes)", "cold"]
+    ]
     told("tier", "hold", "stream", "--reason", "audit")
     assert "has put a hold" in told("tier", "move", "stream", "--to", "hot", code=4)
     told("tier", "release", "stream")
@@ -154,6 +158,20 @@ def test_a_run_that_is_still_recorded_is_planned_and_moved(laboratory: Path) -> 
     assert "all as committed" in told("runs", "verify", "stream")
     assert "says what lies in the tiers" in told("tier", "scan")
     assert "20" in told("runs", "show", "stream")
+
+
+def test_the_status_counts_what_the_catalogue_knows_and_says_what_it_does_not(
+    laboratory: Path,
+) -> None:
+    """Nothing is shown as empty that was not looked at yet."""
+    said = told("tier", "status")
+    assert "hot: 2 closed runs are not in the catalogue, and not counted here" in said
+    hot, cold = [each for each in objects("tier", "status") if "capacity" in each]
+    assert (hot["bytes"], hot["unknown_runs"], cold["unknown_runs"]) == (0, 2, 0)
+    told("tier", "plan")
+    assert "not in the catalogue" not in told("tier", "status")
+    hot, _ = [each for each in objects("tier", "status") if "capacity" in each]
+    assert (hot["bytes"] > 0, hot["unknown_runs"]) == (True, 0)
 
 
 def publish(laboratory: Path) -> tuple[Result, str]:

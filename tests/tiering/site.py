@@ -262,4 +262,14 @@ def killed_at(number: int) -> Callable[[str], None]:
     return reached
 
 
+def killed_at_first(name: str) -> Callable[[str], None]:
+    """Return what ends a mover at the first point of a name."""
+
+    def reached(point: str) -> None:
+        if point == name:
+            raise Killed
+
+    return reached
+
+
 OVER = (MoveState.DONE, MoveState.FAILED, MoveState.CANCELLED)

@@ -10,7 +10,7 @@ import obstore
 import pytest
 import zarr
 from tests.acquisition.storage.server import BUCKET, Fate, Line, bucket_at
-from tests.tiering.site import GRACE, Killed, Site, points_of
+from tests.tiering.site import GRACE, Killed, Site, killed_at_first, points_of
 
 from forebay.acquisition import RunWriter
 from forebay.acquisition.errors import RunExistsError
@@ -101,16 +101,6 @@ def work_and_end_grace(lab: Site, reached: Callable[[str], None]) -> None:
         lab.pass_by(GRACE + 1)
 
 
-def killed_at_first(name: str) -> Callable[[str], None]:
-    """Return what ends a mover at the first point of a name."""
-
-    def reached(point: str) -> None:
-        if point == name:
-            raise Killed
-
-    return reached
-
-
 @each_server
 @pytest.mark.parametrize("fate", ["lose request", "lose reply"])
 def test_an_answer_that_is_lost_while_the_signpost_is_put_costs_time_only(
@@ -192,6 +182,27 @@ def test_a_lost_catalogue_is_built_anew_from_buckets(lab: Site, keep: bool) -> N
     lab.move("other")
     lab.check_readable()
     assert "other" in lab.lies_in()
+
+
+def test_what_was_left_of_the_home_goes_when_the_copy_was_read_back(lab: Site) -> None:
+    """The catalogue was lost while the home was deleted; no room is kept for what never comes."""
+    lab.plan("warm")
+    with pytest.raises(Killed):
+        work_and_end_grace(lab, killed_at_first("object deleted"))
+    lab.forget_everything()
+    scan(lab.catalogue, lab.tiers, repair=True)
+    assert 0 < lab.catalogue.used()["cold"] < lab.take_in().bytes
+    lab.check_readable()
+    left = keys_at_home(lab)
+    lab.settle()
+    assert keys_at_home(lab) == left, "nobody has read the other copy yet"
+    scrub(lab.catalogue, lab.tiers, lab.catalogue.runs())
+    lab.settle()
+    assert all(key.startswith("_forebay/") for key in keys_at_home(lab))
+    assert "cold" not in lab.catalogue.used()
+    assert lab.lies_in() == {"warm"}
+    lab.check_readable()
+    assert scan(lab.catalogue, lab.tiers, repair=False).agrees
 
 
 def test_what_was_lost_of_the_home_is_put_back(lab: Site) -> None:

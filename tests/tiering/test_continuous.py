@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ByteSize
 from tests.engine.queue.desk import Desk
-from tests.tiering.site import SHAPE, Site, pixels
+from tests.tiering.site import SHAPE, Killed, Site, killed_at_first, pixels
 
 from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.acquisition.control import ControlServer, running_acquisitions
@@ -306,3 +306,16 @@ def test_recordings_on_this_machine_tell_how_they_are_doing(
     with ControlServer("1234-run", Recording()):
         (tmp_path / "forebay" / "dead.sock").touch()
         assert [each["flow"] for each in running_acquisitions()] == ["spilling"]
+
+
+def test_what_a_copy_under_way_has_reserved_is_told_apart(site: Site) -> None:
+    """It takes room, and is not there yet."""
+    run = site.take_in()
+    site.plan("cold")
+    with pytest.raises(Killed):
+        site.mover(killed_at_first("object copied")).work()
+    cold = next(each for each in outlooks(site.catalogue, site.tiers, {}) if each.tier == "cold")
+    assert cold.used_bytes == cold.arriving_bytes == run.bytes
+    site.settle()
+    cold = next(each for each in outlooks(site.catalogue, site.tiers, {}) if each.tier == "cold")
+    assert (cold.used_bytes, cold.arriving_bytes) == (run.bytes, 0)

@@ -1,5 +1,6 @@
 """A mover is killed by the kernel at each kind of point that it passes."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -59,3 +60,31 @@ def test_killed_anywhere_no_object_is_lost(
     )
     assert ended.returncode == 0, ended.stderr
     assert set(ended.stdout.split("\n")) >= set(points or EVERY_MOVE)
+
+
+@pytest.mark.fault
+@pytest.mark.s3
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
+@pytest.mark.parametrize(
+    ("source", "target", "points"),
+    [
+        ("cold", "warm", ("signpost put", "signpost without it", "object deleted")),
+        ("warm", "cold", ("object copied", "signpost put")),
+    ],
+)
+def test_killed_where_a_home_is_a_bucket_no_object_is_lost(
+    bucket: str, quick: Path, warmed: Path, source: str, target: str, points: tuple[str, ...]
+) -> None:
+    """A run leaves the bucket that it was recorded into, and comes back onto a shelf there."""
+    program = Path(__file__).with_name("killed_in_bucket.py")
+    credentials = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    ended = subprocess.run(
+        [str(warmed / "python"), str(program), str(quick), bucket, source, target, *points],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **credentials},
+    )
+    assert ended.returncode == 0, ended.stderr

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from tests.tiering.site import GRACE, Killed, Site, killed_at, on_each_database
+from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, on_each_database
 from tests.tiering.stream import OPTIONS, Stream
 
 from forebay.tiering.catalogue.records import MoveState
@@ -112,6 +112,43 @@ def test_a_catalogue_that_is_lost_in_the_middle_of_a_move(site: Site, point: int
     assert site.move(tier).state == MoveState.DONE
     assert tier in site.lies_in()
     site.check_readable()
+
+
+@on_each_database
+def test_what_was_left_of_a_home_goes_when_a_copy_elsewhere_was_read_back(site: Site) -> None:
+    """The catalogue was lost while the home was deleted: nothing of it keeps room for good."""
+    site.plan("cold")
+
+    def work() -> None:
+        for _ in range(2):
+            site.mover(killed_at_first("object deleted")).work()
+            site.pass_by(GRACE + 1)
+
+    with pytest.raises(Killed):
+        work()
+    site.forget_everything()
+    scan(site.catalogue, site.tiers, repair=True)
+    left = {each for each in site.files("hot") if "/frames/" in each}
+    lengths = [(site.runs / each).stat().st_size for each in left]
+    assert len(left) > 1
+    assert sum(lengths) <= site.catalogue.used()["hot"] < site.take_in().bytes
+    site.settle()
+    assert left < site.files("hot"), "nobody has read the other copy yet"
+    site.check_readable()
+    site.catalogue.protect(
+        site.take_in().run_id, kind="hold", tier=None, owner="me", reason="a test", seconds=None
+    )
+    scrub(site.catalogue, site.tiers, site.catalogue.runs())
+    site.settle()
+    assert left < site.files("hot"), "it is held"
+    site.catalogue.unprotect(site.take_in().run_id, kind="hold")
+    site.settle()
+    assert left.isdisjoint(site.files("hot"))
+    assert "hot" not in site.catalogue.used()
+    assert site.lies_in() == {"cold"}
+    site.check_readable()
+    assert site.move("hot").state == MoveState.DONE
+    assert site.lies_in() == {"hot"}
 
 
 def test_what_nobody_knows_is_left_alone(site: Site) -> None:

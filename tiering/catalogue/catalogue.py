@@ -208,6 +208,11 @@ class Catalogue:
         with self.database.read() as connection:
             return used_bytes(connection)
 
+    def arriving(self) -> dict[str, int]:
+        """Return the bytes of that which copies that are being made have reserved in each tier."""
+        with self.database.read() as connection:
+            return used_bytes(connection, states=(ShelfState.STAGING,))
+
     def saw(self, run_id: str, *, read_at: int) -> None:
         """Write down when a run was last opened."""
         with self.database.write() as connection:
@@ -334,11 +339,13 @@ def forget_packs(connection: sa.Connection, shelf: str) -> None:
         connection.execute(sa.delete(table).where(table.c.shelf == shelf))
 
 
-def used_bytes(connection: sa.Connection) -> dict[str, int]:
+def used_bytes(
+    connection: sa.Connection, *, states: Collection[ShelfState] = TAKING_ROOM
+) -> dict[str, int]:
     """Return the bytes that copies take in each tier, or have reserved."""
     rows = connection.execute(
         sa.select(SHELVES.c.tier, sa.func.sum(SHELVES.c.bytes))
-        .where(SHELVES.c.state.in_(TAKING_ROOM))
+        .where(SHELVES.c.state.in_(states))
         .group_by(SHELVES.c.tier)
     )
     return {str(tier): int(total) for tier, total in rows}

@@ -202,6 +202,48 @@ class Moves:
                 .values(not_before=None, attempts=0)
             )
 
+    def give_up_remains(self, shelf: str, *, min_copies: int) -> bool:
+        """Have what is left of a home deleted that a lost catalogue had begun to delete.
+
+        Parameters
+        ----------
+        shelf
+            The copy, which a scan has found lacking objects.
+        min_copies
+            Other copies that must have been read back.
+
+        Returns
+        -------
+        bool
+            Whether it goes; not as long as it is protected, a move concerns it, or other copies
+            are not verified.
+        """
+        with self._database.write() as connection:
+            wanted = sa.select(SHELVES).where(
+                SHELVES.c.shelf == shelf, SHELVES.c.home, SHELVES.c.state == ShelfState.STAGING
+            )
+            row = connection.execute(wanted).mappings().first()
+            concerned = sa.select(MOVES.c.move).where(
+                MOVES.c.ended_at.is_(None), sa.or_(MOVES.c.target == shelf, MOVES.c.source == shelf)
+            )
+            if row is None or connection.execute(concerned).first() is not None:
+                return False
+            found = shelf_of(row)
+            now = self._database.now(connection)
+            verified = [
+                each
+                for each in shelves_in(connection, found.run_id)
+                if each.state is ShelfState.AVAILABLE and each.verified_at is not None
+            ]
+            if len(verified) < max(1, min_copies) or protecting(
+                in_force(connection, now, found.run_id), found.tier
+            ):
+                return False
+            connection.execute(
+                sa.update(SHELVES).where(SHELVES.c.shelf == shelf).values(state=ShelfState.DELETING)
+            )
+            return True
+
     def gave_up(self, shelf: str) -> None:
         """Write down that nothing is left of a copy that was given up."""
         with self._database.write() as connection:

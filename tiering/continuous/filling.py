@@ -1,5 +1,6 @@
 """How fast tiers fill: by what recorders have committed to open runs, as their logs have it."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,15 @@ class FillingWatch:
         self._catalogue = catalogue
         self._now = now
         self._open: dict[Path | str, _OpenRun] = {}
-        self._ended: set[Path | str] = set()
+        self._ended: dict[Path | str, str] = {}
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Numbers of the closed runs that the catalogue did not know when they were searched for.
+
+        By the names of the tiers that they were recorded in.
+        """
+        return Counter(self._ended.values())
 
     @property
     def open_runs(self) -> Mapping[Path | str, History]:
@@ -209,7 +218,7 @@ class FillingWatch:
         if history.closed is None:
             self._open[home] = (before or _OpenRun(tier, history, [0])).grown(history)
         else:
-            self._ended.add(home)
+            self._ended[home] = tier
 
 
 def _store_at(home: Path | str) -> Store:

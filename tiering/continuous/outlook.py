@@ -26,12 +26,14 @@ def outlooks(catalogue: Catalogue, tiers: Tiers, fillings: Mapping[str, Filling]
     """
     used = catalogue.used()
     leaving = Moves(catalogue.database).leaving()
+    arriving = catalogue.arriving()
     return [
         _outlook(
             tier,
             used.get(tier.name, 0),
             fillings.get(tier.name, Filling()),
             leaving.get(tier.name, 0),
+            arriving.get(tier.name, 0),
         )
         for tier in tiers
     ]
@@ -60,7 +62,7 @@ def expected_bytes(
     return expected
 
 
-def _outlook(tier: Tier, used: int, filling: Filling, leaving: int) -> Outlook:
+def _outlook(tier: Tier, used: int, filling: Filling, leaving: int, arriving: int) -> Outlook:
     capacity = tier.specification.capacity
     used += filling.open_bytes
     room = math.inf if capacity is None else float(capacity - used)
@@ -75,6 +77,7 @@ def _outlook(tier: Tier, used: int, filling: Filling, leaving: int) -> Outlook:
         seconds_to_high=_seconds(to_high, filling.bytes_per_second),
         seconds_to_full=_seconds(room, filling.bytes_per_second),
         leaving_bytes=leaving,
+        arriving_bytes=arriving,
     )
 
 

@@ -26,6 +26,8 @@ class Outlook:
     """Time until it has no room left, at that rate: neither by its capacity nor on its disk."""
     leaving_bytes: int
     """Bytes that are to go from there, and are not in another tier yet."""
+    arriving_bytes: int = 0
+    """Those of `used_bytes` that copies have reserved which are not whole there yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,12 @@
 """A home: the place that a run was recorded in, or a result was made in."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from forebay.acquisition import Run
-from forebay.tiering.catalogue.records import RunRecord
+from forebay.tiering.catalogue.records import RunRecord, ShelfRecord
 from forebay.tiering.homes.bucket import BucketHome
 from forebay.tiering.homes.folder import FolderHome
 from forebay.tiering.reading.signpost import HOME_LOCK, Signpost
@@ -87,6 +87,29 @@ def home_of(tiers: Tiers, run: RunRecord) -> Home:
         If it cannot be used as the environment says.
     """
     return home_at(tiers, run.home, lock=run.lock)
+
+
+def goes_home(tiers: Tiers, run: RunRecord, shelves: Iterable[ShelfRecord], tier: str) -> bool:
+    """Tell whether a run that is moved into a tier comes back to its home there.
+
+    Parameters
+    ----------
+    tiers
+        The tiers.
+    run
+        The run, or the volume.
+    shelves
+        Its copies, and its home.
+    tier
+        Name of the tier.
+
+    Raises
+    ------
+    RunNotTieredError, PlaceUnavailableError
+        As of `home_of`.
+    """
+    there = any(each.home and each.tier == tier for each in shelves)
+    return there and home_of(tiers, run).comes_back
 
 
 def home_at(tiers: Tiers, location: Path | str, *, lock: str = HOME_LOCK) -> Home:

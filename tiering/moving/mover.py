@@ -15,10 +15,11 @@ from forebay.tiering.catalogue.records import (
     READABLE,
     MoveRecord,
     MoveState,
+    ShelfRecord,
     ShelfState,
 )
 from forebay.tiering.errors import CopyDamagedError, MoveTakenOverError, TieringError
-from forebay.tiering.homes.home import home_of
+from forebay.tiering.homes.home import goes_home
 from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.context import MoveContext, Reached
 from forebay.tiering.moving.copying import CopyAgainError, Copying
@@ -117,18 +118,28 @@ class Mover:
         return list(touched.values())
 
     def sweep(self) -> None:
-        """Delete what is left of copies that were given up before they were published."""
+        """Delete what is left of copies that were given up, and of homes that a scan found so."""
         busy = {each for move in self._moves.find() for each in (move.source, move.target)}
         avoided = self._avoided()
         for shelf in self._context.catalogue.shelves():
-            if shelf.tier in avoided:
+            if shelf.tier in avoided or shelf.shelf in busy:
                 continue
-            if shelf.state is ShelfState.DELETING and shelf.shelf not in busy:
+            if shelf.state is ShelfState.DELETING or self._are_remains(shelf):
                 try:
                     self._departing.delete_given_up(shelf)
                 except TieringError as error:
                     told = {"copy": shelf.shelf, "tier": shelf.tier, "error": str(error)}
                     _log.warning("copy that was given up cannot be deleted", extra=told)
+
+    def _are_remains(self, shelf: ShelfRecord) -> bool:
+        """Tell whether a home is staged by no move, and other copies are all that is needed."""
+        return (
+            shelf.home
+            and shelf.state is ShelfState.STAGING
+            and self._moves.give_up_remains(
+                shelf.shelf, min_copies=self._context.settings.min_copies
+            )
+        )
 
     def _carry_out(self, claim: Claim) -> None:
         """Go from step to step until the move is over or has to wait."""
@@ -165,9 +176,7 @@ class Mover:
             return self._context.held.pause(claim, seconds=SHORT_PAUSE, error=why, counts=False)
         tier = self._context.tiers[claim.move.tier]
         shelves = self._context.catalogue.shelves(run.run_id)
-        home = home_of(self._context.tiers, run).comes_back and any(
-            each.home and each.tier == tier.name for each in shelves
-        )
+        home = goes_home(self._context.tiers, run, shelves, tier.name)
         path = next((each.path for each in shelves if each.home), "")
         capacity = tier.specification.capacity
         pack_bytes = tier.specification.pack_bytes

@@ -1,7 +1,7 @@
 """How tiers fill and how fast moves may go, as ``forebay tier status`` shows it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forebay.cli.output import seconds, size
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 def look_ahead(
     call: "Session", database: "Database", tiers: "Tiers"
-) -> "tuple[list[Outlook], Allowed]":
-    """Return how each tier fills, and how fast a service on this machine would move now."""
+) -> "tuple[list[Outlook], Allowed, Mapping[str, int]]":
+    """Return how each tier fills, how fast a service on this machine would move now, and how many.
+
+    That is how many closed runs there are in each tier that the catalogue does not know.
+    """
     from forebay.acquisition.control import running_acquisitions
     from forebay.engine.queue.lanes import Lane
     from forebay.engine.queue.waiting import work_waits
@@ -39,14 +42,15 @@ def look_ahead(
         gentle=settings.recording_bandwidth,
         grace_seconds=settings.grace_seconds,
     )
-    return found, pace
+    return found, pace, watch.unknown
 
 
 def outlook_fields(outlook: "Outlook") -> dict[str, Any]:
     """Return how a tier fills, as JSON can carry it; null is never."""
     return {
         "tier": outlook.tier,
-        "bytes": outlook.used_bytes,
+        "bytes": outlook.used_bytes - outlook.arriving_bytes,
+        "arriving_bytes": outlook.arriving_bytes,
         "capacity": outlook.capacity,
         "bytes_per_second": outlook.bytes_per_second,
         "seconds_to_high": _finite(outlook.seconds_to_high),
@@ -56,15 +60,25 @@ def outlook_fields(outlook: "Outlook") -> dict[str, Any]:
 
 
 def outlook_rows(outlooks: "list[Outlook]") -> Iterator[tuple[str, ...]]:
-    """Yield the rows of a table of tiers: name, used, of, filling, watermark in, full in."""
+    """Yield the rows of a table of tiers: name, used, arriving, of, filling, watermark in, full in."""
     for each in outlooks:
         yield (
             each.tier,
-            size(each.used_bytes),
+            size(each.used_bytes - each.arriving_bytes),
+            size(each.arriving_bytes) if each.arriving_bytes else "-",
             "any" if each.capacity is None else size(each.capacity),
             f"{size(each.bytes_per_second)}/s" if each.bytes_per_second else "-",
             seconds(_finite(each.seconds_to_high)),
             seconds(_finite(each.seconds_to_full)),
+        )
+
+
+def unknown_lines(unknown: Mapping[str, int]) -> Iterator[str]:
+    """Yield what is lacking in what is used, as sentences."""
+    for tier, runs in unknown.items():
+        yield (
+            f"{tier}: {runs} closed {'run is' if runs == 1 else 'runs are'} not in the catalogue, and "
+            "not counted here: 'forebay tier plan' takes in what can be moved"
         )
 
 

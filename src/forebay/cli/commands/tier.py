@@ -10,8 +10,16 @@ import typer
 from forebay.cli.agreement import agree
 from forebay.cli.cache import cache_fields, cache_line
 from forebay.cli.errors import OptionError, TierProblemError
-from forebay.cli.outlook import look_ahead, outlook_fields, outlook_rows, pace_fields, pace_line
+from forebay.cli.outlook import (
+    look_ahead,
+    outlook_fields,
+    outlook_rows,
+    pace_fields,
+    pace_line,
+    unknown_lines,
+)
 from forebay.cli.output import print_json, print_table, size
+from forebay.cli.pieces import piece_rows
 from forebay.cli.session import (
     JsonOption,
     LedgerOption,
@@ -134,7 +142,7 @@ def status(
         if run is not None:
             known = {each.run_id: each for each in found_as(call, catalogue, run, runs, results)}
         moves = [each for each in Moves(catalogue.database).find() if each.run_id in known]
-        filling, pace = look_ahead(call, catalogue.database, tiers)
+        filling, pace, unknown = look_ahead(call, catalogue.database, tiers)
         lies = {
             each: [shelf.tier for shelf in catalogue.shelves(each) if shelf.state in READABLE]
             for each in known
@@ -142,7 +150,7 @@ def status(
         kept = [each for each in catalogue.protections() if each.run_id in known]
     if as_json:
         for tier in filling:
-            print_json(outlook_fields(tier))
+            print_json({**outlook_fields(tier), "unknown_runs": unknown.get(tier.tier, 0)})
         print_json(pace_fields(interval, pace))
         if cache is not None:
             print_json(cache_fields(cache))
@@ -154,16 +162,18 @@ def status(
         for protection in kept:
             print_json({**asdict(protection), "run": known[protection.run_id].shown})
         return
-    print_table(("tier", "used", "of", "filling", "watermark in", "full in"), outlook_rows(filling))
+    print_table(
+        ("tier", "used", "arriving", "of", "filling", "watermark in", "full in"),
+        outlook_rows(filling),
+    )
+    for line in unknown_lines(unknown):
+        typer.echo(line)
     typer.echo(pace_line(interval, pace))
     if cache is not None:
         typer.echo(cache_line(cache))
     print_table(
         ("run or result", "size", "lies in"),
-        [
-            (each.shown, size(each.bytes), ", ".join(lies[each.run_id]) or "no tier")
-            for each in known.values()
-        ],
+        list(piece_rows(known.values(), lies, together=run is None)),
     )
     for move in moves:
         typer.echo(_move_line(move, known[move.run_id].shown))
@@ -348,9 +358,15 @@ def _agree_to_recall(
     """Show what it costs to recall what a move reads from an archive; call it off if refused."""
     from forebay.tiering.archive.copies import recall_of
     from forebay.tiering.catalogue.moves import Moves
+    from forebay.tiering.homes.home import goes_home
+    from forebay.tiering.storage.inventory import STAYING_AT_HOME
 
-    (source,) = [each for each in catalogue.shelves(run.run_id) if each.shelf == move.source]
-    recall = recall_of(catalogue, tiers, source, catalogue.objects(run.run_id))
+    shelves = catalogue.shelves(run.run_id)
+    (source,) = [each for each in shelves if each.shelf == move.source]
+    keys = list(catalogue.objects(run.run_id))
+    if goes_home(tiers, run, shelves, move.tier):
+        keys = [key for key in keys if not key.startswith(STAYING_AT_HOME)]
+    recall = recall_of(catalogue, tiers, source, keys)
     if recall is None or move.state != "planned" or not (away := recall.look().away):
         return
     try:
