@@ -1,6 +1,7 @@
 """How much memory operations need beside their frames."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ class Work:
     """Whether the frames are of integers."""
     beside: int = 0
     """Chunks next to the largest one along the single dimension that the operation goes along."""
+    waiting: int = 0
+    """Of what is found of chunks along time, for each time that up to four are put together."""
 
     @property
     def number(self) -> int:
@@ -71,6 +74,8 @@ class Need:
     """Times what is worked on at once where each pixel is looked at by itself."""
     beside: float = 0.0
     """Times a chunk for each that it borrows from: it is held until both have what they need."""
+    waiting: float = 0.0
+    """Times what is found of chunks along time, and waits to be put together."""
     fixed: float = 0.0
     """Bytes, whatever it works on."""
     more: Callable[[Work, Mapping[str, Any]], float] | None = None
@@ -85,6 +90,7 @@ class Need:
             + self.slab * work.slab
             + self.stretch * work.stretch
             + self.beside * work.beside * work.chunk
+            + self.waiting * work.waiting
         )
         more = 0.0 if self.more is None else self.more(work, given)
         return int(pixels * work.itemsize + self.fixed + more) + SMALL
@@ -168,8 +174,14 @@ NEEDS: dict[str, Need] = {
     "align_channels": Need(chunk=9.5, frame=9),
     "anisotropic_diffusion": Need(chunk=2, part=7.5),
     "apply_window": Need(chunk=2.2, frame=1),
-    "background": Need(chunk=3, frame=7),
-    "bad_pixels": Need(chunk=5, frame=14),
+    "background": Need(
+        chunk=3,
+        frame=7,
+        more=lambda work, given: (
+            11.0 * work.waiting * work.itemsize if given["method"] == "mean" else 0.0
+        ),
+    ),
+    "bad_pixels": Need(frame=22, slab=8, waiting=12),
     "bandpass": Need(chunk=1.1, slab=6),
     "bilateral_filter": Need(chunk=2, part=8.5),
     "bin_frames": Need(chunk=3.2, frame=1),
@@ -197,7 +209,8 @@ NEEDS: dict[str, Need] = {
     "erosion": _MORPHOLOGY,
     "estimate_drift": Need(chunk=8.5, frame=12),
     "estimate_illumination": Need(
-        frame=9,
+        frame=13,
+        waiting=6,
         more=lambda work, given: (
             3.0 * work.chunk * work.itemsize if given.get("average") == "median" else 0.0
         ),
@@ -213,7 +226,7 @@ NEEDS: dict[str, Need] = {
     "flat_field": _POINTWISE,
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
-    "fourier_ring_correlation": Need(chunk=1, frame=22),
+    "fourier_ring_correlation": Need(chunk=1, frame=22, waiting=12),
     "gaussian_filter": Need(chunk=1.1, slab=4.5),
     "gaussian_fit": _WINDOWS,
     "h_maxima": Need(chunk=12, frame=1),
@@ -232,7 +245,7 @@ NEEDS: dict[str, Need] = {
     "opening": _MORPHOLOGY,
     "otsu_threshold": Need(chunk=4, frame=2, more=_histograms),
     "phase_correlation": Need(chunk=8.5, frame=3),
-    "photon_transfer": Need(chunk=8, frame=8),
+    "photon_transfer": Need(frame=24, slab=8, waiting=24),
     "pixel_variance": Need(chunk=4.2, frame=1),
     "power_spectrum": Need(chunk=8.5, frame=1),
     "quantise_to_noise": _CODES,
@@ -370,4 +383,11 @@ def _work(frames: xr.DataArray, given: Mapping[str, Any]) -> Work:
         min(len(frames.variable.chunksizes[own[0]]) - 1, 2)
         if frames.chunks is not None and len(own) == 1
         else 0,
+        _waiting(lengths, len(frames.chunksizes.get(given.get("dim"), ())), given.get("dim")),
     )
+
+
+def _waiting(lengths: Mapping[Hashable, int], chunks: int, dim: Hashable) -> int:
+    """Return the pixels that wait when `chunks` of some lengths are averaged along `dim`, by fours."""
+    across = math.prod(length for each, length in lengths.items() if each != dim)
+    return across * math.ceil(math.log(max(chunks, 1), 4))
