@@ -171,7 +171,7 @@ _SAME_PIXELS = Need(chunk=2.1, stretch=4)
 _WINDOWS = Need(chunk=1, fixed=200e6)
 
 NEEDS: dict[str, Need] = {
-    "align_channels": Need(chunk=9.5, frame=9),
+    "align_channels": Need(chunk=10.5, frame=9),
     "anisotropic_diffusion": Need(chunk=2, part=7.5),
     "apply_window": Need(chunk=2.2, frame=1),
     "background": Need(
@@ -207,7 +207,7 @@ NEEDS: dict[str, Need] = {
     "dilation": _MORPHOLOGY,
     "drop_low_bits": _SAME_PIXELS,
     "erosion": _MORPHOLOGY,
-    "estimate_drift": Need(chunk=8.5, frame=12),
+    "estimate_drift": Need(chunk=10.5, frame=12),
     "estimate_illumination": Need(
         frame=13,
         waiting=6,
@@ -222,7 +222,7 @@ NEEDS: dict[str, Need] = {
     "find_blobs": Need(more=_scales),
     "find_particles": Need(chunk=1, part=10),
     "find_peaks_series": Need(chunk=8),
-    "fir_filter": Need(chunk=2.2, frame=1, beside=1.6),
+    "fir_filter": Need(chunk=3, frame=1, beside=1.6),
     "flat_field": _POINTWISE,
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
@@ -238,13 +238,13 @@ NEEDS: dict[str, Need] = {
     "matched_filter": Need(chunk=23, frame=1),
     "matched_filter_series": Need(chunk=24),
     "mean_change": Need(chunk=2.5, frame=2),
-    "measure_reduction": Need(chunk=10),
+    "measure_reduction": Need(chunk=11),
     "measured_psf": Need(chunk=12, frame=10),
     "median_filter": Need(chunk=2.2, frame=1),
     "nonlocal_means": Need(chunk=1.1, slab=3.2, more=_alike),
     "opening": _MORPHOLOGY,
     "otsu_threshold": Need(chunk=4, frame=2, more=_histograms),
-    "phase_correlation": Need(chunk=8.5, frame=3),
+    "phase_correlation": Need(chunk=9.5, frame=3),
     "photon_transfer": Need(frame=24, slab=8, waiting=24),
     "pixel_variance": Need(chunk=4.2, frame=1),
     "power_spectrum": Need(chunk=8.5, frame=1),
@@ -276,7 +276,7 @@ NEEDS: dict[str, Need] = {
             + 2.5 * work.chunk * work.itemsize / (2 - 2 * given.get("overlap", 0.5))
         )
     ),
-    "stitch_tiles": Need(chunk=6, frame=6),
+    "stitch_tiles": Need(chunk=9, frame=6),
     "subtract_background": _POINTWISE,
     "subtract_dark": _POINTWISE,
     "to_electrons": _POINTWISE,
@@ -288,7 +288,7 @@ NEEDS: dict[str, Need] = {
     "welch_spectrum": Need(chunk=1.2, more=_segments),
     "white_top_hat": _MORPHOLOGY,
     "whiten": Need(chunk=14),
-    "wiener": Need(chunk=3.5, more=_mirrored),
+    "wiener": Need(chunk=4.2, more=_mirrored),
 }
 """Of each operation, as measured, rounded up."""
 
