@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import dask.array
 import numpy as np
 import xarray as xr
-from dask.array.utils import meta_from_array
 
-from forebay.ops._arrays import Array, finite_or_nan, namespace
+from forebay.ops._arrays import Array, empty_like_chunk, finite_or_nan, namespace
 from forebay.ops.filters.parts import SLAB
 
 MEAN, VARIANCE = 0, 1
@@ -18,7 +17,7 @@ MEAN, VARIANCE = 0, 1
 class Moments(NamedTuple):
     """Of some frames, the first axis of each array being one long."""
 
-    count: int
+    number: int
     """How many frames."""
     mean: Array
     """Of each pixel, float64."""
@@ -51,7 +50,7 @@ def moments_along(frames: xr.DataArray, dim: str) -> tuple[xr.DataArray, xr.Data
 def _moment(array: Array, *, axis: int, place: int) -> Array:
     """Return the moment at some place along an axis."""
     if isinstance(array, dask.array.Array):
-        both: Array = dask.array.reduction(
+        both: Array = dask.array.reduction(  # type: ignore[no-untyped-call]
             array,
             chunk=_of_block,
             combine=_of_all,
@@ -61,7 +60,7 @@ def _moment(array: Array, *, axis: int, place: int) -> Array:
             concatenate=False,
             dtype=np.dtype(np.float64),
             output_size=2,
-            meta=meta_from_array(array, dtype=np.dtype(np.float64)),
+            meta=empty_like_chunk(array, np.dtype(np.float64)),
         )
     else:
         both = _finished([_of_block(array, (axis,))], (axis,))
@@ -89,21 +88,21 @@ def _of_frames(frames: Array) -> Moments:
 
 def joined(one: Moments, other: Moments) -> Moments:
     """Return the moments of both together: Chan, Golub and LeVeque, Am. Stat. 37, 242 (1983)."""
-    count = one.count + other.count
+    number = one.number + other.number
     apart = other.mean - one.mean
-    mean = one.mean + apart * (other.count / count)
-    squares = one.squares + other.squares + apart * apart * (one.count * other.count / count)
-    return Moments(count, mean, squares)
+    mean = one.mean + apart * (other.number / number)
+    squares = one.squares + other.squares + apart * apart * (one.number * other.number / number)
+    return Moments(number, mean, squares)
 
 
-def _of_all(parts: Any, **_: Any) -> Moments:
+def _of_all(parts: Moments | list[Moments], **_: Any) -> Moments:
     """Return the moments of several parts together."""
     return functools.reduce(joined, parts) if isinstance(parts, list) else parts
 
 
-def _finished(parts: Any, axis: tuple[int], **_: Any) -> Array:
+def _finished(parts: Moments | list[Moments], axis: tuple[int], **_: Any) -> Array:
     """Return mean and variance along an axis that is two long."""
     total = _of_all(parts)
     xp = namespace(total.mean)
-    both = xp.concat([total.mean, total.squares / max(total.count - 1, 1)], axis=0)
+    both = xp.concat([total.mean, total.squares / max(total.number - 1, 1)], axis=0)
     return xp.moveaxis(both, 0, axis[0])

@@ -98,7 +98,7 @@ def bad_pixels(
     mean, variance = moments_along(frames, dim)
     bad = apply(outliers, mean, dims, dtype=np.dtype(bool), kwargs={**kwargs, "window": window})
     if frames.sizes[dim] > 1:
-        bad = bad | apply(outliers, np.sqrt(variance), dims, dtype=np.dtype(bool), kwargs=kwargs)
+        bad = bad | apply(outliers, variance**0.5, dims, dtype=np.dtype(bool), kwargs=kwargs)
     return bad.rename(frames.name).drop_attrs()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 import pytest
 import xarray as xr
 
@@ -50,7 +51,9 @@ def test_a_single_frame_does_not_vary() -> None:
 def run(blocks: int) -> xr.DataArray:
     """Return frames that are made when they are asked for, with a noise of their own."""
 
-    def made(block: np.ndarray, block_id: tuple[int, ...] = (0,)) -> np.ndarray:  # type: ignore[type-arg]
+    def made(
+        block: npt.NDArray[np.uint16], block_id: tuple[int, ...] = (0,)
+    ) -> npt.NDArray[np.uint16]:
         random = np.random.default_rng(block_id[0])
         return random.integers(90, 110, block.shape, dtype=np.uint16)
 
@@ -66,11 +69,12 @@ def lazy(result: xr.DataArray | xr.Dataset) -> list[Any]:
 
 def given(name: str, frames: xr.DataArray) -> dict[str, Any]:
     """Return the parameters of an operation that averages over time."""
-    return {
+    every: dict[str, dict[str, Any]] = {
         "background": {"method": "mean"},
         "estimate_illumination": {"sigma": 6},
         "photon_transfer": {"dark": frames // 8},
-    }.get(name, {})
+    }
+    return every.get(name, {})
 
 
 @pytest.mark.parametrize(
@@ -90,10 +94,10 @@ def test_a_longer_run_takes_no_more_than_is_said(name: str, blocks: int) -> None
     function, parameters = operations()[name].function, given(name, frames)
     with dask.config.set(scheduler="synchronous"):
         # What is loaded and kept for next time is not for this run.
-        dask.compute(*lazy(function(run(2), **given(name, run(2)))))
+        dask.base.compute(*lazy(function(run(2), **given(name, run(2)))))  # type: ignore[no-untyped-call]
         parts = lazy(function(frames, **parameters))
         tracemalloc.start()
-        dask.compute(*parts)
+        dask.base.compute(*parts)  # type: ignore[no-untyped-call]
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     chunks = BLOCK * SIDE * SIDE * 2 * (2 if name == "photon_transfer" else 1)
