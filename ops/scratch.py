@@ -246,7 +246,7 @@ NEEDS: dict[str, Need] = {
     "otsu_threshold": Need(chunk=4, frame=2, more=_histograms),
     "phase_correlation": Need(chunk=9.5, frame=3),
     "photon_transfer": Need(frame=24, slab=8, waiting=24),
-    "pixel_variance": Need(chunk=4.2, frame=1),
+    "pixel_variance": Need(chunk=6, frame=1),
     "power_spectrum": Need(chunk=8.5, frame=1),
     "quantise_to_noise": _CODES,
     "radial_average": Need(chunk=4, frame=4),
@@ -264,10 +264,10 @@ NEEDS: dict[str, Need] = {
             3.0 * work.chunk * work.itemsize if given.get("precision") == "fast" else 0.0
         ),
     ),
-    "running_mean": Need(chunk=1.1, slab=4, beside=1.6),
+    "running_mean": Need(chunk=1.1, slab=4, beside=2.7),
     "running_median": Need(chunk=2.2, frame=1, beside=1.6),
     "saturated_fraction": Need(chunk=0.5, frame=0.5),
-    "select_frames": Need(chunk=1),
+    "select_frames": Need(chunk=2.6),
     "sharpness": Need(chunk=10.5, frame=1),
     "sparsify": _SAME_PIXELS,
     "spectrogram": Need(
