@@ -7,8 +7,8 @@ to read its frames once and to write its result once, so that no implementation 
 those bytes at that bandwidth; ``of copy`` says how near to that it is.  What is point-wise is one kernel: ``kernel of copy`` is of
 that alone, without the time of Python around it, and ``times stepwise`` how much faster it is than
 its arithmetic one step after the other.  For operations that are
-Fourier transforms, ``of fft`` is the time of the bare transforms (cuFFT's, or `scipy.fft`'s where
-there is no GPU) by that of the operation.  GPU times
+Fourier transforms, ``of fft`` is the time of the bare transforms of the same size, with what it
+puts around the frames (cuFFT's, or `scipy.fft`'s where there is no GPU), by that of the operation.  GPU times
 are between CUDA events, after a warm-up; NumPy times are of the clock, on fewer frames, for each
 frame.  Then blocks in pinned memory are sent to the device, worked on and fetched, one after the other and
 on two streams, through the same memory: ``hidden`` is the part of the transfers' time that the
@@ -34,6 +34,7 @@ import numpy as np
 import scipy.fft
 import xarray as xr
 import zarr
+from array_api_compat import array_namespace
 from rich.console import Console
 from rich.table import Table
 
@@ -45,13 +46,14 @@ from forebay.ops import (
     flat_field,
     fourier_bandpass,
     gaussian_filter,
+    gaussian_psf,
     median_filter,
     power_spectrum,
     richardson_lucy,
     subtract_background,
     white_top_hat,
 )
-from forebay.ops import gaussian_psf as psf_of
+from forebay.ops.deconvolution.transfer import canvas_shape
 from forebay.ops.pointwise import formulas
 from forebay.ops.pointwise.one_pass import Pointwise
 
@@ -59,6 +61,7 @@ COPY_BYTES = 2**30
 HOST_FRAMES = 2
 PIXELS_PER_PARTICLE = 2000
 BLOCKS = 6
+PSF = gaussian_psf(sigma=1.5)
 DIMS = ("t", "y", "x")
 
 type Operation = Callable[[xr.DataArray, xr.DataArray], Any]
@@ -81,9 +84,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "power_spectrum": lambda frames, _: power_spectrum(frames),
     "power_spectrum (radial)": lambda frames, _: power_spectrum(frames, radial=True),
-    "richardson_lucy (5 steps)": lambda frames, _: richardson_lucy(
-        frames, psf=psf_of(sigma=1.5), iterations=5
-    ),
+    "richardson_lucy (5 steps)": lambda frames, _: richardson_lucy(frames, psf=PSF, iterations=5),
     "find_particles": lambda frames, _: find_particles(frames, diameter=11, minmass=500),
 }
 TRANSFORMS: dict[str, Callable[[ModuleType, Any], object]] = {
@@ -91,7 +92,18 @@ TRANSFORMS: dict[str, Callable[[ModuleType, Any], object]] = {
     "power_spectrum": lambda fft, real: fft.rfft2(real),
     "richardson_lucy (5 steps)": lambda fft, real: [there_and_back(fft, real) for _ in range(10)],
 }
-"""The bare transforms that an operation cannot do without, of frames alone."""
+"""The bare transforms that an operation cannot do without, of the size that it works on."""
+
+
+def grown(operation: str, real: Any) -> Any:
+    """Return frames of the size that an operation transforms: some have more around them."""
+    if not operation.startswith("richardson_lucy"):
+        return real
+    sizes = real.shape[-2:]
+    more = [
+        (0, large - size) for large, size in zip(canvas_shape(sizes, PSF.shape), sizes, strict=True)
+    ]
+    return array_namespace(real).pad(real, [(0, 0), *more], mode="edge")
 
 
 def there_and_back(fft: ModuleType, real: Any) -> Any:
@@ -306,7 +318,7 @@ def measure(device: Device, frames: int, side: int, repeats: int) -> dict[str, A
         on_host = host_seconds(partial(operation, few, image_here), min(3, repeats))
         bare = None
         if name in TRANSFORMS:
-            real = there.data.astype("float32")
+            real = grown(name, there.data.astype("float32"))
             bare = device.seconds(partial(TRANSFORMS[name], device.fft, real), repeats) / on_device
         alone = steps = None
         if name in KERNELS:

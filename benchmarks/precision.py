@@ -4,10 +4,12 @@
 
 Each setting is compared with the most exact one, in float64: the largest difference by the largest
 value, and the processor time by that of the same setting's slowest neighbour.  ``--write`` puts the
-table into docs/reference/precision.md.
+table into docs/reference/precision.md, and below it what each operation says of float32.
 """
 
 import argparse
+import inspect
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -20,11 +22,15 @@ import xarray as xr
 from PIL import Image
 
 from forebay import ops
+from forebay.ops.catalogue import operations
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "precision.md"
 FRAMES = sorted((ROOT / "examples" / "data" / "bulk_water").glob("*.png"))[:4]
 BEGIN = "| operation | setting | largest error | time |\n"
+
+PROMISE = re.compile(r"[Ff]loat32 (?:is |\()(within \d[^.)]*|exact)")
+"""How an operation says in its docstring how far float32 may be off."""
 
 type Apply = Callable[[xr.DataArray, Any], xr.DataArray]
 
@@ -159,6 +165,20 @@ def measured(trade: Trade, frames: xr.DataArray, repeats: int) -> list[Row]:
     ]
 
 
+def promises() -> str:
+    """Return the part of the page with what operations say of float32, to which tests hold them."""
+    lines = []
+    for name, operation in sorted(operations().items()):
+        words = " ".join((inspect.getdoc(operation.function) or "").split())
+        if said := PROMISE.search(words):
+            lines.append(f"| `{name}` | {said[1]} |\n")
+    return (
+        "\n## Float32\n\nHow far results in float32 are off at most, as the operations say themselves. Those that"
+        "\nare not here find things, or say it in words.\n\n"
+        f"| operation | float32 is |\n|---|---|\n{''.join(lines)}"
+    )
+
+
 def main() -> None:
     """Measure and print, or put the table into its page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -172,7 +192,7 @@ def main() -> None:
         print(table, end="")
         return
     before, _, _ = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}|---|---|---|---|\n{table}")
+    PAGE.write_text(f"{before}{BEGIN}|---|---|---|---|\n{table}{promises()}")
 
 
 if __name__ == "__main__":

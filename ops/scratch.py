@@ -1,6 +1,7 @@
 """How much memory operations need beside their frames."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ class Work:
     """Whether the frames are of integers."""
     beside: int = 0
     """Chunks next to the largest one along the single dimension that the operation goes along."""
+    waiting: int = 0
+    """Of what is found of chunks along time, for each time that up to four are put together."""
 
     @property
     def number(self) -> int:
@@ -71,6 +74,8 @@ class Need:
     """Times what is worked on at once where each pixel is looked at by itself."""
     beside: float = 0.0
     """Times a chunk for each that it borrows from: it is held until both have what they need."""
+    waiting: float = 0.0
+    """Times what is found of chunks along time, and waits to be put together."""
     fixed: float = 0.0
     """Bytes, whatever it works on."""
     more: Callable[[Work, Mapping[str, Any]], float] | None = None
@@ -85,6 +90,7 @@ class Need:
             + self.slab * work.slab
             + self.stretch * work.stretch
             + self.beside * work.beside * work.chunk
+            + self.waiting * work.waiting
         )
         more = 0.0 if self.more is None else self.more(work, given)
         return int(pixels * work.itemsize + self.fixed + more) + SMALL
@@ -165,11 +171,17 @@ _SAME_PIXELS = Need(chunk=2.1, stretch=4)
 _WINDOWS = Need(chunk=1, fixed=200e6)
 
 NEEDS: dict[str, Need] = {
-    "align_channels": Need(chunk=9.5, frame=9),
+    "align_channels": Need(chunk=10.5, frame=9),
     "anisotropic_diffusion": Need(chunk=2, part=7.5),
     "apply_window": Need(chunk=2.2, frame=1),
-    "background": Need(chunk=3, frame=7),
-    "bad_pixels": Need(chunk=5, frame=14),
+    "background": Need(
+        chunk=3,
+        frame=7,
+        more=lambda work, given: (
+            11.0 * work.waiting * work.itemsize if given["method"] == "mean" else 0.0
+        ),
+    ),
+    "bad_pixels": Need(frame=22, slab=8, waiting=12),
     "bandpass": Need(chunk=1.1, slab=6),
     "bilateral_filter": Need(chunk=2, part=8.5),
     "bin_frames": Need(chunk=3.2, frame=1),
@@ -195,9 +207,10 @@ NEEDS: dict[str, Need] = {
     "dilation": _MORPHOLOGY,
     "drop_low_bits": _SAME_PIXELS,
     "erosion": _MORPHOLOGY,
-    "estimate_drift": Need(chunk=8.5, frame=12),
+    "estimate_drift": Need(chunk=10.5, frame=12),
     "estimate_illumination": Need(
-        frame=9,
+        frame=13,
+        waiting=6,
         more=lambda work, given: (
             3.0 * work.chunk * work.itemsize if given.get("average") == "median" else 0.0
         ),
@@ -209,11 +222,11 @@ NEEDS: dict[str, Need] = {
     "find_blobs": Need(more=_scales),
     "find_particles": Need(chunk=1, part=10),
     "find_peaks_series": Need(chunk=8),
-    "fir_filter": Need(chunk=2.2, frame=1, beside=1.6),
+    "fir_filter": Need(chunk=3, frame=1, beside=1.6),
     "flat_field": _POINTWISE,
     "fourier_bandpass": _FFT,
     "fourier_filter": _FFT,
-    "fourier_ring_correlation": Need(chunk=1, frame=22),
+    "fourier_ring_correlation": Need(chunk=1, frame=22, waiting=12),
     "gaussian_filter": Need(chunk=1.1, slab=4.5),
     "gaussian_fit": _WINDOWS,
     "h_maxima": Need(chunk=12, frame=1),
@@ -225,15 +238,15 @@ NEEDS: dict[str, Need] = {
     "matched_filter": Need(chunk=23, frame=1),
     "matched_filter_series": Need(chunk=24),
     "mean_change": Need(chunk=2.5, frame=2),
-    "measure_reduction": Need(chunk=10),
+    "measure_reduction": Need(chunk=11),
     "measured_psf": Need(chunk=12, frame=10),
     "median_filter": Need(chunk=2.2, frame=1),
     "nonlocal_means": Need(chunk=1.1, slab=3.2, more=_alike),
     "opening": _MORPHOLOGY,
     "otsu_threshold": Need(chunk=4, frame=2, more=_histograms),
-    "phase_correlation": Need(chunk=8.5, frame=3),
-    "photon_transfer": Need(chunk=8, frame=8),
-    "pixel_variance": Need(chunk=4.2, frame=1),
+    "phase_correlation": Need(chunk=9.5, frame=3),
+    "photon_transfer": Need(frame=24, slab=8, waiting=24),
+    "pixel_variance": Need(chunk=6, frame=1),
     "power_spectrum": Need(chunk=8.5, frame=1),
     "quantise_to_noise": _CODES,
     "radial_average": Need(chunk=4, frame=4),
@@ -251,10 +264,10 @@ NEEDS: dict[str, Need] = {
             3.0 * work.chunk * work.itemsize if given.get("precision") == "fast" else 0.0
         ),
     ),
-    "running_mean": Need(chunk=1.1, slab=4, beside=1.6),
+    "running_mean": Need(chunk=1.1, slab=4, beside=2.7),
     "running_median": Need(chunk=2.2, frame=1, beside=1.6),
     "saturated_fraction": Need(chunk=0.5, frame=0.5),
-    "select_frames": Need(chunk=1),
+    "select_frames": Need(chunk=2.6),
     "sharpness": Need(chunk=10.5, frame=1),
     "sparsify": _SAME_PIXELS,
     "spectrogram": Need(
@@ -263,7 +276,7 @@ NEEDS: dict[str, Need] = {
             + 2.5 * work.chunk * work.itemsize / (2 - 2 * given.get("overlap", 0.5))
         )
     ),
-    "stitch_tiles": Need(chunk=6, frame=6),
+    "stitch_tiles": Need(chunk=9, frame=6),
     "subtract_background": _POINTWISE,
     "subtract_dark": _POINTWISE,
     "to_electrons": _POINTWISE,
@@ -275,7 +288,7 @@ NEEDS: dict[str, Need] = {
     "welch_spectrum": Need(chunk=1.2, more=_segments),
     "white_top_hat": _MORPHOLOGY,
     "whiten": Need(chunk=14),
-    "wiener": Need(chunk=3.5, more=_mirrored),
+    "wiener": Need(chunk=4.2, more=_mirrored),
 }
 """Of each operation, as measured, rounded up."""
 
@@ -370,4 +383,11 @@ def _work(frames: xr.DataArray, given: Mapping[str, Any]) -> Work:
         min(len(frames.variable.chunksizes[own[0]]) - 1, 2)
         if frames.chunks is not None and len(own) == 1
         else 0,
+        _waiting(lengths, len(frames.chunksizes.get(given.get("dim"), ())), given.get("dim")),
     )
+
+
+def _waiting(lengths: Mapping[Hashable, int], chunks: int, dim: Hashable) -> int:
+    """Return the pixels that wait when `chunks` of some lengths are averaged along `dim`, by fours."""
+    across = math.prod(length for each, length in lengths.items() if each != dim)
+    return across * math.ceil(math.log(max(chunks, 1), 4))

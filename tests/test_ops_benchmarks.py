@@ -33,6 +33,7 @@ def test_the_dry_run_of_the_gpu_measures_everything(
     assert len(rows) == 15
     assert all(row["gpu_ms_per_frame"] > 0 and row["of_copy"] > 0 for row in rows.values())
     assert rows["power_spectrum"]["of_fft"] > 0
+    assert rows["richardson_lucy (5 steps)"]["of_fft"] > 0
     assert rows["bandpass"]["of_fft"] is None
     assert rows["correct_camera (to uint16)"]["times_stepwise"] > 0
     assert rows["correct_camera"]["kernel_of_copy"] > 0

@@ -45,3 +45,11 @@ def test_nearly_exact_settings_are_nearly_exact(precision: ModuleType) -> None:
     told = {found[:2]: found[2] for found in ROW.findall(precision.PAGE.read_text())}
     for operation in ("bandpass", "fourier_bandpass", "wiener"):
         assert float(told[operation, "dtype='float32'"]) <= 1e-5
+
+
+def test_the_page_ends_with_what_operations_say_of_float32(precision: ModuleType) -> None:
+    """As it is in their docstrings today."""
+    assert precision.PAGE.read_text().endswith(precision.promises())
+    assert "| `gaussian_filter` | within 5e-7 of the largest value of `frames` |" in (
+        precision.promises()
+    )

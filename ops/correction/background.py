@@ -9,6 +9,7 @@ from array_api_compat import device
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_whole
+from forebay.ops._moments import mean_along
 from forebay.ops.correction.alignment import joint_dtype, laid_on
 from forebay.ops.pointwise.formulas import corrected
 from forebay.ops.pointwise.one_pass import apply_pointwise
@@ -75,8 +76,7 @@ def background(
         frames = frames.isel({dim: np.rint(kept).astype(np.intp)})
     dtype = real_dtype(frames.dtype)
     if method == "mean":
-        mean = frames.mean(dim, skipna=False, dtype=np.float64, keep_attrs=True)
-        return mean.astype(dtype)
+        return mean_along(frames, dim).astype(dtype)
     return apply(median_of_last, frames, [dim], dtype=dtype, new_sizes={}, kwargs={})
 
 

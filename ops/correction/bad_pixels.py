@@ -10,6 +10,7 @@ from array_api_compat import device
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_frames, check_kernel, check_number, check_whole
+from forebay.ops._moments import moments_along
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
 from forebay.ops.filters.median import local_median
@@ -67,8 +68,9 @@ def bad_pixels(
     pixels are equal it is zero, and every other pixel is bad. A pixel that is NaN or infinite in
     any frame is bad, and the others are judged without it.
 
-    With Dask the statistics hold a few chunks at a time; they are then merged to whole frames,
-    lazily. A task needs about five times its chunk in float32 as scratch, and six float64 frames.
+    With Dask the statistics hold one chunk at a time, and up to three pairs of float64 frames for
+    each four times that the run is longer; they are then merged to whole frames, lazily. A task
+    needs little more as scratch than seven float64 frames.
 
     Float32 frames mark what float64 ones do, but for pixels within 1e-5 of the threshold.
 
@@ -93,15 +95,10 @@ def bad_pixels(
         check_kernel(
             frames, dims, check_whole("window", window, least=3, odd=True), f"window={window}"
         )
-    wide = frames.astype(np.float64)
-    if frames.dtype.kind == "f":
-        # NaN is passed on without a word, and infinite values would be warned of.
-        wide = wide.where(np.isfinite(wide))
-    mean = wide.mean(dim, skipna=False)
+    mean, variance = moments_along(frames, dim)
     bad = apply(outliers, mean, dims, dtype=np.dtype(bool), kwargs={**kwargs, "window": window})
     if frames.sizes[dim] > 1:
-        noise = wide.std(dim, ddof=1, skipna=False)
-        bad = bad | apply(outliers, noise, dims, dtype=np.dtype(bool), kwargs=kwargs)
+        bad = bad | apply(outliers, variance**0.5, dims, dtype=np.dtype(bool), kwargs=kwargs)
     return bad.rename(frames.name).drop_attrs()
 
 

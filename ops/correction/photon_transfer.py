@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from forebay.ops._checks import check_frames, check_kernel, check_number
+from forebay.ops._moments import moments_along
 from forebay.ops.correction.alignment import aligned, joint_dtype, laid_on
 from forebay.ops.errors import OperationError
 from forebay.ops.pointwise.formulas import corrected
@@ -69,8 +70,9 @@ def photon_transfer(
     a part f of itself adds ``f² S²`` to V, and makes the gain come out smaller. A NaN in a pixel
     makes NaN of all that its average is in; where nothing rises, the gain is NaN.
 
-    Works chunk by chunk with Dask. A task needs about seven times its chunk in float32 as
-    scratch.
+    Works chunk by chunk with Dask, which holds up to three pairs of float64 frames for each four
+    times that the run is longer, and as much of the dark. A task needs about seven float64 frames
+    as scratch.
 
     Float32 is within 1e-8 of the largest value.
 
@@ -93,10 +95,9 @@ def photon_transfer(
         )
     if level is not None and level in dark.dims:
         raise OperationError(f"dark has the dimension {level!r}, but is one level; select it")
-    wide, black = frames.astype(np.float64), dark.astype(np.float64)
     aligned(frames.isel({dim: 0}, drop=True), dark.isel({dim: 0}, drop=True), "dark")
-    offset, dark_variance = _moments(black, dim, dims)
-    mean, variance = _moments(wide, dim, dims)
+    offset, dark_variance = _moments(dark, dim, dims)
+    mean, variance = _moments(frames, dim, dims)
     mean, offset = aligned(mean, offset, "dark")
     mean, dark_variance = aligned(mean, dark_variance, "dark")
     signal, shot = mean - offset, variance - dark_variance
@@ -199,8 +200,7 @@ def _moments(
     frames: xr.DataArray, dim: str, dims: Sequence[Hashable]
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Return mean and variance of each pixel along `dim`, averaged over `dims`."""
-    mean = frames.mean(dim, skipna=False)
-    variance = frames.var(dim, ddof=1, skipna=False)
+    mean, variance = moments_along(frames, dim)
     if not dims:
         return mean, variance
     return mean.mean(dims, skipna=False), variance.mean(dims, skipna=False)

@@ -11,6 +11,7 @@ from array_api_compat import device
 from forebay.ops._arrays import Array, as_real, namespace, real_dtype
 from forebay.ops._blocks import apply
 from forebay.ops._checks import check_choice, check_frames, check_kernel, check_number
+from forebay.ops._moments import mean_along
 from forebay.ops.correction.alignment import aligned
 from forebay.ops.errors import OperationError
 from forebay.ops.spectra.frequency import frequencies, spacing
@@ -136,9 +137,7 @@ def parted(
             f"frames has one frame along {dim!r}, but two are needed; give other, or more frames"
         )
     even, odd = (
-        frames.isel({dim: slice(start, None, 2)})
-        .mean(dim, skipna=False, dtype=np.float64, keep_attrs=True)
-        .astype(real_dtype(frames.dtype))
+        mean_along(frames.isel({dim: slice(start, None, 2)}), dim).astype(real_dtype(frames.dtype))
         for start in (0, 1)
     )
     return even, odd
