@@ -33,7 +33,7 @@ def signals_held() -> Iterator[None]:
 
 @contextmanager
 def sheltered_loop() -> Iterator["IOLoop"]:
-    """Run an event loop in a thread of its own, where SIGINT is blocked.
+    """Run an event loop in a thread of its own, where SIGINT and SIGTERM are blocked.
 
     Yields
     ------

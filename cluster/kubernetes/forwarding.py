@@ -69,7 +69,8 @@ async def forwarded(
         yield int(found[1])
     finally:
         if process.returncode is None:
-            process.terminate()
+            # SIGTERM is held back from what this loop starts, and there is nothing to be tidied.
+            process.kill()
         await process.wait()
         if reading is not None:
             await reading
