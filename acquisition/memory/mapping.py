@@ -1,6 +1,7 @@
 """One piece of memory, taken beforehand: shared, in huge pages and pinned where that is possible."""
 
 import fcntl
+import gc
 import logging
 import mmap
 import os
@@ -48,6 +49,9 @@ class Mapping:
         page = mmap.PAGESIZE if size < _HUGE_PAGE else _HUGE_PAGE
         self.size = -(-size // page) * page
         """Bytes that were taken."""
+        if self.size >= _MEMORY_LEFT and gc.isenabled():
+            # A recording before this one may be garbage by now, and its ring with it.
+            gc.collect()
         available = _available_memory()
         if self.size > available - _MEMORY_LEFT:
             raise SourceError(

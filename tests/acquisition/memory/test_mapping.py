@@ -1,11 +1,14 @@
 """Memory that is taken beforehand."""
 
+import weakref
 from pathlib import Path
 
 import pytest
 
+from forebay import acquire, open_source
 from forebay.acquisition.memory.mapping import Mapping
 
+BUFFER = 64 * 2**20
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -36,3 +39,24 @@ def test_its_pages_are_there_from_the_beginning() -> None:
     """No frame waits for one."""
     with Mapping(2**20, what="a buffer") as mapping:
         assert told(mapping, "Rss") >= mapping.size
+
+
+def test_recordings_one_after_the_other_take_the_memory_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ring of the one before is given back, though its parts know each other."""
+    made: list[weakref.ref[Mapping]] = []
+    there: list[int] = []
+    make = Mapping.__init__
+
+    def counted(self: Mapping, size: int, *, what: str, shared: bool = False) -> None:
+        make(self, size, what=what, shared=shared)
+        if self.size >= BUFFER:
+            made.append(weakref.ref(self))
+            there.append(sum(each() is not None for each in made))
+
+    monkeypatch.setattr(Mapping, "__init__", counted)
+    for number in range(3):
+        with open_source("simulated:shape=256x256", frames=4) as source:
+            acquire(source, tmp_path / f"run{number}", buffer_bytes=BUFFER)
+    assert there == [1, 1, 1]
