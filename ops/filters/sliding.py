@@ -65,17 +65,21 @@ def ball_extreme(
         height, width = (length - 2 * reach for length in piece.shape)
         result: Pixels = piece[reach : reach + height, reach : reach + width] + signed[0, 0]
         both = np.empty_like(result)
+        rows, across = piece[reach : reach + height], np.empty_like(piece[:height])
         for down in range(reach + 1):
-            above = piece[reach - down : reach - down + height]
-            rows = better(above, piece[reach + down : reach + down + height])
-            for right in range(int(quadrant[down].sum())):
+            if down:
+                above, below = (piece[reach + row : reach + row + height] for row in (-down, down))
+                rows = better(above, below, out=across)
+                np.add(rows[:, reach : reach + width], signed[down, 0], out=both)
+                better(result, both, out=result)
+            for right in range(1, int(quadrant[down].sum())):
                 left = rows[:, reach - right : reach - right + width]
                 better(left, rows[:, reach + right : reach + right + width], out=both)
                 np.add(both, signed[down, right], out=both)
                 better(result, both, out=result)
         return result
 
-    return in_pieces(extreme, array, reach)
+    return in_pieces(extreme, array, reach, pixels=2 * PIECE)
 
 
 def median_of_nine(array: Pixels) -> Pixels:
@@ -181,6 +185,9 @@ def in_pieces(
     height, width = array.shape[-2:]
     rows = min(height, max(2 * reach, rows))
     columns = _step(width, rows + 2 * reach, pixels)
+    if columns == width:
+        # Narrow frames leave room for more rows.
+        rows = max(rows, _step(height, width + 2 * reach, pixels) - 2 * reach)
     for place in np.ndindex(array.shape[:-2]):
         for window in _windows((height, width), (rows, columns)):
             beyond = tuple(
