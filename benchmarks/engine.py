@@ -253,7 +253,7 @@ def daskwise() -> Iterator[Any]:
     """Start a worker as Dask does by itself."""
     library: Any = distributed
     with (
-        library.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as own,
+        library.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as own,
         library.Client(own) as connected,
     ):
         yield connected

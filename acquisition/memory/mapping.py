@@ -1,7 +1,6 @@
 """One piece of memory, taken beforehand: shared, in huge pages and pinned where that is possible."""
 
 import fcntl
-import gc
 import logging
 import mmap
 import os
@@ -49,9 +48,6 @@ class Mapping:
         page = mmap.PAGESIZE if size < _HUGE_PAGE else _HUGE_PAGE
         self.size = -(-size // page) * page
         """Bytes that were taken."""
-        if self.size >= _MEMORY_LEFT and gc.isenabled():
-            # A recording before this one may be garbage by now, and its ring with it.
-            gc.collect()
         available = _available_memory()
         if self.size > available - _MEMORY_LEFT:
             raise SourceError(
@@ -66,7 +62,7 @@ class Mapping:
                 os.ftruncate(self.descriptor, self.size)
                 # Who maps it as well must not be able to take memory away from under this process.
                 fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
-            self._map = mmap.mmap(self.descriptor, self.size, flags=kind)
+            memory = mmap.mmap(self.descriptor, self.size, flags=kind)
         except (OSError, OverflowError, ValueError, MemoryError) as error:
             self.close()
             raise SourceError(
@@ -74,21 +70,15 @@ class Mapping:
                 "smaller one"
             ) from error
         if page == _HUGE_PAGE:
-            self._ask_for_huge_pages()
-        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
-        """The memory."""
+            _ask_for_huge_pages(memory)
+        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
+        """The memory; nothing once it is given back."""
         # Not by MAP_POPULATE, which would take small pages before anybody could ask for huge ones.
         self.bytes[:: mmap.PAGESIZE] = 0
 
-    def _ask_for_huge_pages(self) -> None:
-        try:
-            self._map.madvise(mmap.MADV_HUGEPAGE)
-        except OSError as error:
-            # The kernel may be built without them; small pages do the same, a little slower.
-            _log.debug("no huge pages: %s", error)
-
     def close(self) -> None:
-        """Give the descriptor back; the memory itself goes when no array shows it any more."""
+        """Give the descriptor back, and the memory as soon as no array shows it any more."""
+        self.bytes = np.empty(0, np.uint8)
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -107,6 +97,14 @@ class Mapping:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _ask_for_huge_pages(memory: mmap.mmap) -> None:
+    try:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except OSError as error:
+        # The kernel may be built without them; small pages do the same, a little slower.
+        _log.debug("no huge pages: %s", error)
 
 
 def _available_memory() -> int:

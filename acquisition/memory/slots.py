@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from forebay.acquisition.format.codec import CRC_BYTES, WORTH_OTHER_THREADS
@@ -103,6 +104,12 @@ class FrameSlots:
         begin = slot * self.stride
         stored = self._stored[begin : begin + self._stored_bytes]
         return FrameRoom(self._pixels[slot], stored, self._stored, begin)
+
+    def release(self) -> None:
+        """Give the memory back, as soon as no room shows it any more; there are no slots then."""
+        self.mapping.close()
+        self._stored = memoryview(b"")
+        self._pixels = np.empty((0, *self.geometry.shape), self._pixels.dtype)
 
 
 def _rounded_up(size: int, multiple: int) -> int:

@@ -117,6 +117,7 @@ class Acquisition:
             self._go.set()
         self._on_status = on_status
         with contextlib.ExitStack() as around:
+            around.callback(self._release)
             self._surround(around)
             try:
                 self._recorder.start()
@@ -379,6 +380,15 @@ class Acquisition:
         return self._hung
 
     # The end.
+
+    def _release(self) -> None:
+        """Give the memory for frames back, unless a thread that hangs may still use it.
+
+        Not left to the garbage collector: in a process with many objects that comes by once in
+        many recordings.
+        """
+        if not (self._receiver.is_alive() or self._recorder.is_alive()):
+            self._recording.release()
 
     def _reason(self) -> str:
         if self._source_failure is not None:

@@ -103,6 +103,14 @@ class Recording:
         if self._raw:
             self._raw.abandon()
 
+    def release(self) -> None:
+        """Give the memory for frames back; for when no thread works with it any more."""
+        self._parts.ring.memory.release()
+        if self._parts.own:
+            self._parts.own.release()
+        if self._raw:
+            self._raw.release()
+
     @contextlib.contextmanager
     def flushing(self) -> Iterator[None]:
         """Flush the journals in time, within the block; remove them if the run is closed by then."""

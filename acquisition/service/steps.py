@@ -95,6 +95,7 @@ class RawTap:
     ) -> None:
         self._every = every
         self._blocks = blocks
+        self._own = own
         self._filler = BlockFiller(run, blocks, own=own)
 
     def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
@@ -117,6 +118,10 @@ class RawTap:
     def abandon(self) -> None:
         """End without committing anything more; does nothing to a closed run."""
         self._blocks.abandon()
+
+    def release(self) -> None:
+        """Give the memory for frames back."""
+        self._own.release()
 
 
 class Journalling:

@@ -38,7 +38,7 @@ def test_a_unit_goes_where_there_is_time_for_it(
     )
     with (
         dask.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         dask.Client(cluster, set_as_default=False) as client,
     ):

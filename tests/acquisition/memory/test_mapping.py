@@ -1,14 +1,18 @@
 """Memory that is taken beforehand."""
 
+import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from forebay import acquire, open_source
 from forebay.acquisition.memory.mapping import Mapping
+from forebay.acquisition.settings import AcquisitionSettings
 
-BUFFER = 64 * 2**20
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -41,22 +45,29 @@ def test_its_pages_are_there_from_the_beginning() -> None:
         assert told(mapping, "Rss") >= mapping.size
 
 
+@pytest.mark.parametrize(
+    "reduction", [None, {"steps": ["bin:2"], "keep_raw_every": 2}], ids=["plain", "reduced"]
+)
 def test_recordings_one_after_the_other_take_the_memory_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reduction: dict[str, Any] | None
 ) -> None:
-    """The ring of the one before is given back, though its parts know each other."""
-    made: list[weakref.ref[Mapping]] = []
+    """All of it is given back at their end, by no garbage collector."""
+    made: list[weakref.ref[npt.NDArray[np.uint8]]] = []
     there: list[int] = []
     make = Mapping.__init__
 
     def counted(self: Mapping, size: int, *, what: str, shared: bool = False) -> None:
         make(self, size, what=what, shared=shared)
-        if self.size >= BUFFER:
-            made.append(weakref.ref(self))
-            there.append(sum(each() is not None for each in made))
+        made.append(weakref.ref(self.bytes))
 
     monkeypatch.setattr(Mapping, "__init__", counted)
+    monkeypatch.setattr(gc, "collect", lambda generation=2: 0)
+    settings = AcquisitionSettings.model_validate(
+        {"reduction": reduction or {}, "buffer_bytes": 2**20, "frames_per_block": 10}
+    )
     for number in range(3):
-        with open_source("simulated:shape=256x256", frames=4) as source:
-            acquire(source, tmp_path / f"run{number}", buffer_bytes=BUFFER)
-    assert there == [1, 1, 1]
+        with open_source("simulated:shape=64x64", frames=40) as source:
+            acquire(source, tmp_path / f"run{number}", settings=settings)
+        there.append(sum(each() is not None for each in made))
+    assert len(made) >= 3
+    assert there == [0, 0, 0]
