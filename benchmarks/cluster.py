@@ -34,6 +34,7 @@ from tests.slurm import Slurm, running, until
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run
 from forebay.cluster import SlurmClusterSpecification, connect
+from forebay.cluster.client import known_workers
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.talk import scale
 from forebay.cluster.slurm.script import options_of
@@ -224,7 +225,7 @@ def _two_workers(protocol: str) -> Iterator[Any]:
 
 def _sent(protocol: str, mebibytes: int) -> dict[str, float]:
     with _two_workers(protocol) as client:
-        one, other = client.scheduler_info(n_workers=-1)["workers"]
+        one, other = known_workers(client)
         client.submit(sum, [1], workers=[one]).result()
         began = time.monotonic()
         for number in range(20):

@@ -33,6 +33,16 @@ def client_of(target: Any, **options: Any) -> Iterator["Client"]:
         close_in_time(client)
 
 
+def known_workers(client: Any) -> dict[str, dict[str, Any]]:
+    """Return what the scheduler of a client knows of each of its workers, by their addresses.
+
+    `Client.scheduler_info` may return none where there are: what the client asks now and then, for
+    itself, takes the place of what it was asked for.
+    """
+    identity = client.sync(client.scheduler.identity, n_workers=-1)
+    return dict(identity["workers"])
+
+
 def close_in_time(closable: Any) -> None:
     """Close a client or a cluster; say so if that takes too long."""
     try:

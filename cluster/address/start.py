@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.address.specification import AddressSpecification
-from forebay.cluster.client import client_of, line_of
+from forebay.cluster.client import client_of, known_workers, line_of
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.health.watch import watched
 from forebay.cluster.keeping.talk import is_kept
@@ -121,7 +121,7 @@ def plan(specification: AddressSpecification) -> Plan:
     problems: list[str] = []
     try:
         with join(specification) as client:
-            there = str(len(client.scheduler_info(n_workers=-1)["workers"]))
+            there = str(len(known_workers(client)))
     except ClusterError as error:
         problems.append(str(error))
         there = "not known"

@@ -63,6 +63,11 @@ class LocalNanny(Nanny):
             closing.cancel()
         return Status.failed if starting.cancelled() else starting.result()
 
+    async def _on_worker_exit(self, exitcode: int) -> None:
+        """Start a worker in the place of one that has ended, unless the cluster ends, too."""
+        if not self._closing.is_set():
+            await super()._on_worker_exit(exitcode)
+
     async def _give_up(self, starting: "asyncio.Future[Status]") -> None:
         process = None if self.process is None else self.process.process
         if process is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ByteSize
 
-from forebay.cluster.client import client_of, close_in_time, line_of
+from forebay.cluster.client import client_of, close_in_time, known_workers, line_of
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.health.watch import watched
 from forebay.cluster.local.larger import LargerWorker
@@ -60,7 +60,7 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
         try:
             client.wait_for_workers(workers, timeout=seconds)
         except TimeoutError as error:
-            there = len(client.scheduler_info(n_workers=-1)["workers"])
+            there = len(known_workers(client))
             raise ClusterError(
                 f"only {there} of {workers} local workers came up within {seconds:g} s: what they "
                 "said stands above; a busy machine needs more (start_seconds of the cluster)"

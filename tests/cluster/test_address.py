@@ -1,6 +1,5 @@
 """Joining a scheduler that runs already, and leaving it as it was."""
 
-import json
 import platform
 import shutil
 import socket
@@ -14,9 +13,11 @@ from typing import Any
 
 import distributed
 import pytest
+from distributed.utils import json_load_robust
 from tests.cli.conftest import Forebay, forebay
 
 from forebay.cluster import AddressSpecification, ClusterError, connect
+from forebay.cluster.client import known_workers
 
 __all__ = ["forebay"]
 
@@ -37,11 +38,9 @@ def running(warmed: Path, folder: Path, *options: str, workers: int = 1) -> Iter
             for command in (scheduler, *(workers * [worker]))
         ]
         try:
-            end = time.monotonic() + 60
-            while not scheduler_file.exists() and time.monotonic() < end:
-                time.sleep(0.05)
-            assert scheduler_file.exists(), (folder / "said").read_text()
-            yield str(json.loads(scheduler_file.read_text())["address"])
+            # It is there before anything stands in it.
+            told = json_load_robust(scheduler_file, timeout=60)  # type: ignore[no-untyped-call]
+            yield str(told["address"])
         finally:
             # The workers first: they say goodbye to their scheduler.
             for process in reversed(processes):
@@ -253,7 +252,7 @@ def test_a_scheduler_with_tls_is_joined(tls_scheduler: AddressSpecification) -> 
     """With the certificate that it trusts, and that it shows itself."""
     with connect(tls_scheduler) as client:
         assert client.submit(sum, [1, 2, 3]).result(timeout=60) == 6
-        assert all(each.startswith("tls://") for each in client.scheduler_info()["workers"])
+        assert all(each.startswith("tls://") for each in known_workers(client))
 
 
 def test_a_certificate_that_nobody_trusts_is_refused(

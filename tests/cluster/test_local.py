@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dask
 import distributed
@@ -19,6 +20,7 @@ import pytest
 from tests.cli.conftest import Forebay, forebay
 
 from forebay.cluster import ClusterError, LocalClusterSpecification, connect, refill
+from forebay.cluster.client import known_workers
 from forebay.cluster.local import start
 
 __all__ = ["forebay"]
@@ -57,7 +59,7 @@ def children() -> set[int]:
 def test_every_worker_is_there_and_computes(specification: LocalClusterSpecification) -> None:
     """The block begins when all that was asked for can be used."""
     with connect(specification) as client:
-        workers = client.scheduler_info(n_workers=-1)["workers"]
+        workers = known_workers(client)
         assert len(workers) == specification.workers
         assert {each["nthreads"] for each in workers.values()} == {specification.threads_per_worker}
         assert client.submit(sum, [1, 2, 3]).result() == 6
@@ -193,7 +195,7 @@ def test_workers_share_the_memory_of_the_machine_or_have_what_was_given() -> Non
     for given, expected in (("auto", distributed.system.MEMORY_LIMIT // 2), (2**28, 2**28)):
         specification = THREADS.model_copy(update={"memory_limit": given})
         with connect(specification) as client:
-            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            workers = known_workers(client).values()
             assert {each["memory_limit"] for each in workers} == {expected}
 
 
@@ -245,14 +247,26 @@ def test_a_worker_process_that_never_says_anything_is_an_error(
         pass
 
 
+@pytest.mark.parametrize("there", range(4))
 def test_workers_that_are_still_starting_when_time_is_over_are_ended_without_a_word(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    there: int,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither they nor Dask say anything besides the error: nothing went wrong in them."""
     processes = children()
+    wait = distributed.Client.wait_for_workers
+
+    def too_short(client: Any, workers: int, timeout: float) -> None:
+        if there:
+            wait(client, there)
+        raise TimeoutError
+
+    monkeypatch.setattr(distributed.Client, "wait_for_workers", too_short)
     with (
-        pytest.raises(ClusterError, match=r"only 0 of 2 local workers came up within 0\.05 s"),
-        connect(LocalClusterSpecification(workers=2, start_seconds=0.05)),
+        pytest.raises(ClusterError, match=r"of 4 local workers came up within 60 s"),
+        connect(LocalClusterSpecification(workers=4, start_seconds=60)),
     ):
         pass
     assert children() <= processes

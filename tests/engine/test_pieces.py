@@ -14,6 +14,7 @@ import xarray as xr
 from tests.engine.conftest import WriteRun
 
 from forebay.acquisition import Run
+from forebay.cluster.client import known_workers
 from forebay.engine import Algorithm, Blockwise, Result, Sequential, process
 from forebay.engine.errors import AlgorithmError, UnitsFailedError
 from forebay.engine.queue.database import Database
@@ -154,9 +155,7 @@ def test_a_larger_worker_computes_what_a_small_one_has_no_memory_for(
     run = write_run(frames=32)
     result = process(run, Algorithm("demanding", "1.0.0", demanding), client=unequal)
     assert len(result.table()) == 32
-    small = {
-        each["memory_limit"]: name for name, each in unequal.scheduler_info()["workers"].items()
-    }[SMALL]
+    small = {each["memory_limit"]: name for name, each in known_workers(unequal).items()}[SMALL]
     failed = rows(run, ATTEMPTS, "worker", "failure")
     assert failed
     assert set(failed) == {(small, "out-of-memory")}

@@ -16,6 +16,7 @@ from forebay.cluster.aws.specification import (
     FargateClusterSpecification,
 )
 from forebay.cluster.aws.start import started
+from forebay.cluster.client import known_workers
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.talk import tell_demand
 from forebay.cluster.larger import memory_ceiling
@@ -128,10 +129,7 @@ def test_it_comes_for_what_needs_it_and_goes(
         (usual,) = [each for each in instances(aws) if each.instance_type == "c5.large"]
         assert "forebay:larger" not in tags(usual)
         assert spending(asked).promised() == pytest.approx(0.6)
-        offered = {
-            each["name"]: each["resources"]
-            for each in client.scheduler_info(n_workers=-1)["workers"].values()
-        }
+        offered = {each["name"]: each["resources"] for each in known_workers(client).values()}
         assert offered[tags(usual)["Name"]] == {}
         assert offered[tags(larger)["Name"]]["MEMORY"] > 0
         tell_demand(client, "somebody", Demand(1.0, 1))

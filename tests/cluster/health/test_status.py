@@ -8,7 +8,7 @@ from tests.cluster.test_address import running
 from typer.testing import CliRunner
 
 from forebay.cli.app import app
-from forebay.cluster.client import client_of
+from forebay.cluster.client import client_of, known_workers
 from forebay.cluster.health import complaint, holding
 from forebay.cluster.health.watch import at_scheduler
 
@@ -31,7 +31,7 @@ def test_workers_that_take_no_work_are_shown_with_the_reason(
         code, said = told("theirs", "--json")
         assert code == 0, said
         shown = json.loads(said)
-        (worker,) = client.scheduler_info(n_workers=-1)["workers"]
+        (worker,) = known_workers(client)
         assert (shown["address"], shown["threads"]) == (worker, 1)
         assert (shown["state"], shown["complaint"]) == ("takes work", "")
         why = "its disk is full: 1 MiB are free in /tmp"

@@ -14,6 +14,7 @@ from tests.cluster.test_address import running
 from tests.slurm import until
 
 from forebay.cluster import AddressSpecification, LocalClusterSpecification, connect
+from forebay.cluster.client import known_workers
 from forebay.cluster.health import complaint, watch
 
 LOCAL = LocalClusterSpecification(workers=2)
@@ -50,7 +51,7 @@ def client(
 
 def states(client: Any) -> dict[str, str]:
     """Return the state of each worker, as the scheduler knows it."""
-    info = client.scheduler_info(n_workers=-1)["workers"]
+    info = known_workers(client)
     return {address: each["status"] for address, each in info.items()}
 
 
@@ -88,7 +89,7 @@ def computing(client: Any, tasks: int = 12) -> set[str]:
 
 
 def all_tell(client: Any) -> bool:
-    info = client.scheduler_info(n_workers=-1)["workers"].values()
+    info = known_workers(client).values()
     return all(each["metrics"].get("forebay") for each in info)
 
 
