@@ -1,11 +1,13 @@
 """One piece of memory, taken beforehand: shared, in huge pages and pinned where that is possible."""
 
 import fcntl
+import gc
 import logging
 import mmap
 import os
+import weakref
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +44,18 @@ class Mapping:
         If there is not so much memory.
     """
 
+    _taken: ClassVar[weakref.WeakSet[mmap.mmap]] = weakref.WeakSet()
+    """What was taken and is still there."""
+
     def __init__(self, size: int, *, what: str, shared: bool = False) -> None:
         self.descriptor = -1
         """The memory as a file, for another process to map; -1 where it is this process's own."""
         page = mmap.PAGESIZE if size < _HUGE_PAGE else _HUGE_PAGE
         self.size = -(-size // page) * page
         """Bytes that were taken."""
+        if sum(map(len, Mapping._taken)) >= _MEMORY_LEFT and gc.isenabled():
+            # A recording that failed, and its frames, may stay as garbage for long.
+            gc.collect()
         available = _available_memory()
         if self.size > available - _MEMORY_LEFT:
             raise SourceError(
@@ -69,6 +77,7 @@ class Mapping:
                 f"{what} of {self.size} bytes cannot be had from the system ({error}): take a "
                 "smaller one"
             ) from error
+        Mapping._taken.add(memory)
         if page == _HUGE_PAGE:
             _ask_for_huge_pages(memory)
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)

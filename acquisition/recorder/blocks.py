@@ -224,6 +224,8 @@ class BlocksInFlight:
         for flight in self._flights:
             if flight.writer is not None:
                 flight.writer.join()
+        # What is not committed by now needs its frames no more.
+        self._flights.clear()
         self._run.abandon()
 
     def _join(self) -> None:

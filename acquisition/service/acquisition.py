@@ -387,6 +387,9 @@ class Acquisition:
         Not left to the garbage collector: in a process with many objects that comes by once in
         many recordings.
         """
+        if self._recorder.ident is None:
+            # It has not begun, and nobody else ends what waits for the first frame.
+            self._recording.abandon()
         if not (self._receiver.is_alive() or self._recorder.is_alive()):
             self._recording.release()
 

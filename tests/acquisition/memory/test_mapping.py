@@ -1,7 +1,11 @@
 """Memory that is taken beforehand."""
 
+import contextlib
 import gc
+import itertools
+import threading
 import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from forebay import acquire, open_source
+from forebay import RunWriter, acquire, open_source
+from forebay.acquisition.frames import Frame, FrameSource
 from forebay.acquisition.memory.mapping import Mapping
+from forebay.acquisition.service.acquisition import Acquisition
+from forebay.acquisition.service.status import AcquisitionStatus
 from forebay.acquisition.settings import AcquisitionSettings
 
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -45,15 +52,10 @@ def test_its_pages_are_there_from_the_beginning() -> None:
         assert told(mapping, "Rss") >= mapping.size
 
 
-@pytest.mark.parametrize(
-    "reduction", [None, {"steps": ["bin:2"], "keep_raw_every": 2}], ids=["plain", "reduced"]
-)
-def test_recordings_one_after_the_other_take_the_memory_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reduction: dict[str, Any] | None
-) -> None:
-    """All of it is given back at their end, by no garbage collector."""
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many mappings that were made are still there, with no garbage collected."""
     made: list[weakref.ref[npt.NDArray[np.uint8]]] = []
-    there: list[int] = []
     make = Mapping.__init__
 
     def counted(self: Mapping, size: int, *, what: str, shared: bool = False) -> None:
@@ -62,12 +64,76 @@ def test_recordings_one_after_the_other_take_the_memory_of_one(
 
     monkeypatch.setattr(Mapping, "__init__", counted)
     monkeypatch.setattr(gc, "collect", lambda generation=2: 0)
+    return lambda: sum(each() is not None for each in made) if made else -1
+
+
+REDUCTION = {"steps": ["bin:2"], "keep_raw_every": 2}
+
+
+@pytest.mark.parametrize("reduction", [{}, REDUCTION], ids=["plain", "reduced"])
+@pytest.mark.parametrize("end", ["well", "the source fails", "the listener fails"])
+def test_a_recording_gives_its_memory_back(
+    tmp_path: Path, there: Callable[[], int], reduction: dict[str, Any], end: str
+) -> None:
+    """All of it, at its end, by no garbage collector."""
     settings = AcquisitionSettings.model_validate(
-        {"reduction": reduction or {}, "buffer_bytes": 2**20, "frames_per_block": 10}
+        {"reduction": reduction, "buffer_bytes": 2**20, "frames_per_block": 10}
     )
-    for number in range(3):
-        with open_source("simulated:shape=64x64", frames=40) as source:
-            acquire(source, tmp_path / f"run{number}", settings=settings)
-        there.append(sum(each() is not None for each in made))
-    assert len(made) >= 3
-    assert there == [0, 0, 0]
+
+    def listen(_: AcquisitionStatus) -> None:
+        if end == "the listener fails":
+            raise ZeroDivisionError
+
+    with open_source("simulated:shape=64x64", frames=25) as source:
+        if end == "the source fails":
+            source = Failing(source)
+        # The exception has shown its frames to nobody once this is left.
+        with contextlib.suppress(ZeroDivisionError):
+            acquire(source, tmp_path / "run", settings=settings, on_status=listen)
+    assert there() == 0
+
+
+class Failing:
+    """A source that fails after some frames."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def frames(self) -> Iterator[Frame]:
+        yield from itertools.islice(self._source.frames(), 15)
+        raise ZeroDivisionError
+
+
+def test_a_recording_that_cannot_begin_leaves_nothing_behind(
+    tmp_path: Path, there: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set(threading.enumerate())
+
+    def surround(self: Acquisition, around: contextlib.ExitStack) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Acquisition, "_surround", surround)
+    with (
+        contextlib.suppress(ZeroDivisionError),
+        open_source("simulated:shape=64x64", frames=25) as source,
+    ):
+        acquire(source, tmp_path / "run", buffer_bytes=2**20)
+    assert there() == 0
+    assert set(threading.enumerate()) <= threads
+    with RunWriter.resume(tmp_path / "run") as writer:
+        assert writer.committed == 0
+
+
+def test_much_memory_of_what_is_garbage_by_now_is_given_back_before_more_is_taken() -> None:
+    """A cycle of Python objects may stay for hours otherwise."""
+    memory = Mapping(64 * 2**20, what="a buffer")
+    cycle: list[Any] = [memory.bytes]
+    cycle.append(cycle)
+    garbage = weakref.ref(memory.bytes)
+    del memory, cycle
+    assert garbage() is not None
+    with Mapping(2**20, what="a buffer"):
+        assert garbage() is None
