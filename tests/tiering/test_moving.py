@@ -312,6 +312,28 @@ def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:
     site.check_readable()
 
 
+def test_a_claim_ends_when_the_same_mover_takes_the_move_anew(site: Site) -> None:
+    """Whatever it was at before then changes nothing, though the move is still in its hands."""
+    site.plan("cold")
+    before = site.held.claim("the mover", lease_seconds=30)
+    again = site.held.claim("the mover", lease_seconds=30)
+    assert before is not None
+    assert again is not None
+    with pytest.raises(MoveTakenOverError, match="in other hands"):
+        site.held.renew(before, lease_seconds=30)
+    site.held.renew(again, lease_seconds=30)
+
+
+def test_a_claim_ends_when_the_move_is_let_go(site: Site) -> None:
+    """Nobody else has taken it since, and what is written about it would be nobody's."""
+    site.plan("cold")
+    claim = site.held.claim("the mover", lease_seconds=30)
+    assert claim is not None
+    site.held.pause(claim, seconds=10, error=None)
+    with pytest.raises(MoveTakenOverError, match="in other hands"):
+        site.held.renew(claim, lease_seconds=30)
+
+
 def test_a_mover_that_holds_the_folder_is_waited_for(site: Site) -> None:
     """Nobody changes the run's folder under it."""
     site.plan("cold")

@@ -170,6 +170,26 @@ def test_a_call_that_fails_once_is_not_tried_again(
     assert verify_run(run).ok
 
 
+def test_after_a_note_that_could_not_be_flushed_nothing_is_added(
+    tmp_path: Path, write_two: Callable[[], RunWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote it: nobody can tell any more what the log holds."""
+    writer = write_two()
+
+    def broken(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        with pytest.raises(StorageError, match="a note in .*: the device reported an I/O error"):
+            writer.note("annotation", "the lamp flickers")
+    with pytest.raises(StorageError, match="has ended"):
+        writer.append(Frame(2, 2, np.zeros((64, 64), "u2")))
+    writer.close()
+    run = open_run(tmp_path / "run")
+    assert (run.history.frames, run.notes, run.closed) == (2, (), False)
+
+
 def test_a_line_that_could_not_be_flushed_is_taken_back(
     tmp_path: Path, write_two: Callable[[], RunWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:

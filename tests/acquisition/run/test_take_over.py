@@ -83,6 +83,8 @@ def test_a_writer_that_slept_through_the_take_over_harms_nothing(
             zombie.append(frame(3, value=99))
     else:
         zombie.append(frame(3, value=99))
+    # What is void is not told of as committed.
+    assert zombie.committed == (4 if at == "show" else 2)
     zombie.abandon()
     (writer,) = successors
     writer.append(frame(7))
