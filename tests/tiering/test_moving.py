@@ -12,7 +12,8 @@ from tests.tiering.site import GRACE, Killed, Site, killed_at, on_each_database
 from forebay.acquisition.errors import RunDamagedError
 from forebay.opening import open_run
 from forebay.tiering import open_store
-from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.catalogue.records import MoveState, ShelfState
+from forebay.tiering.catalogue.schema import SHELVES
 from forebay.tiering.errors import (
     MoveRefusedError,
     MoveTakenOverError,
@@ -245,6 +246,21 @@ def test_nothing_goes_while_no_other_copy_was_read_back(site: Site) -> None:
         "its copy in 'hot' stays: there are 0 other verified copies, and 1 must be"
     )
     assert site.lies_in() == {"hot", "cold"}
+
+
+def test_a_copy_that_is_itself_on_its_way_out_does_not_count(site: Site) -> None:
+    """However whole it is, it is not there for long."""
+    site.plan("cold")
+    (move,) = site.work()
+    going = SHELVES.update().where(SHELVES.c.shelf == move.target)
+    with site.database.write() as connection:
+        connection.execute(going.values(state=ShelfState.DRAINING))
+    site.pass_by(10**6)
+    (move,) = site.work()
+    assert move.state == MoveState.GRACE
+    assert move.error == (
+        "its copy in 'hot' stays: there are 0 other verified copies, and 1 must be"
+    )
 
 
 def test_a_tier_that_is_full_is_tried_again(site: Site) -> None:

@@ -1,5 +1,6 @@
 """No room, no permission, no second chance: what a writer does when the storage refuses."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run, verify_run
-from forebay.acquisition.errors import StorageError
+from forebay.acquisition.errors import NoSpaceError, StorageError
 
 GEOMETRY = Geometry(("y", "x"), (64, 64), np.dtype("uint16"))
 
@@ -168,6 +169,31 @@ def test_a_call_that_fails_once_is_not_tried_again(
     assert run.frames.frame_id.to_numpy().tolist() == [*range(shown), 3]
     assert [(each.first, each.last) for each in run.dropped] == [(2, 2)] * (shown == 2)
     assert verify_run(run).ok
+
+
+def test_half_a_line_for_which_there_was_no_room_is_taken_back(
+    tmp_path: Path, write_two: Callable[[], RunWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be written again when there is room, and nothing is between it and the one before."""
+    writer = write_two()
+    write = os.write
+    written: list[int] = []
+
+    def full(descriptor: int, content: memoryview) -> int:
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(write(descriptor, content[:10]))
+        return written[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(NoSpaceError):
+            writer.note("annotation", "the lamp flickers")
+    writer.note("annotation", "the lamp is steady")
+    writer.close()
+    run = open_run(tmp_path / "run")
+    assert [each.text for each in run.notes] == ["the lamp is steady"]
+    assert (run.history.frames, run.closed) == (2, True)
 
 
 def test_after_a_note_that_could_not_be_flushed_nothing_is_added(
