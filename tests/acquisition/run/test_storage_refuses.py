@@ -207,7 +207,7 @@ def test_after_a_note_that_could_not_be_flushed_nothing_is_added(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", broken)
-        with pytest.raises(StorageError, match="a note in .*: the device reported an I/O error"):
+        with pytest.raises(StorageError, match=r"a note in .*: the device reported an I/O error"):
             writer.note("annotation", "the lamp flickers")
     with pytest.raises(StorageError, match="has ended"):
         writer.append(Frame(2, 2, np.zeros((64, 64), "u2")))

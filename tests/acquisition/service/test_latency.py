@@ -108,5 +108,5 @@ def test_others_may_read_while_one_records() -> None:
         counts.append(histogram.count)
         assert counts[-1] >= counts[-2]
         assert counts[-1] == 0 or histogram.percentile(99) == pytest.approx(0.25)
-    writer.join(10)
+    writer.join(60)
     assert histogram.count == 20_000
