@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from tests.tiering.site import GRACE, Killed, Site, killed_at, on_each_database
+from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, on_each_database
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.opening import open_run
@@ -246,6 +246,31 @@ def test_nothing_goes_while_no_other_copy_was_read_back(site: Site) -> None:
         "its copy in 'hot' stays: there are 0 other verified copies, and 1 must be"
     )
     assert site.lies_in() == {"hot", "cold"}
+
+
+def test_calling_a_move_off_leaves_a_copy_that_was_there_before(site: Site) -> None:
+    """The move would have relied on it, and has not made it."""
+    site.move("cold", keep=True)
+    copied = site.files("cold")
+    site.moves.cancel(site.plan("cold").move)
+    site.settle()
+    assert site.lies_in() == {"hot", "cold"}
+    assert site.files("cold") == copied
+
+
+def test_a_home_that_a_move_fills_is_no_remains(site: Site) -> None:
+    """However a scan looked at it before: what is there is to become the copy."""
+    site.move("cold")
+    site.plan("hot")
+    with pytest.raises(Killed):
+        site.mover(killed_at_first("object copied")).work()
+    run = site.take_in()
+    (home,) = [each for each in site.catalogue.shelves(run.run_id) if each.home]
+    assert home.state is ShelfState.STAGING
+    assert not site.moves.give_up_remains(home.shelf, min_copies=1)
+    site.pass_by(31)
+    site.settle()
+    assert site.lies_in() == {"hot"}
 
 
 def test_a_copy_that_is_itself_on_its_way_out_does_not_count(site: Site) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -169,6 +170,27 @@ def test_a_call_that_fails_once_is_not_tried_again(
     assert run.frames.frame_id.to_numpy().tolist() == [*range(shown), 3]
     assert [(each.first, each.last) for each in run.dropped] == [(2, 2)] * (shown == 2)
     assert verify_run(run).ok
+
+
+def test_names_that_could_not_be_flushed_for_want_of_room_end_the_writer(
+    tmp_path: Path, write_two: Callable[[], RunWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room may be waited for, but no flush that failed is to be believed when it is repeated."""
+    writer = write_two()
+    flush = os.fsync
+
+    def full(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError) as raised:
+            writer.append(Frame(2, 2, np.zeros((64, 64), "u2")))
+    assert not isinstance(raised.value, NoSpaceError)
+    writer.close()
+    assert open_run(tmp_path / "run").history.frames == 2
 
 
 def test_half_a_line_for_which_there_was_no_room_is_taken_back(
