@@ -205,12 +205,6 @@ class FrameJournal:
         with self._flushing:
             self._flush()
 
-    def flush_if_due(self) -> None:
-        """Flush, if the time of the window has passed; for those that have no `GroupCommit`."""
-        due = self.due
-        if due is not None and self._clock.monotonic() >= due:
-            self.flush()
-
     def prepare(self) -> None:
         """Make room for what comes, where it is soon needed.
 

@@ -15,7 +15,6 @@ LONGEST = 1e3
 _BINS_PER_OCTAVE = 32
 _FIRST = log2(SHORTEST) * _BINS_PER_OCTAVE
 _BINS = math.ceil(log2(LONGEST) * _BINS_PER_OCTAVE - _FIRST) + 1
-_SHOWN = (50.0, 99.0, 99.9)
 
 
 class LatencyHistogram:
@@ -33,11 +32,11 @@ class LatencyHistogram:
     (100, 0.1, 0.05)
     """
 
-    __slots__ = ("_bins", "_max", "_min", "_sum")
+    __slots__ = ("_bins", "_max", "_min")
 
     def __init__(self) -> None:
         self._bins = [0] * _BINS
-        self._min, self._max, self._sum = math.inf, 0.0, 0.0
+        self._min, self._max = math.inf, 0.0
 
     @property
     def count(self) -> int:
@@ -48,11 +47,6 @@ class LatencyHistogram:
     def max(self) -> float:
         """The longest duration, in seconds; 0 where there is none."""
         return self._max
-
-    @property
-    def mean(self) -> float:
-        """The mean duration, in seconds; 0 where there is none."""
-        return self._sum / (self.count or 1)
 
     def record(self, seconds: float) -> None:
         """Add a duration.
@@ -69,7 +63,6 @@ class LatencyHistogram:
         else:
             raise ValueError(f"a duration cannot be {seconds} s; give a finite number")
         self._bins[place] += 1
-        self._sum += seconds
         self._max = max(self._max, seconds)
         self._min = min(self._min, seconds)
 
@@ -91,18 +84,8 @@ class LatencyHistogram:
         places, counts = np.unique(bins, return_counts=True)
         for place, count in zip(places.tolist(), counts.tolist(), strict=True):
             self._bins[place] += count
-        self._sum += float(lengths.sum())
         self._max = max(self._max, float(lengths.max()))
         self._min = min(self._min, float(lengths.min()))
-
-    def merge(self, other: "LatencyHistogram") -> None:
-        """Add the durations of another histogram."""
-        bins, total = tuple(other._bins), other._sum  # noqa: SLF001 (one of the same kind)
-        low, high = other._min, other._max  # noqa: SLF001
-        for place, count in enumerate(bins):
-            self._bins[place] += count
-        self._sum += total
-        self._min, self._max = min(self._min, low), max(self._max, high)
 
     def percentile(self, percent: float) -> float:
         """Return the shortest duration that so many percent of all are no longer than.
@@ -123,19 +106,3 @@ class LatencyHistogram:
                 middle = SHORTEST * 2 ** ((place + 0.5) / _BINS_PER_OCTAVE)
                 return self._max if place == _BINS - 1 else min(max(middle, self._min), self._max)
         return math.nan
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Return the number, and in seconds the mean, percentiles and the maximum, as JSON.
-
-        Examples
-        --------
-        >>> LatencyHistogram().as_dict()
-        {'count': 0, 'mean': None, 'p50': None, 'p99': None, 'p99.9': None, 'max': None}
-        """
-        count = self.count
-        numbers = {
-            "mean": self.mean,
-            **{f"p{percent:g}": self.percentile(percent) for percent in _SHOWN},
-            "max": self.max,
-        }
-        return {"count": count, **{name: each if count else None for name, each in numbers.items()}}

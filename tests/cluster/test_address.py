@@ -126,9 +126,9 @@ def refused_in_time(specification: AddressSpecification) -> str:
     started = time.monotonic()
     with pytest.raises(ClusterError) as refusal, connect(specification):
         pass
-    assert time.monotonic() - started < specification.timeout + 5
+    assert time.monotonic() - started < specification.timeout + 20
     assert "\n" not in str(refusal.value)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while set(threading.enumerate()) - threads and time.monotonic() < end:
         time.sleep(0.05)
     assert not {thread.name for thread in set(threading.enumerate()) - threads}

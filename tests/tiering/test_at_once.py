@@ -34,7 +34,7 @@ def test_what_was_done_beside_a_failure_is_told_before_it() -> None:
     def work(key: str, _: int) -> None:
         begun.append(key)
         if key in {"0", "1"}:
-            both.wait(10)
+            both.wait(60)
         if key == "1":
             raise OSError("the line was cut")
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from tests.tiering.site import GRACE, Killed, Site, killed_at, on_each_database
+from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, on_each_database
 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.opening import open_run
 from forebay.tiering import open_store
-from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.catalogue.records import MoveState, ShelfState
+from forebay.tiering.catalogue.schema import SHELVES
 from forebay.tiering.errors import (
     MoveRefusedError,
     MoveTakenOverError,
@@ -247,6 +248,46 @@ def test_nothing_goes_while_no_other_copy_was_read_back(site: Site) -> None:
     assert site.lies_in() == {"hot", "cold"}
 
 
+def test_calling_a_move_off_leaves_a_copy_that_was_there_before(site: Site) -> None:
+    """The move would have relied on it, and has not made it."""
+    site.move("cold", keep=True)
+    copied = site.files("cold")
+    site.moves.cancel(site.plan("cold").move)
+    site.settle()
+    assert site.lies_in() == {"hot", "cold"}
+    assert site.files("cold") == copied
+
+
+def test_a_home_that_a_move_fills_is_no_remains(site: Site) -> None:
+    """However a scan looked at it before: what is there is to become the copy."""
+    site.move("cold")
+    site.plan("hot")
+    with pytest.raises(Killed):
+        site.mover(killed_at_first("object copied")).work()
+    run = site.take_in()
+    (home,) = [each for each in site.catalogue.shelves(run.run_id) if each.home]
+    assert home.state is ShelfState.STAGING
+    assert not site.moves.give_up_remains(home.shelf, min_copies=1)
+    site.pass_by(31)
+    site.settle()
+    assert site.lies_in() == {"hot"}
+
+
+def test_a_copy_that_is_itself_on_its_way_out_does_not_count(site: Site) -> None:
+    """However whole it is, it is not there for long."""
+    site.plan("cold")
+    (move,) = site.work()
+    going = SHELVES.update().where(SHELVES.c.shelf == move.target)
+    with site.database.write() as connection:
+        connection.execute(going.values(state=ShelfState.DRAINING))
+    site.pass_by(10**6)
+    (move,) = site.work()
+    assert move.state == MoveState.GRACE
+    assert move.error == (
+        "its copy in 'hot' stays: there are 0 other verified copies, and 1 must be"
+    )
+
+
 def test_a_tier_that_is_full_is_tried_again(site: Site) -> None:
     """With longer and longer pauses, and then given up; nothing is lost or left."""
     full = site.specifications["cold"].model_copy(update={"capacity": 100})
@@ -310,6 +351,28 @@ def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:
             write()
     assert site.lies_in() == {"warm"}
     site.check_readable()
+
+
+def test_a_claim_ends_when_the_same_mover_takes_the_move_anew(site: Site) -> None:
+    """Whatever it was at before then changes nothing, though the move is still in its hands."""
+    site.plan("cold")
+    before = site.held.claim("the mover", lease_seconds=30)
+    again = site.held.claim("the mover", lease_seconds=30)
+    assert before is not None
+    assert again is not None
+    with pytest.raises(MoveTakenOverError, match="in other hands"):
+        site.held.renew(before, lease_seconds=30)
+    site.held.renew(again, lease_seconds=30)
+
+
+def test_a_claim_ends_when_the_move_is_let_go(site: Site) -> None:
+    """Nobody else has taken it since, and what is written about it would be nobody's."""
+    site.plan("cold")
+    claim = site.held.claim("the mover", lease_seconds=30)
+    assert claim is not None
+    site.held.pause(claim, seconds=10, error=None)
+    with pytest.raises(MoveTakenOverError, match="in other hands"):
+        site.held.renew(claim, lease_seconds=30)
 
 
 def test_a_mover_that_holds_the_folder_is_waited_for(site: Site) -> None:

@@ -203,7 +203,7 @@ def test_no_more_bytes_are_held_than_allowed() -> None:
     budget, most, gone_by = ByteBudget(100), [0], threading.Barrier(4)
 
     def hold(count: int) -> None:
-        gone_by.wait(10)
+        gone_by.wait(60)
         for _ in range(50):
             with budget.holding(count):
                 most[0] = max(most[0], budget.used)
@@ -212,7 +212,7 @@ def test_no_more_bytes_are_held_than_allowed() -> None:
     for each in holders:
         each.start()
     for each in holders:
-        each.join(10)
+        each.join(60)
     assert budget.used == 0
     assert most[0] <= 150
 

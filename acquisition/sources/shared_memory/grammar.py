@@ -1,36 +1,20 @@
 """A shared memory source as text: ``shm:camera,timeout=30``."""
 
-import difflib
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import ImageMetadata
 from forebay.acquisition.sources.messages import shown
+from forebay.acquisition.sources.options import SECONDS, WHOLE, YES_OR_NO, options_of
 from forebay.acquisition.sources.shared_memory.door import SHARED_MEMORY
 from forebay.acquisition.sources.shared_memory.source import SharedMemorySource
 
 TIMEOUT_SECONDS = 60.0
 """How long a program is waited for, unless the text says otherwise."""
 
-_ARGUMENTS = ("frames", "rate")
-_ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
-
-
-class _Form(NamedTuple):
-    """How a value is written."""
-
-    read: Callable[[str], Any]
-    wish: str
-
-
-_FORMS: Mapping[str, _Form] = {
-    "lent_slots": _Form(int, "a whole number"),
-    "reconnect": _Form(lambda text: _ANSWERS[text.casefold()], "yes or no"),
-    "timeout": _Form(float, "a number of seconds"),
-}
+_FORMS = {"lent_slots": WHOLE, "reconnect": YES_OR_NO, "timeout": SECONDS}
 
 
 def open_shared_memory(
@@ -96,36 +80,11 @@ def parse_shared_memory(text: str) -> tuple[str, dict[str, Any]]:
     ('camera', {'reconnect': True, 'lent_slots': 16})
     """
     name, _, rest = text.partition(",")
-    options: dict[str, Any] = {}
-    for item in rest.split(",") if rest.strip() else ():
-        key, _, value = (part.strip() for part in item.partition("="))
-        if not key or not value:
-            raise SourceError(
-                f"{shown(repr(item.strip()))} is not key=value in {SHARED_MEMORY}:{shown(text)}; "
-                f"write for example {SHARED_MEMORY}:camera,timeout=30"
-            )
-        if key not in _FORMS:
-            raise _unknown(key)
-        if key in options:
-            raise SourceError(
-                f"{key} is given twice in {SHARED_MEMORY}:{shown(text)}; leave one out"
-            )
-        try:
-            options[key] = _FORMS[key].read(value)
-        except (ValueError, LookupError) as error:
-            raise SourceError(
-                f"{key} cannot be {shown(repr(value))}; give {_FORMS[key].wish}"
-            ) from error
-    return name.strip(), options
-
-
-def _unknown(key: str) -> SourceError:
-    if key in _ARGUMENTS:
-        hint = f"it belongs to the recording: give it as --{key} or {key}=…"
-    elif near := difflib.get_close_matches(key.casefold(), _FORMS, n=1):
-        hint = f"did you mean {near[0]}?"
-    else:
-        hint = "choose one of those"
-    return SourceError(
-        f"a shared memory source has no {shown(repr(key))}, but {', '.join(_FORMS)}; {hint}"
+    options = options_of(
+        rest,
+        _FORMS,
+        source=f"{SHARED_MEMORY}:{text}",
+        example=f"{SHARED_MEMORY}:camera,timeout=30",
+        what="a shared memory source",
     )
+    return name.strip(), options

@@ -1,11 +1,11 @@
 """The parameters of a simulated camera as text: ``emitters=50,seed=3,shape=256x256``."""
 
 import dataclasses
-import difflib
 from typing import Any, get_args
 
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.sources.messages import shown
+from forebay.acquisition.sources.options import items, unknown
 from forebay.acquisition.sources.simulated.scene import Scene
 
 _FORMS = {
@@ -15,7 +15,6 @@ _FORMS = {
     tuple[float, float]: "two numbers, y first, such as 0.1x-0.2",
 }
 _OF_THE_CAMERA: dict[str, type] = {"lost_fraction": float}
-_ARGUMENTS = ("rate", "frames")
 
 
 def parse_simulation(text: str) -> tuple[Scene, dict[str, Any]]:
@@ -42,31 +41,13 @@ def parse_simulation(text: str) -> tuple[Scene, dict[str, Any]]:
     """
     kinds = {field.name: field.type for field in dataclasses.fields(Scene)} | _OF_THE_CAMERA
     values: dict[str, Any] = {}
-    for item in text.split(",") if text.strip() else ():
-        key, separator, value = (part.strip() for part in item.partition("="))
-        if not separator or not key or not value:
-            raise SourceError(
-                f"{shown(repr(item.strip()))} is not key=value in simulated:{shown(text)}; write "
-                "for example simulated:emitters=50,seed=3"
-            )
+    source, example = f"simulated:{text}", "simulated:emitters=50,seed=3"
+    for key, value in items(text, source=source, example=example):
         if key not in kinds:
-            raise _unknown(key, tuple(kinds))
-        if key in values:
-            raise SourceError(f"{key} is given twice in simulated:{shown(text)}; leave one out")
+            raise unknown(key, sorted(kinds), what="a simulated scene")
         values[key] = _value(key, value, kinds[key])
     camera = {key: values.pop(key) for key in _OF_THE_CAMERA if key in values}
     return Scene(**values), camera
-
-
-def _unknown(key: str, known: tuple[str, ...]) -> SourceError:
-    allowed = ", ".join(sorted(known))
-    if key in _ARGUMENTS:
-        hint = f"it belongs to the recording, not to the scene: give it as --{key} or {key}=…"
-    elif near := difflib.get_close_matches(key.casefold(), known, n=1):
-        hint = f"did you mean {near[0]}?"
-    else:
-        hint = "choose one of those"
-    return SourceError(f"a simulated scene has no {shown(repr(key))}, but {allowed}; {hint}")
 
 
 def _value(key: str, text: str, kind: Any) -> Any:

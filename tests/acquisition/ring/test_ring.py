@@ -153,7 +153,7 @@ def test_whoever_waits_for_room_is_woken(how: str) -> None:
         ring.free([item.slot])
     else:
         ring.finish()
-    waiting.join(10)
+    waiting.join(60)
     assert results == [how == "free"]
 
 
@@ -169,7 +169,7 @@ def test_whoever_waits_for_a_frame_is_woken(how: str) -> None:
         "lose": lambda: ring.lose(7, 8, reason="full"),
         "finish": ring.finish,
     }[how]()
-    waiting.join(10)
+    waiting.join(60)
     expected = {"put": [7], "lose": [7, 8], "finish": []}
     assert counters_of(results[0]) == expected[how]
 

@@ -64,9 +64,9 @@ class Follower:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._thread.join(10)
+        self._thread.join(60)
         self.stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 
@@ -188,7 +188,7 @@ def test_a_follower_says_once_that_the_writer_is_gone(
             writer.append(frame(counter))
         writer.abandon()
         assert follower.wait_for(2)
-        assert told.wait(10)
+        assert told.wait(60)
         RunWriter.resume(path).close()
     assert follower.closed
     assert ["nobody is writing it" in record.message for record in caplog.records] == [True]
@@ -324,9 +324,9 @@ def test_a_writer_that_is_killed_is_missed_at_once(
         process.stdout.readline()
         with Follower(path) as follower:
             assert follower.wait_for(2)
-            assert heard.wait(10)
+            assert heard.wait(60)
             process.kill()
-            assert missed.wait(10)
+            assert missed.wait(60)
             follower.stop.set()
     assert follower.failure is None
 

@@ -38,13 +38,21 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
         watch(call, of=0)
     for call in ("link", "rename", "replace"):
         watch(call, of=1)
+    unlink = os.unlink
+
+    def unlinked(*args: Any, **options: Any) -> None:
+        unlink(*args, **options)
+        calls.append(("unlink", name(args[0])))
+
+    # What is not there is no loss.
+    monkeypatch.setattr(os, "unlink", unlinked)
     return calls
 
 
 def test_a_block_is_durable_before_its_record_and_shown_after_it(
     tmp_path: Path, trace: list[tuple[str, str]]
 ) -> None:
-    """Objects written and flushed; all named, folders flushed; the record, flushed; the arrays."""
+    """Objects flushed; named, and only then the old names removed; the record; the arrays."""
     writer = RunWriter.create(
         tmp_path / "run", Geometry(("y", "x"), (3, 4), np.dtype("u2")), frames_per_block=2
     )
@@ -66,6 +74,7 @@ def test_a_block_is_durable_before_its_record_and_shown_after_it(
         {("fsync", aside) for aside in asides},
         {("link", f"run/{array}/{key}") for array, key in arrays.items()},
         {("fsync folder", f"run/{array}") for array in arrays},
+        {("unlink", aside) for aside in asides},
         {("write", f"run/{LOG}")},
         {("fdatasync", f"run/{LOG}")},
         {call for array in arrays for call in shown(array)},
@@ -111,6 +120,7 @@ def test_a_resumed_log_is_durable_before_the_next_one_seals_it(
         ("write", "run/_forebay/aside/log"),
         ("fsync", "run/_forebay/aside/log"),
         ("link", second),
+        ("unlink", "run/_forebay/aside/log"),
         ("fsync folder", "run/_forebay/log"),
     ]
     assert trace[: len(order)] == order

@@ -1,7 +1,9 @@
 """No room, no permission, no second chance: what a writer does when the storage refuses."""
 
+import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run, verify_run
-from forebay.acquisition.errors import StorageError
+from forebay.acquisition.errors import NoSpaceError, StorageError
 
 GEOMETRY = Geometry(("y", "x"), (64, 64), np.dtype("uint16"))
 
@@ -168,6 +170,72 @@ def test_a_call_that_fails_once_is_not_tried_again(
     assert run.frames.frame_id.to_numpy().tolist() == [*range(shown), 3]
     assert [(each.first, each.last) for each in run.dropped] == [(2, 2)] * (shown == 2)
     assert verify_run(run).ok
+
+
+def test_names_that_could_not_be_flushed_for_want_of_room_end_the_writer(
+    tmp_path: Path, write_two: Callable[[], RunWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room may be waited for, but no flush that failed is to be believed when it is repeated."""
+    writer = write_two()
+    flush = os.fsync
+
+    def full(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError) as raised:
+            writer.append(Frame(2, 2, np.zeros((64, 64), "u2")))
+    assert not isinstance(raised.value, NoSpaceError)
+    writer.close()
+    assert open_run(tmp_path / "run").history.frames == 2
+
+
+def test_half_a_line_for_which_there_was_no_room_is_taken_back(
+    tmp_path: Path, write_two: Callable[[], RunWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be written again when there is room, and nothing is between it and the one before."""
+    writer = write_two()
+    write = os.write
+    written: list[int] = []
+
+    def full(descriptor: int, content: memoryview) -> int:
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(write(descriptor, content[:10]))
+        return written[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(NoSpaceError):
+            writer.note("annotation", "the lamp flickers")
+    writer.note("annotation", "the lamp is steady")
+    writer.close()
+    run = open_run(tmp_path / "run")
+    assert [each.text for each in run.notes] == ["the lamp is steady"]
+    assert (run.history.frames, run.closed) == (2, True)
+
+
+def test_after_a_note_that_could_not_be_flushed_nothing_is_added(
+    tmp_path: Path, write_two: Callable[[], RunWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote it: nobody can tell any more what the log holds."""
+    writer = write_two()
+
+    def broken(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        with pytest.raises(StorageError, match=r"a note in .*: the device reported an I/O error"):
+            writer.note("annotation", "the lamp flickers")
+    with pytest.raises(StorageError, match="has ended"):
+        writer.append(Frame(2, 2, np.zeros((64, 64), "u2")))
+    writer.close()
+    run = open_run(tmp_path / "run")
+    assert (run.history.frames, run.notes, run.closed) == (2, (), False)
 
 
 def test_a_line_that_could_not_be_flushed_is_taken_back(

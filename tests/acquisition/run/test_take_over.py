@@ -83,6 +83,8 @@ def test_a_writer_that_slept_through_the_take_over_harms_nothing(
             zombie.append(frame(3, value=99))
     else:
         zombie.append(frame(3, value=99))
+    # What is void is not told of as committed.
+    assert zombie.committed == (4 if at == "show" else 2)
     zombie.abandon()
     (writer,) = successors
     writer.append(frame(7))
@@ -105,3 +107,31 @@ def test_an_object_that_a_zombie_leaves_is_put_aside(tmp_path: Path, zombie: Run
     check(path, [0, 1, 5, 6])
     kept = [each.read_bytes() for each in (path / "_forebay/quarantine").rglob("frames.*")]
     assert kept == [b"left by a zombie"]
+
+
+def test_who_had_taken_the_run_harms_who_takes_it_next_no_more(
+    tmp_path: Path, zombie: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may put aside what was left before it came, and nothing that came after."""
+    path = tmp_path / "run"
+    second = RunWriter.resume(path, take_over=True)
+    second.append(frame(2))
+    original = FolderStorage.publish
+    successors: list[RunWriter] = []
+
+    def stopped(self: FolderStorage, *args: Any) -> None:
+        if not successors:
+            successors.append(RunWriter.resume(path, take_over=True))
+            for counter in (5, 6):
+                successors[0].append(frame(counter))
+        original(self, *args)
+
+    monkeypatch.setattr(FolderStorage, "publish", stopped)
+    with pytest.raises(RunExistsError):
+        second.append(frame(3, value=99))
+    zombie.abandon()
+    second.abandon()
+    (third,) = successors
+    third.append(frame(7))
+    third.close()
+    check(path, [0, 1, 5, 6, 7])

@@ -1,6 +1,5 @@
 """The histogram's numbers are those of the durations, within its bins."""
 
-import json
 import math
 import threading
 
@@ -32,12 +31,11 @@ def test_percentiles_are_those_of_numpy(seconds: list[float], percent: float) ->
 
 
 @given(durations)
-def test_count_mean_and_maximum_are_exact(seconds: list[float]) -> None:
+def test_count_and_maximum_are_exact(seconds: list[float]) -> None:
     """The bins have no part in them."""
     histogram = filled(seconds)
     assert histogram.count == len(seconds)
     assert histogram.max == max(seconds)
-    assert histogram.mean == pytest.approx(np.mean(seconds))
     assert histogram.percentile(100) <= histogram.max
 
 
@@ -45,19 +43,16 @@ def test_count_mean_and_maximum_are_exact(seconds: list[float]) -> None:
 def test_however_they_come_in_the_durations_are_the_same(
     some: list[float], others: list[float]
 ) -> None:
-    """One by one, all at once, or from another histogram."""
+    """One by one, or all at once."""
     singly = filled([*some, *others])
     at_once = LatencyHistogram()
     at_once.record_many(np.array(some))
-    other = LatencyHistogram()
-    other.record_many(np.array(others))
-    at_once.merge(other)
+    at_once.record_many(np.array(others))
     for percent in (0, 10, 50, 90, 100):
         # NumPy's logarithm may differ in its last digit, at the edge of a bin.
         assert at_once.percentile(percent) == pytest.approx(singly.percentile(percent), rel=0.022)
     assert at_once.count == singly.count
     assert at_once.max == singly.max
-    assert at_once.mean == pytest.approx(singly.mean)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-9, 5e-324, SHORTEST, LONGEST, 1e9])
@@ -88,16 +83,11 @@ def test_there_are_percentiles_from_0_to_100(percent: float) -> None:
         filled([1.0]).percentile(percent)
 
 
-def test_it_can_be_shown_as_json() -> None:
-    """Empty, too, where there are no numbers to show."""
-    shown = json.loads(json.dumps(filled([0.001] * 98 + [0.5, 2.0]).as_dict(), allow_nan=False))
-    assert shown["count"] == 100
-    assert shown["p50"] == pytest.approx(0.001, rel=0.011)
-    assert shown["p99"] == pytest.approx(0.5, rel=0.011)
-    assert shown["max"] == 2.0
+def test_without_a_duration_there_is_no_percentile() -> None:
+    """Nor after none were added."""
     empty = LatencyHistogram()
     empty.record_many(np.empty(0))
-    assert set(json.loads(json.dumps(empty.as_dict(), allow_nan=False)).values()) == {0, None}
+    assert empty.count == 0
     assert math.isnan(empty.percentile(50))
 
 
@@ -118,5 +108,5 @@ def test_others_may_read_while_one_records() -> None:
         counts.append(histogram.count)
         assert counts[-1] >= counts[-2]
         assert counts[-1] == 0 or histogram.percentile(99) == pytest.approx(0.25)
-    writer.join(10)
+    writer.join(60)
     assert histogram.count == 20_000

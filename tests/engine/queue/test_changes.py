@@ -99,7 +99,7 @@ def test_a_look_never_waits(database: Database) -> None:
         began = time.monotonic()
         for _ in range(100):
             changes.look()
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 20.0
     finally:
         changes.close()
 

@@ -288,6 +288,16 @@ def test_planning_goes_on_after_a_service_has_died(desk: Desk, open_database: Op
     assert (again.result, again.planned_blocks) == (wanted.result, 2)
 
 
+def test_planning_goes_on_after_a_service_has_ended(desk: Desk) -> None:
+    """It gives back what it had taken to plan: nobody is left who could bury it."""
+    other = Service(desk.database)
+    desk.submit("a")
+    (wanted,) = Planning(desk.database, other.identity).take(10)
+    assert desk.planning.take(10) == []
+    other.end()
+    assert [each.result for each in desk.planning.take(10)] == [wanted.result]
+
+
 def test_a_service_that_was_buried_plans_nothing(desk: Desk) -> None:
     """What it took would never be released."""
     dead = Service(desk.database)

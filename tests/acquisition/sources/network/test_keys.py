@@ -57,7 +57,7 @@ def test_a_sender_that_is_known_delivers(listen: Listen, keys: Keys) -> None:
         sender.begin(layout)
         sender.send(Frame(0, 0, pixels))
         sender.end()
-        (frame,) = source.wait(timeout=5).frames()
+        (frame,) = source.wait(timeout=60).frames()
     np.testing.assert_array_equal(frame.data, pixels)
 
 

@@ -14,6 +14,7 @@ import forebay
 from forebay.acquisition import Frame, FrameFlag, FrameSource, Geometry, ImageMetadata
 from forebay.acquisition.errors import FrameError, SourceError
 from forebay.acquisition.sources.network import FrameSender, NetworkSource
+from forebay.acquisition.sources.network import source as network_source
 from forebay.acquisition.sources.testing import check_source
 
 type Listen = Callable[..., NetworkSource]
@@ -41,7 +42,7 @@ def test_frames_come_as_they_were_sent(
         sender.begin(layout, known)
         for number, each in enumerate(pixels):
             assert sender.send(Frame(2**63 + number, -number, each, FrameFlag.SATURATED))
-    source.wait(timeout=5)
+    source.wait(timeout=60)
     assert source.geometry == Geometry(layout.dims, shape, layout.dtype.newbyteorder("="))
     assert source.metadata == known
     received = list(source.frames())
@@ -57,7 +58,7 @@ def test_pixels_stay_where_zeromq_has_received_them(listen: Listen, connect: Con
     sender = connect(source)
     sender.frame(1, b"abcdef")
     sender.end()
-    (frame,) = source.wait(timeout=5).frames()
+    (frame,) = source.wait(timeout=60).frames()
     source.close()
     assert not frame.data.flags.owndata
     assert not frame.data.flags.writeable
@@ -74,7 +75,7 @@ def test_a_network_source_keeps_the_promises(layout: Geometry, make_frame: MakeF
             sender.begin(layout)
             for counter in range(4):
                 assert sender.send(make_frame(counter))
-            return source.wait(timeout=5)
+            return source.wait(timeout=60)
 
         assert check_source(open_anew, frames=4) == ()
 
@@ -88,7 +89,7 @@ def test_a_stream_without_a_beginning_opens_with_its_first_frame(
     for counter in (7, 8):
         sender.frame(counter)
     sender.end()
-    assert source.wait(timeout=5).geometry.shape == (2, 3)
+    assert source.wait(timeout=60).geometry.shape == (2, 3)
     assert source.metadata == ImageMetadata()
     assert counters(source) == [7, 8]
 
@@ -98,7 +99,7 @@ def test_what_is_given_takes_precedence_over_what_the_sender_says(
 ) -> None:
     source = listen(metadata=ImageMetadata(exposure=0.25))
     connect(source).header("begin", metadata={"exposure": 0.5, "frame_rate": 2.0})
-    assert source.wait(timeout=5).metadata == ImageMetadata(exposure=0.25, frame_rate=2.0)
+    assert source.wait(timeout=60).metadata == ImageMetadata(exposure=0.25, frame_rate=2.0)
 
 
 def test_malformed_messages_do_not_end_the_stream(listen: Listen, connect: Connect) -> None:
@@ -116,7 +117,7 @@ def test_malformed_messages_do_not_end_the_stream(listen: Listen, connect: Conne
     sender.end("b")
     sender.frame(5)
     sender.end()
-    assert counters(source.wait(timeout=5)) == [0, 5]
+    assert counters(source.wait(timeout=60)) == [0, 5]
     assert source.anomalies.counts() == {"message refused": 56}
     first, last = source.anomalies.take(everything=True)
     assert first.text.startswith("not taken: a header that is no JSON")
@@ -143,7 +144,7 @@ def test_a_frame_with_a_wrong_checksum_is_written_down_as_dropped(
     for counter in range(10, 16):
         sender.frame(counter, crc32c=1 if counter == 12 else None)
     sender.end()
-    status = forebay.acquire(source.wait(timeout=5), tmp_path / "run", frames_per_block=2)
+    status = forebay.acquire(source.wait(timeout=60), tmp_path / "run", frames_per_block=2)
     assert (status.committed, status.dropped, status.counted) == (5, 1, 6)
     run = forebay.open_run(tmp_path / "run")
     assert [each.first for each in run.dropped] == [12]
@@ -162,7 +163,7 @@ def test_too_large_a_message_is_never_received_whole(
     small = connect(source)
     small.frame(7)
     small.end()
-    assert counters(source.wait(timeout=5)) == [7]
+    assert counters(source.wait(timeout=60)) == [7]
 
 
 def test_whoever_speaks_something_else_is_told_of(
@@ -181,11 +182,11 @@ def test_a_sender_is_held_up_while_nobody_takes_its_frames(listen: Listen) -> No
     source = listen(queue_frames=2)
     layout = Geometry(("y", "x"), (2048, 2048), np.dtype("uint8"))
     pixels = np.zeros(layout.shape, layout.dtype)
-    with FrameSender(source.endpoint, queue_frames=2, timeout=1) as sender:
+    with FrameSender(source.endpoint, queue_frames=2, timeout=60) as sender:
         sender.begin(layout)
-        source.wait(timeout=5)
+        source.wait(timeout=60)
         taken = 0
-        while sender.send(Frame(taken, taken, pixels), timeout=0.3):
+        while sender.send(Frame(taken, taken, pixels), timeout=1.5):
             taken += 1
             assert taken < 100
         receiving = source.frames()
@@ -200,7 +201,7 @@ def test_so_many_frames_are_delivered_as_are_asked_for(listen: Listen, connect: 
     sender = connect(source)
     for counter in range(5):
         sender.frame(counter)
-    assert counters(source.wait(timeout=5)) == [0, 1]
+    assert counters(source.wait(timeout=60)) == [0, 1]
 
 
 def test_stopping_ends_the_wait_for_a_sender_that_says_no_more(
@@ -209,7 +210,7 @@ def test_stopping_ends_the_wait_for_a_sender_that_says_no_more(
     """However long it has been silent: no patience is in it."""
     source = listen()
     connect(source).frame(1)
-    source.wait(timeout=5)
+    source.wait(timeout=60)
     came = threading.Event()
     received = []
 
@@ -220,9 +221,9 @@ def test_stopping_ends_the_wait_for_a_sender_that_says_no_more(
 
     receiver = threading.Thread(target=receive)
     receiver.start()
-    assert came.wait(5)
+    assert came.wait(60)
     source.stop()
-    receiver.join(5)
+    receiver.join(60)
     assert not receiver.is_alive()
     assert received == [1]
 
@@ -243,15 +244,16 @@ def test_waiting_for_a_stream_can_be_ended(listen: Listen, how: str) -> None:
     waiting = threading.Thread(target=wait)
     waiting.start()
     {"stop": source.stop, "close": source.close, "cancelled": cancelled.set}[how]()
-    waiting.join(5)
+    waiting.join(60)
     assert not waiting.is_alive()
     assert said == [f"stopped before a stream began at {source.endpoint}"]
 
 
 def test_whoever_waits_in_vain_for_a_stream_is_told_for_what(
-    listen: Listen, caplog: pytest.LogCaptureFixture
+    listen: Listen, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, and before the wait is over, so that the sender can be started."""
+    monkeypatch.setattr(network_source, "_SILENT_SECONDS", 0.1)
     source = listen()
     with pytest.raises(SourceError, match="no stream has begun"):
         source.wait(timeout=1.4)
@@ -280,7 +282,7 @@ def test_frames_are_delivered_once(listen: Listen, connect: Connect) -> None:
     sender = connect(source)
     sender.frame(1)
     sender.end()
-    assert counters(source.wait(timeout=5)) == [1]
+    assert counters(source.wait(timeout=60)) == [1]
     with pytest.raises(SourceError, match="has delivered its frames already"):
         source.frames()
     source.close()

@@ -85,7 +85,7 @@ def test_a_sender_made_from_the_page_delivers() -> None:
         for counter in (3, 4):
             detector.send(counter, [counter * n for n in range(-6, 6)], flags=2)
         detector.end()
-        frames = list(source.wait(timeout=5).frames())
+        frames = list(source.wait(timeout=60).frames())
         assert source.geometry == Geometry(("c", "y", "x"), (2, 3, 2), np.dtype("int16"))
         assert source.metadata == ImageMetadata(
             exposure=0.5, channels=("left", "right"), instrument={"model": "Ω"}
@@ -122,7 +122,7 @@ def test_the_examples_are_taken() -> None:
             socket.send(example("begin").encode())
             socket.send_multipart([example("frame").encode(), pixels])
             socket.send(example("end").encode())
-            (frame,) = source.wait(timeout=5).frames()
+            (frame,) = source.wait(timeout=60).frames()
         assert source.metadata == METADATA
         assert source.anomalies.counts() == {}
     assert frame.data.tolist() == PIXELS.tolist()

@@ -21,7 +21,7 @@ from forebay.acquisition.sources.shared_memory import header_path
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "camera.c"
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
-PATIENT = 20.0
+PATIENT = 60.0
 """Longer than anything here takes."""
 
 

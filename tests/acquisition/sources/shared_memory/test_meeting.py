@@ -16,6 +16,7 @@ from forebay.acquisition import Geometry
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.sources.shared_memory import SharedMemorySource
+from forebay.acquisition.sources.shared_memory import source as shared_memory_source
 from forebay.acquisition.sources.shared_memory.grammar import open_shared_memory
 
 
@@ -91,9 +92,13 @@ def test_a_program_that_came_too_early_is_told_when_nothing_comes_of_it(
 
 
 def test_whoever_waits_in_vain_for_a_program_is_told_for_what(
-    listen: Open, runtime_folder: Path, caplog: pytest.LogCaptureFixture
+    listen: Open,
+    runtime_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before the wait is over, so that the program can be started; not where one is there."""
+    monkeypatch.setattr(shared_memory_source, "_SILENT_SECONDS", 0.1)
     source = listen()
     with pytest.raises(SourceError, match="no program has connected"):
         source.wait(timeout=1.2)
@@ -131,8 +136,10 @@ def test_another_user_is_turned_away(camera: Path, monkeypatch: pytest.MonkeyPat
             with subprocess.Popen(
                 [program, socket, "4", "4", "1", "0"], user=65534, stderr=subprocess.PIPE
             ) as other:
-                with pytest.raises(SourceError, match="no program has connected"):
-                    source.wait(timeout=1.0)
+                # The longer it takes to start, the longer somebody has to be at the door.
+                while other.poll() is None:
+                    with pytest.raises(SourceError, match="no program has connected"):
+                        source.wait(timeout=0.2)
                 said = other.communicate(timeout=PATIENT)[1]
             assert said == b"user 65534 may not write frames for user 0\n"
             assert other.returncode == 1
