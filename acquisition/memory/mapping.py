@@ -71,10 +71,21 @@ class Mapping:
             ) from error
         if page == _HUGE_PAGE:
             _ask_for_huge_pages(memory)
+        self._memory = memory
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
         """The memory; nothing once it is given back."""
         # Not by MAP_POPULATE, which would take small pages before anybody could ask for huge ones.
         self.bytes[:: mmap.PAGESIZE] = 0
+
+    def release(self) -> None:
+        """Give the memory back at once: whatever array still shows it shows zeros then.
+
+        For when nobody works with it any more.  The traceback of an error keeps such arrays as
+        long as somebody keeps the error.
+        """
+        # Of shared memory, what another process has mapped is the same pages.
+        self._memory.madvise(mmap.MADV_DONTNEED if self.descriptor < 0 else mmap.MADV_REMOVE)
+        self.close()
 
     def close(self) -> None:
         """Give the descriptor back, and the memory as soon as no array shows it any more."""

@@ -1,17 +1,24 @@
 """Memory that is taken beforehand."""
 
+import errno
 import gc
+import os
+import signal
+import threading
 import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from forebay import acquire, open_source
+from forebay.acquisition import Frame, Geometry, ImageMetadata
 from forebay.acquisition.memory.mapping import Mapping
 from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage.folder import FolderStorage
 
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -71,3 +78,76 @@ def test_recordings_one_after_the_other_take_the_memory_of_one(
         there.append(sum(each() is not None for each in made))
     assert len(made) >= 3
     assert there == [0, 0, 0]
+
+
+def fail(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def interrupt(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class Camera:
+    """A camera of bright frames, which does something after some of them."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.geometry = Geometry(("y", "x"), (64, 64), np.dtype("uint16"))
+        self.metadata = ImageMetadata()
+        self.can_wait = True
+        self._act = act
+        self._stopped = threading.Event()
+
+    def frames(self) -> Iterator[Frame]:
+        for counter in range(1000):
+            if self._stopped.is_set():
+                return
+            if counter == 30:
+                self._act()
+            yield Frame(counter, counter, np.ones(self.geometry.shape, "uint16"))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("spilling", [False, True], ids=["plain", "spilling"])
+@pytest.mark.parametrize("failing", ["source", "disk", "listener", "operator"])
+def test_a_recording_that_fails_gives_its_memory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, spilling: bool
+) -> None:
+    """Though somebody keeps the error, and with it everything that the error came by."""
+    shown: list[npt.NDArray[np.uint8]] = []
+    make = Mapping.__init__
+
+    def kept(self: Mapping, size: int, *, what: str, shared: bool = False) -> None:
+        make(self, size, what=what, shared=shared)
+        shown.append(self.bytes)
+
+    monkeypatch.setattr(Mapping, "__init__", kept)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    if failing == "disk":
+        monkeypatch.setattr(FolderStorage, "publish", fail)
+    act = {"source": fail, "operator": interrupt}.get(failing, lambda: None)
+    spill = {"overload": "spill", "spill": tmp_path / "spill"} if spilling else {}
+    settings = AcquisitionSettings.model_validate(
+        {"buffer_bytes": 2**20, "frames_per_block": 10, **spill}
+    )
+    try:
+        with pytest.raises((OSError, KeyboardInterrupt)) as error:
+            acquire(
+                Camera(act),
+                tmp_path / "run",
+                settings=settings,
+                on_status=fail if failing == "listener" else None,
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert error.value.__traceback__
+    assert len(shown) == 1 + spilling
+    assert not any(each.any() for each in shown)
