@@ -1,7 +1,7 @@
 """What is unusual about a source: all of it counted, and told at a bearable rate."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -32,6 +32,8 @@ class AnomalyKind(StrEnum):
     """A frame's timestamp is before that of the frame before it."""
     CLOCK_JUMPED = "clock jumped"
     """The camera's clock went by more than the time that passed here, or far back."""
+    CLOCKS_APART = "clocks apart"
+    """One of several synchronised cameras has a clock that differs; told once."""
     SOURCE_STALLED = "source stalled"
     """No frame has come for long."""
     SOURCE_RESUMED = "source resumed"
@@ -162,17 +164,17 @@ class CombinedLog:
     Parameters
     ----------
     parts
-        The logs by the names of their parts.
+        The names of the parts, each with a log of it.
     """
 
-    def __init__(self, parts: Mapping[str, AnomalyLog]) -> None:
+    def __init__(self, parts: Sequence[tuple[str, AnomalyReports]]) -> None:
         self._parts = parts
 
     def take(self, *, everything: bool = False) -> tuple[Anomaly, ...]:
         """Return what is to be told since the last call, in the order in which it happened."""
         taken = [
             replace(anomaly, text=f"{name}: {anomaly.text}")
-            for name, log in self._parts.items()
+            for name, log in self._parts
             for anomaly in log.take(everything=everything)
         ]
         return tuple(sorted(taken, key=lambda anomaly: anomaly.at))
@@ -180,7 +182,7 @@ class CombinedLog:
     def counts(self) -> Mapping[str, int]:
         """Return how often each kind happened, in all parts together."""
         sums: dict[str, int] = {}
-        for log in self._parts.values():
+        for _, log in self._parts:
             for kind, count in log.counts().items():
                 sums[kind] = sums.get(kind, 0) + count
         return sums

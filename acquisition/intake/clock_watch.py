@@ -4,6 +4,7 @@ from typing import Final
 
 WINDOW_SECONDS: Final = 60.0
 """Time over which a slow drift of the two clocks is followed."""
+_SETTLING_SECONDS = 1.0
 _LEAST_TOLERANCE = 1.0
 _EXPOSURES = 10
 
@@ -32,6 +33,9 @@ class ClockWatch:
     than that of any frame within the last minute, by more than the tolerance, and back where a
     timestamp is before the one of the frame before it, by more than the tolerance.
 
+    The first frames may have waited until somebody took them, and those behind them come fresh: no
+    jump forward is told until frames have come for a second since that.
+
     Parameters
     ----------
     tolerance
@@ -56,6 +60,7 @@ class ClockWatch:
         # The largest lead of the camera's clock in this window and in the one before.
         self._lead = self._lead_before = 0.0
         self._window_began = 0.0
+        self._settled_at = 0.0
 
     def jump(self, timestamp: int, now: float) -> float:
         """Return the seconds by which the camera's clock jumped before this frame, mostly 0.
@@ -70,17 +75,22 @@ class ClockWatch:
         lead = timestamp / 1e9 - now
         before, self._latest = self._latest, timestamp
         if before is None:
-            return self._begin(lead, now, 0.0)
+            return self._settle(lead, now)
         if timestamp < before and (before - timestamp) / 1e9 > self._tolerance:
             return self._begin(lead, now, (timestamp - before) / 1e9)
         ahead = lead - max(self._lead, self._lead_before)
         if ahead > self._tolerance:
-            return self._begin(lead, now, ahead)
+            fresh = now < self._settled_at
+            return self._settle(lead, now) if fresh else self._begin(lead, now, ahead)
         if now - self._window_began > WINDOW_SECONDS:
             self._lead_before, self._lead, self._window_began = self._lead, lead, now
         elif lead > self._lead:
             self._lead = lead
         return 0.0
+
+    def _settle(self, lead: float, now: float) -> float:
+        self._settled_at = now + _SETTLING_SECONDS
+        return self._begin(lead, now, 0.0)
 
     def _begin(self, lead: float, now: float, jumped: float) -> float:
         self._lead = self._lead_before = lead

@@ -48,6 +48,9 @@ class Intake:
     tolerance
         Seconds by which the camera's clock may jump unnoticed, `clock_tolerance` of no exposure
         if not given; infinity for a source whose frames do not come in real time.
+    compares_clocks
+        Whether timestamps are compared with each other and with the time here; not where that
+        was done for each of the cameras that a frame is put together from.
 
     Raises
     ------
@@ -76,6 +79,7 @@ class Intake:
         skips_zero: bool = False,
         following: int | None = None,
         tolerance: float | None = None,
+        compares_clocks: bool = True,
     ) -> None:
         self.anomalies = AnomalyLog(clock)
         """What was unusual."""
@@ -95,6 +99,7 @@ class Intake:
             bits=counter_bits, skips_zero=skips_zero, following=following
         )
         self._clock_watch = ClockWatch(clock_tolerance(None) if tolerance is None else tolerance)
+        self._compares_clocks = compares_clocks
         self._latest: int | None = None
         self._unfit = 0
 
@@ -182,6 +187,8 @@ class Intake:
     def _compare_clocks(
         self, number: int, timestamp: int, now: float, flags: FrameFlag
     ) -> FrameFlag:
+        if not self._compares_clocks:
+            return flags
         if self._latest is not None and timestamp < self._latest:
             back = (self._latest - timestamp) / 1e9
             text = f"frame {number} was taken {back:g} s before the one before it, by its timestamp"

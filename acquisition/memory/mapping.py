@@ -1,13 +1,11 @@
 """One piece of memory, taken beforehand: shared, in huge pages and pinned where that is possible."""
 
 import fcntl
-import gc
 import logging
 import mmap
 import os
-import weakref
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,18 +42,12 @@ class Mapping:
         If there is not so much memory.
     """
 
-    _taken: ClassVar[weakref.WeakSet[mmap.mmap]] = weakref.WeakSet()
-    """What was taken and is still there."""
-
     def __init__(self, size: int, *, what: str, shared: bool = False) -> None:
         self.descriptor = -1
         """The memory as a file, for another process to map; -1 where it is this process's own."""
         page = mmap.PAGESIZE if size < _HUGE_PAGE else _HUGE_PAGE
         self.size = -(-size // page) * page
         """Bytes that were taken."""
-        if sum(map(len, Mapping._taken)) >= _MEMORY_LEFT and gc.isenabled():
-            # A recording that failed, and its frames, may stay as garbage for long.
-            gc.collect()
         available = _available_memory()
         if self.size > available - _MEMORY_LEFT:
             raise SourceError(
@@ -77,13 +69,23 @@ class Mapping:
                 f"{what} of {self.size} bytes cannot be had from the system ({error}): take a "
                 "smaller one"
             ) from error
-        Mapping._taken.add(memory)
         if page == _HUGE_PAGE:
             _ask_for_huge_pages(memory)
+        self._memory = memory
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
         """The memory; nothing once it is given back."""
         # Not by MAP_POPULATE, which would take small pages before anybody could ask for huge ones.
         self.bytes[:: mmap.PAGESIZE] = 0
+
+    def release(self) -> None:
+        """Give the memory back at once: whatever array still shows it shows zeros then.
+
+        For when nobody works with it any more.  The traceback of an error keeps such arrays as
+        long as somebody keeps the error.
+        """
+        # Of shared memory, what another process has mapped is the same pages.
+        self._memory.madvise(mmap.MADV_DONTNEED if self.descriptor < 0 else mmap.MADV_REMOVE)
+        self.close()
 
     def close(self) -> None:
         """Give the descriptor back, and the memory as soon as no array shows it any more."""

@@ -106,8 +106,8 @@ class FrameSlots:
         return FrameRoom(self._pixels[slot], stored, self._stored, begin)
 
     def release(self) -> None:
-        """Give the memory back, as soon as no room shows it any more; there are no slots then."""
-        self.mapping.close()
+        """Give the memory back, when nobody works with any room; there are no slots then."""
+        self.mapping.release()
         self._stored = memoryview(b"")
         self._pixels = np.empty((0, *self.geometry.shape), self._pixels.dtype)
 

@@ -53,7 +53,7 @@ class BlocksInFlight:
     clock
         Source of times.
     patience
-        Seconds to wait for room on the storage after `end` was called.
+        Seconds to wait for room on the storage once `end` was called.
     on_thread
         Called at the start of each thread, in it, with what it does: ``writer``, ``commit``, or
         ``show``.
@@ -83,7 +83,7 @@ class BlocksInFlight:
         self._changed = threading.Condition()
         self._closing = False
         self._no_more_commits = False
-        self._deadline = float("inf")
+        self._ended_at = float("inf")
         self.failure: BaseException | None = None
         """What ended the writing, if anything did."""
         self._waiting_for_space: set[int] = set()
@@ -190,8 +190,8 @@ class BlocksInFlight:
         flight.block.seal(self._run.account.cut())
 
     def end(self) -> None:
-        """Wait for room on the storage no longer than patience allows, from the first call on."""
-        self._deadline = min(self._deadline, self._clock.monotonic() + self._patience)
+        """Wait for room on the storage no longer than patience allows, from now on."""
+        self._ended_at = min(self._ended_at, self._clock.monotonic())
 
     def close(self, last: Flight | None, *, reason: str) -> None:
         """Commit all blocks, the last one of which may be a short one, and close the run.
@@ -214,12 +214,18 @@ class BlocksInFlight:
             self.until_room(lambda: self._run.close(block, reason=reason))
             if last:
                 self._on_commit([last])
-        finally:
+        except BaseException:
             self.abandon()
+            raise
+        self._let_go()
 
     def abandon(self) -> None:
         """End without committing anything more."""
         self._fail(StorageError("the writing was given up"))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let go of the run, when all threads have ended."""
         self._join()
         for flight in self._flights:
             if flight.writer is not None:
@@ -348,24 +354,32 @@ class BlocksInFlight:
         NoSpaceError
             If nothing is to be waited for any more.
         """
-        me = threading.get_ident()
+        me, since = threading.get_ident(), None
         try:
             while True:
                 try:
                     return write()
                 except NoSpaceError:
                     self._waiting_for_space.add(me)
-                    if not self._wait_for_room():
+                    since = self._clock.monotonic() if since is None else since
+                    if not self._wait_for_room(since):
                         raise
         finally:
             self._waiting_for_space.discard(me)
 
-    def _wait_for_room(self) -> bool:
-        """Wait a little; False when nothing is to be waited for any more."""
+    def _wait_for_room(self, since: float) -> bool:
+        """Wait a little; False when nothing is to be waited for any more.
+
+        Parameters
+        ----------
+        since
+            When it was first seen that there is no room.
+        """
         # File systems tell nobody of room that is made, so it is looked for.
         with self._changed:
             self._changed.wait_for(lambda: self.failure, _LOOK_FOR_SPACE_SECONDS)
-        return self.failure is None and self._clock.monotonic() < self._deadline
+        deadline = max(since, self._ended_at) + self._patience
+        return self.failure is None and self._clock.monotonic() < deadline
 
     def _fail(self, failure: BaseException) -> None:
         with self._changed:

@@ -100,9 +100,11 @@ class Recorder:
         self._overflow = overflow
         self._on_lost = on_lost
         self._recovered = recovered
-        # Frames come back from the overflow as they came, and are reduced then.
-        came = ring.memory.geometry
-        self._taken_back = np.empty(came.shape, came.dtype.newbyteorder("<"))
+        self._taken_back: npt.NDArray[Any] | None = None
+        if overflow is not None and reduction is not None:
+            # Frames come back from there as they came, and are reduced then.
+            came = ring.memory.geometry
+            self._taken_back = np.empty(came.shape, came.dtype.newbyteorder("<"))
 
     def run(self) -> None:
         """Record until the ring is finished and empty.
@@ -142,7 +144,9 @@ class Recorder:
         """Record what is in the overflow, as long as there is a block for it."""
         overflow = self._overflow
         while overflow is not None and len(overflow) and self._filler.has_room:
-            into = self._filler.own_room().pixels if self._reduction is None else self._taken_back
+            into = self._taken_back
+            if into is None:
+                into = self._filler.own_room().pixels
             lost, frame = overflow.take(into)
             for each in lost:
                 self._lose(each)

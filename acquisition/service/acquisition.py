@@ -21,6 +21,7 @@ from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import FlowState, Watermarks
 from forebay.acquisition.service.flow_watch import FlowWatch
 from forebay.acquisition.service.interpreter import prompt_interpreter
+from forebay.acquisition.service.last_frames import LastFrames
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.precedence import Precedence
@@ -78,6 +79,7 @@ class Acquisition:
             patience=_PATIENCE_SECONDS,
         )
         self._flow = FlowWatch(parts, self._recording)
+        self._last_frames = LastFrames(parts, patience=_PATIENCE_SECONDS)
         self._control: ControlServer | None = None
         self._precedence: Precedence | None = None
         settings = parts.settings
@@ -124,12 +126,16 @@ class Acquisition:
                 self._receiver.start()
                 self._wait()
             except BaseException as error:
-                # Ctrl-C: what has come is still committed.  A second Ctrl-C
+                # Ctrl-C: what has come is still committed.  A second one, or one after a stop,
                 # leaves at once, and the run is as after a kill if the recorder does not get
                 # through.
                 self._on_status = None
-                self._end_source(f"interrupted: {type(error).__name__}")
-                self._wait()
+                try:
+                    if not self._stop.is_set():
+                        self._end_source(f"interrupted: {type(error).__name__}")
+                        self._wait()
+                finally:
+                    self._last_frames.tell_lost()
                 raise
             self._announce_end()
         return self._outcome()
@@ -305,6 +311,8 @@ class Acquisition:
             self._watch_order()
             self._watch_flow()
             self._watch_disk()
+            full = self._flow.state is FlowState.WAITING_FOR_SPACE
+            self._last_frames.tell_waiting(full and self._is_ending)
             self._tell()
             self._collector.collect()
         self._tell()
@@ -343,6 +351,8 @@ class Acquisition:
     def _watch_disk(self) -> None:
         if self._clock.monotonic() - self._started < _SETTLING_SECONDS:
             return  # The rate at the beginning says little.
+        if self._is_ending or self._flow.state is FlowState.WAITING_FOR_SPACE:
+            return  # There is nothing to stop any more, or it is told that the disk is full.
         free = self._run.storage.free_bytes()
         committer = self._run.committer
         _, rate = self._rates.of(committer.frames, committer.stored_bytes)
@@ -363,11 +373,16 @@ class Acquisition:
                 self._listener_failure = failure
                 self._on_status = None
 
+    @property
+    def _is_ending(self) -> bool:
+        return self._ending is not None or not self._receiver.is_alive()
+
     def _end_source(self, reason: str) -> None:
         if self._ending is None:
             self._ending = reason
             self._patient_until = self._clock.monotonic() + self._patience
             self._source.stop()
+            self._recording.end()
             self._go.set()
 
     def _out_of_patience(self) -> bool:
@@ -402,7 +417,7 @@ class Acquisition:
 
     def _outcome(self) -> AcquisitionStatus:
         if self._storage_failure is not None:
-            self._tell_what_is_lost()
+            self._last_frames.tell_lost()
             raise self._storage_failure
         if self._source_failure is not None:
             raise self._source_failure
@@ -417,20 +432,6 @@ class Acquisition:
         return self.status()
 
     # Telling.
-
-    def _tell_what_is_lost(self) -> None:
-        """Say what the log cannot any more: how many frames came that it knows nothing of."""
-        account, ring = self._run.account, self._ring
-        dropped = account.dropped + ring.lost_waiting
-        counted = account.counted + ring.waiting + ring.lost_waiting
-        lost = counted - dropped - self._run.committer.frames
-        if lost:
-            _log.error(
-                "%d of the %d frames that the camera counted are not committed to %s",
-                lost,
-                counted,
-                self._run.storage.where,
-            )
 
     def _open_control(self, around: contextlib.ExitStack) -> ControlServer | None:
         try:

@@ -6,6 +6,7 @@ from forebay.acquisition.frames import Frame
 from forebay.acquisition.intake import (
     Anomaly,
     AnomalyReports,
+    CombinedLog,
     Intake,
     Refused,
     StallWatch,
@@ -31,14 +32,16 @@ class Receiving:
         self._gate = parts.gate
         self._clock = parts.clock
         settings = parts.settings
+        of_source = getattr(self._source, "anomalies", None)
         self._intake = Intake(
             self._source.geometry,
             clock=parts.clock,
             counter_bits=settings.counter_bits,
             following=parts.following,
+            # The cameras of a combined source have been compared each with itself.
+            compares_clocks=not isinstance(of_source, CombinedLog),
         )
         self._logs: list[AnomalyReports] = [self._intake.anomalies]
-        of_source = getattr(self._source, "anomalies", None)
         if isinstance(of_source, AnomalyReports):
             self._logs.append(of_source)
         self._stall = StallWatch(

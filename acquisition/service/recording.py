@@ -35,7 +35,7 @@ class Recording:
     on_thread
         Called at the start of each thread, in it, with what it does.
     patience
-        Seconds to wait for room on the storage after `end` was called.
+        Seconds to wait for room on the storage once `end` was called.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Recording:
         self._closed = True
 
     def end(self) -> None:
-        """Wait for room on the storage no longer than patience allows, from the first call on."""
+        """Wait for room on the storage no longer than patience allows, from now on."""
         self._blocks.end()
         if self._raw:
             self._raw.end()
@@ -133,7 +133,8 @@ class Recording:
     @property
     def failure(self) -> BaseException | None:
         """What kept frames from being written, if anything did."""
-        return self._parts.run.committer.failure or self._blocks.failure
+        failure = self._parts.run.committer.failure or self._blocks.failure
+        return failure or (self._raw.failure if self._raw else None)
 
     @property
     def spilled_frames(self) -> int:
@@ -143,7 +144,7 @@ class Recording:
     @property
     def flow(self) -> FlowState:
         """How frames get through behind the ring."""
-        if self._blocks.waiting_for_space:
+        if self._blocks.waiting_for_space or (self._raw and self._raw.waiting_for_space):
             return FlowState.WAITING_FOR_SPACE
         if self._overflow is not None and len(self._overflow):
             return FlowState.SPILLING

@@ -94,6 +94,7 @@ class RawTap:
         self, run: WritableRun, blocks: BlocksInFlight, *, own: FrameSlots, every: int
     ) -> None:
         self._every = every
+        self._run = run
         self._blocks = blocks
         self._own = own
         self._filler = BlockFiller(run, blocks, own=own)
@@ -122,6 +123,16 @@ class RawTap:
     def release(self) -> None:
         """Give the memory for frames back."""
         self._own.release()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What kept frames from being written, if anything did."""
+        return self._run.committer.failure or self._blocks.failure
+
+    @property
+    def waiting_for_space(self) -> bool:
+        """Whether the storage is full, and room is waited for."""
+        return self._blocks.waiting_for_space
 
 
 class Journalling:

@@ -7,7 +7,7 @@ from typing import Self
 from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import Frame, FrameSource
-from forebay.acquisition.intake import AnomalyKind, Intake, Refused
+from forebay.acquisition.intake import AnomalyKind, AnomalyReports, Intake, Refused
 from forebay.acquisition.sources.synchronised.planes import PlaneQueue
 
 _END_SECONDS = 5.0
@@ -49,6 +49,9 @@ class Camera:
         self.queue = queue
         self.failure: BaseException | None = None
         """What ended it, where that was not the end of its frames."""
+        self.behind = 0
+        """How far its clock is behind that of the first camera, in nanoseconds, as far as known."""
+        self._told_apart = False
         self._first_counter = first_counter
         self._clock = clock
         self._patience = _END_SECONDS + (source.metadata.exposure or 0.0)
@@ -77,6 +80,34 @@ class Camera:
         """Tell that a trigger goes on without this camera."""
         text = f"trigger {trigger} goes on without this camera"
         self.intake.anomalies.report(AnomalyKind.PARTNER_MISSING, text, trigger)
+
+    def compare_clock(self, timestamp: int, reference: int, *, of: str, tolerance: float) -> None:
+        """Take down how far its clock is behind another one, and tell it once if that is far.
+
+        Parameters
+        ----------
+        timestamp, reference
+            What the two clocks say of one trigger.
+        of
+            Whose the other clock is.
+        tolerance
+            Seconds that are not worth telling.
+        """
+        self.behind = reference - timestamp
+        if self._told_apart or abs(self.behind) / 1e9 <= tolerance:
+            return
+        self._told_apart = True
+        way = "behind" if self.behind > 0 else "ahead of"
+        text = (
+            f"its clock is {abs(self.behind) / 1e9:.3f} s {way} that of {of}, which gives the "
+            "times of the frames"
+        )
+        self.intake.anomalies.report(AnomalyKind.CLOCKS_APART, text)
+
+    def logs(self) -> list[AnomalyReports]:
+        """Return what tells of anomalies of this camera: here, and the source itself."""
+        own = getattr(self.source, "anomalies", None)
+        return [self.intake.anomalies, *([own] if isinstance(own, AnomalyReports) else [])]
 
     def __enter__(self) -> Self:
         """Enter the source."""

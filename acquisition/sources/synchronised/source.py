@@ -28,8 +28,9 @@ class SynchronisedSource:
 
     Each camera is received in a thread of its own and has a bounded queue, in memory that is
     taken beforehand.  What they deliver for the same trigger becomes one frame, whose counter is
-    the trigger's number, whose timestamp is that of the first camera that is there, and whose
-    flags are those of all of them together.
+    the trigger's number, whose timestamp is by the clock of the first camera, and whose flags are
+    those of all of them together.  Where the first camera is missing, the timestamp is that of
+    another one, set by how far their clocks were apart when both were there last.
 
     Where a camera has no frame for a trigger, its channel is 0, and the flags have
     ``PARTNER_MISSING`` and the camera's own bit, 1 << 8 for the first one.  It is known to have
@@ -132,7 +133,10 @@ class SynchronisedSource:
         self._metadata = common_metadata(sources, names)
         self._frame = np.zeros(self._geometry.shape, plane.dtype)
         self._opened = ExitStack()
-        self.anomalies = CombinedLog({each.name: each.intake.anomalies for each in self._cameras})
+        self._tolerance = clock_tolerance(self._metadata.exposure)
+        self.anomalies = CombinedLog(
+            [(camera.name, log) for camera in self._cameras for log in camera.logs()]
+        )
         """What was unusual about each of the cameras."""
 
     @property
@@ -248,7 +252,7 @@ class SynchronisedSource:
 
     def _compose(self, trigger: int) -> Frame:
         """Put together what the cameras have for a trigger, and make room."""
-        flags, timestamp = 0, None
+        flags, times = 0, list[tuple[Camera, int]]()
         for index, camera in enumerate(self._cameras):
             plane = camera.queue.first
             if plane is None or plane.trigger != trigger:
@@ -258,10 +262,18 @@ class SynchronisedSource:
                 continue
             self._frame[index] = plane.data
             flags |= plane.flags
-            timestamp = plane.timestamp if timestamp is None else timestamp
+            times.append((camera, plane.timestamp))
             with self._changed:
                 camera.queue.remove()
-        return Frame(trigger, timestamp or 0, self._frame, FrameFlag(flags))
+        return Frame(trigger, self._time(times), self._frame, FrameFlag(flags))
+
+    def _time(self, times: Sequence[tuple[Camera, int]]) -> int:
+        """Return when a frame was taken, by the first camera's clock, from what each camera says."""
+        (one, timestamp), *others = times
+        if one is self._cameras[0]:
+            for camera, own in others:
+                camera.compare_clock(own, timestamp, of=one.name, tolerance=self._tolerance)
+        return timestamp + one.behind
 
 
 def _check_ended(hung: Sequence[str]) -> None:

@@ -68,11 +68,11 @@ def test_a_log_that_nobody_takes_from_stays_small() -> None:
 def test_the_parts_of_a_combined_log_are_named() -> None:
     """And counted together, in the order in which things happened."""
     clock = ManualClock()
-    parts = {"left": AnomalyLog(clock), "right": AnomalyLog(clock)}
-    parts["right"].report(GAP, "frame 3 did not come", 4)
+    left, right = AnomalyLog(clock), AnomalyLog(clock)
+    right.report(GAP, "frame 3 did not come", 4)
     clock.advance(1.0)
-    parts["left"].report(GAP, "frame 7 did not come", 8)
-    log = CombinedLog(parts)
+    left.report(GAP, "frame 7 did not come", 8)
+    log = CombinedLog([("left", left), ("right", right)])
     assert log.counts() == {"counter gap": 2}
     assert [each.text for each in log.take()] == [
         "right: frame 3 did not come",

@@ -124,6 +124,15 @@ def test_frames_that_come_late_are_no_jump(stood_still: float) -> None:
     assert counts == {}
 
 
+def test_first_frames_that_had_waited_are_no_jump() -> None:
+    """As of a program that sends before anybody records; later, the clock can jump as ever."""
+    waited = [(each / 10, 3600.0) for each in range(16)]
+    fresh = [(3600.1 + each / 10,) * 2 for each in range(50)]
+    flags, counts = flags_at([*waited, *fresh, (3610.0, 3605.2)])
+    assert [place for place, flag in enumerate(flags) if flag] == [66]
+    assert counts == {"clock jumped": 1}
+
+
 def test_frames_that_come_late_for_a_while_are_no_jump() -> None:
     """At any time; here at the end of a minute."""
     before = [(float(each),) * 2 for each in range(58)]

@@ -1,24 +1,26 @@
 """Memory that is taken beforehand."""
 
 import contextlib
+import errno
 import gc
-import itertools
+import os
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from forebay import RunWriter, acquire, open_source
-from forebay.acquisition.frames import Frame, FrameSource
+from forebay.acquisition import Frame, Geometry, ImageMetadata
 from forebay.acquisition.memory.mapping import Mapping
 from forebay.acquisition.service.acquisition import Acquisition
-from forebay.acquisition.service.status import AcquisitionStatus
 from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage.folder import FolderStorage
 
 SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -71,40 +73,89 @@ REDUCTION = {"steps": ["bin:2"], "keep_raw_every": 2}
 
 
 @pytest.mark.parametrize("reduction", [{}, REDUCTION], ids=["plain", "reduced"])
-@pytest.mark.parametrize("end", ["well", "the source fails", "the listener fails"])
 def test_a_recording_gives_its_memory_back(
-    tmp_path: Path, there: Callable[[], int], reduction: dict[str, Any], end: str
+    tmp_path: Path, there: Callable[[], int], reduction: dict[str, Any]
 ) -> None:
     """All of it, at its end, by no garbage collector."""
     settings = AcquisitionSettings.model_validate(
         {"reduction": reduction, "buffer_bytes": 2**20, "frames_per_block": 10}
     )
-
-    def listen(_: AcquisitionStatus) -> None:
-        if end == "the listener fails":
-            raise ZeroDivisionError
-
     with open_source("simulated:shape=64x64", frames=25) as source:
-        if end == "the source fails":
-            source = Failing(source)
-        # The exception has shown its frames to nobody once this is left.
-        with contextlib.suppress(ZeroDivisionError):
-            acquire(source, tmp_path / "run", settings=settings, on_status=listen)
+        acquire(source, tmp_path / "run", settings=settings)
     assert there() == 0
 
 
-class Failing:
-    """A source that fails after some frames."""
+def fail(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
-    def __init__(self, source: FrameSource) -> None:
-        self._source = source
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
+def interrupt(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class Camera:
+    """A camera of bright frames, which does something after some of them."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.geometry = Geometry(("y", "x"), (64, 64), np.dtype("uint16"))
+        self.metadata = ImageMetadata()
+        self.can_wait = True
+        self._act = act
+        self._stopped = threading.Event()
 
     def frames(self) -> Iterator[Frame]:
-        yield from itertools.islice(self._source.frames(), 15)
-        raise ZeroDivisionError
+        for counter in range(1000):
+            if self._stopped.is_set():
+                return
+            if counter == 30:
+                self._act()
+            yield Frame(counter, counter, np.ones(self.geometry.shape, "uint16"))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("spilling", [False, True], ids=["plain", "spilling"])
+@pytest.mark.parametrize("failing", ["source", "disk", "listener", "operator"])
+def test_a_recording_that_fails_gives_its_memory_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, spilling: bool
+) -> None:
+    """Though somebody keeps the error, and with it everything that the error came by."""
+    shown: list[npt.NDArray[np.uint8]] = []
+    make = Mapping.__init__
+
+    def kept(self: Mapping, size: int, *, what: str, shared: bool = False) -> None:
+        make(self, size, what=what, shared=shared)
+        shown.append(self.bytes)
+
+    monkeypatch.setattr(Mapping, "__init__", kept)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    if failing == "disk":
+        monkeypatch.setattr(FolderStorage, "publish", fail)
+    act = {"source": fail, "operator": interrupt}.get(failing, lambda: None)
+    spill = {"overload": "spill", "spill": tmp_path / "spill"} if spilling else {}
+    settings = AcquisitionSettings.model_validate(
+        {"buffer_bytes": 2**20, "frames_per_block": 10, **spill}
+    )
+    try:
+        with pytest.raises((OSError, KeyboardInterrupt)) as error:
+            acquire(
+                Camera(act),
+                tmp_path / "run",
+                settings=settings,
+                on_status=fail if failing == "listener" else None,
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert error.value.__traceback__
+    assert len(shown) == 1 + spilling
+    assert not any(each.any() for each in shown)
 
 
 def test_a_recording_that_cannot_begin_leaves_nothing_behind(
@@ -125,15 +176,3 @@ def test_a_recording_that_cannot_begin_leaves_nothing_behind(
     assert set(threading.enumerate()) <= threads
     with RunWriter.resume(tmp_path / "run") as writer:
         assert writer.committed == 0
-
-
-def test_much_memory_of_what_is_garbage_by_now_is_given_back_before_more_is_taken() -> None:
-    """A cycle of Python objects may stay for hours otherwise."""
-    memory = Mapping(64 * 2**20, what="a buffer")
-    cycle: list[Any] = [memory.bytes]
-    cycle.append(cycle)
-    garbage = weakref.ref(memory.bytes)
-    del memory, cycle
-    assert garbage() is not None
-    with Mapping(2**20, what="a buffer"):
-        assert garbage() is None

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata
+from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata, acquire, open_run
 from forebay.acquisition.errors import SourceError
-from forebay.acquisition.intake import Anomaly
+from forebay.acquisition.intake import Anomaly, AnomalyKind, AnomalyLog
 from forebay.acquisition.sources import Scene, SimulatedSource
 from forebay.acquisition.sources.synchronised.source import SynchronisedSource
 from forebay.acquisition.sources.testing import ManualClock, check_source
@@ -40,6 +41,7 @@ class Camera:
         self.can_wait = can_wait
         self.stopped = threading.Event()
         self.left = 0
+        self.anomalies: AnomalyLog | None = None
         self._script = script
         self._place = place
 
@@ -167,7 +169,7 @@ def test_counters_may_wrap_each_at_its_own_time() -> None:
 
 
 def test_times_and_flags_are_of_those_that_are_there() -> None:
-    """The time of the first of them, and the flags of all."""
+    """The time by the clock of the first of them, and the flags of all."""
     data = np.zeros((2, 3), "uint32")
     first = Camera([Frame(0, 10, data, FrameFlag.SATURATED), Frame(2, 30, data)])
     second = Camera([Frame(each, 100 + each, data, FrameFlag.INCOMPLETE) for each in range(3)])
@@ -175,9 +177,49 @@ def test_times_and_flags_are_of_those_that_are_there() -> None:
         found = [(frame.timestamp, frame.flags) for frame in source.frames()]
     assert found == [
         (10, FrameFlag.SATURATED | FrameFlag.INCOMPLETE),
-        (101, FrameFlag.INCOMPLETE | MISSING | FrameFlag(1 << 8)),
+        (11, FrameFlag.INCOMPLETE | MISSING | FrameFlag(1 << 8)),
         (30, FrameFlag.INCOMPLETE),
     ]
+
+
+HOUR = 3_600_000_000_000
+
+
+def test_clocks_that_differ_are_told_once_and_times_are_of_one_of_them(tmp_path: Path) -> None:
+    """Each clock is compared with itself; frames that the first camera lacks have its time, too."""
+    data = np.zeros((2, 3), "uint32")
+    first = Camera([Frame(each, 10 * each, data) for each in range(20) if each % 3])
+    second = Camera([Frame(each, HOUR + 10 * each, data) for each in range(1, 20)])
+    with synchronised(first, second, first_counters=[0, 0]) as source:
+        status = acquire(source, tmp_path / "run", frames_per_block=4)
+    assert status.anomalies == {"counter gap": 6, "partner missing": 6, "clocks apart": 1}
+    run = open_run(tmp_path / "run")
+    (told,) = [note.text for note in run.history.notes if note.topic == "clocks apart"]
+    assert told == (
+        "camera 1: its clock is 3600.000 s ahead of that of camera 0, which gives the times of "
+        "the frames"
+    )
+    assert run.frames.timestamp.astype("int64").to_numpy().tolist() == list(range(10, 200, 10))
+
+
+def test_a_clock_that_goes_back_is_told_once(tmp_path: Path) -> None:
+    """By the camera whose clock it is, and not by what is put together of it."""
+    data = np.zeros((2, 3), "uint32")
+    times = [10, 20, 15, 40]
+    first = Camera([Frame(each, time, data) for each, time in enumerate(times)])
+    with synchronised(first, Camera(range(4))) as source:
+        status = acquire(source, tmp_path / "run", frames_per_block=4)
+    assert status.anomalies == {"time went back": 1}
+
+
+def test_what_a_camera_tells_of_itself_is_passed_on() -> None:
+    """Beside what is seen of it here, and by its name."""
+    camera = Camera([0])
+    camera.anomalies = AnomalyLog(ManualClock())
+    camera.anomalies.report(AnomalyKind.SENDER_REFUSED, "somebody left")
+    with synchronised(Camera([0]), camera) as source:
+        list(source.frames())
+        assert [each.text for each in drained(source)] == ["camera 1: somebody left"]
 
 
 def test_a_partner_is_not_waited_for_when_others_press() -> None:

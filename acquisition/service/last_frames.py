@@ -1,0 +1,66 @@
+"""What becomes of the frames that are not committed when a recording ends."""
+
+import logging
+from collections.abc import Iterator
+
+from forebay.acquisition.service.parts import Parts
+
+_log = logging.getLogger("forebay.acquisition")
+
+
+class LastFrames:
+    """Tells the operator of frames that the run's own log has no room for.
+
+    Parameters
+    ----------
+    parts
+        What the acquisition is made of.
+    patience
+        Seconds for which room on the storage is waited for at the end.
+    """
+
+    def __init__(self, parts: Parts, *, patience: float) -> None:
+        self._parts = parts
+        self._patience = patience
+        self._waiting = False
+        kept = parts.journal is not None
+        self._at_stake = "those that the frame journal lacks are" if kept else "they are"
+
+    def tell_waiting(self, waiting: bool) -> None:
+        """Say, each time that it begins, how long they wait for room, and how many they are."""
+        if waiting and not self._waiting:
+            for where, lost, counted in self._uncommitted():
+                _log.error(
+                    "%s has no room for the last %d of %d frames: %s lost unless there is room "
+                    "within %g s",
+                    where,
+                    lost,
+                    counted,
+                    self._at_stake,
+                    self._patience,
+                )
+        self._waiting = waiting
+
+    def tell_lost(self) -> None:
+        """Say how many frames came that the log knows nothing of."""
+        for where, lost, counted in self._uncommitted():
+            _log.error(
+                "%d of the %d frames that the camera counted are not committed to %s",
+                lost,
+                counted,
+                where,
+            )
+
+    def _uncommitted(self) -> Iterator[tuple[str, int, int]]:
+        """Yield where frames are not committed, how many, and how many were counted."""
+        ring, raw = self._parts.ring, self._parts.raw
+        for run, waiting, lost_waiting in (
+            (self._parts.run, ring.waiting, ring.lost_waiting),
+            (raw, 0, 0),
+        ):
+            if run is None:
+                continue
+            counted = run.account.counted + waiting + lost_waiting
+            lost = counted - run.account.dropped - lost_waiting - run.committer.frames
+            if lost:
+                yield run.storage.where, lost, counted
