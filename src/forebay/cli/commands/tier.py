@@ -356,18 +356,14 @@ def _agree_to_recall(
     catalogue: "Catalogue", tiers: "Tiers", move: "MoveRecord", run: "RunRecord", *, yes: bool
 ) -> None:
     """Show what it costs to recall what a move reads from an archive; call it off if refused."""
-    from forebay.tiering.archive.copies import recall_of
+    from forebay.tiering.archive.copies import keys_of, recall_of
     from forebay.tiering.catalogue.moves import Moves
-    from forebay.tiering.homes.home import goes_home
-    from forebay.tiering.storage.inventory import STAYING_AT_HOME
 
-    shelves = catalogue.shelves(run.run_id)
-    (source,) = [each for each in shelves if each.shelf == move.source]
-    keys = list(catalogue.objects(run.run_id))
-    if goes_home(tiers, run, shelves, move.tier):
-        keys = [key for key in keys if not key.startswith(STAYING_AT_HOME)]
-    recall = recall_of(catalogue, tiers, source, keys)
-    if recall is None or move.state != "planned" or not (away := recall.look().away):
+    (source,) = [each for each in catalogue.shelves(run.run_id) if each.shelf == move.source]
+    if move.state != "planned" or tiers[source.tier].specification.recall is None:
+        return
+    recall = recall_of(catalogue, tiers, source, keys_of(catalogue, tiers, run, None))
+    if recall is None or not (away := recall.look().away):
         return
     try:
         agree(f"{run.shown} is recalled from {source.tier!r}, {recall.told(away)}", yes=yes)
