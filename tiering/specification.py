@@ -39,7 +39,10 @@ def _known_kind(given: Path | str) -> Path | str:
         raise ValueError(f"a tier is a folder, or one of {known}")
     if _SECRET.match(parts.netloc):
         raise ValueError("credentials come from the environment, never from a URL")
-    return given.rstrip("/")
+    prefix = [part for part in parts.path.split("/") if part]
+    if {".", ".."} & {*prefix}:
+        raise ValueError("a prefix of a bucket knows no '.' and '..': give it as it is")
+    return "/".join([f"{parts.scheme}://{parts.netloc}", *prefix])
 
 
 class TierSpecification(BaseModel):

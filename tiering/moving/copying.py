@@ -47,6 +47,9 @@ class Copying:
             away, from_place = at_hand.without(left), BesideAtHand(from_place, at_hand)
         if (waiting := self.context.recall(claim, source, away)) is not None:
             return waiting
+        if not done and to_shelf.folder is None:
+            # Some servers make a bucket of any name that is put to: a list is refused.
+            to_shelf.stored()
         passing = self.context.passing(claim, source, target)
 
         def copy(key: str, _: int) -> Came:

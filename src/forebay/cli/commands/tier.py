@@ -1,6 +1,6 @@
 """``forebay tier``: where runs lie, and moving them from one storage to another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -231,8 +231,8 @@ def move(
             moves.retry(planned.move)
             asked.append((planned, found))
         _work(call, catalogue, tiers)
-        for planned, found in asked:
-            _tell(moves.get(planned.move), found.shown, as_json=as_json)
+        now = [moves.get(planned.move) for planned, _ in asked]
+    _tell(now, {found.run_id: found.shown for _, found in asked}, as_json=as_json)
 
 
 @app.command()
@@ -297,11 +297,9 @@ def apply(
             except MoveRefusedError as error:
                 typer.echo(f"passed over: {error}", err=True)
         names = {each.run_id: each.shown for each in catalogue.runs()}
-        for done in _work(call, catalogue, tiers):
-            _tell(done, names[done.run_id], as_json=as_json)
+        done = _work(call, catalogue, tiers)
         waiting = moves.find()
-    if not as_json:
-        typer.echo(f"moves that are not over: {len(waiting)}")
+    _tell(done, names, as_json=as_json, waiting=len(waiting))
 
 
 @app.command()
@@ -434,16 +432,32 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
     )
 
 
-def _tell(move: "MoveRecord", run: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(_move_fields(move, run))
-    else:
-        typer.echo(_move_line(move, run))
-    if move.state == "failed" or (move.error is not None and move.attempts):
-        raise TierProblemError(
-            f"move {move.move} of {run} does not go on: {move.error}; 'forebay tier apply' tries "
-            "again when it is due"
-        )
+def _tell(
+    moves: "Sequence[MoveRecord]",
+    names: Mapping[str, str],
+    *,
+    as_json: bool,
+    waiting: int | None = None,
+) -> None:
+    """Tell how it is with each of some moves, and then whether some do not go on."""
+    for move in moves:
+        if as_json:
+            print_json(_move_fields(move, names[move.run_id]))
+        else:
+            typer.echo(_move_line(move, names[move.run_id]))
+    if waiting is not None and not as_json:
+        typer.echo(f"moves that are not over: {waiting}")
+    given_up = [str(each.move) for each in moves if each.state == "failed"]
+    stuck = [str(each.move) for each in moves if each.error and each.attempts]
+    stuck = [each for each in stuck if each not in given_up]
+    problems = []
+    if stuck:
+        later = "'forebay tier apply' tries again when it is due"
+        problems.append(f"move {', '.join(stuck)} does not go on, see above: {later}")
+    if given_up:
+        problems.append(f"move {', '.join(given_up)} was given up, see above: ask for it again")
+    if problems:
+        raise TierProblemError("; ".join(problems))
 
 
 def _move_line(move: "MoveRecord", run: str) -> str:
