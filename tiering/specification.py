@@ -248,6 +248,12 @@ class PolicySpecification(BaseModel):
         "and only until it is below 'low', those that were not read for longest first.",
     )
     keep: bool = Field(default=False, description="Whether the copy in the first tier stays.")
+    recall_cost: float | None = Field(
+        default=None,
+        ge=0.0,
+        description="Of a policy that moves runs out of an archive: what it may cost to recall them "
+        "within 30 days, in all.",
+    )
 
     @model_validator(mode="after")
     def _elsewhere(self) -> Self:

@@ -253,6 +253,13 @@ policies = [
     {name = "some", from = "hot", to = "cold", unread_days = 9, keep = true, runs = "a*"},
 ]
 """
+FROM_ARCHIVE = """
+policies = [{name = "back", from = "deep", to = "hot"}]
+[tiers.deep]
+url = "s3://lab/deep"
+storage_class = "GLACIER"
+recall_cost_per_gb = 0.01
+"""
 TWICE = """
 policies = [
     {name = "a", from = "hot", to = "cold", runs = "x"},
@@ -268,6 +275,8 @@ OUT = 'policies = [{name = "out", from = "hot", to = "cold"}]\n'
         (ROUND, "policies 'out', 'back' move the same runs round and round, without end"),
         (SHADOWED, "policy 'some' never decides: 'all' before it fits every run that it fits"),
         (TWICE, "two policies are called 'a'"),
+        (FROM_ARCHIVE, "set its recall_cost to what they may cost within 30 days"),
+        (OUT.replace('"cold"}', '"cold", recall_cost = 3}'), "and 'hot' is no archive: what lies"),
         (OUT + "min_copies = 2", "policy 'out' would never end: min_copies = 2 other copies"),
         (OUT + "min_copies = 0", "it must be greater than 0"),
         (OUT.replace('"cold"', '"ice"'), "policy 'out' names the tier 'ice'; there are hot, cold"),

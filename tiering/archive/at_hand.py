@@ -11,7 +11,7 @@ from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import RunRecord
 from forebay.tiering.homes.home import Home, home_of
 from forebay.tiering.reading.signpost import KnownObject
-from forebay.tiering.storage.inventory import STAYING_AT_HOME
+from forebay.tiering.storage.inventory import stays_at_home
 from forebay.tiering.storage.shelf import Source
 from forebay.tiering.storage.tiers import Tiers
 
@@ -47,7 +47,7 @@ class AtHand:
     def read(self, key: str) -> bytes | None:
         """Return an object's bytes; None if it is not at hand, or not what it was."""
         content = self.documents.get(key)
-        if content is None and key.startswith(STAYING_AT_HOME):
+        if content is None and stays_at_home(key):
             content = self.home.read(key)
         if content is None:
             return None

@@ -264,8 +264,10 @@ def plan(
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         fillings = take_in_all(call, catalogue, tiers)
-        wanted = _wanted(call, catalogue, tiers, fillings)
+        wanted, waiting = _wanted(call, catalogue, tiers, fillings)
     _print_suggestions(wanted, as_json=as_json)
+    for line in waiting:
+        typer.echo(line, err=as_json)
 
 
 @app.command()
@@ -285,21 +287,24 @@ def apply(
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         fillings = take_in_all(call, catalogue, tiers)
         moves = Moves(catalogue.database)
-        for each in _wanted(call, catalogue, tiers, fillings):
+        wanted, waiting = _wanted(call, catalogue, tiers, fillings)
+        for line in waiting:
+            typer.echo(f"passed over: {line}", err=True)
+        for each in wanted:
             try:
                 moves.plan(
                     each.run,
                     tier=each.target,
                     keep=each.keep,
-                    why=f"policy {each.policy}",
+                    why=each.why,
                     source=each.source,
                 )
             except MoveRefusedError as error:
                 typer.echo(f"passed over: {error}", err=True)
         names = {each.run_id: each.shown for each in catalogue.runs()}
         done = _work(call, catalogue, tiers)
-        waiting = moves.find()
-    _tell(done, names, as_json=as_json, waiting=len(waiting))
+        left = len(moves.find())
+    _tell(done, names, as_json=as_json, left=left)
 
 
 @app.command()
@@ -372,24 +377,18 @@ def _agree_to_recall(
 
 def _wanted(
     call: Session, catalogue: "Catalogue", tiers: "Tiers", fillings: "Mapping[str, Filling]"
-) -> "list[Suggestion]":
-    """Return what policies want, by what will have come until it is free, as a service does."""
+) -> "tuple[list[Suggestion], list[str]]":
+    """Return what policies want, by what will have come until it is free, as a service does.
+
+    And which of them have something wait that costs too much to be recalled now.
+    """
     from forebay.tiering.continuous.outlook import expected_bytes
-    from forebay.tiering.policy import suggestions
+    from forebay.tiering.wanted import wanted_now
 
     settings = call.settings
-    with catalogue.database.read() as connection:
-        now = catalogue.database.now(connection)
-    found = suggestions(
-        settings.tiering.policies,
-        settings.tiers,
-        catalogue.runs(),
-        catalogue.shelves(),
-        catalogue.protections(),
-        now=now,
-        expected=expected_bytes(tiers, fillings, settings.tiering),
-    )
-    return list(found)
+    expected = expected_bytes(tiers, fillings, settings.tiering)
+    found, limit = wanted_now(catalogue, settings.tiers, settings.tiering, expected=expected)
+    return list(found), limit.told()
 
 
 def _work(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "list[MoveRecord]":
@@ -437,7 +436,7 @@ def _tell(
     names: Mapping[str, str],
     *,
     as_json: bool,
-    waiting: int | None = None,
+    left: int | None = None,
 ) -> None:
     """Tell how it is with each of some moves, and then whether some do not go on."""
     for move in moves:
@@ -445,8 +444,8 @@ def _tell(
             print_json(_move_fields(move, names[move.run_id]))
         else:
             typer.echo(_move_line(move, names[move.run_id]))
-    if waiting is not None and not as_json:
-        typer.echo(f"moves that are not over: {waiting}")
+    if left is not None and not as_json:
+        typer.echo(f"moves that are not over: {left}")
     given_up = [str(each.move) for each in moves if each.state == "failed"]
     stuck = [str(each.move) for each in moves if each.error and each.attempts]
     stuck = [each for each in stuck if each not in given_up]
