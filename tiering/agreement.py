@@ -91,6 +91,7 @@ def check_policies(
                 raise ValueError(
                     f"policy {policy.name!r} names the tier {end!r}; there are {known}"
                 )
+        _check_recalls(policy, tiers[policy.source])
     for place, policy in enumerate(policies):
         for before in policies[:place]:
             if _covers(before, policy):
@@ -128,6 +129,20 @@ def check_copies(
                 f"have to be there before one goes, and there are {len(tiers)} tiers; add tiers, "
                 "lower min_copies, or set keep"
             )
+
+
+def _check_recalls(policy: PolicySpecification, source: TierSpecification) -> None:
+    if source.recall is None:
+        if policy.recall_cost is not None:
+            raise ValueError(
+                f"policy {policy.name!r} has a recall_cost, and {policy.source!r} is no archive: "
+                "what lies there is read at once"
+            )
+    elif source.recall.cost(10**9, 1) > 0 and policy.recall_cost is None:
+        raise ValueError(
+            f"policy {policy.name!r} moves runs out of the archive {policy.source!r}, and recalls "
+            "cost: set its recall_cost to what they may cost within 30 days"
+        )
 
 
 def _covers(policy: PolicySpecification, other: PolicySpecification) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
@@ -15,6 +16,24 @@ PUT_TIMEOUT = timedelta(minutes=5)
 RETRIES: dict[str, Any] = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 """How long an object store may fail; without a limit, missing credentials take minutes to show."""
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+
+
+def check_no_credentials(url: str) -> None:
+    """Refuse a URL with credentials in it, without repeating them.
+
+    Raises
+    ------
+    UnknownPlaceError
+        If there are any: what is recorded, logged and shown has the URL in it.
+    """
+    from forebay.tiering.errors import UnknownPlaceError
+
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        raise UnknownPlaceError(
+            f"a URL of {parts.netloc.rpartition('@')[2]} with credentials in it is not used: they "
+            "come from the environment"
+        )
 
 
 def connect(place: Path | str, settings: Mapping[str, Any] = NO_SETTINGS) -> "Bucket":

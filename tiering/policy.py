@@ -29,8 +29,20 @@ class Suggestion:
     """The policy that says so."""
     cost: float
     """What reading it from its tier costs, once."""
+    recall_cost: float
+    """What of that it costs to recall it from an archive."""
     cost_per_month: float
     """What it costs more in each month, or less where it is below zero."""
+
+    @property
+    def why(self) -> str:
+        """Why it moves, as it is written down with the move."""
+        return why_of(self.policy)
+
+
+def why_of(policy: str) -> str:
+    """Return what is written down with the moves that a policy asks for."""
+    return f"policy {policy}"
 
 
 def suggestions(
@@ -145,12 +157,22 @@ def _stored(run: RunRecord, tier: TierSpecification) -> int:
     return min(run.objects, math.ceil(run.bytes / tier.pack_bytes))
 
 
+def recall_cost(run: RunRecord, tier: TierSpecification) -> float:
+    """Return what it costs to recall a run from a tier, about; nothing where that is no archive."""
+    terms = tier.recall
+    return 0.0 if terms is None else terms.cost(run.bytes, _stored(run, tier))
+
+
+def read_cost(run: RunRecord, tier: TierSpecification) -> float:
+    """Return what it costs to read a run from a tier once, about, with its recall."""
+    return run.bytes / 1e9 * tier.cost_per_gb_read + recall_cost(run, tier)
+
+
 def _suggested(
     policy: PolicySpecification, run: RunRecord, tiers: Mapping[str, TierSpecification]
 ) -> Suggestion:
     gigabytes = run.bytes / 1e9
     more = tiers[policy.target].cost_per_gb_month
-    recall = tiers[policy.source].recall
     less = 0.0 if policy.keep else tiers[policy.source].cost_per_gb_month
     return Suggestion(
         run=run,
@@ -158,7 +180,7 @@ def _suggested(
         target=policy.target,
         keep=policy.keep,
         policy=policy.name,
-        cost=gigabytes * tiers[policy.source].cost_per_gb_read
-        + (0.0 if recall is None else recall.cost(run.bytes, _stored(run, tiers[policy.source]))),
+        cost=read_cost(run, tiers[policy.source]),
+        recall_cost=recall_cost(run, tiers[policy.source]),
         cost_per_month=gigabytes * (more - less),
     )

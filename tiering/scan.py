@@ -26,7 +26,7 @@ from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
 from forebay.tiering.packing.packed_shelf import lengths_in, manifest_in_pack
 from forebay.tiering.reading.block_volumes import blocks_of_volume
 from forebay.tiering.reading.signpost import SIGNPOST
-from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME
+from forebay.tiering.storage.inventory import MANIFEST, stays_at_home
 from forebay.tiering.storage.tiers import Tier, Tiers
 
 _log = logging.getLogger("forebay.tiering")
@@ -256,7 +256,7 @@ def _take_in_copy(
     # Where it is gone, and can be made anew, nothing but its name is missing yet.
     if home is not None and not known_home and (run.kind is not Kind.BLOCKS or home.is_there()):
         home_tier, path = tiers.holding(run.location)
-        moving = {key: each for key, each in manifest.objects.items() if _goes(key)}
+        moving = {key: each for key, each in manifest.objects.items() if not stays_at_home(key)}
         lengths = home.lengths(moving)
         there = [key for key, each in moving.items() if lengths.get(key) == each.bytes]
         # What a mover has left of it goes when another copy was read back.
@@ -270,10 +270,6 @@ def _take_in_copy(
     catalogue.add(run, manifest.objects, manifest.documents, shelves, {manifest.shelf: packs})
     if home is not None:
         catalogue.saw(run.run_id, read_at=home.read_at())
-
-
-def _goes(key: str) -> bool:
-    return not key.startswith(STAYING_AT_HOME)
 
 
 def _scan_home(

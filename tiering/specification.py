@@ -39,7 +39,10 @@ def _known_kind(given: Path | str) -> Path | str:
         raise ValueError(f"a tier is a folder, or one of {known}")
     if _SECRET.match(parts.netloc):
         raise ValueError("credentials come from the environment, never from a URL")
-    return given.rstrip("/")
+    prefix = [part for part in parts.path.split("/") if part]
+    if {".", ".."} & {*prefix}:
+        raise ValueError("a prefix of a bucket knows no '.' and '..': give it as it is")
+    return "/".join([f"{parts.scheme}://{parts.netloc}", *prefix])
 
 
 class TierSpecification(BaseModel):
@@ -245,6 +248,12 @@ class PolicySpecification(BaseModel):
         "and only until it is below 'low', those that were not read for longest first.",
     )
     keep: bool = Field(default=False, description="Whether the copy in the first tier stays.")
+    recall_cost: float | None = Field(
+        default=None,
+        ge=0.0,
+        description="Of a policy that moves runs out of an archive: what it may cost to recall them "
+        "within 30 days, in all.",
+    )
 
     @model_validator(mode="after")
     def _elsewhere(self) -> Self:

@@ -11,7 +11,7 @@ from zarr.storage import LocalStore
 from forebay.acquisition.errors import RunNotFoundError
 from forebay.acquisition.format.layout import check_run_name
 from forebay.tiering.caching.in_force import cache_in_force
-from forebay.tiering.connect import RETRIES, connect
+from forebay.tiering.connect import RETRIES, check_no_credentials, connect
 from forebay.tiering.errors import UnknownPlaceError
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.reading.tiered_store import TieredStore
@@ -48,7 +48,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     RunNotFoundError
         If there is no such folder.
     UnknownPlaceError
-        If objects cannot be read from such a URL.
+        If objects cannot be read from such a URL, or it has credentials in it.
     PlaceUnavailableError
         If an object store cannot be used as the environment says.  What it refuses later, it
         refuses with the same error.
@@ -63,6 +63,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     """
     if not isinstance(location, str) or "://" not in location:
         return _tiered(LocalStore(_folder(Path(location)), read_only=True))
+    check_no_credentials(location)
     parts = urlsplit(location)
     whole = parts.netloc or parts.scheme == "file"
     if parts.scheme not in SCHEMES or not whole or parts.query or parts.fragment:
@@ -98,7 +99,7 @@ def open_bucket(url: str) -> "ObjectStore[Bucket]":
     Raises
     ------
     UnknownPlaceError, RunNameError
-        If a run cannot be written to such a URL.
+        If a run cannot be written to such a URL, or it has credentials in it.
     PlaceUnavailableError
         If the object store cannot be used as the environment says.
 
@@ -107,6 +108,7 @@ def open_bucket(url: str) -> "ObjectStore[Bucket]":
     >>> open_bucket("s3://instrument-7/runs/water").read_only
     False
     """
+    check_no_credentials(url)
     parts = urlsplit(url)
     if parts.scheme not in _BUCKETS or not parts.netloc or not parts.path.strip("/"):
         known = ", ".join(f"{scheme}://" for scheme in _BUCKETS)

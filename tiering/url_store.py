@@ -15,6 +15,8 @@ from forebay.tiering.errors import ArchivedError, PlaceUnavailableError
 
 _ARCHIVED = "InvalidObjectState"
 """What S3 says of an object that has to be recalled first."""
+_DENIED = "<Code>AccessDenied</Code>"
+"""What it says to who may not do something; of a list, obstore takes it for any failure."""
 
 
 class UrlStore(ObjectStore[Upstream]):
@@ -104,6 +106,7 @@ def translated(url: str, *, done: str = "read") -> Iterator[None]:
         remedy = (
             f"check the credentials in the environment, and whether they may {verb} this"
             if isinstance(error, PermissionDeniedError | UnauthenticatedError)
+            or _DENIED in str(error)
             else "check the network, and credentials, region and endpoint in the environment"
         )
         raise PlaceUnavailableError(

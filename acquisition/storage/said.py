@@ -5,6 +5,12 @@ import re
 
 _BODY = re.compile(r":?\s*(<\?xml|<[A-Z]|\{).*", re.DOTALL)
 """The answer's body, which may repeat a key, a token, or what was signed."""
+_REQUEST = re.compile(
+    r".*?Error performing (?P<method>[A-Z]+) (?P<server>\w+://[^/\s]+)\S* in [^\s,]+"
+    r"(?:, after (?P<retries>\d+) retries\b[^-]*)? - "
+    r"(?:Server returned non-2xx status code: )?(?P<rest>.*)"
+)
+"""A request that failed; of what it was for, whoever asked tells already."""
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _REGION = re.compile(r"<Region>([\w-]+)</Region>")
 _SECRETS = re.compile(r"(AWS|GOOGLE|AZURE)_\w*(KEY|SECRET|TOKEN|PASSWORD|ACCOUNT_KEY|SAS)\w*")
@@ -12,6 +18,8 @@ _LEAST_SECRET = 4
 
 _ELSEWHERE = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
 _WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch")
+_INSTANCE = "://169.254.169.254/"
+"""Where a machine of AWS finds its own credentials; asked when there are no others."""
 _EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired")
 
 
@@ -24,9 +32,13 @@ def said_by_store(error: BaseException | None) -> str:
     ...     "PUT http://s3/lab - 403 Forbidden: <?xml?><Error><Code>InvalidAccessKeyId</Code>"
     ...     "<AWSAccessKeyId>AKIAEXAMPLE</AWSAccessKeyId></Error>"))
     'PUT http://s3/lab - 403 Forbidden: InvalidAccessKeyId'
+    >>> said_by_store(OSError(
+    ...     "Generic S3 error: Error performing GET http://s3:80/lab/a?x=1 in 7.5ms, after 4 retries,"
+    ...     " max_retries: 4, retry_timeout: 30s - HTTP error: error sending request"))
+    'GET http://s3:80, 4 times more: HTTP error: error sending request'
     """
     text = str(error)
-    first = _BODY.sub("", text.partition("\n")[0])
+    first = _REQUEST.sub(_request, _BODY.sub("", text.partition("\n")[0]))
     said = ": ".join(each for each in (first, _code(text)) if each)
     for name, value in os.environ.items():
         if _SECRETS.fullmatch(name) and len(value) >= _LEAST_SECRET:
@@ -38,6 +50,11 @@ def remedy_for(error: BaseException | None) -> str | None:
     """Return what helps where the store says clearly what is wrong; else None."""
     text = str(error)
     code = _code(text)
+    if _INSTANCE in text:
+        return (
+            "there are no credentials in the environment; set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        )
     if code == "NoSuchBucket":
         return "there is no such bucket; make it, or check its name and the endpoint"
     if code in _ELSEWHERE or "incorrectly configured region" in text:
@@ -49,6 +66,11 @@ def remedy_for(error: BaseException | None) -> str | None:
     if code in _WRONG_KEYS:
         return "the credentials in the environment are wrong; check them"
     return None
+
+
+def _request(found: re.Match[str]) -> str:
+    again = f", {found['retries']} times more" if found["retries"] else ""
+    return f"{found['method']} {found['server']}{again}: {found['rest']}"
 
 
 def _code(text: str) -> str:

@@ -33,7 +33,8 @@ class RecallAgreement:
     """
 
     most_cost: float = math.inf
-    """What it may cost in all; a job that would cost more is refused."""
+    """What it may cost in all: a job that would cost more is refused, and nothing is asked for
+    later that would."""
     ahead_bytes: int = 10**12
     """Bytes that are asked for ahead of what is computed; more than that is asked for as units are
     done."""
@@ -44,6 +45,11 @@ class RecallAgreement:
             raise JobError(f"what a recall may cost is 0 or more, not {self.most_cost}")
         if self.ahead_bytes < 1:
             raise JobError(f"what is asked for ahead is 1 byte or more, not {self.ahead_bytes}")
+
+    @property
+    def limit(self) -> float | None:
+        """What it may cost, for the queue; None for any amount."""
+        return None if math.isinf(self.most_cost) else self.most_cost
 
 
 @dataclass(frozen=True, slots=True)

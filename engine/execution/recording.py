@@ -4,6 +4,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from forebay.engine.execution.benches import Benches
 from forebay.engine.execution.events import (
@@ -159,11 +160,17 @@ class Recording:
 
         Units are taken in their order, and so are their blocks asked for: nothing more of the
         result is begun until it is time to look again.  The waiting ends with the job; where it
-        has not agreed to a recall, what nobody has asked for has failed.
+        has not agreed to a recall, or not to what that costs, what nobody has asked for has failed.
         """
-        waiting = [(each, why) for each, why in failures if self._waits(each, why)]
+        waiting: list[tuple[InFlight, Failure]] = []
+        left: list[tuple[InFlight, Failure]] = []
+        for each, why in failures:
+            if self._waits(each, why):
+                waiting.append((each, why))
+            else:
+                left.append((each, self._refused(each, why)))
         if not waiting:
-            return list(failures)
+            return left
         away = defaultdict(list)
         for each, failure in waiting:
             if failure.kind is FailureClass.ARCHIVED:
@@ -174,7 +181,14 @@ class Recording:
             _log.info("%s; what needs it is tried again in %g s", because, self._recall_seconds)
             self._service.hold_back(result, self._recall_seconds, because=because)
         self._service.hand_back([each.claim for each, _ in waiting])
-        return [(each, why) for each, why in failures if not self._waits(each, why)]
+        return left
+
+    def _refused(self, each: InFlight, why: Failure) -> Failure:
+        """Say as well why what a unit needs is not asked for, where that costs too much."""
+        refused = self._recalls.refused(each.claim.result)
+        if why.kind is not FailureClass.ARCHIVED or refused is None:
+            return why
+        return replace(why, error=f"{why.error}; {refused}")
 
     def _waits(self, each: InFlight, why: Failure) -> bool:
         """Tell whether a unit has failed for what an archive is asked for."""

@@ -139,10 +139,10 @@ def reprocess(
     for told in agreed_recalls(needed, recall):
         if on_event is not None:
             on_event(RunRecalled(told))
+    costs: list[float] = []
     if recall is not None and needed:
         for run, target in zip(runs, wanted, strict=True):
-            ask_first(run, target, recall, ledger=where, force=force)
-    ahead = None if recall is None else recall.ahead_bytes
+            ask_first(run, target, recall, ledger=where, force=force, charge=costs.append)
 
     def find(name: str, version: str) -> Algorithm:  # noqa: ARG001 (there is but this one)
         return chosen
@@ -154,7 +154,9 @@ def reprocess(
                 targets=wanted,
                 lane=Lane.REPROCESS,
                 force=force,
-                recall_ahead=ahead,
+                recall_ahead=None if recall is None else recall.ahead_bytes,
+                recall_most=None if recall is None else recall.limit,
+                recall_cost=sum(costs),
                 owner=owner,
             ),
             find,

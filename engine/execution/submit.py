@@ -1,5 +1,6 @@
 """Submitting a job to whatever service works on a ledger, and looking after it."""
 
+import functools
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
 from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.recall_costs import charge
 from forebay.engine.queue.submission import Submission
 from forebay.engine.registry import REGISTRY
 
@@ -220,6 +222,7 @@ def submit(
         keep_up=keep_up,
         reduce_at=reduce_at,
         recall_ahead=None if recall is None else recall.ahead_bytes,
+        recall_most=None if recall is None else recall.limit,
         force=force,
         after=after,
         failures_allowed=failures_allowed,
@@ -228,8 +231,9 @@ def submit(
     )
     with Database(where) as database:
         number, new = Jobs(database).submit(submission)
-    if recall is not None and needed:
-        # What is behind that, the service asks for as units are done.
-        for run, target in zip(chosen, wanted, strict=True):
-            ask_first(run, target, recall, ledger=where, force=force)
+        if recall is not None and needed:
+            # What is behind that, the service asks for as units are done.
+            pay = functools.partial(charge, database, number)
+            for run, target in zip(chosen, wanted, strict=True):
+                ask_first(run, target, recall, ledger=where, force=force, charge=pay)
     return SubmittedJob(where, number, new, told)

@@ -58,6 +58,8 @@ class JobRecord:
     partial: bool
     reduce_at: int | None
     recall_ahead: int | None
+    recall_most: float | None
+    recall_cost: float
     failures_allowed: int | None
     state: str
     error: str | None
@@ -104,6 +106,15 @@ class Progress(Tally):
     """Why runs cannot be worked on."""
 
 
+def _recalls(submission: Submission) -> dict[str, Any]:
+    """Return what was agreed to of recalls; what is agreed to anew counts from then on."""
+    return {
+        "recall_ahead": submission.recall_ahead,
+        "recall_most": submission.recall_most,
+        "recall_cost": submission.recall_cost,
+    }
+
+
 class Jobs:
     """The jobs of a database."""
 
@@ -136,7 +147,7 @@ class Jobs:
             if known is not None:
                 if submission.recall_ahead is not None:
                     # What it reads may have gone into an archive since.
-                    agreed = {"recall_ahead": submission.recall_ahead}
+                    agreed = _recalls(submission)
                     connection.execute(sa.update(JOBS).where(JOBS.c.job == known).values(agreed))
                 return known, False
             values = {
@@ -156,7 +167,7 @@ class Jobs:
                 "cluster": submission.cluster,
                 "partial": submission.units is not None,
                 "reduce_at": submission.reduce_at,
-                "recall_ahead": submission.recall_ahead,
+                **_recalls(submission),
                 "failures_allowed": submission.failures_allowed,
                 "state": self._state_after(connection, submission.after),
                 "created_at": now,

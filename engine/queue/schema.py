@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0009"
+REVISION = "0010"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -52,6 +52,14 @@ JOBS = sa.Table(
         "recall_ahead",
         sa.BigInteger,
         comment="bytes to ask archives for ahead of what is computed; none where it is not agreed",
+    ),
+    sa.Column("recall_most", sa.Float, comment="what recalls may cost in all; any if none"),
+    sa.Column(
+        "recall_cost",
+        sa.Float,
+        nullable=False,
+        server_default="0",
+        comment="what those cost that were asked for",
     ),
     sa.Index("jobs_of_key", "key"),
     sa.Index("jobs_by_state", "state", "job"),

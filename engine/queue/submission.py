@@ -66,6 +66,10 @@ class Submission:
     None to ask for nothing."""
     recall_ahead: int | None = None
     """Bytes that archives are asked for ahead of what is computed; None to ask for nothing."""
+    recall_most: float | None = None
+    """What that may cost in all; None for any amount."""
+    recall_cost: float = 0.0
+    """What it costs that was asked for already."""
     force: bool = False
     """Whether to compute also what is done."""
     after: Sequence[int] = ()

@@ -250,6 +250,16 @@ def test_config_show_says_where_each_value_comes_from(
     assert "did you mean 'runs'" in forebay("config", "show", "rnus").error
 
 
+def test_config_show_leaves_passwords_out(
+    forebay: Forebay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it writes is often sent to somebody."""
+    monkeypatch.setenv("FOREBAY_ENGINE__LEDGER", "postgresql://lab:hush-hush@host/ledger")
+    said = forebay("config", "show", "engine.ledger").out
+    assert "postgresql://***@host/ledger" in said
+    assert "hush-hush" not in forebay("config", "show", "--json").out
+
+
 def test_config_show_writes_values_as_a_file_has_them(forebay: Forebay, tmp_path: Path) -> None:
     """Rules and policies are tables, and not what Python makes of them."""
     (tmp_path / "forebay.toml").write_text(

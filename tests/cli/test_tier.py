@@ -281,11 +281,27 @@ def test_a_tier_that_is_not_there(laboratory: Path) -> None:
     (laboratory / "cold").rmdir()
     assert "cold: there is no folder" in told("tier", "check", code=7)
     said = told("tier", "move", "apple", "--to", "cold", code=7)
-    assert "move 1 of apple does not go on: " in said
+    assert said.count("there is no such folder; make it, or mount what it is on") == 2
+    assert "move 1: apple to cold: copying (" in said
+    assert "move 1 does not go on, see above: " in said
     assert not (laboratory / "cold").exists()
     assert "all as committed" in told("runs", "verify", "apple")
     (laboratory / "cold").mkdir()
     told("tier", "move", "apple", "--to", "cold")
+
+
+def test_a_move_that_does_not_go_on_keeps_no_other_from_being_told(laboratory: Path) -> None:
+    """Each is told; then which of them are tried again."""
+    (laboratory / "cold").rmdir()
+    (laboratory / "warm").mkdir()
+    warm = '[tiers.warm]\nurl = "warm"\n[tiering]'
+    more = '[[tiering.policies]]\nname = "more"\nfrom = "hot"\nto = "warm"\nruns = "b*"\n'
+    (laboratory / "forebay.toml").write_text(CONFIGURATION.replace("[tiering]", warm) + more)
+    said = told("tier", "apply", code=7)
+    assert "move 1: apple to cold: copying (" in said
+    assert "move 2: berry to warm: done" in said
+    assert "moves that are not over: 1" in said
+    assert "move 1 does not go on, see above: 'forebay tier apply' tries again" in said
 
 
 def test_without_tiers_nothing_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

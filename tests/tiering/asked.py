@@ -1,6 +1,6 @@
 """An archive that only remembers what it was asked for."""
 
-from forebay.tiering.archive.archive import Archive
+from forebay.tiering.archive.archive import Archive, Reach, Standing
 from forebay.tiering.archive.terms import RecallTerms
 from forebay.tiering.errors import PlaceUnavailableError
 
@@ -14,6 +14,10 @@ class Asked(Archive):
         """What was asked for."""
         self.fails = False
         """Whether it does not answer."""
+
+    def standing(self, key: str) -> Standing:
+        """Say that it has to be asked for."""
+        return Standing(Reach.AWAY)
 
     def recall(self, key: str, *, days: int) -> None:
         """Write down what is asked for."""

@@ -9,16 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-import sqlalchemy as sa
 from tests.acquisition.storage.seaweedfs import running_seaweedfs
 from tests.acquisition.storage.server import BUCKET, Line, relayed, running_server
 from tests.engine.queue import servers as postgresql
-from tests.tiering.site import Site
+from tests.tiering.site import Site, forget_tiers
 
-from forebay.engine.queue.database import Database
 from forebay.tiering import connect
-from forebay.tiering.catalogue.catalogue import Catalogue
-from forebay.tiering.catalogue.schema import METADATA
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -90,11 +86,7 @@ def ledger(request: pytest.FixtureRequest, quick: Path) -> Path | str:
     if getattr(request, "param", "sqlite") == "sqlite":
         return quick / "ledger.sqlite"
     url: str = request.getfixturevalue("postgresql_ledger")
-    with Database(url) as database:
-        Catalogue(database)
-        with database.write() as connection:
-            for table in reversed(METADATA.sorted_tables):
-                connection.execute(sa.delete(table))
+    forget_tiers(url)
     return url
 
 

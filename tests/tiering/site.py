@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pytest
+import sqlalchemy as sa
 from blake3 import blake3
 from pydantic import ByteSize
 
@@ -60,6 +61,15 @@ def new_ledger() -> bytes:
         with Database(path) as database:
             Catalogue(database)
         return path.read_bytes()
+
+
+def forget_tiers(url: str) -> None:
+    """Empty the catalogue in a database of PostgreSQL."""
+    with Database(url) as database:
+        Catalogue(database)
+        with database.write() as connection:
+            for table in reversed(METADATA.sorted_tables):
+                connection.execute(sa.delete(table))
 
 
 class Site:

@@ -77,8 +77,8 @@ def restores_take(server: int, *, looks: int) -> None:
 def recall_in(site: Site, frames: Extent | None = None) -> Recall:
     run = site.take_in()
     shelf = archived_copy(site.catalogue, site.tiers, run, tier=None)
-    objects = site.catalogue.objects(run.run_id)
-    found = recall_of(site.catalogue, site.tiers, shelf, keys_of(site.tiers, run, objects, frames))
+    keys = keys_of(site.catalogue, site.tiers, run, frames)
+    found = recall_of(site.catalogue, site.tiers, shelf, keys)
     assert found is not None
     return found
 
@@ -142,6 +142,42 @@ def test_a_run_moves_out_of_an_archive_by_way_of_its_recall(lab: Site, server: i
     lab.check_readable(frames=3)
     with pytest.raises(MoveRefusedError, match="is read from 'warm' at once"):
         archived_copy(lab.catalogue, lab.tiers, lab.take_in(), tier=None)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("target", ["warm", "packed"])
+def test_what_is_at_hand_is_not_recalled_for_a_move_out_of_an_archive(
+    lab: Site, target: str
+) -> None:
+    """The log lies at home, and documents in the catalogue; a log that is damaged is recalled."""
+    lab.specifications["cold"] = lab.specifications["cold"].model_copy(update={"pack_bytes": None})
+    lab.database.close()
+    lab.open()
+    recalled = {}
+    for name in ("ice", "snow"):
+        (log,) = (lab.record(name, frames=3) / "_forebay" / "log").iterdir()
+        lab.move("cold", name=name)
+        run = lab.take_in(name)
+        shelf = archived_copy(lab.catalogue, lab.tiers, run, tier=None)
+        every = recall_of(lab.catalogue, lab.tiers, shelf, lab.catalogue.objects(run.run_id))
+        assert every is not None
+        assert every.look().near == ()
+        content = log.read_bytes()
+        if name == "snow":
+            log.write_bytes(bytes(len(content)))
+        lab.plan(target, name=name)
+        # Asked for, and then read.
+        lab.work()
+        lab.pass_by(4000)
+        lab.work()
+        recalled[name] = set(every.look().near)
+        log.write_bytes(content)
+        lab.pass_by(GRACE + 1)
+        lab.settle()
+        assert lab.lies_in(name) == {target}
+        lab.check_readable(name, frames=3)
+    blocks = {key for key in recalled["ice"] if "/c." in key}
+    assert recalled == {"ice": blocks, "snow": {*blocks, "_forebay/log/00000001.log"}}
 
 
 @pytest.mark.s3

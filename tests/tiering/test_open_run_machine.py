@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -13,7 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.tiering.site import GRACE, Killed, Site, killed_at
+from tests.tiering.site import GRACE, Killed, Site, forget_tiers, killed_at
 from tests.tiering.stream import FRAMES_PER_BLOCK, OPTIONS, Stream
 
 from forebay.opening import open_run
@@ -27,11 +29,16 @@ TIERS = st.sampled_from(["hot", "warm", "cold", "packed"])
 class OpenRunMachine(RuleBasedStateMachine):
     """A recorder that is killed and resumed, movers that die, and a catalogue that is lost."""
 
+    server: ClassVar[str | None] = None
+    """The database of PostgreSQL that the catalogue is kept in; a file if None."""
+
     def __init__(self) -> None:
         super().__init__()
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = TemporaryDirectory(prefix="fb-", dir=base)
-        self.site = Site(Path(self.folder.name), **OPTIONS)
+        if self.server is not None:
+            forget_tiers(self.server)
+        self.site = Site(Path(self.folder.name), ledger=self.server, **OPTIONS)
         self.stream = Stream(self.site)
         self.closed = False
         self.record(6)
@@ -94,10 +101,7 @@ class OpenRunMachine(RuleBasedStateMachine):
     @rule()
     def lose_the_catalogue(self) -> None:
         """Build it anew from the tiers."""
-        self.site.database.close()
-        assert isinstance(self.site.ledger, Path)
-        self.site.ledger.unlink()
-        self.site.open()
+        self.site.forget_everything()
         assert scan(self.site.catalogue, self.site.tiers, repair=True).not_whole == []
 
     @invariant()
@@ -141,12 +145,23 @@ class OpenRunMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-def test_whatever_is_done_to_an_open_run_no_frame_is_lost() -> None:
-    """Nor read as another one, and the run closes, and lies in one tier in the end."""
+def check(machine: type[OpenRunMachine], *, examples: int, steps: int) -> None:
+    """Look for a way to lose a frame."""
     chosen = settings(
-        max_examples=4,
-        stateful_step_count=15,
+        max_examples=examples,
+        stateful_step_count=steps,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(OpenRunMachine, settings=chosen)
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+def test_whatever_is_done_to_an_open_run_no_frame_is_lost() -> None:
+    """Nor read as another one, and the run closes, and lies in one tier in the end."""
+    check(OpenRunMachine, examples=4, steps=15)
+
+
+@pytest.mark.postgres
+def test_no_frame_is_lost_where_the_catalogue_is_on_a_server(postgresql_ledger: str) -> None:
+    """The same in PostgreSQL."""
+    check(type("Machine", (OpenRunMachine,), {"server": postgresql_ledger}), examples=2, steps=15)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 from pydantic import ByteSize
-from tests.tiering.site import Site, pixels
+from tests.tiering.site import Site, on_each_database, pixels
 from tests.tiering.stream import OPTIONS, Stream
 
 from forebay.acquisition import RunWriter
@@ -29,9 +29,11 @@ from forebay.tiering.scan import scan, take_in_runs
 from forebay.tiering.scrub import scrub
 from forebay.tiering.specification import PolicySpecification
 
+pytestmark = on_each_database
+
 
 @pytest.fixture
-def stream(quick: Path, ledger: Path) -> Iterator[Stream]:
+def stream(quick: Path, ledger: Path | str) -> Iterator[Stream]:
     """A run that is still recorded."""
     with Site(quick, ledger=ledger, **OPTIONS) as site:
         made = Stream(site)
@@ -194,10 +196,7 @@ def test_the_catalogue_is_built_anew_beside_an_open_run(stream: Stream) -> None:
     stream.take_in()
     first, second, third = stream.known().pieces(stream.path)
     stream.move("cold", volumes=[second])
-    site.database.close()
-    assert isinstance(site.ledger, Path)
-    site.ledger.unlink()
-    site.open()
+    site.forget_everything()
     # By what the folder says, without looking into the tiers: none that was moved.
     assert stream.take_in() == [range(3), range(6, 9)]
     found = scan(site.catalogue, site.tiers, repair=True)
@@ -223,12 +222,9 @@ def test_a_copy_of_blocks_that_are_in_another_volume_by_now_is_left_alone(stream
     (volume, *_) = stream.known().pieces(stream.path)
     site.moves.plan(volume, tier="cold", keep=True, why="a test")
     site.work()
-    site.database.close()
-    assert isinstance(site.ledger, Path)
-    site.ledger.unlink()
+    site.forget_everything()
     Path(volume.home, volume.signpost).unlink()
-    site.open()
-    stream.site.settings = site.settings.model_copy(update={"volume_bytes": ByteSize(900)})
+    site.settings = site.settings.model_copy(update={"volume_bytes": ByteSize(900)})
     assert stream.take_in() == [range(5)]
     found = scan(site.catalogue, site.tiers, repair=True)
     assert len(found.left_over) == 1

@@ -69,9 +69,9 @@ def asked(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments])
 
 
-def away(site: Site) -> set[str]:
-    """Return what of the run's blocks has to be asked for still."""
-    folder = site.runs / "water"
+def away(site: Site, name: str = "water") -> set[str]:
+    """Return what of a run's blocks has to be asked for still."""
+    folder = site.runs / name
     keys = [f"frames/c.{number}.0.0" for number in range(BLOCKS)]
     found = recalls_of(archived_objects(folder, keys).values())
     return {name for _, recall in found for name in recall.look().away}
@@ -151,6 +151,36 @@ def test_what_costs_more_than_was_agreed_to_is_refused(lab: Site, server: int) -
     enough = asked("jobs", "submit", "sums", "water", "--recall-cost", "1000", "--json")
     assert enough.exit_code == 0, enough.output
     assert away(lab) == set()
+
+
+def test_no_more_is_spent_later_than_was_agreed_to(lab: Site, server: int) -> None:
+    """What goes into an archive after the job was submitted counts; what it needs has failed."""
+    restores_take(server, looks=0)
+    lab.record("ice")
+    runs = [open_run(lab.runs / name) for name in ("water", "ice")]
+    sums = REGISTRY.get("sums")
+    wanted = targets(runs, sums, sums.bind({}), results=lab.runs / "results")
+    ledger = lab.runs / "results" / "ledger.sqlite"
+    (needed,) = needed_recalls(runs, wanted, ledger=ledger, force=False)
+    cost = needed.recall.cost(needed.recall.look().away)
+    job = forebay.submit(runs, "sums", recall=RecallAgreement(most_cost=cost))
+    assert job.record().recall_cost == pytest.approx(cost)
+    lab.move("cold", name="ice")
+    with service(job):
+        job.wait(timeout=60)
+    # All of the one, and nothing of the other.
+    assert job.progress().units == {UnitState.DONE: BLOCKS, UnitState.DEAD: BLOCKS}
+    assert job.record().recall_cost == pytest.approx(cost)
+    assert away(lab) == set()
+    assert len(away(lab, "ice")) > 1
+    letters = asked("dead", "list", "--json").stdout
+    assert f"has spent {cost:.2f} of the {cost:.2f} that were agreed to" in letters
+    # Who agrees to more has it.
+    again = forebay.submit(runs, "sums", recall=RecallAgreement())
+    with service(again):
+        again.wait(timeout=60)
+    assert again.progress().units == {UnitState.DONE: 2 * BLOCKS}
+    assert again.record().recall_cost == pytest.approx(cost)
 
 
 def test_no_more_is_recalled_ahead_than_was_asked_for(lab: Site, server: int) -> None:

@@ -1,7 +1,7 @@
 """Tiers that are not what they should be: one sentence, no credentials, and nothing moved."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,18 +10,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.tiering.site import Site
 
 from forebay.acquisition.errors import RunNameError
 from forebay.acquisition.format.layout import check_run_name
 from forebay.acquisition.storage.conditional import refusal
 from forebay.config import ConfigError, load_settings
+from forebay.errors import ForebayError
 from forebay.tiering.agreement import check_policies
 from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.handoff.destination import destination_at
 from forebay.tiering.scan import scan, take_in_runs
 from forebay.tiering.specification import PolicySpecification, TierSpecification
 from forebay.tiering.storage.probing import probe
 from forebay.tiering.storage.tiers import Tier
+from forebay.tiering.store import open_bucket, open_store
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
@@ -158,6 +163,7 @@ def test_a_recorder_does_not_print_credentials_either() -> None:
 def test_a_bucket_that_keeps_versions_is_refused(answer: Answer, site: Site) -> None:
     """Deleting there would free nothing; one with object lock has to, and says so."""
     answer.headers = {"ETag": '"x"', "x-amz-version-id": "3sL4kqtJlcpXroDTDmJ"}
+    answer.body = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
     site.specifications["cold"] = TierSpecification(url="s3://lab/cold")
     site.database.close()
     site.open()
@@ -170,6 +176,51 @@ def test_a_bucket_that_keeps_versions_is_refused(answer: Answer, site: Site) -> 
     site.check_readable()
     locked = Tier("cold", TierSpecification(url="s3://lab/cold", versioned=True))
     locked.shelf("a").put("key", b"content")
+
+
+@pytest.mark.s3
+def test_a_bucket_that_is_missing_is_not_made(
+    seaweedfs_server: int, bucket: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the server would make one of any name that is put to, also a misspelt one."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{seaweedfs_server}")
+    missing = TierSpecification(url="s3://misspelt/cold")
+    site.specifications["cold"] = missing
+    site.database.close()
+    site.open()
+    move = site.plan("cold")
+    site.work()
+    with pytest.raises(PlaceUnavailableError, match="there is no such bucket"):
+        site.tiers["cold"].shelf("any").stored()
+    for problem in (site.moves.get(move.move).error, probe(Tier("cold", missing)).problem):
+        assert problem is not None
+        assert "there is no such bucket; make it, or check its name" in problem
+    site.check_readable()
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path: Path) -> None:
+    """Wherever the URL is given; what is recorded, logged and shown has it in it."""
+    url = "s3://AKIAEXAMPLE:hush-hush@lab/runs"
+    (tmp_path / "forebay.toml").write_text(f'[tiers.cold]\nurl = "{url}"\n')
+    uses: list[Callable[[], object]] = [
+        lambda: load_settings(tmp_path / "forebay.toml"),
+        lambda: open_store(url),
+        lambda: open_bucket(url),
+        lambda: destination_at(url, "water"),
+    ]
+    for use in uses:
+        with pytest.raises(ForebayError, match="come from the environment") as refused:
+            use()
+        assert "AKIAEXAMPLE" not in str(refused.value)
+        assert "hush-hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["a/../b", "../b", "./a", "a/.."])
+def test_a_prefix_with_dots_is_refused(path: str) -> None:
+    """It would be another place than the one that it names in a file system."""
+    with pytest.raises(ValidationError, match=r"knows no '\.' and '\.\.'"):
+        TierSpecification(url=f"s3://lab/{path}")
+    assert TierSpecification(url="s3://lab//a//b/").url == "s3://lab/a/b"
 
 
 def test_two_names_of_one_folder_are_one_place(tmp_path: Path) -> None:
@@ -202,6 +253,13 @@ policies = [
     {name = "some", from = "hot", to = "cold", unread_days = 9, keep = true, runs = "a*"},
 ]
 """
+FROM_ARCHIVE = """
+policies = [{name = "back", from = "deep", to = "hot"}]
+[tiers.deep]
+url = "s3://lab/deep"
+storage_class = "GLACIER"
+recall_cost_per_gb = 0.01
+"""
 TWICE = """
 policies = [
     {name = "a", from = "hot", to = "cold", runs = "x"},
@@ -217,6 +275,8 @@ OUT = 'policies = [{name = "out", from = "hot", to = "cold"}]\n'
         (ROUND, "policies 'out', 'back' move the same runs round and round, without end"),
         (SHADOWED, "policy 'some' never decides: 'all' before it fits every run that it fits"),
         (TWICE, "two policies are called 'a'"),
+        (FROM_ARCHIVE, "set its recall_cost to what they may cost within 30 days"),
+        (OUT.replace('"cold"}', '"cold", recall_cost = 3}'), "and 'hot' is no archive: what lies"),
         (OUT + "min_copies = 2", "policy 'out' would never end: min_copies = 2 other copies"),
         (OUT + "min_copies = 0", "it must be greater than 0"),
         (OUT.replace('"cold"', '"ice"'), "policy 'out' names the tier 'ice'; there are hot, cold"),

@@ -1,17 +1,15 @@
 """Which objects of a run have to be recalled for it to be read, from the copy in an archive."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from forebay.acquisition import open_run as open_in_store
 from forebay.acquisition.format.record import Extent
+from forebay.tiering.archive.at_hand import AtHand
 from forebay.tiering.archive.recall import Recall
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord
 from forebay.tiering.errors import MoveRefusedError, TierError
-from forebay.tiering.homes.home import home_of
 from forebay.tiering.packing.copies import shelf_of_copy
-from forebay.tiering.reading.signpost import KnownObject
-from forebay.tiering.storage.inventory import STAYING_AT_HOME
 from forebay.tiering.storage.tiers import Tiers
 from forebay.tiering.store import open_store
 
@@ -71,22 +69,19 @@ def archived_copy(
     return min(found, key=lambda each: tiers.rank(each.tier))
 
 
-def keys_of(
-    tiers: Tiers, run: RunRecord, objects: Mapping[str, KnownObject], frames: Extent | None
-) -> list[str]:
+def keys_of(catalogue: Catalogue, tiers: Tiers, run: RunRecord, frames: Extent | None) -> list[str]:
     """Return the keys of the objects that hold some frames of a run, or all of it.
 
-    What a run's home keeps when the run goes is not among them.
+    What is at hand wherever the run lies is not among them.
 
     Raises
     ------
     MoveRefusedError
         If the run has no such frames.
     """
+    objects = catalogue.objects(run.run_id)
     if frames is None:
-        staying = [key for key in objects if key.startswith(STAYING_AT_HOME)]
-        kept = home_of(tiers, run).lengths(staying)
-        return [key for key in objects if key not in kept]
+        return AtHand.of(catalogue, tiers, run).without(objects)
     if run.kind is Kind.RESULT:
         raise MoveRefusedError(f"{run.name} is a result: it is recalled as a whole, without frames")
     opened = open_in_store(open_store(run.home))

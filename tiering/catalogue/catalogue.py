@@ -124,13 +124,13 @@ class Catalogue:
         if kind is not None:
             wanted = wanted.where(RUNS.c.kind == kind)
         with self.database.read() as connection:
-            return [_run_of(row) for row in connection.execute(wanted).mappings()]
+            return [run_of(row) for row in connection.execute(wanted).mappings()]
 
     def at(self, home: Path | str) -> list[RunRecord]:
         """Return what was made at a place: a run, and volumes of it or of a result, in order."""
         wanted = sa.select(RUNS).where(RUNS.c.home == str(home)).order_by(RUNS.c.run_id)
         with self.database.read() as connection:
-            return [_run_of(row) for row in connection.execute(wanted).mappings()]
+            return [run_of(row) for row in connection.execute(wanted).mappings()]
 
     def run(self, run_id: str) -> RunRecord:
         """Return a run.
@@ -147,7 +147,7 @@ class Catalogue:
             raise UnknownRunError(
                 f"the catalogue knows no run {run_id}: 'forebay tier scan --repair' takes it in"
             )
-        return _run_of(row)
+        return run_of(row)
 
     def objects(self, run_id: str) -> dict[str, KnownObject]:
         """Return what the objects of a run are, by their keys, documents last."""
@@ -401,7 +401,8 @@ def _keep_likewise(
         connection.execute(sa.insert(PROTECTION), {**values, "run_id": run_id, "created_at": now})
 
 
-def _run_of(row: sa.RowMapping) -> RunRecord:
+def run_of(row: Mapping[str, Any]) -> RunRecord:
+    """Return the record of a row of the table of runs."""
     return RunRecord(**{**row, "kind": Kind(row["kind"])})
 
 

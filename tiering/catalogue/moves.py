@@ -8,6 +8,7 @@ from forebay.tiering.catalogue.catalogue import (
     forget_packs,
     in_force,
     protecting,
+    run_of,
     shelf_of,
 )
 from forebay.tiering.catalogue.migrating import Database
@@ -138,6 +139,17 @@ class Moves:
             wanted = wanted.where(MOVES.c.run_id == run_id)
         with self._database.read() as connection:
             return [move_of(row) for row in connection.execute(wanted).mappings()]
+
+    def asked_since(self, time: int) -> list[tuple[str, RunRecord]]:
+        """Return why runs were to be moved, and which, of all moves that were asked for since."""
+        query = (
+            sa.select(MOVES.c.why, RUNS)
+            .join(RUNS, RUNS.c.run_id == MOVES.c.run_id)
+            .where(MOVES.c.created_at >= time)
+        )
+        with self._database.read() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [(str(row.pop("why")), run_of(row)) for row in rows]
 
     def leaving(self) -> dict[str, int]:
         """Return the bytes that are to go from each tier and are not in another one yet."""

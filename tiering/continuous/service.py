@@ -20,10 +20,10 @@ from forebay.tiering.moving.mover import Mover
 from forebay.tiering.moving.open_runs import OpenRuns
 from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.work import NoWork, Work
-from forebay.tiering.policy import suggestions
 from forebay.tiering.scan import take_in_runs
 from forebay.tiering.specification import TieringSettings, TierSpecification
 from forebay.tiering.storage.tiers import Tiers
+from forebay.tiering.wanted import wanted_now
 
 _LOOK_SECONDS = 1.0
 _ASKED_AT_ONCE = 1000
@@ -161,32 +161,25 @@ class ContinuousMoving:
 
     def _ask(self) -> None:
         """Ask for the moves that policies want, as far as they are not under way."""
-        runs = self._catalogue.runs()
-        under_way = {move.run_id for move in self._moves.find()}
-        database = self._catalogue.database
-        with database.read() as connection:
-            now = database.now(connection)
-        wanted = suggestions(
-            self._settings.policies,
+        wanted, limit = wanted_now(
+            self._catalogue,
             self._specifications,
-            runs,
-            self._catalogue.shelves(),
-            self._catalogue.protections(),
-            now=now,
+            self._settings,
             expected=expected_bytes(self._tiers, self._fillings, self._settings),
         )
-        new = (each for each in wanted if each.run.run_id not in under_way)
-        for each in islice(new, _ASKED_AT_ONCE):
+        for each in islice(wanted, _ASKED_AT_ONCE):
             try:
                 self._moves.plan(
                     each.run,
                     tier=each.target,
                     keep=each.keep,
-                    why=f"policy {each.policy}",
+                    why=each.why,
                     source=each.source,
                 )
             except MoveRefusedError as error:
                 _log.info("passed over: %s", error)
+        for said in limit.told():
+            _log.info("%s", said)
 
     def _keep_pace(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):

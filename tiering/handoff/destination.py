@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from forebay.acquisition import durable
-from forebay.tiering.connect import connect
+from forebay.tiering.connect import check_no_credentials, connect
 from forebay.tiering.errors import TargetTakenError, UnknownPlaceError
 from forebay.tiering.handoff.aside import clear_aside, emptied, flush_below, held_aside, name_whole
 from forebay.tiering.handoff.receipt import MANIFEST, manifest_objects
@@ -227,9 +227,5 @@ def destination_at(place: str | os.PathLike[str], name: str) -> Destination:
             f"give a folder, or a URL that begins with {known} and goes on with a bucket and a "
             "prefix"
         )
-    if "@" in parts.netloc:
-        raise UnknownPlaceError(
-            f"a URL of {parts.hostname} with credentials in it is not used: they come from the "
-            "environment"
-        )
+    check_no_credentials(place)
     return BucketDestination(place, name)

@@ -9,7 +9,7 @@ from forebay.tiering.errors import RunNotTieredError, TieringError
 from forebay.tiering.homes.home import home_of
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
-from forebay.tiering.storage.inventory import STAYING_AT_HOME
+from forebay.tiering.storage.inventory import stays_at_home
 from forebay.tiering.storage.shelf import compare
 from forebay.tiering.storage.tiers import Tiers
 
@@ -29,7 +29,7 @@ def lost_at_home(tiers: Tiers, run: RunRecord, objects: Mapping[str, KnownObject
     home = home_of(tiers, run)
     if run.kind is Kind.BLOCKS:
         return [] if home.lengths([LOG]) else [LOG]
-    staying = [key for key in objects if key.startswith(STAYING_AT_HOME)]
+    staying = [key for key in objects if stays_at_home(key)]
     there = home.lengths(staying)
     return [key for key in staying if key not in there]
 

@@ -19,7 +19,7 @@ from forebay.tiering.moving.work import Work
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.specification import TieringSettings
-from forebay.tiering.storage.inventory import STAYING_AT_HOME
+from forebay.tiering.storage.inventory import stays_at_home
 from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.storage.tiers import Tiers
 
@@ -64,9 +64,7 @@ class MoveContext:
         """Return the objects that a move puts into its tier."""
         objects = self.catalogue.objects(claim.move.run_id)
         if target.home:
-            return {
-                key: each for key, each in objects.items() if not key.startswith(STAYING_AT_HOME)
-            }
+            return {key: each for key, each in objects.items() if not stays_at_home(key)}
         return objects
 
     def shelf(self, record: ShelfRecord) -> Shelf:

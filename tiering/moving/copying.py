@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
+from forebay.tiering.archive.at_hand import AtHand, BesideAtHand
 from forebay.tiering.catalogue.held import Claim
 from forebay.tiering.catalogue.records import MoveRecord, MoveState, ShelfRecord, ShelfState
 from forebay.tiering.errors import CopyDamagedError, PlaceUnavailableError, TieringError
@@ -15,7 +16,7 @@ from forebay.tiering.moving.manifest import manifest
 from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import MANIFEST
-from forebay.tiering.storage.shelf import Came, Shelf
+from forebay.tiering.storage.shelf import Came, Shelf, Source
 
 _NOTED_AT_ONCE = 32
 """Objects after which it is written down that they are there."""
@@ -34,16 +35,25 @@ class Copying:
     def copy(self, claim: Claim) -> MoveRecord:
         """Put every object of the run onto the shelf that was made for it."""
         source, target = self.context.source(claim), self.context.target(claim)
-        from_shelf, to_shelf = self.context.shelf(source), self.context.shelf(target)
+        to_shelf = self.context.shelf(target)
         done = self.context.catalogue.progress(target.shelf)
         objects = self.context.objects(claim, target)
         left = [key for key in objects if done.get(key, _AGAIN) == _AGAIN]
-        if (waiting := self.context.recall(claim, source, left)) is not None:
+        from_place: Source = self.context.shelf(source)
+        away = left
+        if self.context.archives.put_away_already(source):
+            run = self.context.catalogue.run(claim.move.run_id)
+            at_hand = AtHand.of(self.context.catalogue, self.context.tiers, run)
+            away, from_place = at_hand.without(left), BesideAtHand(from_place, at_hand)
+        if (waiting := self.context.recall(claim, source, away)) is not None:
             return waiting
+        if not done and to_shelf.folder is None:
+            # Some servers make a bucket of any name that is put to: a list is refused.
+            to_shelf.stored()
         passing = self.context.passing(claim, source, target)
 
         def copy(key: str, _: int) -> Came:
-            return to_shelf.copy(key, objects[key], from_shelf, passing=passing)
+            return to_shelf.copy(key, objects[key], from_place, passing=passing)
 
         copied: list[str] = []
         try:

@@ -10,7 +10,7 @@ from forebay.tiering.catalogue.moves import Moves
 from forebay.tiering.catalogue.records import Kind, MoveRecord, ShelfRecord, ShelfState
 from forebay.tiering.errors import CopyDamagedError, MoveRefusedError
 from forebay.tiering.moving.context import MoveContext
-from forebay.tiering.storage.inventory import MANIFEST, STAYING_AT_HOME
+from forebay.tiering.storage.inventory import MANIFEST, stays_at_home
 from forebay.tiering.storage.shelf import unhindered
 
 SHORT_PAUSE = 60.0
@@ -102,7 +102,7 @@ class Departing:
         shelf = self.context.shelf(source)
         # Documents go first: no reader that knows only Zarr shall see frames vanish one by one.
         keys = list(self.context.catalogue.objects(source.run_id))[::-1]
-        gone = [key for key in keys if not (source.home and key.startswith(STAYING_AT_HOME))]
+        gone = [key for key in keys if not (source.home and stays_at_home(key))]
         if not source.home:
             gone = [MANIFEST, *gone]
         kind = self.context.catalogue.run(source.run_id).kind

@@ -13,7 +13,15 @@ from forebay.tiering.errors import CopyDamagedError
 from forebay.tiering.packing.pack import FOLDER, Pack, PackWriter
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import MANIFEST
-from forebay.tiering.storage.shelf import PART_BYTES, Came, Passing, Shelf, compare, unhindered
+from forebay.tiering.storage.shelf import (
+    PART_BYTES,
+    Came,
+    Passing,
+    Shelf,
+    Source,
+    compare,
+    unhindered,
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class PackedShelf(Shelf):
         return start, start + self.objects[key].bytes
 
     def copy(
-        self, key: str, known: KnownObject, source: Shelf, *, passing: Passing = unhindered
+        self, key: str, known: KnownObject, source: Source, *, passing: Passing = unhindered
     ) -> Came:
         """Put the pack of an object here, made from another shelf, and make it durable."""
         pack = self._pack_of.get(key)
@@ -62,7 +70,7 @@ class PackedShelf(Shelf):
         return Came(tuple(pack.starts), there)
 
     def _bytes_of(
-        self, pack: Pack, source: Shelf, passing: Passing, digest: Any, length: list[int]
+        self, pack: Pack, source: Source, passing: Passing, digest: Any, length: list[int]
     ) -> Iterator[bytes]:
         writer = PackWriter()
 

@@ -1,11 +1,13 @@
 """Going through the years of a laboratory with the policies that a mover goes by."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forebay.tiering.catalogue.records import RunRecord, ShelfRecord
-from forebay.tiering.policy import Suggestion, suggestions
+from forebay.tiering.policy import Suggestion, read_cost, suggestions
+from forebay.tiering.recall_limit import LIMIT_DAYS, RecallLimit
 from forebay.tiering.simulation.laboratory import MONTH_DAYS, Laboratory, copy_in
 from forebay.tiering.specification import PolicySpecification, TierSpecification
 
@@ -87,17 +89,25 @@ def simulate(
     """
     shelves = _Shelves(tiers, min_copies)
     course = Course(name)
+    recalled: list[tuple[float, str, float]] = []
     chance = random.Random(1)  # noqa: S311 (the same runs are read in every simulation)
     for step in range(laboratory.steps):
         shelves.begin(laboratory.step_days)
         reading = shelves.read(laboratory, step, chance)
         for run, copy in laboratory.record(step, next(iter(tiers))):
             shelves.put(run, copy)
+        day = step * laboratory.step_days
+        recalled = [each for each in recalled if each[0] > day - LIMIT_DAYS]
+        spent: Counter[str] = Counter()
+        for _, policy, cost in recalled:
+            spent[policy] += cost
+        limit = RecallLimit(policies, spent)
         for each in suggestions(
             policies, tiers, list(shelves.runs.values()), shelves.all(), [],
             now=laboratory.time(step),
         ):  # fmt: skip
-            if shelves.move(each):
+            if limit.allows(each) and shelves.move(each):
+                recalled.append((day, each.policy, each.recall_cost))
                 reading += each.cost
                 course.moved_bytes += each.run.bytes
         months = laboratory.step_days / MONTH_DAYS
@@ -106,8 +116,8 @@ def simulate(
         course.reading += reading
         for tier in shelves.full():
             course.full_days[tier] = course.full_days.get(tier, 0.0) + laboratory.step_days
-        day = (step + 1) * laboratory.step_days
-        course.points.append(Point(day, dict(shelves.used), storing + reading / months))
+        end = day + laboratory.step_days
+        course.points.append(Point(end, dict(shelves.used), storing + reading / months))
     return course
 
 
@@ -145,7 +155,7 @@ class _Shelves:
             if laboratory.is_read(run, step, chance):
                 self.runs[run.run_id] = replace(run, read_at=laboratory.time(step))
                 best = next(name for name in self._tiers if name in self._copies[run.run_id])
-                cost += run.bytes / 1e9 * self._tiers[best].cost_per_gb_read
+                cost += read_cost(run, self._tiers[best])
         return cost
 
     def move(self, wanted: Suggestion) -> bool:

@@ -16,7 +16,7 @@ from forebay.tiering.reading.signpost import HOME_LOCK, SIGNPOST, VOLUMES, Known
 
 STAYING = f"{layout.CONTROL}/"
 """What lies below it is copied with a run, and stays at its home too when the rest goes."""
-STAYING_AT_HOME = (STAYING, f"{VOLUMES}/")
+_STAYING_AT_HOME = (STAYING, f"{VOLUMES}/")
 """The same, of runs and of volumes of results."""
 MANIFEST = f"{layout.CONTROL}/copy.json"
 """What says of a copy in a tier that it is whole, and of what."""
@@ -125,6 +125,11 @@ def _contents(home: Home, sizes: Mapping[str, int]) -> dict[str, bytes]:
     )
     found = dict(read)
     return {key: found[key] for key in sorted(found)}
+
+
+def stays_at_home(key: str) -> bool:
+    """Tell whether an object is copied with a run, or a volume, and stays at its home too."""
+    return key.startswith(_STAYING_AT_HOME)
 
 
 def of_this_place(key: str) -> bool:

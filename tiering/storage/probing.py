@@ -39,6 +39,8 @@ def probe(tier: Tier) -> Probe:
         if (lock := tier.lock(_PROBES)) is not None:
             lock.check()
         shelf = tier.shelf(_PROBES)
+        # Some servers make a bucket of any name that is put to: a list is refused.
+        shelf.stored()
         content = uuid.uuid4().bytes * 64
         key = uuid.uuid4().hex
         shelf.put(key, content)

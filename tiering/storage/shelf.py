@@ -6,7 +6,7 @@ import re
 from collections.abc import Buffer, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import obstore
 from blake3 import blake3
@@ -54,6 +54,20 @@ class Came:
     """The objects."""
     pack: Pack | None
     """The pack that they lie in, if they do."""
+
+
+class Source(Protocol):
+    """What objects are copied from."""
+
+    @property
+    def where(self) -> str:
+        """Its path or URL."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return an object's bytes, or None where there is none."""
+
+    def parts(self, key: str) -> Iterator[Buffer]:
+        """Yield an object's bytes, part by part; FileNotFoundError if there is none."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +162,7 @@ class Shelf:
         return f"{self.path}/{name}", None if span is None else {"range": span}
 
     def copy(
-        self, key: str, known: KnownObject, source: "Shelf", *, passing: Passing = unhindered
+        self, key: str, known: KnownObject, source: Source, *, passing: Passing = unhindered
     ) -> Came:
         """Put an object here that lies on another shelf, and make it durable.
 
@@ -338,7 +352,7 @@ class Shelf:
                 folder.rmdir()
 
 
-def _let_through(source: Shelf, key: str, passing: Passing) -> Iterator[Buffer]:
+def _let_through(source: Source, key: str, passing: Passing) -> Iterator[Buffer]:
     """Yield the parts of an object that is to be copied."""
     try:
         for part in source.parts(key):
@@ -359,7 +373,7 @@ def _checked(parts: Iterator[Buffer], check: Check) -> Iterator[bytes]:
     check(size, str(digest.hexdigest()))
 
 
-def compare(source: Shelf, key: str, known: KnownObject, content: bytes | None) -> None:
+def compare(source: Source, key: str, known: KnownObject, content: bytes | None) -> None:
     """Refuse an object's bytes that are not what it is known as.
 
     Raises
@@ -372,7 +386,7 @@ def compare(source: Shelf, key: str, known: KnownObject, content: bytes | None) 
     _check(source, key, known, len(content), blake3(content).hexdigest())
 
 
-def _check(source: Shelf, key: str, known: KnownObject, size: int, digest: str) -> None:
+def _check(source: Source, key: str, known: KnownObject, size: int, digest: str) -> None:
     if (size, digest) != (known.bytes, known.blake3):
         raise CopyDamagedError(
             f"{source.where}/{key} is not what it was: it has {size} bytes that are not the "

@@ -19,7 +19,10 @@ RecallOption = Annotated[
 ]
 RecallCostOption = Annotated[
     float | None,
-    typer.Option(help="The same, if it costs no more than this in all; it is refused else."),
+    typer.Option(
+        help="The same, if it costs no more than this in all; it is refused else, and later nothing "
+        "is recalled that would cost more."
+    ),
 ]
 RecallAheadOption = Annotated[
     str | None,

@@ -11,6 +11,7 @@ from forebay.cluster import ClusterSpecification
 from forebay.config.errors import ConfigError
 from forebay.config.given import Entry
 from forebay.config.settings import Key, Settings
+from forebay.config.showing import shown
 from forebay.engine.suggestion import nearest
 from forebay.tiering.specification import CacheSpecification, PolicySpecification, TierSpecification
 
@@ -54,9 +55,9 @@ def refusal(error: ValidationError, entries: Mapping[Key, Entry]) -> ConfigError
     wishes = dict.fromkeys(_wish(each) for each in details if _key(each, entries) == key)
     entry = entries.get(key)
     given = "" if entry is None or entry.is_table else entry.value
-    shown = f" = {given!r}" if given != "" else ""
+    said = f" = {shown(repr(given))}" if given != "" else ""
     return ConfigError(
-        f"{source}: {name}{shown}: {' or '.join(wishes)}{nearest(str(given), _allowed(first))}"
+        f"{source}: {name}{said}: {' or '.join(wishes)}{nearest(str(given), _allowed(first))}"
     )
 
 

@@ -57,6 +57,7 @@ def _plain(value: Any) -> Any:
 
     from forebay.acquisition.reduction.grammar import step_text
     from forebay.acquisition.reduction.steps import StepModel
+    from forebay.config.showing import shown
 
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
@@ -64,7 +65,7 @@ def _plain(value: Any) -> Any:
         return step_text(cast("Step", value))
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return value
+    return shown(value) if isinstance(value, str) else value
 
 
 def _cell(value: Any) -> str:

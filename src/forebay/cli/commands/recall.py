@@ -69,7 +69,7 @@ def recall(
                 # Of a result, some parts may be near.
                 refused.append(error)
                 continue
-            keys = keys_of(tiers, found, catalogue.objects(found.run_id), wanted)
+            keys = keys_of(catalogue, tiers, found, wanted)
             work = recall_of(catalogue, tiers, shelf, keys)
             if work is None:
                 raise OptionError(f"the tier {shelf.tier!r} is no archive any more")

@@ -1,6 +1,6 @@
 """``forebay tier``: where runs lie, and moving them from one storage to another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -231,8 +231,8 @@ def move(
             moves.retry(planned.move)
             asked.append((planned, found))
         _work(call, catalogue, tiers)
-        for planned, found in asked:
-            _tell(moves.get(planned.move), found.shown, as_json=as_json)
+        now = [moves.get(planned.move) for planned, _ in asked]
+    _tell(now, {found.run_id: found.shown for _, found in asked}, as_json=as_json)
 
 
 @app.command()
@@ -264,8 +264,10 @@ def plan(
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         fillings = take_in_all(call, catalogue, tiers)
-        wanted = _wanted(call, catalogue, tiers, fillings)
+        wanted, waiting = _wanted(call, catalogue, tiers, fillings)
     _print_suggestions(wanted, as_json=as_json)
+    for line in waiting:
+        typer.echo(line, err=as_json)
 
 
 @app.command()
@@ -285,23 +287,24 @@ def apply(
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         fillings = take_in_all(call, catalogue, tiers)
         moves = Moves(catalogue.database)
-        for each in _wanted(call, catalogue, tiers, fillings):
+        wanted, waiting = _wanted(call, catalogue, tiers, fillings)
+        for line in waiting:
+            typer.echo(f"passed over: {line}", err=True)
+        for each in wanted:
             try:
                 moves.plan(
                     each.run,
                     tier=each.target,
                     keep=each.keep,
-                    why=f"policy {each.policy}",
+                    why=each.why,
                     source=each.source,
                 )
             except MoveRefusedError as error:
                 typer.echo(f"passed over: {error}", err=True)
         names = {each.run_id: each.shown for each in catalogue.runs()}
-        for done in _work(call, catalogue, tiers):
-            _tell(done, names[done.run_id], as_json=as_json)
-        waiting = moves.find()
-    if not as_json:
-        typer.echo(f"moves that are not over: {len(waiting)}")
+        done = _work(call, catalogue, tiers)
+        left = len(moves.find())
+    _tell(done, names, as_json=as_json, left=left)
 
 
 @app.command()
@@ -356,18 +359,14 @@ def _agree_to_recall(
     catalogue: "Catalogue", tiers: "Tiers", move: "MoveRecord", run: "RunRecord", *, yes: bool
 ) -> None:
     """Show what it costs to recall what a move reads from an archive; call it off if refused."""
-    from forebay.tiering.archive.copies import recall_of
+    from forebay.tiering.archive.copies import keys_of, recall_of
     from forebay.tiering.catalogue.moves import Moves
-    from forebay.tiering.homes.home import goes_home
-    from forebay.tiering.storage.inventory import STAYING_AT_HOME
 
-    shelves = catalogue.shelves(run.run_id)
-    (source,) = [each for each in shelves if each.shelf == move.source]
-    keys = list(catalogue.objects(run.run_id))
-    if goes_home(tiers, run, shelves, move.tier):
-        keys = [key for key in keys if not key.startswith(STAYING_AT_HOME)]
-    recall = recall_of(catalogue, tiers, source, keys)
-    if recall is None or move.state != "planned" or not (away := recall.look().away):
+    (source,) = [each for each in catalogue.shelves(run.run_id) if each.shelf == move.source]
+    if move.state != "planned" or tiers[source.tier].specification.recall is None:
+        return
+    recall = recall_of(catalogue, tiers, source, keys_of(catalogue, tiers, run, None))
+    if recall is None or not (away := recall.look().away):
         return
     try:
         agree(f"{run.shown} is recalled from {source.tier!r}, {recall.told(away)}", yes=yes)
@@ -378,24 +377,18 @@ def _agree_to_recall(
 
 def _wanted(
     call: Session, catalogue: "Catalogue", tiers: "Tiers", fillings: "Mapping[str, Filling]"
-) -> "list[Suggestion]":
-    """Return what policies want, by what will have come until it is free, as a service does."""
+) -> "tuple[list[Suggestion], list[str]]":
+    """Return what policies want, by what will have come until it is free, as a service does.
+
+    And which of them have something wait that costs too much to be recalled now.
+    """
     from forebay.tiering.continuous.outlook import expected_bytes
-    from forebay.tiering.policy import suggestions
+    from forebay.tiering.wanted import wanted_now
 
     settings = call.settings
-    with catalogue.database.read() as connection:
-        now = catalogue.database.now(connection)
-    found = suggestions(
-        settings.tiering.policies,
-        settings.tiers,
-        catalogue.runs(),
-        catalogue.shelves(),
-        catalogue.protections(),
-        now=now,
-        expected=expected_bytes(tiers, fillings, settings.tiering),
-    )
-    return list(found)
+    expected = expected_bytes(tiers, fillings, settings.tiering)
+    found, limit = wanted_now(catalogue, settings.tiers, settings.tiering, expected=expected)
+    return list(found), limit.told()
 
 
 def _work(call: Session, catalogue: "Catalogue", tiers: "Tiers") -> "list[MoveRecord]":
@@ -438,16 +431,32 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
     )
 
 
-def _tell(move: "MoveRecord", run: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(_move_fields(move, run))
-    else:
-        typer.echo(_move_line(move, run))
-    if move.state == "failed" or (move.error is not None and move.attempts):
-        raise TierProblemError(
-            f"move {move.move} of {run} does not go on: {move.error}; 'forebay tier apply' tries "
-            "again when it is due"
-        )
+def _tell(
+    moves: "Sequence[MoveRecord]",
+    names: Mapping[str, str],
+    *,
+    as_json: bool,
+    left: int | None = None,
+) -> None:
+    """Tell how it is with each of some moves, and then whether some do not go on."""
+    for move in moves:
+        if as_json:
+            print_json(_move_fields(move, names[move.run_id]))
+        else:
+            typer.echo(_move_line(move, names[move.run_id]))
+    if left is not None and not as_json:
+        typer.echo(f"moves that are not over: {left}")
+    given_up = [str(each.move) for each in moves if each.state == "failed"]
+    stuck = [str(each.move) for each in moves if each.error and each.attempts]
+    stuck = [each for each in stuck if each not in given_up]
+    problems = []
+    if stuck:
+        later = "'forebay tier apply' tries again when it is due"
+        problems.append(f"move {', '.join(stuck)} does not go on, see above: {later}")
+    if given_up:
+        problems.append(f"move {', '.join(given_up)} was given up, see above: ask for it again")
+    if problems:
+        raise TierProblemError("; ".join(problems))
 
 
 def _move_line(move: "MoveRecord", run: str) -> str:

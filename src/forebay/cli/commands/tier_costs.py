@@ -1,5 +1,6 @@
 """``forebay tier costs``: what runs cost where they lie, and what they would cost by policies."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,15 +95,24 @@ def costs(
 def _costs_now(
     call: Session, ledger: str | None, results: Path | None, runs: Path | None
 ) -> list[dict[str, Any]]:
+    from forebay.tiering.catalogue.records import READABLE
+    from forebay.tiering.policy import read_cost
+
     tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         used = catalogue.used()
+        known = {each.run_id: each for each in catalogue.runs()}
+        to_read = Counter[str]()
+        for shelf in catalogue.shelves():
+            if shelf.state in READABLE:
+                tier = tiers[shelf.tier].specification
+                to_read[shelf.tier] += read_cost(known[shelf.run_id], tier)
     return [
         {
             "tier": tier.name,
             "bytes": used.get(tier.name, 0),
             "cost_per_month": used.get(tier.name, 0) / 1e9 * tier.specification.cost_per_gb_month,
-            "cost_to_read": used.get(tier.name, 0) / 1e9 * tier.specification.cost_per_gb_read,
+            "cost_to_read": float(to_read[tier.name]),
         }
         for tier in tiers
     ]
