@@ -18,6 +18,7 @@ from forebay.engine.execution.notes import Computed
 from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.workbench import Workbench
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.outcomes import Refused
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.states import UnitState
 from forebay.errors import ForebayError
@@ -92,19 +93,22 @@ class Recording:
             return
         states = self._service.outcomes.fail([(each.claim, why) for each, why in failures])
         for each, why in failures:
-            state = states.get(each.claim.unit)
-            _log.info(
-                "unit failed",
-                extra=_fields(each, error=why.error, failure=str(why.kind), now=str(state)),
-            )
-            _log.debug("%s", why.traceback)
-            if state is None:
-                self.refused += 1
-            elif state == UnitState.DEAD:
-                self.dead += 1
-                self.tell(UnitFailed(each.order.unit, why.error, why.traceback))
-            else:
-                self.tell(UnitRetried(each.order.unit, why.error))
+            self._failed(each, why, states.get(each.claim.unit))
+
+    def _failed(self, each: InFlight, why: Failure, state: UnitState | None) -> None:
+        """Tell of a failure, and of how its unit stands; None where that is not held any more."""
+        _log.info(
+            "unit failed",
+            extra=_fields(each, error=why.error, failure=str(why.kind), now=str(state)),
+        )
+        _log.debug("%s", why.traceback)
+        if state is None:
+            self.refused += 1
+        elif state == UnitState.DEAD:
+            self.dead += 1
+            self.tell(UnitFailed(each.order.unit, why.error, why.traceback))
+        else:
+            self.tell(UnitRetried(each.order.unit, why.error))
 
     def _publish(
         self, computed: Sequence[tuple[InFlight, Computed]]
@@ -139,6 +143,10 @@ class Recording:
                 each.bench.folder.discard(one.part.name)
                 self.refused += 1
                 _log.info("part refused: a later attempt has begun", extra=_fields(each))
+                continue
+            if isinstance(done, Refused):
+                each.bench.folder.discard(one.part.name)
+                self._failed(each, done.failure, done.state)
                 continue
             for name in done.replaced:
                 each.bench.folder.discard(name)

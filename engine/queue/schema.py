@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0009"
+REVISION = "0010"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -92,6 +92,7 @@ RESULTS = sa.Table(
     ),
     sa.Column("held_until", sa.BigInteger, comment="nothing of it is taken before"),
     sa.Column("held_because", sa.String, comment="what is wrong with its storage"),
+    sa.Column("form", sa.String, comment="what its published parts have in common"),
 )
 
 JOB_RESULTS = sa.Table(

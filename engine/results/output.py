@@ -48,6 +48,25 @@ def normalise(returned: Any, *, algorithm: str) -> Output:
     )
 
 
+def keepable(output: Output) -> pa.Table | xr.Dataset:
+    """Return an output as it is written.
+
+    Raises
+    ------
+    OutputError
+        If it is a table that cannot be.
+    """
+    if isinstance(output, xr.Dataset):
+        return output
+    try:
+        return pa.Table.from_pandas(output, preserve_index=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise OutputError(
+            f"the table cannot be kept as Parquet ({' '.join(map(str, error.args))}); give each "
+            "column a name of its own, and values of one type"
+        ) from error
+
+
 def _checked(arrays: xr.Dataset, algorithm: str) -> xr.Dataset:
     for name, variable in arrays.variables.items():
         if variable.dtype.kind == "O":
