@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from forebay.acquisition import durable
+from forebay.engine.errors import OutputError
 from forebay.engine.results.arrays import open_arrays
 from forebay.engine.results.encoding import encode_arrays
 from forebay.engine.results.files import MANIFEST, PartFiles
@@ -70,7 +71,7 @@ def write_part(
     Raises
     ------
     OutputError
-        If a table cannot be kept.
+        If an output cannot be kept.
     """
     kept = keepable(output)
     form = None if fixed is None else form_of(kept, fixed=fixed)
@@ -144,7 +145,14 @@ def _read(files: PartFiles, digests: Mapping[str, str], arrays: str, table: str)
 def _encode(kept: pa.Table | xr.Dataset, arrays: str, table: str) -> dict[str, Buffer]:
     """Return the files of an output."""
     if isinstance(kept, xr.Dataset):
-        return {f"{arrays}/{key}": content for key, content in encode_arrays(kept).items()}
+        try:
+            encoded = encode_arrays(kept)
+        except (TypeError, ValueError) as error:
+            raise OutputError(
+                f"the arrays cannot be kept as Zarr ({' '.join(map(str, error.args))}); give them "
+                "numbers, times or texts, and attributes that JSON can hold"
+            ) from error
+        return {f"{arrays}/{key}": content for key, content in encoded.items()}
     sink = pa.BufferOutputStream()
     pq.write_table(kept, sink, compression="zstd", write_page_checksum=True)
     return {table: sink.getvalue()}
