@@ -274,7 +274,11 @@ def of_two_types(frames: xr.DataArray) -> pd.DataFrame:
         (lambda f: xr.Dataset(), None, "the Dataset that tried returned has no variables"),
         (lambda f: f.astype(np.longdouble), None, r"cannot be kept as Zarr \(.*float128"),
         (lambda f: f.assign_attrs(by=object()), None, "attributes that JSON can hold"),
-        (lambda f: pd.DataFrame({"t": f.timestamp}), None, "column 't' .* has the dtype datetime64"),
+        (
+            lambda f: pd.DataFrame({"t": f.timestamp}),
+            None,
+            "column 't' .* has the dtype datetime64",
+        ),
         (lambda f: pd.DataFrame({"t": f.t.astype(str)}), None, "'t' of .* has the dtype str"),
         (twice_named, None, "more than one column 't'; give each column a name of its own"),
         (of_two_levels, None, "have names of 2 levels; give each column one name"),
