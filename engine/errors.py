@@ -86,7 +86,7 @@ class ResultLedgerError(EngineError, ValueError):
 
 
 class ResultFormError(EngineError, TypeError):
-    """A result cannot be read in that form."""
+    """A result cannot be read in that form, or is of more than one."""
 
     exit_code = ExitCode.USAGE
 

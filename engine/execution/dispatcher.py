@@ -386,11 +386,11 @@ class Dispatcher:
                 return None
             kind = FailureClass.INPUT_OUTPUT if isinstance(error, OSError) else FailureClass.INVALID
             failure = Failure(kind, f"{type(error).__name__}: {error}")
-            self._service.outcomes.fail([(claim, failure)])
+            self._recording.fail_before_work(claim, failure)
             return None
         if order is None:
             error_text = "the run is not what it was when this unit was planned"
-            self._service.outcomes.fail([(claim, Failure(FailureClass.INVALID, error_text))])
+            self._recording.fail_before_work(claim, Failure(FailureClass.INVALID, error_text))
             return None
         flying = InFlight(claim, order, bench)
         self._flights.add(flying)

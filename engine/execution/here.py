@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from forebay.acquisition import Run
-from forebay.engine.errors import JobInterruptedError
+from forebay.engine.errors import JobInterruptedError, ParameterError
 from forebay.engine.execution.demand import DemandTeller
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.events import Observer
@@ -33,6 +33,30 @@ def executor_for(client: Any) -> Iterator[Executor]:
     """Give what computes: the workers of a `distributed.Client`, or this process for None."""
     with contextlib.closing(InProcessExecutor() if client is None else DaskExecutor(client)) as it:
         yield it
+
+
+def check_how(client: Any, units_in_flight_per_worker: Any) -> None:
+    """Refuse what nothing could be computed with, before anything is done.
+
+    Raises
+    ------
+    ParameterError
+        If the client is none, or nothing would be handed out.
+    """
+    if client is not None:
+        from distributed import Client
+
+        if not isinstance(client, Client) or client.asynchronous:
+            kind = "an asynchronous one" if isinstance(client, Client) else repr(client)
+            raise ParameterError(
+                f"client cannot be {kind}: give an ordinary distributed.Client, such as "
+                "Client('tcp://scheduler:8786') or cluster.get_client()"
+            )
+    number = units_in_flight_per_worker
+    if not isinstance(number, int) or number < 1:
+        raise ParameterError(
+            f"units_in_flight_per_worker cannot be {number!r}: at least 1 unit has to be handed out"
+        )
 
 
 def carry_out(

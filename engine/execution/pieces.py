@@ -3,17 +3,20 @@
 The unit stays what it is, and so does its part: only less of it is in memory at a time.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pandas as pd
+import pyarrow as pa
 import xarray as xr
 
 from forebay.acquisition import Extent
 from forebay.engine.definition import Algorithm, Blockwise
 from forebay.engine.errors import OutputError
-from forebay.engine.results.output import Output
+from forebay.engine.results.form import common_form, form_of
+from forebay.engine.results.output import Output, keepable
 from forebay.engine.unit import Unit
 
 
@@ -66,13 +69,8 @@ def cut(unit: Unit, pieces: int) -> list[Unit]:
 
 
 def _together(outputs: Sequence[Output], unit: Unit) -> Output:
-    tables = [each for each in outputs if isinstance(each, pd.DataFrame)]
+    _check_alike(outputs, unit)
     arrays = [each for each in outputs if isinstance(each, xr.Dataset)]
-    if tables and arrays:
-        raise OutputError(
-            f"{unit.job.algorithm} returned tables of some frames and arrays of others; it must "
-            "return one of them"
-        )
     if arrays:
         return xr.concat(
             arrays,
@@ -83,6 +81,24 @@ def _together(outputs: Sequence[Output], unit: Unit) -> Output:
             join="override",
             combine_attrs="override",
         )
+    tables = [each for each in outputs if isinstance(each, pd.DataFrame)]
     # A table without rows may not know the types of its columns.
     filled = [each for each in tables if len(each)] or tables[:1]
     return pd.concat(filled, ignore_index=True)
+
+
+def _check_alike(outputs: Sequence[Output], unit: Unit) -> None:
+    """Refuse pieces of which one is of another form: put together they would be of a third."""
+    kept = [keepable(each) for each in outputs]
+    forms = [form_of(each, fixed=_all_but_t(each)) for each in kept]
+    try:
+        functools.reduce(common_form, forms)
+    except OutputError as error:
+        raise OutputError(
+            f"{unit.job.algorithm} did not return the same form for all frames of {unit.label}: "
+            f"{error}"
+        ) from error
+
+
+def _all_but_t(kept: pa.Table | xr.Dataset) -> list[str]:
+    return [str(axis) for axis in kept.sizes if axis != "t"] if isinstance(kept, xr.Dataset) else []

@@ -7,19 +7,15 @@ from typing import Any
 
 from forebay.acquisition import Run
 from forebay.engine.definition import Algorithm
-from forebay.engine.errors import (
-    ParameterError,
-    UnitsFailedError,
-)
+from forebay.engine.errors import UnitsFailedError
 from forebay.engine.execution.events import Observer
-from forebay.engine.execution.here import carry_out
-from forebay.engine.execution.wanted import ledger_at, opened_runs, targets
+from forebay.engine.execution.here import carry_out, check_how
+from forebay.engine.execution.wanted import algorithm_of, ledger_at, opened_runs, targets
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.states import UnitState
 from forebay.engine.queue.submission import Submission
-from forebay.engine.registry import REGISTRY
 from forebay.engine.results.folder import ResultFolder
 from forebay.engine.results.result import Result, load_result
 
@@ -109,15 +105,9 @@ def process(
     ...     len(result.done), result.frames
     (2, 4)
     """
-    if isinstance(algorithm, str):
-        REGISTRY.load()
-        algorithm = REGISTRY.get(algorithm)
+    check_how(client, units_in_flight_per_worker)
+    algorithm = algorithm_of(algorithm)
     bound = algorithm.bind(parameters)
-    if units_in_flight_per_worker < 1:
-        raise ParameterError(
-            f"units_in_flight_per_worker cannot be {units_in_flight_per_worker}: at least 1 unit "
-            "has to be handed out"
-        )
     where = None if ledger is None else ledger_at(ledger)
     (target,) = targets(
         opened_runs(run), algorithm, bound, results=results, ledger=where, live=follow

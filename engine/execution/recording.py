@@ -18,7 +18,9 @@ from forebay.engine.execution.flights import InFlight
 from forebay.engine.execution.notes import Computed
 from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.workbench import Workbench
+from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.outcomes import Refused
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.states import UnitState
 from forebay.errors import ForebayError
@@ -93,19 +95,32 @@ class Recording:
             return
         states = self._service.outcomes.fail([(each.claim, why) for each, why in failures])
         for each, why in failures:
-            state = states.get(each.claim.unit)
-            _log.info(
-                "unit failed",
-                extra=_fields(each, error=why.error, failure=str(why.kind), now=str(state)),
-            )
-            _log.debug("%s", why.traceback)
-            if state is None:
-                self.refused += 1
-            elif state == UnitState.DEAD:
-                self.dead += 1
-                self.tell(UnitFailed(each.order.unit, why.error, why.traceback))
-            else:
-                self.tell(UnitRetried(each.order.unit, why.error))
+            self._failed(each, why, states.get(each.claim.unit))
+
+    def fail_before_work(self, claim: Claim, why: Failure) -> None:
+        """Record that a unit could not be given to a worker: of it only the claim is known."""
+        state = self._service.outcomes.fail([(claim, why)]).get(claim.unit)
+        if state is None:
+            self.refused += 1
+            return
+        self.dead += state == UnitState.DEAD
+        then = "is a dead letter" if state == UnitState.DEAD else "is tried again"
+        _log.warning("a unit cannot be begun, and %s: %s", then, why.error, extra=_of_claim(claim))
+
+    def _failed(self, each: InFlight, why: Failure, state: UnitState | None) -> None:
+        """Tell of a failure, and of how its unit stands; None where that is not held any more."""
+        _log.info(
+            "unit failed",
+            extra=_fields(each, error=why.error, failure=str(why.kind), now=str(state)),
+        )
+        _log.debug("%s", why.traceback)
+        if state is None:
+            self.refused += 1
+        elif state == UnitState.DEAD:
+            self.dead += 1
+            self.tell(UnitFailed(each.order.unit, why.error, why.traceback))
+        else:
+            self.tell(UnitRetried(each.order.unit, why.error))
 
     def _publish(
         self, computed: Sequence[tuple[InFlight, Computed]]
@@ -140,6 +155,10 @@ class Recording:
                 each.bench.folder.discard(one.part.name)
                 self.refused += 1
                 _log.info("part refused: a later attempt has begun", extra=_fields(each))
+                continue
+            if isinstance(done, Refused):
+                each.bench.folder.discard(one.part.name)
+                self._failed(each, done.failure, done.state)
                 continue
             for name in done.replaced:
                 each.bench.folder.discard(name)
@@ -234,6 +253,10 @@ def _fields(each: InFlight, **more: object) -> dict[str, object]:
     job = each.bench.job
     name = f"{job.algorithm}-{job.version}-{job.identity[:8]}"
     return {"run": job.run_name, "job": name, "unit": each.order.unit.label, **more}
+
+
+def _of_claim(claim: Claim) -> dict[str, object]:
+    return {"job": claim.job, "unit": claim.label}
 
 
 def _by_bench(

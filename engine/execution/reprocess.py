@@ -10,16 +10,21 @@ from typing import Any
 from forebay.acquisition import Run
 from forebay.engine.definition import Algorithm
 from forebay.engine.execution.events import Observer, RunRecalled
-from forebay.engine.execution.here import carry_out
+from forebay.engine.execution.here import carry_out, check_how
 from forebay.engine.execution.recalls import RecallAgreement, agreed_recalls, needed_recalls
 from forebay.engine.execution.recalls_ahead import ask_first
-from forebay.engine.execution.wanted import common_results, ledger_at, opened_runs, targets
+from forebay.engine.execution.wanted import (
+    algorithm_of,
+    common_results,
+    ledger_at,
+    opened_runs,
+    targets,
+)
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.dead import DeadLetter, DeadLetters
 from forebay.engine.queue.jobs import Jobs, Progress
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.submission import Submission
-from forebay.engine.registry import REGISTRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +132,8 @@ def reprocess(
     ...     report.complete, report.computed, len(report.results)
     (True, 4, 2)
     """
-    if isinstance(algorithm, str):
-        REGISTRY.load()
-        algorithm = REGISTRY.get(algorithm)
+    check_how(client, units_in_flight_per_worker)
+    algorithm = algorithm_of(algorithm)
     runs, chosen = opened_runs(runs), algorithm
     bound = algorithm.bind(parameters)
     common = common_results(runs, results)

@@ -14,14 +14,19 @@ from forebay.engine.definition import Algorithm
 from forebay.engine.errors import JobInterruptedError
 from forebay.engine.execution.recalls import RecallAgreement, agreed_recalls, needed_recalls
 from forebay.engine.execution.recalls_ahead import ask_first
-from forebay.engine.execution.wanted import common_results, ledger_at, opened_runs, targets
+from forebay.engine.execution.wanted import (
+    algorithm_of,
+    common_results,
+    ledger_at,
+    opened_runs,
+    targets,
+)
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
 from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.recall_costs import charge
 from forebay.engine.queue.submission import Submission
-from forebay.engine.registry import REGISTRY
 
 _LOOK_SECONDS = 0.2
 
@@ -201,9 +206,7 @@ def submit(
     ...     job.new, again.new, job.number == again.number, job.record().state
     (True, False, True, 'ready')
     """
-    if isinstance(algorithm, str):
-        REGISTRY.load()
-        algorithm = REGISTRY.get(algorithm)
+    algorithm = algorithm_of(algorithm)
     chosen = opened_runs(runs)
     bound = algorithm.bind(parameters)
     common = common_results(chosen, results)

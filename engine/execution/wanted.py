@@ -8,10 +8,34 @@ from typing import Any
 from forebay.acquisition import Run
 from forebay.acquisition.format.layout import LOG
 from forebay.engine.definition import Algorithm, WholeRun
-from forebay.engine.errors import JobError, ParameterError, RunNotClosedError
+from forebay.engine.errors import (
+    JobError,
+    ParameterError,
+    RunNotClosedError,
+    UnknownAlgorithmError,
+)
 from forebay.engine.queue.submission import Target
+from forebay.engine.registry import REGISTRY
 from forebay.engine.results.folder import LEDGER, ResultFolder
 from forebay.engine.unit import Job
+
+
+def algorithm_of(given: Algorithm | str) -> Algorithm:
+    """Return an algorithm, or the one of that name.
+
+    Raises
+    ------
+    UnknownAlgorithmError
+        If there is none, or it is something else, such as a function.
+    """
+    if isinstance(given, Algorithm):
+        return given
+    if not isinstance(given, str):
+        raise UnknownAlgorithmError(
+            f"{given!r} is not an algorithm: declare it with @forebay.algorithm(name, version=...)"
+        )
+    REGISTRY.load()
+    return REGISTRY.get(given)
 
 
 def opened_runs(runs: Run | Iterable[Run]) -> list[Run]:

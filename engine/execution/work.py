@@ -3,7 +3,7 @@
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,14 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
         origin = provenance(order.unit, attempt=order.attempt, location=order.run.location)
         name = new_part_name(order.unit, order.staging)
         try:
-            part = write_part(order.staging, name, output, state=state, provenance=origin)
+            part = write_part(
+                order.staging,
+                name,
+                output,
+                state=state,
+                fixed=_fixed_axes(order),
+                provenance=origin,
+            )
         except OSError as error:
             cause = error.strerror or str(error)
             raise ResultStorageError(f"cannot write {order.staging}/{name}: {cause}") from error
@@ -179,6 +186,14 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
         story = traceback.format_exc()
         return Failed(Failure(failure_of(error), line, story, worker, recent.text()))
     return Computed(part, time.monotonic() - started)
+
+
+def _fixed_axes(order: Order) -> Collection[str] | None:
+    """Return the axes that are as long in each part; None where there is but one part."""
+    if isinstance(order.unit.job.needs, WholeRun):
+        return None
+    axes = order.run.layout.geometry.dims
+    return axes[:-2] if order.unit.tiled else axes
 
 
 def _interrupted_here(error: BaseException) -> bool:

@@ -490,6 +490,9 @@ def _try_again(
     states = [UnitState.DEAD, UnitState.CANCELLED, UnitState.FAILED]
     if force:
         states.append(UnitState.DONE)
+        # What is computed anew may have been of a wrong form.
+        forgotten = sa.update(RESULTS).where(RESULTS.c.result.in_(identities))
+        connection.execute(forgotten.values(form=None))
     again: sa.ColumnElement[bool] = UNITS.c.state.in_(states)
     if force:
         # What goes on with a state that is computed anew waits for that.

@@ -36,7 +36,7 @@ class Lane(IntEnum):
         <Lane.VALIDATION: 1>
         """
         try:
-            return cls[name.upper()]
+            return cls[str(name).upper()]
         except KeyError:
             known = ", ".join(each.label for each in cls)
             raise JobError(f"there is no lane {name!r}; there are {known}") from None

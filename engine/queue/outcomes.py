@@ -4,13 +4,14 @@ Nothing is recorded but by the service that holds the unit, under the number of 
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from forebay.engine.definition import Sequential
+from forebay.engine.errors import OutputError
 from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.many import Names, among, given_rows
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
@@ -18,10 +19,15 @@ from forebay.engine.queue.schema import ATTEMPTS, RESULTS, UNITS
 from forebay.engine.queue.sequence import give_up_behind, go_on
 from forebay.engine.queue.settle import settle_results
 from forebay.engine.queue.states import HELD_UNITS, UnitState
+from forebay.engine.results.form import common_form
 from forebay.engine.results.part import Part
 from forebay.engine.unit import needs_of
 
 _LONGEST_TEXT = 20_000
+_ONE_FORM = (
+    "all units of a result are to return the same columns, types and axes (another form is that of "
+    "another version); if the parts before are the wrong ones, compute all anew with --force"
+)
 _MOST_KNOWN = 10_000
 _OWNED = (
     UNITS.c.unit,
@@ -54,7 +60,9 @@ _PLACES = (
     sa.select(
         *(UNITS.c[name] for name in _PLACE),
         *(UNITS.c[name] for name in ("unit", "attempt", "holder", "state", "stop", "part")),
+        RESULTS.c.form,
     )
+    .join(RESULTS, RESULTS.c.result == UNITS.c.result)
     .join(
         _GIVEN,
         sa.and_(*(UNITS.c[name] == _GIVEN.c[name] for name in _PLACE)),
@@ -63,7 +71,7 @@ _PLACES = (
     .where(UNITS.c.state != UnitState.SUPERSEDED)
     .with_for_update(of=UNITS)
 )
-"""Finds units, and the others over the same frames."""
+"""Finds units, the others over the same frames, and what is known of the result's form."""
 
 
 @functools.cache
@@ -120,6 +128,16 @@ class Published:
     """The parts that it has taken the place of."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A part that the ledger has not taken in, since it is of another form than those before."""
+
+    failure: Failure
+    """What differs."""
+    state: UnitState
+    """How its unit stands now."""
+
+
 class Outcomes:
     """Records what became of the units that a service holds."""
 
@@ -139,11 +157,12 @@ class Outcomes:
         found: Sequence[Any] = connection.execute(query, values).all() if attempts else []
         return {row.unit: row for row in found if row.attempt == attempts[row.unit]}
 
-    def publish(self, parts: Sequence[tuple[Held, Part, float]]) -> dict[str, Published]:
+    def publish(self, parts: Sequence[tuple[Held, Part, float]]) -> dict[str, Published | Refused]:
         """Publish parts, in one transaction; those whose attempt is not the current one are not.
 
         A part takes the place of the unit's earlier one, and of those of units over the same
-        frames that had read other data, as after a block was lost and taken anew.
+        frames that had read other data, as after a block was lost and taken anew.  One of another
+        form than the result's parts before is refused, and its unit has failed.
 
         Parameters
         ----------
@@ -153,12 +172,15 @@ class Outcomes:
         Returns
         -------
         dict
-            By unit, what was published.
+            By unit, what was published or refused.
         """
-        published: dict[str, Published] = {}
+        published: dict[str, Published | Refused] = {}
         with self._database.write() as connection:
             now = self._database.now(connection)
             own, there = self._places(connection, [held for held, _, _ in parts])
+            unlike = _learn_forms(connection, own, parts)
+            for held, _ in unlike:
+                del own[held.unit], there[held.unit]
             gone = self._supersede(connection, own, there)
             rows, results, stops = [], set(), set()
             for held, part, seconds in parts:
@@ -184,6 +206,9 @@ class Outcomes:
                 connection.execute(_publish(self._database.dialect), values)
                 self._go_on(connection, results, stops)
                 settle_results(connection, results, now=now)
+            if unlike:
+                states = self._fail(connection, unlike, now=now)
+                published |= {held.unit: Refused(why, states[held.unit]) for held, why in unlike}
         return published
 
     def fail(self, failures: Sequence[tuple[Held, Failure]]) -> dict[str, UnitState]:
@@ -196,10 +221,15 @@ class Outcomes:
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
-            own = self.own(connection, [held for held, _ in failures])
-            reasons = {held.unit: why for held, why in failures if held.unit in own}
-            mine = [(own[unit], why) for unit, why in reasons.items()]
-            return self.fail_rows(connection, mine, now=now)
+            return self._fail(connection, failures, now=now)
+
+    def _fail(
+        self, connection: sa.Connection, failures: Sequence[tuple[Held, Failure]], *, now: int
+    ) -> dict[str, UnitState]:
+        own = self.own(connection, [held for held, _ in failures])
+        reasons = {held.unit: why for held, why in failures if held.unit in own}
+        mine = [(own[unit], why) for unit, why in reasons.items()]
+        return self.fail_rows(connection, mine, now=now)
 
     def fail_rows(
         self,
@@ -300,7 +330,8 @@ class Outcomes:
         attempts = {each.unit: each.attempt for each in held}
         own: dict[str, sa.Row[Any]] = {}
         there: dict[str, sa.Row[Any]] = {}
-        found = connection.execute(_PLACES, {"names": list(attempts)}).all() if attempts else []
+        values = {"names": list(attempts)}
+        found: Sequence[Any] = connection.execute(_PLACES, values).all() if attempts else []
         for row in found:
             there[row.unit] = row
             if (
@@ -339,6 +370,32 @@ class Outcomes:
                 }
                 connection.execute(sa.update(UNITS).where(UNITS.c.unit == name).values(**values))
         return gone
+
+
+def _learn_forms(
+    connection: sa.Connection,
+    own: Mapping[str, sa.Row[Any]],
+    parts: Sequence[tuple[Held, Part, float]],
+) -> list[tuple[Held, Failure]]:
+    """Note what parts tell of the form of their results; return those that differ from it."""
+    known: dict[str, str] = {}
+    unlike: list[tuple[Held, Failure]] = []
+    for held, part, _ in parts:
+        row = own.get(held.unit)
+        if row is None or part.form is None:
+            continue
+        before = known.get(row.result, row.form)
+        try:
+            form = part.form if before is None else common_form(before, part.form)
+        except OutputError as error:
+            why = f"OutputError: {error}"
+            unlike.append((held, Failure(FailureClass.INVALID, why, remedy=_ONE_FORM)))
+            continue
+        known[row.result] = form
+        if form != before:
+            of_result = sa.update(RESULTS).where(RESULTS.c.result == row.result)
+            connection.execute(of_result.values(form=form))
+    return unlike
 
 
 def _place(row: sa.Row[Any]) -> Sequence[Any]:

@@ -10,12 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from forebay.engine.definition import Sequential
-from forebay.engine.errors import ResultDamagedError
+from forebay.engine.errors import OutputError, ResultDamagedError, ResultFormError
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.schema import RESULTS, UNITS
 from forebay.engine.queue.sequence import go_on
 from forebay.engine.queue.settle import settle_results
 from forebay.engine.queue.states import HELD_UNITS, UnitState
+from forebay.engine.results.form import common_form, is_form
 from forebay.engine.unit import Job, needs_of
 
 _FORMAT = 1
@@ -75,6 +76,8 @@ class ResultRecord:
     """Where the run lies."""
     units: tuple[PublishedUnit, ...]
     """Its published units, in the order of their frames."""
+    form: str | None = None
+    """What its parts have in common, as far as it is known."""
 
     def to_json(self) -> bytes:
         """Return it as a document."""
@@ -83,6 +86,7 @@ class ResultRecord:
             "result": self.job.identity,
             "job": dataclasses.asdict(self.job),
             "location": self.location,
+            "form": self.form,
             "units": [dataclasses.asdict(each) for each in self.units],
         }
         return json.dumps(content, indent=1).encode()
@@ -107,14 +111,17 @@ class ResultRecord:
             job = Job(**{**fields, "needs": needs_of(fields["needs"])})
             units = tuple(PublishedUnit(**each) for each in document["units"])
             identity, location = str(document["result"]), str(document["location"])
+            # Those that were written by an earlier forebay do not know it.
+            form = document.get("form")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ResultDamagedError(
                 f"{where} does not say what was published ({error!r})"
             ) from error
         names = [name for each in units for name in (each.part, each.unit, each.label)]
-        if identity != job.identity or not all(_is_name(each) for each in names):
+        right = identity == job.identity and (form is None or is_form(form))
+        if not right or not all(_is_name(each) for each in names):
             raise ResultDamagedError(f"{where} contradicts itself: it is not as it was written")
-        return cls(job, location, units)
+        return cls(job, location, units, form)
 
 
 def _is_name(given: object) -> bool:
@@ -136,7 +143,7 @@ def published(database: Database, result: str) -> ResultRecord | None:
         units = tuple(PublishedUnit(*each) for each in connection.execute(query))
     needs = needs_of(row.needs)
     job = Job(row.run_id, row.run_name, row.algorithm, row.version, needs, dict(row.parameters))
-    return ResultRecord(job, row.location or "", units)
+    return ResultRecord(job, row.location or "", units, row.form)
 
 
 def enter(database: Database, record: ResultRecord, *, folder: Path) -> frozenset[str]:
@@ -155,6 +162,11 @@ def enter(database: Database, record: ResultRecord, *, folder: Path) -> frozense
     -------
     frozenset of str
         The parts that the ledger names now.
+
+    Raises
+    ------
+    ResultFormError
+        If they are of another form than what the ledger has published of the result.
     """
     result = record.job.identity
     with database.write() as connection:
@@ -194,11 +206,26 @@ def enter(database: Database, record: ResultRecord, *, folder: Path) -> frozense
             and (each.unit in known or (each.start, each.y, each.x) not in taken)
         ]
         _put_units(connection, result, entered, known)
+        if entered and record.form is not None:
+            _learn_form(connection, result, record.form, folder=folder)
         if entered and isinstance(record.job.needs, Sequential):
             go_on(connection, [result], starts={each.stop for each in entered})
         settle_results(connection, [result], now=now)
         named = sa.select(UNITS.c.part).where(UNITS.c.result == result, UNITS.c.part.is_not(None))
         return frozenset(connection.execute(named).scalars())
+
+
+def _learn_form(connection: sa.Connection, result: str, form: str, *, folder: Path) -> None:
+    mine = RESULTS.c.result == result
+    known = connection.execute(sa.select(RESULTS.c.form).where(mine)).scalar_one()
+    try:
+        form = form if known is None else common_form(known, form)
+    except OutputError as error:
+        raise ResultFormError(
+            f"parts of {folder} cannot be added to those that are there: {error}; compute the "
+            "result anew with --force, or keep them under a ledger of their own"
+        ) from error
+    connection.execute(sa.update(RESULTS).where(mine).values(form=form))
 
 
 def _of(column: sa.Column[Any], value: str) -> sa.Select[Any]:

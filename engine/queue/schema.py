@@ -100,6 +100,7 @@ RESULTS = sa.Table(
     ),
     sa.Column("held_until", sa.BigInteger, comment="nothing of it is taken before"),
     sa.Column("held_because", sa.String, comment="what is wrong with its storage"),
+    sa.Column("form", sa.String, comment="what its published parts have in common"),
 )
 
 JOB_RESULTS = sa.Table(

@@ -1,5 +1,6 @@
 """What an algorithm returned, in the form in which it can be kept."""
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ from forebay.engine.errors import OutputError
 type Output = xr.Dataset | pd.DataFrame
 """What a part holds: arrays with coordinates, or a table."""
 
+_IS_NAME = re.compile(r"(?!__|\.+$)[^/\x00]+")
+"""What Zarr takes for a name."""
 UNNAMED = "result"
 """What an array is called that has no name of its own."""
 
@@ -38,24 +41,63 @@ def normalise(returned: Any, *, algorithm: str) -> Output:
         case xr.Dataset():
             return _checked(returned.as_numpy(), algorithm)
         case pd.DataFrame():
-            return _with_columns(returned)
+            return _named(_with_columns(returned), algorithm)
         case pa.Table():
-            table: pd.DataFrame = returned.to_pandas()
-            return table
+            return _named(returned.to_pandas(), algorithm)
     raise OutputError(
         f"{algorithm} returned a {type(returned).__name__}; return an xarray DataArray or "
         "Dataset, a pandas DataFrame or a pyarrow Table"
     )
 
 
+def keepable(output: Output) -> pa.Table | xr.Dataset:
+    """Return an output as it is written.
+
+    Raises
+    ------
+    OutputError
+        If it is a table that cannot be.
+    """
+    if isinstance(output, xr.Dataset):
+        return output
+    try:
+        return pa.Table.from_pandas(output, preserve_index=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise OutputError(
+            f"the table cannot be kept as Parquet ({' '.join(map(str, error.args))}); give the values "
+            "of each column one type"
+        ) from error
+
+
 def _checked(arrays: xr.Dataset, algorithm: str) -> xr.Dataset:
     for name, variable in arrays.variables.items():
+        if not isinstance(name, str) or not _IS_NAME.fullmatch(name) or name == "zarr.json":
+            raise OutputError(
+                f"{algorithm} returned a variable with the name {name!r}; a name is a text "
+                "without '/', not of dots alone, that does not begin with '__'"
+            )
         if variable.dtype.kind == "O":
             raise OutputError(
                 f"{algorithm} returned {str(name)!r} with the dtype object; give it numbers, "
                 "times or texts of a fixed length"
             )
     return arrays
+
+
+def _named(table: pd.DataFrame, algorithm: str) -> pd.DataFrame:
+    """Refuse columns that cannot be told apart by a name."""
+    if table.columns.nlevels > 1:
+        raise OutputError(
+            f"the columns of the table that {algorithm} returned have names of "
+            f"{table.columns.nlevels} levels; give each column one name"
+        )
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise OutputError(
+            f"{algorithm} returned a table with more than one column {twice!r}; give each column a "
+            "name of its own"
+        )
+    return table
 
 
 def _with_columns(table: pd.DataFrame) -> pd.DataFrame:

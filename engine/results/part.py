@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Buffer, Mapping
+from collections.abc import Buffer, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from forebay.acquisition import durable
+from forebay.engine.errors import OutputError
 from forebay.engine.results.arrays import open_arrays
 from forebay.engine.results.encoding import encode_arrays
 from forebay.engine.results.files import MANIFEST, PartFiles
-from forebay.engine.results.output import Output
+from forebay.engine.results.form import form_of
+from forebay.engine.results.output import Output, keepable
 
 ARRAYS = "data.zarr"
 TABLE = "table.parquet"
@@ -36,6 +38,8 @@ class Part:
     """Size of its files."""
     rows: int | None
     """Rows of a table; None for arrays."""
+    form: str | None = None
+    """What it has in common with the other parts of its result; None for one that stands alone."""
 
 
 def write_part(
@@ -44,6 +48,7 @@ def write_part(
     output: Output,
     *,
     state: Output | None = None,
+    fixed: Collection[str] | None = None,
     provenance: Mapping[str, Any],
 ) -> Part:
     """Write a part into a new folder, with its provenance beside it, and flush every byte.
@@ -58,9 +63,18 @@ def write_part(
         What it holds.
     state
         What the next unit goes on with.
+    fixed
+        The axes along which all parts of its result are alike; None for a part that stands alone.
     provenance
         Where it comes from, as JSON.
+
+    Raises
+    ------
+    OutputError
+        If an output cannot be kept.
     """
+    kept = keepable(output)
+    form = None if fixed is None else form_of(kept, fixed=fixed)
     rows = len(output) if isinstance(output, pd.DataFrame) else None
     # A name that is used once is no `Path`: that interns it, and CPython 3.12 keeps it for ever.
     folder = f"{parent}/{name}"
@@ -69,9 +83,9 @@ def write_part(
     files: dict[str, dict[str, Any]] = {}
     # The name of the part's own folder is made durable by whoever moves it to its place.
     folders = {folder}
-    encoded = _encode(output, ARRAYS, TABLE)
+    encoded = _encode(kept, ARRAYS, TABLE)
     if state is not None:
-        encoded |= _encode(state, STATE_ARRAYS, STATE_TABLE)
+        encoded |= _encode(keepable(state), STATE_ARRAYS, STATE_TABLE)
     for key, content in encoded.items():
         above = os.path.dirname(key)  # noqa: PTH120
         os.makedirs(f"{folder}/{above}", exist_ok=True)  # noqa: PTH103
@@ -84,7 +98,7 @@ def write_part(
     _, digest = durable.write_aside(f"{folder}/{MANIFEST}", [manifest])
     for each in folders:
         durable.flush_folder(each)
-    return Part(name, digest, sum(file["bytes"] for file in files.values()), rows)
+    return Part(name, digest, sum(file["bytes"] for file in files.values()), rows, form)
 
 
 def read_part(folder: Path, *, blake3_digest: str) -> Output:
@@ -128,11 +142,17 @@ def _read(files: PartFiles, digests: Mapping[str, str], arrays: str, table: str)
     return open_arrays(files, arrays, within)
 
 
-def _encode(output: Output, arrays: str, table: str) -> dict[str, Buffer]:
+def _encode(kept: pa.Table | xr.Dataset, arrays: str, table: str) -> dict[str, Buffer]:
     """Return the files of an output."""
-    if isinstance(output, pd.DataFrame):
-        rows = pa.Table.from_pandas(output, preserve_index=False)
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
-        return {table: sink.getvalue()}
-    return {f"{arrays}/{key}": content for key, content in encode_arrays(output).items()}
+    if isinstance(kept, xr.Dataset):
+        try:
+            encoded = encode_arrays(kept)
+        except (TypeError, ValueError) as error:
+            raise OutputError(
+                f"the arrays cannot be kept as Zarr ({' '.join(map(str, error.args))}); give them "
+                "numbers, times or texts, and attributes that JSON can hold"
+            ) from error
+        return {f"{arrays}/{key}": content for key, content in encoded.items()}
+    sink = pa.BufferOutputStream()
+    pq.write_table(kept, sink, compression="zstd", write_page_checksum=True)
+    return {table: sink.getvalue()}

@@ -84,7 +84,9 @@ class Result:
         tables = [part for part in self.parts() if isinstance(part, pd.DataFrame)]
         if len(tables) != len(self.done):
             raise ResultFormError(f"{self.path} holds arrays; use arrays()")
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        # One without rows may not know the types of its columns.
+        filled = [each for each in tables if len(each)] or tables[:1]
+        return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
     def arrays(self) -> xr.Dataset:
         """Return the arrays of all parts as one, lazily, put together by their coordinates.

@@ -30,6 +30,8 @@ def trim(output: Output, unit: Unit) -> Output:
     """
     if isinstance(unit.job.needs, WholeRun):
         return output
+    if isinstance(output, xr.Dataset) and not output.data_vars:
+        raise OutputError(f"the Dataset that {unit.job.algorithm} returned has no variables")
     axes: tuple[Axis, ...] = ("t", "y", "x") if unit.tiled else ("t",)
     for axis in axes:
         core: Extent = getattr(unit.core, axis)
@@ -53,6 +55,12 @@ def _trim_rows(
         raise OutputError(
             f"the column {axis!r} of the table of {unit.job.algorithm} is empty in some rows, so "
             "that they cannot be placed; fill it, or leave those rows out"
+        )
+    kind = table[axis].infer_objects().dtype
+    if len(table) and kind.kind not in "iuf":
+        raise OutputError(
+            f"the column {axis!r} of the table of {unit.job.algorithm} has the dtype {kind}; keep "
+            "the place in the run, and give other columns other names"
         )
     _check_seen(table[axis].to_numpy(), axis, seen, unit)
     if core == seen:

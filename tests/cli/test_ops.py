@@ -1,5 +1,6 @@
 """Operations on the command line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,20 @@ def test_operations_are_listed(forebay: Forebay) -> None:
     assert "richardson_lucy" in forebay("ops", "list").out
     found = {each["name"]: each for each in forebay("ops", "list", "--json").json}
     assert found["bandpass"]["family"] == "filters"
-    assert "background_sigma" in found["bandpass"]["parameters"]
+    assert found["bandpass"]["parameters"]["background_sigma"] == {"type": "number"}
+
+
+def test_types_are_told_as_one_writes_them(forebay: Forebay) -> None:
+    """No name of a module or of a class of Python's is in them."""
+    listed = forebay("ops", "list", "--json").json
+    found = {(op["name"], name): told for op in listed for name, told in op["parameters"].items()}
+    assert found["background", "method"] == {"type": "'median' or 'mean'", "default": "median"}
+    assert found["background", "sample"] == {"type": "whole number or null", "default": None}
+    assert found["bandpass", "dims"] == {"type": "list of names", "default": ["y", "x"]}
+    assert found["bin_pixels", "factor"]["type"] == "whole number or list of 2 whole numbers"
+    assert found["centroid", "positions"]["type"] == "table"
+    shown = " ".join(told["type"] for told in found.values())
+    assert not re.search(r"[.\[\]<>|]|collections|class|typing", shown)
 
 
 @pytest.mark.parametrize(

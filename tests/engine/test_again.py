@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,13 +11,14 @@ import xarray as xr
 from tests.engine.conftest import WriteRun
 
 from forebay.acquisition import Run
-from forebay.engine import Algorithm, Blockwise, Result, open_result, process
+from forebay.engine import Algorithm, Blockwise, Result, open_result, process, reprocess, submit
 from forebay.engine.errors import (
     LeaseLostError,
     ParameterError,
     ResultDamagedError,
     ResultNotFoundError,
     UnitsFailedError,
+    UnknownAlgorithmError,
 )
 from forebay.engine.execution.events import JobEvent, UnitFailed, UnitPublished, UnitSkipped
 from forebay.engine.queue.database import Database
@@ -279,7 +281,39 @@ def test_what_is_no_result_is_refused(write_run: WriteRun, tmp_path: Path) -> No
         open_result(result.path)
 
 
-def test_a_window_without_room_is_refused(write_run: WriteRun) -> None:
-    """At least one unit has to be handed out."""
-    with pytest.raises(ParameterError, match="units_in_flight_per_worker cannot be 0"):
-        process(write_run(), Counting().algorithm, units_in_flight_per_worker=0)
+@pytest.mark.parametrize("room", [0, -1, "2", None, 1.5])
+def test_a_window_without_room_is_refused(write_run: WriteRun, room: Any) -> None:
+    """At least one unit has to be handed out; with none, reprocessing went on for ever."""
+    run = write_run()
+    with pytest.raises(ParameterError, match="units_in_flight_per_worker cannot be"):
+        process(run, Counting().algorithm, units_in_flight_per_worker=room)
+    with pytest.raises(ParameterError, match="units_in_flight_per_worker cannot be"):
+        reprocess([run], Counting().algorithm, units_in_flight_per_worker=room)
+    assert not run_results(run).exists()
+
+
+def test_what_is_no_client_is_refused(write_run: WriteRun) -> None:
+    """Before anything is done, with what to give instead."""
+    run = write_run()
+    for wrong in ("tcp://10.0.0.1:8786", 7, Path("scheduler.json")):
+        with pytest.raises(ParameterError, match=r"client cannot be .* distributed\.Client"):
+            process(run, Counting().algorithm, client=wrong)
+        with pytest.raises(ParameterError, match=r"client cannot be .* distributed\.Client"):
+            reprocess([run], Counting().algorithm, client=wrong)
+    assert not run_results(run).exists()
+
+
+@pytest.mark.parametrize("wrong", [len, None, 7, pd.DataFrame])
+def test_what_is_no_algorithm_is_refused(write_run: WriteRun, wrong: Any) -> None:
+    """A function that nobody has declared above all."""
+    run = write_run()
+    for start in (process, submit):
+        with pytest.raises(UnknownAlgorithmError, match=r"declare it with @forebay\.algorithm"):
+            start(run, wrong)
+    with pytest.raises(UnknownAlgorithmError, match=r"declare it with @forebay\.algorithm"):
+        reprocess([run], wrong)
+    assert not run_results(run).exists()
+
+
+def run_results(run: Run) -> Path:
+    return Path(run.location).parent / "results"

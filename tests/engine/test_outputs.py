@@ -228,6 +228,18 @@ def mixed(frames: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"moving": frames, "still": frames.mean("t")})
 
 
+def twice_named(frames: xr.DataArray) -> pa.Table:
+    return pa.table([frames.t.to_numpy()] * 2, names=["t", "t"])
+
+
+def of_two_levels(frames: xr.DataArray) -> pd.DataFrame:
+    return pd.DataFrame({("t", ""): frames.t, ("mass", "mean"): 1.0})
+
+
+def of_two_types(frames: xr.DataArray) -> pd.DataFrame:
+    return pd.DataFrame({"t": frames.t, "kind": [1, "rod"] * (frames.sizes["t"] // 2)})
+
+
 @pytest.mark.parametrize(
     ("function", "needs", "reason"),
     [
@@ -254,6 +266,27 @@ def mixed(frames: xr.DataArray) -> xr.Dataset:
         (lambda f: f.assign_coords(t=f.timestamp), None, "'t' .* has the dtype datetime64"),
         (mixed, None, "still lack the axis 't' that others have"),
         (lambda f: f.mean("y"), Blockwise(tile_pixels=4, halo_pixels=1), "have no axis 'y'"),
+        (lambda f: f.rename("a/b"), None, "a variable with the name 'a/b'; a name is a text"),
+        (lambda f: f.rename("zarr.json"), None, "a variable with the name 'zarr.json'"),
+        (lambda f: f.rename("__f"), None, "a variable with the name '__f'"),
+        (lambda f: f.rename(".."), None, r"a variable with the name '\.\.'"),
+        (lambda f: xr.Dataset({5: f}), None, "a variable with the name 5; a name is a text"),
+        (lambda f: xr.Dataset(), None, "the Dataset that tried returned has no variables"),
+        (lambda f: f.astype(np.longdouble), None, r"cannot be kept as Zarr \(.*float128"),
+        (lambda f: f.assign_attrs(by=object()), None, "attributes that JSON can hold"),
+        (
+            lambda f: pd.DataFrame({"t": f.timestamp}),
+            None,
+            "column 't' .* has the dtype datetime64",
+        ),
+        (lambda f: pd.DataFrame({"t": f.t.astype(str)}), None, "'t' of .* has the dtype str"),
+        (twice_named, None, "more than one column 't'; give each column a name of its own"),
+        (of_two_levels, None, "have names of 2 levels; give each column one name"),
+        (
+            of_two_types,
+            None,
+            "cannot be kept as Parquet .*; give the values of each column one type",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

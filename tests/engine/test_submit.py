@@ -172,6 +172,7 @@ def test_what_can_be_known_to_be_wrong_is_refused_and_nothing_is_made(
         (ParameterError, "refuse", [run], brightest, {"refuse": "none"}),
         (ParameterError, "depth", [run], brightest, {"depth": 3}),
         (JobError, "no lane 'slow'", [run], brightest, {"lane": "slow"}),
+        (JobError, "no lane 7; there are realtime", [run], brightest, {"lane": 7}),
         (RunNotClosedError, "nobody writes it", [growing], mean, {}),
         (ParameterError, "in the run", [run], brightest, {"results": inside}),
         (ParameterError, "in the run", [run], brightest, {"ledger": inside / "x.sqlite"}),
@@ -183,6 +184,21 @@ def test_what_can_be_known_to_be_wrong_is_refused_and_nothing_is_made(
     with pytest.raises(JobError, match="at least one run"):
         forebay.reprocess([], brightest)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_cannot_be_begun_is_told(
+    runs: list[forebay.Run], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A result that cannot be written keeps no other from being computed, and the log says why."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "monday").write_text("where a folder is needed")
+    report = forebay.reprocess(runs, brightest)
+    assert report.progress.units == {"done": 3, "dead": 3}
+    assert {each.target.job.run_name for each in report.dead} == {"monday"}
+    why = f"ResultStorageError: cannot write the result {tmp_path}/results/monday/"
+    told = [each.getMessage() for each in caplog.records]
+    for then in ("is tried again", "is a dead letter"):
+        assert any(f"a unit cannot be begun, and {then}: {why}" in each for each in told)
 
 
 def test_a_ledger_may_be_named_by_a_path_of_any_kind(

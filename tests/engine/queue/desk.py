@@ -15,7 +15,7 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.ledger import Ledger, UnitRecord
-from forebay.engine.queue.outcomes import Published
+from forebay.engine.queue.outcomes import Published, Refused
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.schema import METADATA
@@ -125,15 +125,22 @@ class Desk:
         service = by or self.service
         return service.begin(service.claim(most, **where))
 
-    def part(self) -> Part:
+    def part(self, form: str | None = None) -> Part:
         """Return a part such as there was none before."""
         number = next(self._numbers)
-        return Part(f"part {number}", f"{number:064}", 1000 + number, 7)
+        return Part(f"part {number}", f"{number:064}", 1000 + number, 7, form)
 
     def publish(self, claims: Sequence[Claim], *, by: Service | None = None) -> list[Published]:
         """Publish new parts of units; return what was taken in."""
         outcomes = (by or self.service).outcomes
-        return list(outcomes.publish([(each, self.part(), 2.0) for each in claims]).values())
+        taken = outcomes.publish([(each, self.part(), 2.0) for each in claims]).values()
+        return [each for each in taken if isinstance(each, Published)]
+
+    def publish_forms(self, claims: Sequence[Claim], *forms: str) -> list[Published | Refused]:
+        """Publish new parts of units, of one form each; return what was taken in and refused."""
+        parts = [(each, self.part(form), 2.0) for each, form in zip(claims, forms, strict=True)]
+        taken = self.service.outcomes.publish(parts)
+        return [taken[each.unit] for each in claims]
 
     def fail(
         self, claims: Sequence[Claim], failure: Failure = RAISED, *, by: Service | None = None

@@ -27,6 +27,7 @@ from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.jobs import JobRecord
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.outcomes import Published
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
@@ -424,7 +425,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.nothing_has_changed()
             return
         before = self.parts.get(claim.unit)
-        assert taken[claim.unit].replaced == ((before,) if before else ())
+        assert taken[claim.unit] == Published(claim.unit, (before,) if before else ())
         self.parts[claim.unit] = name
         self.published[claim.unit, claim.attempt] += 1
         del self.holding[claim.unit]

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from tests.engine.queue.desk import BYTES, NOON, SECOND, Clock, Desk, target, unit
 
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.outcomes import Published, Refused
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy, RetryRule
-from forebay.engine.queue.schema import ATTEMPTS
+from forebay.engine.queue.schema import ATTEMPTS, RESULTS
 from forebay.engine.queue.states import UnitState
 from forebay.engine.results.part import Part
 
@@ -45,7 +46,7 @@ def test_a_published_unit_is_in_the_ledger(desk: Desk, clock: Clock) -> None:
     clock.step(7)
     part = Part("one", "1" * 64, 100, 5)
     published = desk.service.outcomes.publish([(claim, part, 6.5)])
-    assert {unit: each.replaced for unit, each in published.items()} == {claim.unit: ()}
+    assert published == {claim.unit: Published(claim.unit, ())}
     (found,) = desk.units()
     assert (found.state, found.attempt, found.error) == ("done", 1, None)
     assert (found.part, found.part_blake3) == ("one", "1" * 64)
@@ -347,3 +348,78 @@ def test_failures_while_a_job_is_paused_count_when_it_goes_on(desk: Desk) -> Non
     assert (desk.state(job), desk.states()) == ("paused", {"dead": 1, "done": 1, "ready": 1})
     desk.jobs.resume(job)
     assert (desk.state(job), desk.states()) == ("failed", {"dead": 1, "done": 1, "cancelled": 1})
+
+
+WHOLE, FLOAT = '{"table": {"n": "int64"}}', '{"table": {"n": "double"}}'
+EMPTY, UNTYPED = '{"table": null}', '{"table": {"n": null}}'
+
+
+def test_a_part_of_another_form_is_refused_and_its_unit_has_failed(desk: Desk) -> None:
+    """In the transaction that publishes the others, be they of one batch or of several."""
+    job = desk.queue_up("run", 4)
+    claims = desk.take()
+    found = desk.publish_forms(claims[:3], WHOLE, FLOAT, WHOLE)
+    assert [type(each) for each in found] == [Published, Refused, Published]
+    assert desk.states() == {"done": 2, "dead": 1, "running": 1}
+    (last,) = desk.publish_forms(claims[3:], FLOAT)
+    assert isinstance(last, Refused)
+    assert last.state == UnitState.DEAD
+    assert last.failure.error == "OutputError: 'n' is double, and int64 in the parts before"
+    dead = [each for each in desk.units() if each.state == "dead"]
+    assert [(each.part, each.rows) for each in dead] == [(None, None)] * 2
+    assert all(each.error and each.error.startswith(last.failure.error) for each in dead)
+    assert desk.state(job) == "failed"
+    with desk.database.read() as connection:
+        attempts = connection.execute(sa.select(ATTEMPTS.c.failure)).scalars().all()
+    assert attempts == ["invalid"] * 2
+
+
+def test_what_says_little_of_its_form_leaves_it_to_others(desk: Desk) -> None:
+    """A table without rows, or a column without values, may come before or after those that have."""
+    desk.queue_up("run", 7)
+    found = desk.publish_forms(
+        desk.take(), EMPTY, UNTYPED, EMPTY, WHOLE, UNTYPED, EMPTY, '{"arrays": {}}'
+    )
+    assert [type(each) for each in found] == [*[Published] * 6, Refused]
+    with desk.database.read() as connection:
+        assert connection.execute(sa.select(RESULTS.c.form)).scalar_one() == WHOLE
+
+
+def test_each_result_has_a_form_of_its_own(desk: Desk) -> None:
+    """Units of several results that are published together are each compared with theirs."""
+    desk.queue_up("a", 1)
+    desk.queue_up("b", 1)
+    assert {type(each) for each in desk.publish_forms(desk.take(), WHOLE, FLOAT)} == {Published}
+
+
+def test_a_part_of_another_form_takes_no_place(desk: Desk) -> None:
+    """What was published over the same frames stays so, though other data were read there."""
+    desk.queue_up("run", 2)
+    desk.publish_forms(desk.take(), WHOLE, WHOLE)
+    desk.submit("run")
+    add(desk, "anew", 0)
+    (refused,) = desk.publish_forms(desk.take(), FLOAT)
+    assert isinstance(refused, Refused)
+    assert [each.state for each in desk.units() if each.part is not None] == ["done", "done"]
+
+
+def test_a_late_part_of_another_form_changes_nothing(desk: Desk) -> None:
+    """Who does not hold the unit any more can neither publish it nor let it fail."""
+    job = desk.queue_up("run", 2)
+    first, second = desk.take()
+    desk.publish_forms([first], WHOLE)
+    desk.service.hand_back([second])
+    before = desk.everything()
+    late = [(second, desk.part(FLOAT), 1.0)]
+    assert desk.service.outcomes.publish(late) == {}
+    assert desk.everything() == before
+    assert desk.state(job) == "ready"
+
+
+def test_with_force_the_first_part_says_the_form_anew(desk: Desk) -> None:
+    """What is computed anew may have been wrong."""
+    desk.queue_up("run", 2)
+    desk.publish_forms(desk.take(), WHOLE, WHOLE)
+    desk.submit("run", force=True)
+    found = desk.publish_forms(desk.take(), FLOAT, WHOLE)
+    assert [type(each) for each in found] == [Published, Refused]

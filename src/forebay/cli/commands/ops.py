@@ -21,6 +21,7 @@ app = typer.Typer(help="Operations on frames.", no_args_is_help=True)
 @app.command("list")
 def list_operations(as_json: JsonOption = False) -> None:
     """List the operations, and their parameters."""
+    from forebay.cli.written_types import described
     from forebay.ops.catalogue import operations
 
     found = sorted(operations().values(), key=lambda each: (each.family, each.name))
@@ -30,7 +31,7 @@ def list_operations(as_json: JsonOption = False) -> None:
                 {
                     "name": each.name,
                     "family": each.family,
-                    "parameters": {name: str(one) for name, one in each.parameters.items()},
+                    "parameters": {name: described(one) for name, one in each.parameters.items()},
                     "summary": each.summary,
                 }
             )
