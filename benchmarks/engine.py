@@ -5,7 +5,7 @@
 ``overhead`` runs the same operations on the same blocks by a hand-written Dask script, which keeps
 its results in memory, by the same script with its results written as the engine writes them, by one
 that reads each block by a call of ours in place of Dask's, and by the engine, which also plans,
-records and publishes.  ``queue`` counts units that are added, claimed
+records and publishes, with frames that are lazy and with frames in memory.  ``queue`` counts units that are added, claimed
 and published each second, beside the bare statements that this takes.  ``live`` measures the time
 from a commit to the published result while a run grows, beside an empty Dask task's round trip; if
 no rate is given, at 0.8 of what can be processed here.  With ``--backlog`` many units of old runs
@@ -115,7 +115,8 @@ def overhead(
         ):
             folder = Path(name) / title.replace(" ", "-")
             run = written(folder, blocks=blocks, per_block=per_block, side=side)
-            algorithm = Algorithm("smooth-and-sum", "1.0.0", smooth_and_sum)
+            lazy = Algorithm("smooth-and-sum", "1.0.0", smooth_and_sum)
+            eager = Algorithm("smooth-and-sum", "1.1.0", smooth_and_sum, eager=True)
             ways: dict[str, Callable[[], int]] = {
                 "script": functools.partial(by_hand, run, connected, work),
                 "script that writes": functools.partial(
@@ -124,7 +125,8 @@ def overhead(
                 "script that reads whole blocks": functools.partial(
                     by_hand, run, connected, work, task=one_block_read_whole
                 ),
-                "forebay": functools.partial(by_engine, run, connected, algorithm, work, folder),
+                "forebay": functools.partial(by_engine, run, connected, lazy, work, folder),
+                "forebay, eager": functools.partial(by_engine, run, connected, eager, work, folder),
             }
             rows += in_turns(title, ways, "script", blocks=blocks, rounds=rounds)
     context.obj.print("a whole job", rows)

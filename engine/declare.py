@@ -13,10 +13,11 @@ def algorithm(
     needs: Needs | None = None,
     scratch: Scratch | None = None,
     divisible: bool = False,
+    eager: bool = False,
 ) -> Callable[[Function], Algorithm]:
     """Declare a function to be an algorithm, and register it.
 
-    The function takes a lazy DataArray of frames first and its parameters by keyword, each with a
+    The function takes a DataArray of frames first, a lazy one unless it is declared `eager`, and its parameters by keyword, each with a
     type; it returns an xarray object or a table (`pandas.DataFrame` or `pyarrow.Table`).  It is
     used unchanged, eagerly, live and in batch.
 
@@ -38,6 +39,11 @@ def algorithm(
         Whether what is returned of a frame depends on that frame and its halo alone, and comes in
         the order of the frames. A block for which no worker has the memory is then computed in
         pieces, one after the other; the result is the same.
+    eager
+        Whether the frames of a block are given as arrays in memory, of NumPy or, on a GPU worker,
+        of CuPy. Operations are then done at once, and not put into a graph first, which takes most
+        of the time where blocks are small. A function that asks Dask for something, such as
+        ``frames.data.map_blocks``, must not declare it.
 
     Raises
     ------
@@ -55,7 +61,9 @@ def algorithm(
     """
 
     def declare(function: Function) -> Algorithm:
-        declared = Algorithm(name, version, function, needs or Blockwise(), scratch, divisible)
+        declared = Algorithm(
+            name, version, function, needs or Blockwise(), scratch, divisible, eager
+        )
         REGISTRY.add(declared)
         return declared
 

@@ -89,8 +89,8 @@ class Algorithm:
     version: str
     """Its version; a change in what it returns needs a new one."""
     function: Function
-    """From a lazy DataArray and parameters to an xarray object or a table; a sequential one takes
-    the state too, and returns it beside the result."""
+    """From a DataArray and parameters to an xarray object or a table; a sequential one takes the
+    state too, and returns it beside the result."""
     needs: Needs = field(default_factory=Blockwise)
     """How much of the run it has to see at a time."""
     scratch: Scratch | None = None
@@ -99,6 +99,9 @@ class Algorithm:
     divisible: bool = False
     """Whether what it returns of a frame depends on that frame and its halo alone, in the order of
     the frames: then a block that is too large for a worker's memory is computed in pieces."""
+    eager: bool = False
+    """Whether it is given the frames of a block as arrays in memory: each of its operations is then
+    done at once, which for small blocks takes less than the graph of a lazy one."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -120,6 +123,11 @@ class Algorithm:
             raise AlgorithmError(
                 f"{self.name} cannot be divisible and need {self.needs!r}: only blocks are computed "
                 "in pieces; leave divisible out"
+            )
+        if self.eager and isinstance(self.needs, WholeRun):
+            raise AlgorithmError(
+                f"{self.name} cannot be eager and need {self.needs!r}: a whole run may not fit into "
+                "memory; leave eager out, and load what you need of it"
             )
         _ = self.parameters
 

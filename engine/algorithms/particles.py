@@ -25,7 +25,14 @@ def _scratch(frames: xr.DataArray, **parameters: Any) -> int:
     return scratch_bytes("find_particles", frames, **parameters)
 
 
-@algorithm("find-particles", version="1.0.0", needs=Blockwise(), scratch=_scratch, divisible=True)
+@algorithm(
+    "find-particles",
+    version="1.0.0",
+    needs=Blockwise(),
+    scratch=_scratch,
+    divisible=True,
+    eager=True,
+)
 def find_particles(
     frames: xr.DataArray,
     *,

@@ -31,7 +31,7 @@ def call(
     unit
         The unit.
     frames
-        What it sees, lazily.
+        What it sees; lazily, unless the algorithm is eager.
     arguments
         The algorithm's parameters, of the types that it declares.
     state

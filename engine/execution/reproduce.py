@@ -34,7 +34,7 @@ class DeskUnit:
     algorithm: Algorithm
     """The algorithm."""
     frames: xr.DataArray
-    """The frames that it sees, lazily."""
+    """The frames that it sees; lazily, unless the algorithm is eager."""
     arguments: dict[str, Any]
     """The algorithm's parameters, of the types that it declares."""
     state: Output | None = None
@@ -111,7 +111,8 @@ def reproduce(
         for unit, blocks in plan(run, job):
             if unit.core.t.start >= frame:
                 break
-            earlier = DeskUnit(unit, algorithm, seen_frames(run, unit, blocks), arguments, state)
+            frames = seen_frames(run, unit, blocks, eager=algorithm.eager)
+            earlier = DeskUnit(unit, algorithm, frames, arguments, state)
             _, state = earlier._compute()  # noqa: SLF001 (one of its own)
             before = unit.identity
     found = unit_at(run, job, start=frame, y=y, x=x, before=before)
@@ -121,7 +122,8 @@ def reproduce(
             f"column {x}: units begin with the run's blocks"
         )
     unit, blocks = found
-    return DeskUnit(unit, algorithm, seen_frames(run, unit, blocks), arguments, state)
+    frames = seen_frames(run, unit, blocks, eager=algorithm.eager)
+    return DeskUnit(unit, algorithm, frames, arguments, state)
 
 
 def script(

@@ -206,7 +206,9 @@ def _call(order: Order, unit: Unit) -> tuple[Output, Output | None]:
     """Compute a unit, or a piece of it."""
     prototype = prototype_of_worker()
     before = placed(None if order.state is None else order.state.read(), prototype)
-    frames = seen_frames(order.run, unit, order.blocks, prototype=prototype)
+    frames = seen_frames(
+        order.run, unit, order.blocks, prototype=prototype, eager=order.algorithm.eager
+    )
     return call(order.algorithm, unit, frames, order.arguments, state=before)
 
 
@@ -233,11 +235,13 @@ def seen_frames(
     blocks: tuple[Block, ...],
     *,
     prototype: BufferPrototype | None = None,
+    eager: bool = False,
 ) -> xr.DataArray:
-    """Return the frames that a unit has to see, lazily, where a `prototype` of Zarr's puts them.
+    """Return the frames that a unit has to see, where a `prototype` of Zarr's puts them.
 
-    Those of a block are read here, once, whatever the algorithm does with them; those of a whole
-    run are read as the algorithm's graph asks for them.
+    Those of a block are read here, once, whatever the algorithm does with them; unless it is
+    `eager`, they are given lazily all the same. Those of a whole run are read as the algorithm's
+    graph asks for them.
     """
     if isinstance(unit.job.needs, WholeRun):
         return run.frames_of(blocks, prototype=prototype)
@@ -248,5 +252,7 @@ def seen_frames(
         loaded = loaded.assign_coords(y=np.arange(y.start, y.stop), x=np.arange(x.start, x.stop))
     else:
         loaded = run.read(blocks, seen.t, prototype=prototype)
+    if eager:
+        return loaded
     name = f"frames-{unit.identity}"
     return loaded.copy(data=da.from_array(loaded.data, chunks=-1, name=name))  # type: ignore[no-untyped-call]

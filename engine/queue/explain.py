@@ -18,6 +18,7 @@ _LATELY_SECONDS = 300
 _RESULTS_LOOKED_AT = 200
 _UNITS_LOOKED_AT = 2000
 _PLACES_LOOKED_AT = 20
+_NO_DEADLINE = 2**62
 _LAST = (
     sa.select(UNITS.c.published_at)
     .where(UNITS.c.result == sa.bindparam("of"), UNITS.c.state == UnitState.DONE)
@@ -106,14 +107,13 @@ def _before(connection: sa.Connection, record: JobRecord) -> tuple[int, int]:
         .correlate(JOBS)
         .scalar_subquery()
     )
-    mine = (record.lane, -record.priority, record.deadline or 2**62, record.job)
-    columns = (JOBS.c.lane, JOBS.c.priority, JOBS.c.deadline, JOBS.c.job, left)
-    query = sa.select(*columns).where(JOBS.c.state == JobState.READY, JOBS.c.job != record.job)
-    jobs = units = 0
-    for lane, priority, deadline, job, number in connection.execute(query):
-        if number and (lane, -priority, deadline or 2**62, job) < mine:
-            jobs, units = jobs + 1, units + int(number)
-    return jobs, units
+    mine = (record.lane, -record.priority, record.deadline or _NO_DEADLINE, record.job)
+    deadline = sa.func.coalesce(JOBS.c.deadline, _NO_DEADLINE)
+    # Units of those behind it are not counted.
+    order = sa.tuple_(JOBS.c.lane, -JOBS.c.priority, deadline, JOBS.c.job)
+    query = sa.select(left).where(JOBS.c.state == JobState.READY, order < sa.tuple_(*mine))
+    numbers = [int(number) for number in connection.execute(query).scalars() if number]
+    return len(numbers), sum(numbers)
 
 
 def _rate(connection: sa.Connection, *, now: int) -> float | None:

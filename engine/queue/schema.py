@@ -8,7 +8,7 @@ but by who holds that attempt.  There are no counters: what is in use is what is
 
 import sqlalchemy as sa
 
-REVISION = "0010"
+REVISION = "0012"
 """The migration that makes these tables."""
 
 METADATA = sa.MetaData()
@@ -154,7 +154,8 @@ UNITS = sa.Table(
         server_default="1",
         comment="in how many, one after the other, it is computed",
     ),
-    sa.Index("units_to_take", "result", "state", "start", "y", "x"),
+    # The last two are there so that sums over the units of a result need nothing else.
+    sa.Index("units_to_take", "result", "state", "start", "y", "x", "stop", "seconds"),
     sa.Index("units_by_frames", "result", "start"),
     sa.Index("units_of_holder", "holder", sqlite_where=_HELD, postgresql_where=_HELD),
     sa.Index("units_to_retry", "not_before", sqlite_where=_LATER, postgresql_where=_LATER),

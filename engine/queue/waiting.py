@@ -16,14 +16,15 @@ from forebay.tiering.catalogue.migrating import Database as AnyDatabase
 
 _IDLE = (UnitState.READY, UnitState.WAITING, UnitState.DEFERRED, UnitState.FAILED)
 
-_UNITS_LOOKED_AT = 1000
+_UNITS_LOOKED_AT = 100
 _SOME = (
     sa.select(UNITS.c.bytes)
-    .where(UNITS.c.result == sa.bindparam("of"), UNITS.c.state.in_(_IDLE))
+    .where(UNITS.c.result == RESULTS.c.result, UNITS.c.state.in_(_IDLE))
     .limit(_UNITS_LOOKED_AT)
+    .correlate(RESULTS)
     .subquery()
 )
-_SIZE = sa.select(sa.func.avg(_SOME.c.bytes))
+_SIZE = sa.select(sa.func.avg(_SOME.c.bytes)).correlate(RESULTS).scalar_subquery()
 """How many bytes a unit of a result reads that nobody is at."""
 
 
@@ -54,7 +55,7 @@ class Waiting:
     data: dict[tuple[str, ...], int] = field(default_factory=dict)
     """Bytes that they read, by the folders or buckets that the copies of their runs lie in.
 
-    Where more than a thousand units of a result wait, they are taken to read as much as those do.
+    Where more than a hundred units of a result wait, they are taken to read as much as those do.
     """
     deadline_in: float | None = None
     """Time until the nearest deadline of their jobs, in seconds; None where there is none."""
@@ -94,6 +95,7 @@ def waiting(
             *columns,
             number.filter(counts.c.state.in_(_IDLE)).label("idle"),
             number.filter(counts.c.state != UnitState.WAITING).label("open"),
+            _SIZE.label("size"),
         )
         .join_from(RESULTS, counts, RESULTS.c.result == counts.c.result)
         .group_by(*columns)
@@ -112,25 +114,25 @@ def waiting(
     found: Counter[tuple[str, ...]] = Counter()
     with database.read() as connection:
         bound = {*connection.execute(bound_to_us).scalars()}
-        results = []
-        for row in connection.execute(numbers).all():
-            folders, idle = folders_of(row.location), int(row.idle or 0)
-            size = float(connection.execute(_SIZE, {"of": row.result}).scalar() or 0)
-            if idle:
-                found[folders] += round(size * idle)
-            results.append(
-                WaitingResult(
-                    row.result,
-                    row.algorithm,
-                    row.version,
-                    int(row.open or 0),
-                    size,
-                    folders,
-                    row.result in bound,
-                )
-            )
+        rows = connection.execute(numbers).all()
         deadline = connection.execute(soonest).scalar()
         now = database.now(connection)
+    results = []
+    for row in rows:
+        folders, idle, size = folders_of(row.location), int(row.idle or 0), float(row.size or 0)
+        if idle:
+            found[folders] += round(size * idle)
+        results.append(
+            WaitingResult(
+                row.result,
+                row.algorithm,
+                row.version,
+                int(row.open or 0),
+                size,
+                folders,
+                row.result in bound,
+            )
+        )
     in_seconds = None if deadline is None else (deadline - now) / 1e9
     return Waiting(dict(found), in_seconds, tuple(results))
 

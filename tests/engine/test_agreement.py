@@ -47,15 +47,20 @@ SMOOTH_TILES = Algorithm("smooth", "1.2.0", smooth, Blockwise(tile_pixels=5, hal
 SPOTS = Algorithm("spots", "1.0.0", spots)
 SPOTS_HALO = Algorithm("spots", "1.1.0", spots, Blockwise(halo_frames=2))
 SPOTS_TILES = Algorithm("spots", "1.2.0", spots, Blockwise(tile_pixels=5, halo_pixels=2))
+SMOOTH_EAGER = Algorithm("smooth", "1.3.0", smooth, Blockwise(halo_frames=1), eager=True)
+SPOTS_EAGER = Algorithm(
+    "spots", "1.3.0", spots, Blockwise(tile_pixels=5, halo_pixels=2), eager=True
+)
 DARKEST = Algorithm("darkest", "1.0.0", darkest, WholeRun())
 
 ARRAYS: list[tuple[Algorithm, dict[str, Any]]] = [
     (SMOOTH_IN_TIME, {"sizes": (3, 1, 1)}),
+    (SMOOTH_EAGER, {"sizes": (3, 1, 1)}),
     (SMOOTH_FAR, {"sizes": (11, 1, 1)}),
     (SMOOTH_TILES, {"sizes": (1, 3, 3)}),
     (DARKEST, {}),
 ]
-TABLES = [SPOTS, SPOTS_HALO, SPOTS_TILES]
+TABLES = [SPOTS, SPOTS_HALO, SPOTS_TILES, SPOTS_EAGER]
 FRAMES, PER_BLOCK, SHAPE = 11, 4, (6, 9)
 
 
