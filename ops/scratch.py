@@ -239,7 +239,7 @@ NEEDS: dict[str, Need] = {
     "matched_filter_series": Need(chunk=24),
     "mean_change": Need(chunk=2.5, frame=2),
     "measure_reduction": Need(chunk=11),
-    "measured_psf": Need(chunk=12, frame=10),
+    "measured_psf": Need(chunk=2.2, frame=14),
     "median_filter": Need(chunk=2.2, frame=1),
     "nonlocal_means": Need(chunk=1.1, slab=3.2, more=_alike),
     "opening": _MORPHOLOGY,

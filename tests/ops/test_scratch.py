@@ -112,6 +112,14 @@ def test_no_more_is_taken_than_is_said(frames: xr.DataArray, name: str) -> None:
         assert said - SMALL <= 3 * taken
 
 
+def test_beads_are_looked_at_one_by_one(frames: xr.DataArray) -> None:
+    """Crops have odd sizes; of a chunk the result counts, and little beside it."""
+    crops = frames[:, 1:, 1:]
+    taken = peak(ops.measured_psf, crops, {"dim": "t"})
+    said = scratch_bytes("measured_psf", crops, dim="t")
+    assert taken <= said <= 2 * taken
+
+
 def test_every_operation_says_what_it_needs() -> None:
     """There is an entry for each, and none for what is no operation."""
     assert set(NEEDS) == set(operations())
