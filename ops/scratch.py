@@ -221,7 +221,7 @@ NEEDS: dict[str, Need] = {
     "filter_series": Need(chunk=8.5, more=_padded),
     "find_blobs": Need(more=_scales),
     "find_particles": Need(chunk=1, part=10),
-    "find_peaks_series": Need(chunk=8),
+    "find_peaks_series": Need(chunk=17, slab=19),
     "fir_filter": Need(chunk=3, frame=1, beside=1.6),
     "flat_field": _POINTWISE,
     "fourier_bandpass": _FFT,

@@ -38,6 +38,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "exponential_filter": {"alpha": 0.3},
     "filter_series": {"high": 0.2, "order": 1},
     "find_blobs": {"min_sigma": 1, "max_sigma": 3, "threshold": 60, "scales": 4},
+    "find_peaks_series": {"dim": "x"},
     "find_particles": {"diameter": 11, "minmass": 300},
     "flat_field": {"flat": xr.DataArray(np.ones((SIDE, SIDE), "f4"), dims=("y", "x"))},
     "fourier_bandpass": {"min_wavelength": 4, "max_wavelength": 30},
