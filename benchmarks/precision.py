@@ -29,8 +29,10 @@ PAGE = ROOT / "docs" / "reference" / "precision.md"
 FRAMES = sorted((ROOT / "examples" / "data" / "bulk_water").glob("*.png"))[:4]
 BEGIN = "| operation | setting | largest error | time |\n"
 
-PROMISE = re.compile(r"[Ff]loat32 (?:is |\()(within \d[^.)]*|exact)")
-"""How an operation says in its docstring how far float32 may be off."""
+PROMISE = re.compile(
+    r"(?:[Ff]loat32 (?:is |\()|Integers are )(within \d[^.)]*|exact[^.]*|those of the formula)"
+)
+"""How an operation says in its docstring how far float32, or what it takes, may be off."""
 
 type Apply = Callable[[xr.DataArray, Any], xr.DataArray]
 
@@ -170,11 +172,11 @@ def promises() -> str:
     lines = []
     for name, operation in sorted(operations().items()):
         words = " ".join((inspect.getdoc(operation.function) or "").split())
-        if said := PROMISE.search(words):
-            lines.append(f"| `{name}` | {said[1]} |\n")
+        said = PROMISE.search(words)
+        lines.append(f"| `{name}` | {said[1] if said else ''} |\n")
     return (
-        "\n## Float32\n\nHow far results in float32 are off at most, as the operations say themselves. Those that"
-        "\nare not here find things, or say it in words.\n\n"
+        "\n## Float32\n\nHow far results in float32 are off at most, as the operations say themselves."
+        "\nThose that take only integers compute in float64 what they give.\n\n"
         f"| operation | float32 is |\n|---|---|\n{''.join(lines)}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-_EXACT = re.compile(r"\bFloat32 is exact\.")
+_EXACT = re.compile(r"\b(?:Float32 is exact|Integers are those of the formula)\.")
 _WITHIN = re.compile(r"\b[Ff]loat32 (?:is |\()within (\d+e-\d+) of the largest value\b")
 
 
@@ -38,7 +38,7 @@ class Operation:
     def tolerance(self) -> float | None:
         """How far float32 is from float64 at most, by the largest value, as its docstring says.
 
-        None where it says that in other words.
+        Zero if it only takes integers. None where it says that in other words.
         """
         text = " ".join((inspect.getdoc(self.function) or "").split())
         if _EXACT.search(text):

@@ -50,6 +50,7 @@ def test_nearly_exact_settings_are_nearly_exact(precision: ModuleType) -> None:
 def test_the_page_ends_with_what_operations_say_of_float32(precision: ModuleType) -> None:
     """As it is in their docstrings today."""
     assert precision.PAGE.read_text().endswith(precision.promises())
+    assert "|  |" not in precision.promises(), "an operation does not say how near it is"
     assert "| `gaussian_filter` | within 5e-7 of the largest value of `frames` |" in (
         precision.promises()
     )

@@ -72,7 +72,7 @@ def bad_pixels(
     each four times that the run is longer; they are then merged to whole frames, lazily. A task
     needs little more as scratch than seven float64 frames.
 
-    Float32 frames mark what float64 ones do, but for pixels within 1e-5 of the threshold.
+    Float32 is exact but for pixels within 1e-5 of the threshold.
 
     Examples
     --------
@@ -144,8 +144,8 @@ def replace_bad_pixels(
     task needs about four times its chunk in float32 as scratch, and up to 64 MB for the pixels
     around bad ones.
 
-    It is the median of the good ones of ``size × size`` pixels, which float32 gives exactly but
-    for the mean of two.
+    It is the median of the good ones of ``size × size`` pixels. Float32 is within 1e-7 of the
+    largest value: the mean of two is rounded.
 
     Examples
     --------

@@ -90,6 +90,8 @@ def remove_cosmic_rays(
     task works on a few frames at a time, for which it needs about ten times their float32 bytes as
     scratch.
 
+    Float32 is within 1e-7 of the largest value where the same pixels are found.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -71,6 +71,8 @@ def estimate_illumination(
 
     Leong, Brady and McGee, J. Clin. Pathol. 56, 619 (2003).
 
+    Float32 is within 3e-7 of the largest value.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

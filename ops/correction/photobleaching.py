@@ -74,6 +74,8 @@ def correct_photobleaching(
 
     Miura, F1000Research 9, 1494 (2020).
 
+    Float32 is within 3e-7 of the largest value.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -121,9 +121,10 @@ def photon_transfer(
         "signal": (signal, count),
         "variance": (shot, f"{count}^2"),
     }
+    # Each is the end of its graph: `dask.compute` of a Dataset loses those that others are made from.
     return xr.Dataset(
         {
-            name: value.drop_attrs().assign_attrs(units=unit)
+            name: np.positive(value).drop_attrs().assign_attrs(units=unit)
             for name, (value, unit) in described.items()
         }
     )

@@ -185,12 +185,14 @@ def measured_psf(
     A bead is as large as it is: the result is sharp only where beads are small beside it.
 
     A crop without light above its background, or with a NaN, makes the result NaN, which no
-    deconvolution takes. All crops are one task.
+    deconvolution takes. With Dask each chunk of crops is a task; the sums of chunks are put together
+    by fours, float64, which is the eager result to rounding. Chunks that cut through `dims` are
+    merged, lazily.
 
     What is divided by its sum is ``max(crop - median(rim), 0)``. Float32 is within 3e-7 of the
     largest value.
 
-    It needs about twelve times the crops in float32 as scratch.
+    A task needs about twice its chunk in float32 as scratch, and fourteen times one crop.
 
     Examples
     --------
@@ -210,43 +212,40 @@ def measured_psf(
     for each in dims:
         check_size(f"the size of beads along {each!r}", beads.sizes[each], least=3)
     order = [each for each in beads.dims if each in dims]
-    result = apply(
-        mean_of_spots,
-        beads,
-        [dim, *order],
-        dtype=real_dtype(beads.dtype),
-        new_sizes={each: beads.sizes[each] for each in order},
-        kwargs={},
-    )
-    kept = {name: each for name, each in beads.coords.items() if dim not in each.dims}
-    result = result.assign_coords(kept)
+    spots = apply(spots_in_the_middle, beads, order, dtype=np.dtype(np.float64), kwargs={})
+    total = spots.sum(dim, skipna=False, keep_attrs=True)
+    dtype = real_dtype(beads.dtype)
+    result = apply(as_psf, total, order, dtype=dtype, kwargs={"dtype": dtype})
     result.attrs.pop("units", None)
     return result
 
 
-def mean_of_spots(array: Array) -> Array:
-    """Return the mean of the spots along the first axis, each in the middle and adding up to 1."""
+def spots_in_the_middle(array: Array) -> Array:
+    """Return the spots along the first axis, float64, each in the middle and adding up to 1."""
     xp, filters = namespace(array), ndimage(array)
-    real = as_real(array)
-    shape = real.shape[1:]
-    middle = tuple(slice(1, -1) for _ in shape)
+    shape = array.shape[1:]
     inside = np.zeros(shape, bool)
-    inside[middle] = True
-    rim = xp.asarray(np.flatnonzero(~inside), device=device(real))
-    total = xp.zeros(shape, dtype=xp.float64, device=device(real))
-    for number in range(real.shape[0]):
-        spot = xp.astype(real[number, ...], xp.float64)
+    inside[tuple(slice(1, -1) for _ in shape)] = True
+    rim = xp.asarray(np.flatnonzero(~inside), device=device(array))
+    result = xp.empty(array.shape, dtype=xp.float64, device=device(array))
+    for number in range(array.shape[0]):
+        spot = xp.astype(as_real(array[number, ...]), xp.float64)
         values = xp.sort(xp.take(xp.reshape(spot, (-1,)), rim))
         count = values.shape[0]
-        spot = spot - (values[(count - 1) // 2] + values[count // 2]) / 2
-        spot = normalised(spot)
+        spot = normalised(spot - (values[(count - 1) // 2] + values[count // 2]) / 2)
         if not bool(xp.all(xp.isfinite(spot))):
-            return xp.full(shape, xp.nan, dtype=real.dtype, device=device(real))
+            result[number, ...] = xp.nan
+            continue
         moves = [
             (size - 1) / 2 - centroid for size, centroid in zip(shape, centroids(spot), strict=True)
         ]
-        total = total + normalised(filters.shift(spot, moves, order=3, mode="constant"))
-    return xp.astype(normalised(total), real.dtype)
+        result[number, ...] = normalised(filters.shift(spot, moves, order=3, mode="constant"))
+    return result
+
+
+def as_psf(total: Array, *, dtype: np.dtype[Any]) -> Array:
+    """Return what spots add up to as a point-spread function of some dtype."""
+    return namespace(total).astype(normalised(total), dtype)
 
 
 def normalised(values: Array) -> Array:

@@ -160,6 +160,9 @@ def unsupervised_wiener(
     spectrum of the whole frame, and each chunk would find another one. For stacks that are larger
     than memory give `wiener`, which has one, the ratio that suits a part of them.
 
+    Float32 is within 4e-6 of the largest value of what float64 gives where the ratio of noise to
+    signal that is found is 1e-3 or more; without any noise in the frames it is within 5e-2.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -252,18 +255,14 @@ def likeliest_ratio(spectrum: Array, power: Array, penalty: Array) -> float:
     about it. A frame without contrast has the lowest ratio, with which its mean is kept.
     """
     xp = namespace(spectrum)
-    energy, wide, cost = (
-        xp.reshape(each, (-1,))[1:]
-        for each in (
-            xp.astype(xp.real(spectrum), xp.float64) ** 2
-            + xp.astype(xp.imag(spectrum), xp.float64) ** 2,
-            xp.astype(power, xp.float64),
-            xp.astype(penalty, xp.float64),
-        )
-    )
+
+    def varying(values: Array) -> Array:
+        return xp.reshape(xp.astype(values, xp.float64), (-1,))[1:]
+
+    energy = varying(xp.real(spectrum)) ** 2 + varying(xp.imag(spectrum)) ** 2
     if not float(xp.sum(energy)) > 0:
         return LEAST
-    signal = wide / cost
+    signal = varying(power) / varying(penalty)
 
     def unlikelihood(logarithm: float) -> float:
         expected = signal + math.exp(logarithm)

@@ -83,6 +83,8 @@ def find_blobs(
     frame for each scale as scratch. On a GPU the frames stay there; the table is what comes back
     to the host.
 
+    Float32 is within 1e-5 of the largest value of each column where the same points are highest.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -57,7 +57,7 @@ def otsu_threshold(
     Dask chunks that cut through `dims` are merged, lazily. Needs about three times the frame in
     float64 as scratch, and six histograms.
 
-    Float32 is within 1e-4 of what float64 frames give where the same bin is best.
+    Float32 is within 1e-4 of the largest value where the same bin is best.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def triangle_threshold(
     Dask chunks that cut through `dims` are merged, lazily. Needs about three times the frame in
     float64 as scratch, and six histograms.
 
-    Float32 is within 1e-4 of what float64 frames give where the same bin is farthest.
+    Float32 is within 1e-4 of the largest value where the same bin is farthest.
 
     Examples
     --------

@@ -55,6 +55,8 @@ def median_filter(
 
     Tukey, Exploratory Data Analysis, chapter 7 (1977).
 
+    Float32 is exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

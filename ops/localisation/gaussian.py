@@ -81,6 +81,8 @@ def gaussian_fit(
 
     Work is in float64, on up to a million pixels at once: some 200 MB of scratch.
 
+    Float32 is exact.
+
     Examples
     --------
     >>> import numpy as np, pandas as pd, xarray as xr

@@ -60,6 +60,8 @@ def label(
 
     What is NaN is not above anything: ``frames > threshold`` leaves it out of all regions.
 
+    Float32 is exact.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -102,6 +102,9 @@ def find_particles(
     Chunks that cut through ``y`` or ``x`` are merged, lazily. On a GPU the frames stay there; the
     table, 8 numbers a particle, is what comes back to the host.
 
+    Float32 is within 1e-3 of the largest value of each column, and places are within 1e-5, where
+    the same pixels are brightest.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

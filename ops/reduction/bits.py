@@ -40,6 +40,8 @@ def drop_low_bits(frames: xr.DataArray, *, count: int) -> xr.DataArray:
     It is ``round(frames / 2**count) * 2**count``. Only integers are taken, which have no NaN.
     Works chunk by chunk with Dask; a task needs about twice its chunk as scratch.
 
+    Integers are those of the formula.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -147,6 +147,8 @@ def compand(
     A NaN or infinite pixel cannot occur: only integers are taken. Works chunk by chunk with
     Dask; a task needs its result, and a table of 6 MB, as scratch.
 
+    Integers are those of the formula.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr
@@ -186,6 +188,8 @@ def expand(codes: xr.DataArray, companding: Companding) -> xr.DataArray:
     It is the inverse of the transform that `Companding` names, at the middle of what shares a code,
     rounded to whole counts. Codes are integers, which have no NaN. Works chunk by chunk with
     Dask; a task needs its result, and a table of 6 MB, as scratch.
+
+    Integers are those of the formula.
 
     Examples
     --------

@@ -57,6 +57,8 @@ def quantise_to_noise(
 
     Only integers are taken, which have no NaN.
 
+    Integers are those of the formula.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

@@ -82,6 +82,8 @@ def phase_correlation(
     Dask chunks that cut through `dims` are merged, lazily. As scratch a task needs some ten times
     its chunk in float32.
 
+    Float32 is within 1e-6 of the largest value where the same point is highest.
+
     Examples
     --------
     >>> import numpy as np, xarray as xr

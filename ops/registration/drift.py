@@ -82,7 +82,7 @@ def estimate_drift(
     for the one before. Chunks that cut through `dims` are merged. As scratch a task needs some
     ten times its chunk in float32; the running mean ten times one frame.
 
-    In float32 a drift is within 1e-4 of what float64 frames give, and 1e-5 of the largest.
+    Float32 is within 1e-4 of what float64 frames give, and 1e-5 of the largest drift.
 
     Examples
     --------

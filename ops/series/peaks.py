@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from array_api_compat import device
 
 from forebay.ops._arrays import Array, namespace, signal, to_host
 from forebay.ops._checks import check_frames, check_number, check_whole
 from forebay.ops._tables import Labels, Table, leading_columns, table_of_frames
 from forebay.ops.errors import OperationError
+from forebay.ops.filters.parts import SLAB
 from forebay.ops.spectra.frequency import spacing
 
 MEASURES = ("height", "prominence", "width")
@@ -64,8 +66,8 @@ def find_peaks_series(
     last sample are none: ``scipy.signal.find_peaks``. A NaN or infinite value counts as the
     least of its series.
 
-    Dask chunks that cut through `dim` are merged, lazily. Needs about three times a series in
-    float64 as scratch.
+    Dask chunks that cut through `dim` are merged, lazily. As scratch a task needs up to nine times
+    its chunk in float64, where every other sample is a peak, and as much for the longest series.
 
     Worked on in float64; heights are the series' own values, exact.
 
@@ -124,16 +126,23 @@ def peak_table(
     """Return the peaks along the last axis of `block`, whose first sample is at `start`."""
     xp, filters = namespace(block), signal(block)
     shape = block.shape[:-1]
-    rows = xp.reshape(xp.astype(block, xp.float64), (int(np.prod(shape)), -1))
+    length = block.shape[-1]
+    rows = xp.reshape(block, (int(np.prod(shape)), length))
+    # Series lie one behind the other, with walls between them that no peak reaches over. Which of
+    # two equal peaks within a distance is kept hangs on what else there is: then each is by itself.
+    together = max(SLAB // (length + 1), 1) if options["distance"] == 1 else 1
+    below_walls = options | {"height": (options["height"], float(np.finfo(np.float64).max))}
     found = []
-    for number in range(rows.shape[0]):
-        values = without_gaps(rows[number, :])
-        index, measured = filters.find_peaks(values, width=0, **options)
-        place = xp.astype(index, xp.float64) + parabola_top(values, index)
-        height = xp.take(values, index)
-        columns = [place, height, measured["prominences"], measured["widths"] * abs(step)]
-        host = to_host(xp.stack(columns))
-        found.append(np.concatenate([np.full((1, host.shape[1]), number), host]))
+    for first in range(0, rows.shape[0], together):
+        some = without_gaps(xp.astype(rows[first : first + together, :], xp.float64))
+        walls = xp.full((some.shape[0], 1), xp.inf, dtype=xp.float64, device=device(some))
+        values = xp.reshape(xp.concat([some, walls], axis=1), (-1,))
+        index, measured = filters.find_peaks(values, width=0, **below_walls)
+        row = index // (length + 1)
+        place = xp.astype(index - row * (length + 1), xp.float64) + parabola_top(values, index)
+        widths = measured["widths"] * abs(step)
+        columns = [row + first, place, xp.take(values, index), measured["prominences"], widths]
+        found.append(to_host(xp.stack([xp.astype(each, xp.float64) for each in columns])))
     number_of, place, *measures = np.concatenate(found, axis=1)
     table = leading_columns(number_of.astype(np.intp), shape, leading, labels)
     table[column] = along(start, step, place)
@@ -141,10 +150,10 @@ def peak_table(
 
 
 def without_gaps(values: Array) -> Array:
-    """Return `values` with the least of them where they are not finite."""
+    """Return `values` with the least of their row where they are not finite."""
     xp = namespace(values)
     gap = ~xp.isfinite(values)
-    least = xp.min(xp.where(gap, xp.full_like(values, xp.inf), values))
+    least = xp.min(xp.where(gap, xp.full_like(values, xp.inf), values), axis=-1, keepdims=True)
     least = xp.where(xp.isfinite(least), least, xp.zeros_like(least))
     return xp.where(gap, least, values)
 

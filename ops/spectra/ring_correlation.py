@@ -63,7 +63,7 @@ def fourier_ring_correlation(
     xarray.DataArray
         With ``freq_r`` in the place of `dims`, last: the middle of each ring, as `radial_average`
         has them, and a coordinate ``points``, how many points of the transform a ring has. From -1
-        to 1; float32 (within 1e-4 of what float64 gives), or float64 for float64 frames. Without
+        to 1; float32 (within 1e-4 of the largest value), or float64 for float64 frames. Without
         a unit.
 
     Raises
@@ -219,6 +219,9 @@ def ring_resolution(
     fixed thresholds. Points of opposite frequency count as two.
 
     A curve of few frames is noisy, and may dip early: take a mean over some rings first.
+
+    Float32 is within 1e-6 of the largest value where the curve falls by a tenth or more between
+    two rings.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -42,6 +43,22 @@ def test_the_camera_is_found_again(stacks: tuple[xr.DataArray, xr.DataArray], la
     assert camera.gain.units == "electron/count"
     assert camera.read_noise.units == "electron"
     assert camera.gain.dtype == np.float64
+
+
+@pytest.mark.parametrize("level", [None, "level"])
+@pytest.mark.parametrize("dims", [("y", "x"), ()])
+def test_dask_computes_all_of_it_at_once(
+    stacks: tuple[xr.DataArray, xr.DataArray], level: str | None, dims: tuple[str, ...]
+) -> None:
+    """`dask.compute` gives what `compute` gives: nothing that is asked for is lost on the way."""
+    frames, dark = stacks[0].chunk({"t": 9}), stacks[1].chunk({"t": 11})
+    camera = photon_transfer(frames if level else frames[1], dark, level=level, dims=dims)
+
+    (found,) = dask.compute(camera)
+    (kept,) = dask.persist(camera)
+
+    xr.testing.assert_identical(found, camera.compute())
+    xr.testing.assert_identical(kept.compute(), found)
 
 
 def test_one_level_is_the_textbook_ratio(stacks: tuple[xr.DataArray, xr.DataArray]) -> None:

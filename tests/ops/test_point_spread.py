@@ -10,7 +10,12 @@ import scipy.special
 import xarray as xr
 
 from forebay.ops import OperationError, airy_psf, gaussian_psf, gibson_lanni_psf, measured_psf
-from forebay.ops.deconvolution.point_spread import FIFTH_DARK_RING, mean_of_spots
+from forebay.ops.deconvolution import point_spread
+from forebay.ops.deconvolution.point_spread import (
+    FIFTH_DARK_RING,
+    as_psf,
+    spots_in_the_middle,
+)
 
 LENS: dict[str, Any] = {"wavelength": 0.6, "numerical_aperture": 1.4, "pixel_size": 0.07}
 
@@ -173,11 +178,26 @@ def test_measured_lazily(rng: np.random.Generator) -> None:
 
     lazy = measured_psf(counts.chunk({"bead": 2, "y": 5}))
 
-    np.testing.assert_array_equal(lazy.compute(), measured_psf(counts))
+    np.testing.assert_allclose(lazy.compute(), measured_psf(counts), rtol=1e-6)
     assert lazy.dtype == np.float32
     turned = measured_psf(counts.transpose("x", "bead", "y"))
     assert turned.dims == ("x", "y")
     np.testing.assert_allclose(turned.T, measured_psf(counts), atol=1e-7)
+
+
+def test_each_chunk_of_crops_is_by_itself(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many crops there are, no task holds more than its chunk."""
+    seen = []
+
+    def watched(array: Any) -> Any:
+        seen.append(array.shape)
+        return spots_in_the_middle(array)
+
+    monkeypatch.setattr(point_spread, "spots_in_the_middle", watched)
+    measured_psf(beads(rng).chunk({"bead": 2})).compute()
+    assert seen == [(2, 17, 17)] * 3
 
 
 def test_a_crop_without_a_bead_gives_nan(rng: np.random.Generator) -> None:
@@ -187,13 +207,15 @@ def test_a_crop_without_a_bead_gives_nan(rng: np.random.Generator) -> None:
         broken = crops.copy(deep=True)
         broken[2] = value
         assert bool(measured_psf(broken).isnull().all())
+        assert bool(measured_psf(broken.chunk({"bead": 2})).isnull().all())
 
 
 def test_beads_in_each_library(xp: Any, rng: np.random.Generator) -> None:
     """The block function gives on any device what NumPy gives."""
     values = beads(rng).values
 
-    result = xp.host(mean_of_spots(xp.array(values)))
+    spots = spots_in_the_middle(xp.array(values))
+    result = xp.host(as_psf(xp.namespace.sum(spots, axis=0), dtype=xp.namespace.float64))
 
     np.testing.assert_allclose(result, measured_psf(beads(np.random.default_rng(20))), atol=1e-12)
 

@@ -324,6 +324,22 @@ def test_peaks_are_scipys(series: xr.DataArray) -> None:
     assert row == len(found) > 30
 
 
+@pytest.mark.parametrize("distance", [1, 4])
+def test_many_short_series_have_the_peaks_of_each(rng: np.random.Generator, distance: int) -> None:
+    """Equal samples, gaps, edges that are the highest: nothing is seen of the series beside it."""
+    values = rng.integers(0, 4, (9000, 9)).astype(np.float64)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    series = xr.DataArray(values, dims=("channel", "t"))
+
+    found: Any = find_peaks_series(series, distance=distance)
+
+    assert len(found) > 9000
+    for channel in (0, 1, 6552, 6553, 6554, 8999):
+        alone: Any = find_peaks_series(series[channel], distance=distance)
+        own = found[found.channel == channel].drop(columns="channel").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, alone)
+
+
 def test_peaks_are_refined_between_samples() -> None:
     """The top of a wave is found to a hundredth of a sample, on numbers and on times."""
     wave = np.cos(2 * np.pi * (np.arange(100) - 30.3) / 25)
