@@ -32,6 +32,7 @@ _NOT_NOW = {
     "ThrottlingException",
     "TooManyRequestsException",
 }
+_CONNECT_SECONDS = 5.0
 _LONGEST = 300
 """Characters of what AWS says; behind that there is an encoded message for administrators."""
 
@@ -55,13 +56,29 @@ def need_libraries() -> None:
     del aiobotocore
 
 
-def client(service: str, region: str) -> Any:
-    """Return a client of a service of AWS."""
+def client(service: str, region: str, *, attempts: int = 5, seconds: float = 60.0) -> Any:
+    """Return a client of a service of AWS.
+
+    Parameters
+    ----------
+    service
+        What AWS calls it.
+    region
+        Where it is asked.
+    attempts
+        How often a question is asked that nobody answers.
+    seconds
+        Time in which an answer has to come each time.
+    """
     from botocore.config import Config
     from botocore.session import get_session
 
     need_libraries()
-    config = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10)
+    config = Config(
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=seconds,
+    )
     with asking(f"for {service}"):
         session = get_session()
         share_models(session)

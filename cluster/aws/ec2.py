@@ -98,16 +98,35 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
         return self.instance["PrivateIpAddress"], self.instance.get("PublicIpAddress")
 
     async def destroy_vm(self) -> None:
-        """End it, if there ever was one."""
+        """End it, if there is one.
+
+        Raises
+        ------
+        ClusterError
+            If it cannot be ended.
+        """
         if self.instance is None:
             return
         machine = self.instance["InstanceId"]
         try:
-            await super().destroy_vm()
-        except ClientError as error:
-            if code_of(error) != "InvalidInstanceID.NotFound":
+            with asking(f"to end the instance {machine}"):
+                await super().destroy_vm()
+        except ClusterError as error:
+            if code_of(error.__cause__) != "InvalidInstanceID.NotFound":
                 raise
         self.cluster.spending.ended([machine])
+        self.instance = None
+
+    async def give_up(self) -> None:
+        """End it where something has gone wrong: that is to be told, not that it cannot be ended."""
+        try:
+            await self.destroy_vm()
+        except ClusterError as error:
+            _logger.warning(
+                "%s: 'forebay cluster reap %s' ends it", error, self.cluster.owner.cluster
+            )
+            # Dask closes what has failed, and would ask for it once more.
+            self.instance = None
 
 
 class Ec2Scheduler(SchedulerMixin, _Instance):  # type: ignore[misc]
@@ -159,7 +178,7 @@ class Ec2Scheduler(SchedulerMixin, _Instance):  # type: ignore[misc]
         try:
             await super().start()
         except BaseException:
-            await self.destroy_vm()
+            await self.give_up()
             raise
 
 
@@ -269,7 +288,7 @@ class Ec2Cluster(EC2Cluster):  # type: ignore[misc]
             await super()._start()
         except BaseException:
             if self.scheduler is not None:
-                await self.scheduler.destroy_vm()
+                await self.scheduler.give_up()
             raise
 
     def _log(self, log: str) -> None:

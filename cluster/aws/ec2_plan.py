@@ -32,9 +32,18 @@ def facts(specification: Ec2ClusterSpecification) -> list[tuple[str, str]]:
 
 
 def request(specification: Ec2ClusterSpecification, name: str) -> str:
-    """Return the request for the instance of a worker, with its user data readable."""
+    """Return the request for the instance of a worker, with its user data readable.
+
+    It is not sent: who has no way to AWS, or no credentials for it, can read it too.
+
+    Raises
+    ------
+    ClusterError
+        If what is configured of AWS here is no use.
+    """
     need_libraries()
-    asked, _ = _dry_run(specification, name)
+    with asking("for an instance"):
+        asked, _ = _dry_run(specification, name, sent=False)
     # Botocore has encoded it already where the request was going to be sent.
     return shown({**asked, "UserData": _readable(asked["UserData"]).split("\n")})
 
@@ -75,21 +84,21 @@ def problems(specification: Ec2ClusterSpecification, name: str) -> list[str]:
             if told.get("Images") == []:
                 found.append(f"there is no machine image {specification.machine_image} in {region}")
     if not found:
-        _, answer = _dry_run(specification, name)
+        _, answer = _dry_run(specification, name, sent=True)
         if code_of(answer) != _ALLOWED and answer is not None:
             found.append(refusal(answer, f"for an instance of {specification.instance_type}"))
     return found
 
 
 def _dry_run(
-    specification: Ec2ClusterSpecification, name: str
+    specification: Ec2ClusterSpecification, name: str, *, sent: bool
 ) -> tuple[dict[str, Any], Exception | None]:
     """Make the request for a worker, by the code that makes it, as one that starts nothing."""
-    return asyncio.run(_dry_run_async(specification, name))
+    return asyncio.run(_dry_run_async(specification, name, sent=sent))
 
 
 async def _dry_run_async(
-    specification: Ec2ClusterSpecification, name: str
+    specification: Ec2ClusterSpecification, name: str, *, sent: bool
 ) -> tuple[dict[str, Any], Exception | None]:
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
@@ -106,14 +115,29 @@ async def _dry_run_async(
     # It was never started, so there is nothing to close.
     cluster.status = Status.closed
     complete(cluster.boto_session, specification, dry=caught)
+    if not sent:
+        cluster.boto_session.register("before-call.ec2.RunInstances", _stop)
     scheduler = "tls://(scheduler):8786"
     worker: Any = Ec2Worker(scheduler, name=f"{name}.1", **cluster.worker_options)
     worker.spot = worker.markets[0]
     try:
         await EC2Instance.create_vm(worker)
+    except _NotSentError:
+        return caught, None
     except (BotoCoreError, ClientError, ResponseParserError) as error:
+        if not caught:
+            # It did not come as far as asking.
+            raise
         return caught, error
     raise AssertionError("a request that starts nothing has started something")
+
+
+class _NotSentError(Exception):
+    """A request is complete, and is not sent."""
+
+
+def _stop(**_: Any) -> None:
+    raise _NotSentError
 
 
 def _readable(user_data: str) -> str:

@@ -8,6 +8,9 @@ from forebay.cluster.aws.specification import AwsModel, Ec2ClusterSpecification
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.plan import Plan
 
+_ANSWER_SECONDS = 10.0
+"""Seconds in which AWS, which knows it by heart, has to say who asks."""
+
 
 def plan(specification: AwsModel, name: str) -> Plan:
     """Return what would be asked of AWS, and what is missing for it."""
@@ -57,7 +60,9 @@ def check_credentials(specification: AwsModel) -> None:
         If it does not.
     """
     with asking("who we are"):
-        client("sts", specification.region).get_caller_identity()
+        # The first question of all: whoever has no way to AWS is told so soon.
+        sts = client("sts", specification.region, attempts=2, seconds=_ANSWER_SECONDS)
+        sts.get_caller_identity()
 
 
 def network_problems(specification: AwsModel) -> list[str]:

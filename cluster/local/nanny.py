@@ -7,7 +7,7 @@ what it was to talk to its parent with.
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Self
 
 from distributed import Nanny
 from distributed.core import Status
@@ -15,6 +15,14 @@ from distributed.core import Status
 from forebay.cluster.client import line_of
 
 _log = logging.getLogger("forebay.cluster")
+
+
+class Closing(asyncio.Event):
+    """Set when a cluster is to end."""
+
+    def __deepcopy__(self, _: object) -> Self:
+        # dask-cuda copies the options of each worker, and all of them wait for the same.
+        return self
 
 
 class LocalNanny(Nanny):
@@ -31,7 +39,7 @@ class LocalNanny(Nanny):
     """
 
     def __init__(
-        self, *arguments: Any, start_seconds: float, closing: asyncio.Event, **options: Any
+        self, *arguments: Any, start_seconds: float, closing: Closing, **options: Any
     ) -> None:
         super().__init__(*arguments, **options)
         self._start_seconds = start_seconds

@@ -1,6 +1,5 @@
 """Start a cluster on this machine, and leave nothing of it behind."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,8 @@ from forebay.cluster.refill import refilled
 if TYPE_CHECKING:
     from distributed import Client
 
+    from forebay.cluster.local.nanny import Closing
+
 
 @contextmanager
 def start(specification: LocalClusterSpecification, name: str) -> Iterator["Client"]:
@@ -35,7 +36,9 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
     from distributed import LocalCluster
     from distributed.utils import sync
 
-    closing = asyncio.Event()
+    from forebay.cluster.local.nanny import Closing
+
+    closing = Closing()
     if specification.dashboard and find_spec("bokeh") is None:
         raise ClusterError("the Dask dashboard needs bokeh: install it, or set dashboard = false")
     workers = specification.workers or CPU_COUNT
@@ -73,7 +76,7 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
 
 
 def _options(
-    specification: LocalClusterSpecification, workers: int, closing: asyncio.Event
+    specification: LocalClusterSpecification, workers: int, closing: "Closing"
 ) -> dict[str, Any]:
     from distributed.system import MEMORY_LIMIT
 

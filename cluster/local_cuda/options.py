@@ -10,6 +10,8 @@ from forebay.cluster.local_cuda.specification import LocalCudaClusterSpecificati
 
 PRELOAD = "forebay.cluster.local.preload"
 """The module by which a worker leaves signals to the process that has started it."""
+ON_GPU = "forebay.cluster.local_cuda.arrays"
+"""The module by which a worker knows that what it reads is for its GPU."""
 NEAREST = "forebay.cluster.local_cuda.nearest"
 """The module that lets a worker use the port that is next to its GPU."""
 
@@ -37,9 +39,7 @@ def options_of(
         "host": "127.0.0.1",
         "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         "worker_dashboard_address": "127.0.0.1:0",
-        "preload": [PRELOAD],
-        # By this setting of Dask's a worker knows that what it reads is for its GPU.
-        "config": {"array": {"backend": CUPY}},
+        "preload": [PRELOAD, ON_GPU],
     }
     if specification.device_memory_limit is not None:
         options["device_memory_limit"] = int(specification.device_memory_limit)
@@ -52,7 +52,7 @@ def options_of(
         # Connections are made over TCP: RDMA's own way has no address on the loopback.
         options["enable_infiniband"] = rdma
         if rdma:
-            options["preload"] = [PRELOAD, NEAREST]
+            options["preload"].append(NEAREST)
     return options
 
 
@@ -73,7 +73,7 @@ def command_of(options: dict[str, Any], gpu: GpuPlace, *, all_gpus: Sequence[Gpu
     words = [f"CUDA_VISIBLE_DEVICES={','.join(map(str, visible))}"]
     if options.get("enable_infiniband") and gpu.port is not None:
         words.append(f"UCX_NET_DEVICES={gpu.port}")
-    words += [f"{ARRAYS}={options['config']['array']['backend']}"]
+    words += [f"{ARRAYS}={CUPY}"]
     words += ["dask", "cuda", "worker", "SCHEDULER"]
     words += ["--nthreads", str(options["threads_per_worker"])]
     for name in ("memory_limit", "device_memory_limit", "rmm_pool_size", "protocol"):

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt
+from pydantic import ByteSize, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from forebay.cluster.model import ClusterModel
 from forebay.cluster.plan import Plan
@@ -42,6 +42,11 @@ class LocalCudaClusterSpecification(ClusterModel):
         default="tcp",
         description="How workers pass arrays on: 'ucx' goes from GPU to GPU, over NVLink where "
         "there is one.",
+    )
+
+    start_seconds: PositiveFloat = Field(
+        default=120.0,
+        description="Seconds in which all workers have to report; making a CUDA context takes a few.",
     )
 
     def connected(self, name: str) -> AbstractContextManager["Client"]:

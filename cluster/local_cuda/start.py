@@ -20,8 +20,8 @@ from forebay.cluster.refill import refilled
 if TYPE_CHECKING:
     from distributed import Client
 
-START_TIMEOUT = 120.0
-"""Seconds in which every worker has to report; making a CUDA context takes a few."""
+_KNOWN_SECONDS = 10.0
+"""Seconds in which a client knows of all workers that have come."""
 
 
 @contextmanager
@@ -35,23 +35,35 @@ def start(specification: LocalCudaClusterSpecification, name: str) -> Iterator["
     ClusterError
         If there is no such GPU, or the workers do not come.
     """
+    from forebay.cluster.local.nanny import Closing, LocalNanny
+
     gpus = _gpus(specification)
     options = options_of(specification, gpus)
     dask_cuda: Any = importlib.import_module("dask_cuda")
+    closing, seconds = Closing(), specification.start_seconds
     with sheltered_loop() as loop, ExitStack() as stack:
         try:
             with signals_held():
-                cluster = dask_cuda.LocalCUDACluster(loop=loop, **options)
+                # It waits until each of them has come, or has been given up.
+                cluster = dask_cuda.LocalCUDACluster(
+                    loop=loop,
+                    worker_class=LocalNanny,
+                    start_seconds=seconds,
+                    closing=closing,
+                    **options,
+                )
                 stack.callback(close_in_time, cluster)
         except (OSError, RuntimeError, ValueError) as error:
             raise ClusterError(f"the GPU workers do not start: {line_of(error)}") from error
-        client = stack.enter_context(client_of(cluster, timeout=START_TIMEOUT))
+        client = stack.enter_context(client_of(cluster))
+        stack.callback(loop.add_callback, closing.set)
         try:
-            client.wait_for_workers(len(gpus), timeout=START_TIMEOUT)
+            client.wait_for_workers(len(gpus), timeout=_KNOWN_SECONDS)
         except TimeoutError as error:
+            there = len(client.scheduler_info(n_workers=-1)["workers"])
             raise ClusterError(
-                f"not all of {len(gpus)} GPU workers came up within {START_TIMEOUT:g} s: what they "
-                "said stands above"
+                f"only {there} of {len(gpus)} GPU workers came up: what they said stands above; a "
+                f"busy machine needs more than {seconds:g} s (start_seconds of the cluster)"
             ) from error
         stack.enter_context(refilled(cluster, loop))
         stack.enter_context(watched(client, name))

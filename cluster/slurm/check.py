@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING
 from forebay.cluster.plan import Plan
 from forebay.cluster.slurm.commands import last_line
 from forebay.cluster.slurm.script import options_of, script_of
-from forebay.cluster.slurm.walltime import seconds_of
+from forebay.cluster.slurm.walltime import printed_seconds, seconds_of
 
 if TYPE_CHECKING:
     from forebay.cluster.slurm.specification import SlurmClusterSpecification
 
-_COMMANDS = ("sbatch", "squeue", "scancel", "sinfo")
+_COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
+_PING_SECONDS = 5.0
+"""A controller that takes longer, with nothing to look up, is as good as none."""
 _ANSWER_SECONDS = 30.0
+"""One that is busy may take so long for everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +113,18 @@ def _of_this_machine(specification: "SlurmClusterSpecification") -> list[str]:
 
 def _of_slurm(specification: "SlurmClusterSpecification", script: str) -> list[str]:
     """Ask Slurm what it has, and whether it would take the job."""
-    words = ["sinfo", "--noheader", "--all", "--exact", "--format=%R|%P|%c|%m|%l|%G"]
-    code, said = _called([*words])
+    # Everything but this tries again and again where nobody answers.
+    code, said = _called(["scontrol", "ping"], seconds=_PING_SECONDS)
+    if not code:
+        code, said = _called(
+            ["sinfo", "--noheader", "--all", "--exact", "--format=%R|%P|%c|%m|%l|%G"]
+        )
     if code:
         munge = "munge" in said.lower() or "authentication" in said.lower()
         advice = (
             "is munged running, with the key of this cluster?"
             if munge
-            else "is slurmctld running, and the machine that it runs on reachable?"
+            else "are slurmctld and munged running, and the machine of slurmctld reachable?"
         )
         return [f"Slurm does not answer ({said}): {advice}"]
     nodes = [parse_nodes(line) for line in said.splitlines() if line.strip()]
@@ -127,7 +135,9 @@ def _of_slurm(specification: "SlurmClusterSpecification", script: str) -> list[s
     return [f"Slurm would not take the job: {said}"] if code else []
 
 
-def _called(words: list[str], *, given: str = "") -> tuple[int, str]:
+def _called(
+    words: list[str], *, given: str = "", seconds: float = _ANSWER_SECONDS
+) -> tuple[int, str]:
     try:
         ended = subprocess.run(  # noqa: S603 (Slurm's own commands)
             words,
@@ -135,12 +145,14 @@ def _called(words: list[str], *, given: str = "") -> tuple[int, str]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_ANSWER_SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        return 1, f"{words[0]} has not answered within {_ANSWER_SECONDS:g} s"
+        return 1, f"{words[0]} has not answered within {seconds:g} s"
     if ended.returncode:
-        return ended.returncode, last_line(ended.stderr) or f"exit code {ended.returncode}"
+        # What is wrong with the controller is no complaint of scontrol's: it is its answer.
+        said = last_line(ended.stderr) or ended.stdout.partition("\n")[0]
+        return ended.returncode, said or f"exit code {ended.returncode}"
     return 0, ended.stdout
 
 
@@ -154,16 +166,12 @@ def parse_nodes(line: str) -> Nodes:
     ('main', True, 86400.0)
     """
     partition, marked, cpus, memory, limit, resources = line.split("|")
-    try:
-        seconds = float(seconds_of(limit if limit.count(":") == 2 else f"00:{limit}"))
-    except ValueError:
-        seconds = None
     return Nodes(
         partition,
         marked.endswith("*"),
         int(cpus.rstrip("+")),
         int(memory.rstrip("+")) * 2**20,
-        seconds,
+        printed_seconds(limit),
         resources,
     )
 
@@ -187,7 +195,7 @@ def unfit(specification: "SlurmClusterSpecification", nodes: list[Nodes]) -> lis
     if limits and seconds_of(specification.walltime) > max(limits):
         problems.append(
             f"walltime = {specification.walltime} is longer than jobs of the partition {place} may "
-            f"take ({max(limits) / 3600:g} h)"
+            f"take ({timedelta(seconds=max(limits))})"
         )
     if memory > (most := max(each.memory for each in here)):
         problems.append(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forebay.cluster.keeping.pool import PoolError, PoolSilentError, Seen, Stage
 from forebay.cluster.slurm.commands import slurm
+from forebay.cluster.slurm.walltime import printed_seconds
 
 _WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 _RUNNING = frozenset(
@@ -111,20 +112,9 @@ def parse(line: str, tag: str) -> tuple[str, Seen] | None:
         state,
         "" if reason in {"None", ""} else reason,
         node,
-        _seconds(left) if stage is Stage.RUNNING else None,
+        printed_seconds(left) if stage is Stage.RUNNING else None,
         state in _NOT_ITS_FAULT,
     )
-
-
-def _seconds(left: str) -> float | None:
-    """Return the time that squeue prints, such as ``1-02:00:00`` or ``1:59``; None for no end."""
-    if not re.fullmatch(r"[\d:-]+", left):
-        return None
-    days, _, rest = left.rpartition("-")
-    seconds = 0
-    for each in rest.split(":"):
-        seconds = seconds * 60 + int(each or 0)
-    return float(int(days or 0) * 86_400 + seconds)
 
 
 def told_in(log: Path) -> str:

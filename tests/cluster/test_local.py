@@ -18,6 +18,7 @@ import distributed
 import psutil
 import pytest
 from tests.cli.conftest import Forebay, forebay
+from tests.cluster.processes import children
 
 from forebay.cluster import ClusterError, LocalClusterSpecification, connect, refill
 from forebay.cluster.client import known_workers
@@ -40,20 +41,6 @@ def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
     while not claim() and time.monotonic() < end:
         time.sleep(0.02)
     return claim()
-
-
-def children() -> set[int]:
-    """The processes that descend from this one; Python keeps two of its own for the rest of it."""
-    this = psutil.Process()
-    lasting = {
-        child.pid
-        for child in this.children()
-        if any(
-            name in word for name in ("resource_tracker", "forkserver") for word in child.cmdline()
-        )
-    }
-    there = (child for child in this.children(recursive=True) if child.is_running())
-    return {child.pid for child in there if child.pid not in lasting}
 
 
 def test_every_worker_is_there_and_computes(specification: LocalClusterSpecification) -> None:

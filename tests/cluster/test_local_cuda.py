@@ -1,13 +1,18 @@
 """Workers for GPUs: what dask-cuda is given, by what GPUs are next to; no GPU is needed."""
 
+import copy
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed import LocalCluster
 from tests.cluster.node.machines import Files, Link, build, pci
+from tests.cluster.processes import children
 
-from forebay.cluster import ClusterError, LocalCudaClusterSpecification
+from forebay.cluster import ClusterError, LocalCudaClusterSpecification, connect
 from forebay.cluster.local_cuda import start
 from forebay.cluster.local_cuda.links import GpuPlace, gpu_places
 from forebay.cluster.local_cuda.nearest import choose
@@ -96,7 +101,10 @@ def test_with_ucx_what_is_found_is_used(machine: Machine) -> None:
         "enable_nvlink": True,
         "enable_infiniband": True,
     }
-    assert options["preload"][1:] == ["forebay.cluster.local_cuda.nearest"]
+    assert options["preload"][1:] == [
+        "forebay.cluster.local_cuda.arrays",
+        "forebay.cluster.local_cuda.nearest",
+    ]
     assert command_of(options, places[1], all_gpus=places) == (
         "CUDA_VISIBLE_DEVICES=1,0 UCX_NET_DEVICES=mlx5_2:1 DASK_ARRAY__BACKEND=cupy dask cuda "
         f"worker SCHEDULER --nthreads 1 --memory-limit {32 << 30} --device-memory-limit {60 << 30} "
@@ -110,7 +118,7 @@ def test_what_is_not_found_is_not_used(tmp_path: Path) -> None:
     bare = Machine(build(tmp_path / "bare", pci("pci0000:3a/0000:3b:00.0", GPU, 0x10DE)))
     one = options_of(specification(protocol="ucx"), gpu_places(bare, nvml(), [0]))
     assert (one["enable_nvlink"], one["enable_infiniband"]) == (False, False)
-    assert one["preload"] == ["forebay.cluster.local.preload"]
+    assert "forebay.cluster.local_cuda.nearest" not in one["preload"]
     two = gpu_places(bare, nvml(nvlink=False), [0, 1])
     assert options_of(specification(protocol="ucx"), two)["enable_nvlink"] is False
     assert not any(name.startswith("enable_") for name in options_of(specification(), two))
@@ -158,6 +166,57 @@ def test_a_worker_uses_the_port_next_to_its_gpu(
     assert environment.get("UCX_NET_DEVICES") == chosen
 
 
+class CudaCluster(LocalCluster):  # type: ignore[misc]
+    """Starts workers as dask-cuda's does, which is not asked for a GPU then.
+
+    It has a configuration for them, copies the options of each, and waits for all that it starts.
+    """
+
+    def __init__(self, CUDA_VISIBLE_DEVICES: list[int], **options: Any) -> None:  # noqa: N803
+        self._gpus = CUDA_VISIBLE_DEVICES
+        super().__init__(n_workers=0, config={"distributed.comm.ucx": {}}, **options)
+        self.scale(len(self._gpus))
+        self.sync(self._correct_state)
+
+    def new_worker_spec(self) -> dict[int, Any]:
+        gpu = min(set(self._gpus) - set(self.worker_spec))
+        spec = copy.deepcopy(self.new_spec)
+        spec["options"]["env"] = {"CUDA_VISIBLE_DEVICES": str(gpu)}
+        return {gpu: spec}
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dask-cuda and two GPUs, as far as starting workers goes."""
+    places = tuple(GpuPlace(number) for number in range(2))
+    monkeypatch.setattr(start, "_gpus", lambda _: places)
+    monkeypatch.setitem(sys.modules, "dask_cuda", SimpleNamespace(LocalCUDACluster=CudaCluster))
+
+
+@pytest.mark.usefixtures("pretended")
+def test_workers_for_gpus_come_and_make_their_arrays_there() -> None:
+    def told() -> tuple[str, str]:
+        import dask
+
+        return os.environ["CUDA_VISIBLE_DEVICES"], dask.config.get("array.backend")
+
+    with connect(specification(memory_limit="500 MiB")) as client:
+        assert sorted(client.run(told).values()) == [("0", "cupy"), ("1", "cupy")]
+
+
+@pytest.mark.usefixtures("pretended")
+def test_workers_for_gpus_that_do_not_come_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask itself would wait for them without end; nothing of them is left."""
+    processes = children()
+    monkeypatch.setattr(start, "_KNOWN_SECONDS", 0.1)
+    with (
+        pytest.raises(ClusterError, match=r"only 0 of 2 GPU workers came up: .* than 0\.05 s"),
+        connect(specification(memory_limit="500 MiB", start_seconds=0.05)),
+    ):
+        pass
+    assert children() <= processes
+
+
 @pytest.mark.gpu
 def test_a_worker_for_each_gpu_computes_on_it() -> None:
     """With a pool of GPU memory that it hands out itself."""
@@ -165,7 +224,6 @@ def test_a_worker_for_each_gpu_computes_on_it() -> None:
     pytest.importorskip("dask_cuda")
     if not cupy.cuda.is_available():
         pytest.skip("there is no GPU")
-    from forebay.cluster import connect
 
     def total() -> float:
         import cupy

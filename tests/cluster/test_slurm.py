@@ -23,7 +23,9 @@ from tests.slurm import Slurm, forked, running_slurm, slurm, until
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
 from forebay.cluster import ClusterError, SlurmClusterSpecification, connect
 from forebay.cluster.keeping.talk import scale, standing
-from forebay.cluster.slurm.check import Nodes, unfit
+from forebay.cluster.slurm import check
+from forebay.cluster.slurm.check import Nodes, parse_nodes, unfit
+from forebay.cluster.slurm.pool import parse
 from forebay.cluster.worker_memory import ENVIRONMENT
 from forebay.engine import Algorithm, process
 from forebay.engine.errors import ClusterLostError
@@ -107,7 +109,7 @@ BIG = Nodes("main", True, 4, 8000 << 20, 7200.0, "gpu:1")
     ("wanted", "said"),
     [
         ({"partition": "mian"}, "partition = 'mian': Slurm has main"),
-        ({"walltime": "03:00:00"}, "longer than jobs of the partition main may take (2 h)"),
+        ({"walltime": "03:00:00"}, "longer than jobs of the partition main may take (2:00:00)"),
         ({"memory_limit": "9 GiB"}, "a job needs 9 GiB"),
         ({"workers_per_job": 9}, "a job needs 9 CPUs"),
         ({"threads_per_worker": 5}, "a job needs 5 CPUs"),
@@ -117,6 +119,30 @@ def test_what_no_node_has_is_said(tmp_path: Path, wanted: dict[str, Any], said: 
     assert unfit(small(tmp_path), [BIG]) == []
     (problem,) = unfit(small(tmp_path, **wanted), [BIG])
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("printed", "seconds"),
+    [
+        ("30", 1800),
+        ("5:00", 300),
+        ("05:30", 330),
+        ("1:05:00", 3900),
+        ("1-12", 129_600),
+        ("1-12:30", 131_400),
+        ("1-12:30:15", 131_415),
+        ("infinite", None),
+        ("UNLIMITED", None),
+        ("n/a", None),
+        ("INVALID", None),
+    ],
+)
+def test_a_time_is_read_as_slurm_means_it(printed: str, seconds: float | None) -> None:
+    """As the longest that a partition allows, and as what is left of a job."""
+    assert parse_nodes(f"main|main*|4|8000|{printed}|(null)").seconds == seconds
+    parsed = parse(f"8|RUNNING|{printed}|n1|forebay:ab|None", "forebay:ab")
+    assert parsed is not None
+    assert parsed[1].seconds_left == seconds
 
 
 def test_the_larger_worker_is_one_job_that_a_node_has_to_have_room_for(tmp_path: Path) -> None:
@@ -159,6 +185,34 @@ def test_without_slurm_a_sentence_says_so(
         assert f"export {name}={value}" in outcome.out
     # A worker with a GPU has the frames of its units there.
     assert "export DASK_ARRAY__BACKEND=cupy" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("echo 'Slurmctld(primary) at head is DOWN'; exit 1", "at head is DOWN"),
+        ("exec sleep 600", "scontrol has not answered within 0.5 s"),
+    ],
+    ids=["down", "silent"],
+)
+def test_a_controller_is_asked_once_whether_it_is_there(
+    forebay: Forebay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
+) -> None:
+    """Slurm's other commands would try again and again before they say so."""
+    configured(tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sbatch", "squeue", "scancel", "sinfo", "scontrol"):
+        does = answer if name == "scontrol" else f"touch {tmp_path}/asked"
+        (programs / name).write_text(f"#!/bin/sh\n{does}\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(check, "_PING_SECONDS", 0.5)
+    outcome = forebay("cluster", "check", "gpus")
+    assert outcome.code == 3
+    assert "Slurm does not answer" in outcome.error
+    assert said in outcome.error
+    assert not (tmp_path / "asked").exists()
 
 
 def test_an_unknown_kind_is_refused(forebay: Forebay, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -55,11 +56,12 @@ def spending(specification: Ec2ClusterSpecification) -> Spending:
 
 
 @contextmanager
-def no_aws() -> Iterator[str]:
-    """Answer everything with a page."""
+def no_aws(asked: list[bytes]) -> Iterator[str]:
+    """Answer everything with a page, and note what was asked."""
 
     class Page(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"<!doctype html>\n<title>Log in</title>")
@@ -390,13 +392,35 @@ def test_an_image_without_the_package_is_what_is_asked_about() -> None:
         asyncio.run(Ec2Scheduler.wait_for_scheduler(scheduler))
 
 
+def test_the_reason_is_told_also_where_the_instance_cannot_be_ended(
+    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mock has forgotten the network of one that has ended by itself."""
+    monkeypatch.setattr(aws, "python", Path("/bin/false"))
+    with (
+        pytest.raises(
+            ClusterError, match=r"does not start: .*has ended .*forebay:1 forebay\[aws\]"
+        ),
+        specification.connected("cloud"),
+    ):
+        pass
+    assert not instances(aws)
+
+
 def test_what_is_no_aws_is_told(
     aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as the page of a proxy that asks for a password, in the place of an answer."""
-    with no_aws() as endpoint:
+    """Such as the page of a proxy that asks for a password, in the place of an answer.
+
+    What would be asked for is shown, and was not sent for that: the first question is the only one.
+    """
+    asked: list[bytes] = []
+    with no_aws(asked) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        (problem,) = specification.plan("cloud").problems
+        plan = specification.plan("cloud")
+    (problem,) = plan.problems
+    assert json.loads(plan.submitted)["InstanceType"] == WORKER
+    assert all(b"GetCallerIdentity" in each for each in asked), asked
     assert problem == (
         f"what answered who we are does not speak as AWS does: at AWS_ENDPOINT_URL, {endpoint}"
     )
@@ -411,3 +435,25 @@ def test_without_credentials_it_says_how_to_give_them(
     plan = specification.plan("cloud")
     assert "there are no credentials for AWS: name a profile in AWS_PROFILE" in plan.problems[0]
     assert json.loads(plan.submitted)["InstanceType"] == WORKER
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE names a profile that is not configured: .*nobody"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "there are no credentials for AWS: name a profile"),
+    ],
+    ids=["unknown profile", "half of a key"],
+)
+def test_credentials_that_cannot_be_are_one_sentence(
+    aws: Cloud,
+    specification: Ec2ClusterSpecification,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    said: str,
+) -> None:
+    """Whoever shows the request needs them too, before it asks who we are."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (problem,) = specification.plan("cloud").problems
+    assert re.match(said, problem)
