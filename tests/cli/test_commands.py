@@ -327,6 +327,12 @@ def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, wat
             assert isinstance(json.loads(line), dict)
 
 
+def test_facts_in_a_file_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long they are, and without blanks behind them."""
+    print_facts("a title", [("path", "x" * 500), ("several", "one\ntwo")])
+    assert capsys.readouterr().out == f"a title\npath     {'x' * 500}\nseveral  one\n         two\n"
+
+
 def test_the_title_of_facts_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_facts(f"run /{'x' * 300}, closed", [("dropped", 0)])
     assert capsys.readouterr().out.splitlines()[0] == f"run /{'x' * 300}, closed"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from forebay.acquisition.run.recovery.repair import RepairReport
 
 _SHOWN_LINES = 12
+_ORDER_OF_RESULTS = ("algorithm", "version", "parameters")
 _LABELS = {
     "run_id": "run id",
     "created": "made",
@@ -94,6 +95,7 @@ def show(
     described = _description(opened)
     folder = call.results(results) or (opened.path and opened.path.absolute().parent / "results")
     published = [_published(each) for each in find_results(folder, opened)] if folder else []
+    published.sort(key=lambda each: [str(each.get(name, "")) for name in _ORDER_OF_RESULTS])
     if as_json:
         print_json({**described, "results": published})
         return
@@ -255,7 +257,8 @@ def _published(folder: Path) -> dict[str, Any]:
 
 def _result_line(published: dict[str, Any], frames: int) -> str:
     if "error" in published:
-        return f"{published['path']}: {published['error']}"
+        told = str(published["error"])
+        return told if published["path"] in told else f"{published['path']}: {told}"
     failed = published["failed_units"]
     chosen = ", ".join(f"{name}={value}" for name, value in published["parameters"].items())
     line = (
