@@ -1,5 +1,10 @@
 """What can go wrong while frames are taken, committed and read back."""
 
+import difflib
+import os
+from pathlib import Path
+from typing import Self
+
 from forebay.errors import ExitCode, ForebayError
 
 
@@ -29,6 +34,19 @@ class RunNotFoundError(AcquisitionError, FileNotFoundError):
     """There is no run at that place."""
 
     exit_code = ExitCode.INPUT
+
+    @classmethod
+    def no_folder(cls, path: Path) -> Self:
+        """Return the error for a run's folder that is not there; it names the one nearest to it."""
+        parent = path.parent
+        beside = [each.name for each in parent.iterdir()] if os.access(parent, os.R_OK) else []
+        alike = difflib.get_close_matches(path.name, beside)
+        near = next((each for each in alike if (parent / each).is_dir()), None)
+        meant = "" if near is None else f"; did you mean {near!r}?"
+        return cls(
+            f"{path} is not a run: there is no such folder{meant}; check the name and the runs "
+            "folder"
+        )
 
 
 class RunExistsError(AcquisitionError, FileExistsError):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.slurm import running_slurm, slurm
 
 __all__ = ["running_slurm", "slurm"]
@@ -47,6 +48,35 @@ def script_of(page: Path) -> list[str]:
     return script
 
 
+def shown_by(page: Path) -> list[str]:
+    """Return the lines that a page shows below its commands."""
+    return [
+        line
+        for kind, _, text in blocks(page)
+        if kind == "console"
+        for line in text.splitlines()
+        if not line.startswith("$ ")
+    ]
+
+
+def printed(line: str, out: Iterator[str]) -> bool:
+    """Go on in `out` behind the line that a page shows: … is any text, and alone any lines."""
+    like = re.compile(r"\s+".join(map(re.escape, line.split())).replace("…", ".*"))
+    return line == "…" or any(like.fullmatch(each.strip()) for each in out)
+
+
+def test_what_a_page_shows_is_looked_for_in_its_order() -> None:
+    out = ["run /tmp/water, closed", "frames   64  ", "took   3 s", "rows  5"]
+    for lines, found in (
+        (["run …/water, closed", "…", "took …", "rows 5"], True),
+        (["frames 64", "run …"], False),
+        (["rows 50"], False),
+        (["row"], False),
+    ):
+        left = iter(out)
+        assert all(printed(line, left) for line in lines) == found, lines
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -79,6 +109,13 @@ def test_a_page_runs_from_top_to_bottom(
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    out = iter(ended.stdout.splitlines())
+    for line in shown_by(page):
+        assert printed(line, out), f"{page} shows {line!r}, and not this:\n{ended.stdout}"
+    for drawn in tmp_path.glob("*.png"):
+        if (shown := page.parent / drawn.name).is_file():
+            with Image.open(drawn) as new, Image.open(shown) as old:
+                assert new.size == old.size, f"{shown} is not what its page draws"
 
 
 def test_the_reference_names_every_command() -> None:

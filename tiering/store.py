@@ -128,8 +128,6 @@ def _tiered(home: Store) -> TieredStore:
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
-        raise RunNotFoundError(
-            f"{path} is not a run: there is no such folder; check the name and the runs folder"
-        )
+        raise RunNotFoundError.no_folder(path)
     # A worker in another folder must find the same place.
     return path.absolute()

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -219,7 +220,7 @@ class RunLayout:
             return cls(
                 run_id=attributes["run_id"],
                 name=attributes["name"],
-                created=attributes["created"],
+                created=_checked_moment(attributes["created"]),
                 geometry=check_geometry(geometry),
                 frames_per_block=attributes["frames_per_block"],
                 compression=Compression(attributes["compression"]),
@@ -235,6 +236,11 @@ class RunLayout:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RunDamagedError(f"{where} does not describe a run ({error!r})") from error
+
+
+def _checked_moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 def check_version(attributes: Mapping[str, Any], *, where: str) -> None:

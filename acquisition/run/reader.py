@@ -261,9 +261,7 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
         return _open(Objects(location), str(location).removeprefix("file://"))
     path = Path(location).absolute()
     if not path.is_dir():
-        raise RunNotFoundError(
-            f"{path} is not a run: there is no such folder; check the name and the runs folder"
-        )
+        raise RunNotFoundError.no_folder(path)
     return _open(Objects(LocalStore(path, read_only=True)), str(path))
 
 

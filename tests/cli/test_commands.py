@@ -8,12 +8,16 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from tests.cli.conftest import EXAMPLES, Forebay
+from typer.main import get_command
 
 import forebay as package
-from forebay import ExitCode, open_result, open_run
+from forebay import ExitCode, acquire, open_result, open_run, open_source
 from forebay.acquisition.format.codec import CompressionName
+from forebay.cli.app import app
 from forebay.cli.commands.acquire import Compression
+from forebay.cli.commands.completion import complete_lanes, complete_parameters, complete_settings
 from forebay.cli.output import print_facts, print_table
 
 
@@ -273,6 +277,57 @@ def test_config_show_writes_values_as_a_file_has_them(forebay: Forebay, tmp_path
     rules = forebay("config", "show", "engine.retries").out
     assert '{ failures = ["invalid", "archived"], action = "give-up" }' in rules
     assert " -  " in forebay("config", "show", "engine.ledger").out
+    sizes = forebay("config", "show", "acquisition").out
+    assert "acquisition.buffer_bytes                   512 MiB " in sizes
+    assert forebay("config", "show", "acquisition.buffer_bytes", "--json").json[0]["value"] == 2**29
+
+
+def test_config_show_says_what_a_single_setting_is(forebay: Forebay) -> None:
+    shown = forebay("config", "show", "acquisition.compression").out
+    assert shown.startswith("acquisition.compression\n")
+    assert "How the frames are packed." in shown
+    assert "Name" not in forebay("config", "show", "acquisition").out
+
+
+def test_a_run_that_is_not_there_is_told_with_the_nearest_one(
+    forebay: Forebay, water: str, tmp_path: Path
+) -> None:
+    """Of folders only: a file of nearly that name is no run."""
+    (tmp_path / f"{water}s").write_text("")
+    for words in (("runs", "show"), ("runs", "verify")):
+        refused = forebay(*words, water[:-1])
+        assert refused.code == ExitCode.INPUT
+        assert f"there is no such folder; did you mean {water!r}?" in refused.error
+    assert "did you mean" not in forebay("runs", "show", "quite/another").error
+
+
+def test_runs_show_is_for_people(forebay: Forebay) -> None:
+    """Units stand behind their values; results say how they were made."""
+    with open_source("simulated:emitters=3,shape=32x32", frames=4) as source:
+        acquire(source, "cell", frames_per_block=2)
+    forebay("process", "cell", "find-particles", "--cluster", "none", "-p", "diameter=7")
+    shown = forebay("runs", "show", "cell").out
+    for fact in (
+        " UTC",
+        "stored ",
+        "duration ",
+        "4 of 4 frames",
+        "find-particles-1.0.0(diameter=7",
+    ):
+        assert fact in shown
+    assert "_seconds" not in shown
+    assert "+00:00" not in shown + forebay("runs", "list").out
+
+
+def test_the_shell_is_offered_what_fits() -> None:
+    """Settings, parameters of the algorithm that is named already, lanes."""
+    assert ("acquisition.compression", "How the frames are packed.") in complete_settings("acq")
+    context = typer.Context(get_command(app))
+    context.args = ["water", "find-particles"]
+    assert list(complete_parameters(context, "dia")) == [("diameter=", "11 else")]
+    context.args = ["water", "find-partic"]
+    assert list(complete_parameters(context, "")) == []
+    assert list(complete_lanes("v")) == ["validation"]
 
 
 def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, water: str) -> None:
@@ -280,6 +335,12 @@ def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, wat
                   ("config", "show"), ("algorithms", "list")):  # fmt: skip
         for line in forebay(*words, "--json").out.splitlines():
             assert isinstance(json.loads(line), dict)
+
+
+def test_facts_in_a_file_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """However long they are, and without blanks behind them."""
+    print_facts("a title", [("path", "x" * 500), ("several", "one\ntwo")])
+    assert capsys.readouterr().out == f"a title\npath     {'x' * 500}\nseveral  one\n         two\n"
 
 
 def test_the_title_of_facts_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:

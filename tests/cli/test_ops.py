@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 from tests.cli.conftest import Forebay
 
 from forebay import ExitCode, acquire, open_source
+from forebay.cli.comparison import draw_comparison
 
 
 @pytest.fixture
@@ -65,6 +68,19 @@ def test_one_is_tried_on_a_frame(
     assert told.code == 0, told.err
     assert told.out == f"{name}-2.png shows frame 2 before and after {name}\n"
     assert min(size_of(tmp_path / f"{name}-2.png")) > 300
+
+
+def test_values_far_apart_are_shown_by_their_logarithms(tmp_path: Path) -> None:
+    """A spectrum would be a bright point in the dark; and the picture has the frame's proportions."""
+    wide = xr.DataArray(np.full((20, 80), 100.0), dims=("y", "x"), coords={"t": 0})
+    drawn = [wide.copy(data=wide * 10.0 ** np.linspace(0, powers, 80)) for powers in (1, 12)]
+    for each, name in zip(drawn, ("near", "far"), strict=True):
+        draw_comparison(tmp_path / f"{name}.png", wide, each, title=name)
+    with Image.open(tmp_path / "far.png") as far, Image.open(tmp_path / "near.png") as near:
+        assert far.width > 2 * far.height
+        row = np.asarray(far.convert("L"))[far.height // 2, far.width // 2 :]
+        assert len(np.unique(row)) > 30, "it goes from dark to bright"
+        assert near.size == far.size
 
 
 def test_the_picture_goes_where_it_is_told(forebay: Forebay, cell: str, tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _ACCENT = "#d1495b"
 _LINE = "#30638e"
+_WIDTH = 12
+_RANGE = 1000
+"""Values that are further apart than this are shown by their logarithms."""
 
 
 def draw_comparison(path: Path, before: xr.DataArray, after: Any, *, title: str) -> None:
@@ -39,9 +42,10 @@ def draw_comparison(path: Path, before: xr.DataArray, after: Any, *, title: str)
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    left, right = figure.subplots(1, 2)
     image = before.isel(c=0) if "c" in before.dims else before
+    height = _WIDTH / 2 * image.sizes["y"] / image.sizes["x"]
+    figure = Figure(figsize=(_WIDTH, min(max(height, 3), _WIDTH) + 0.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
     _show(left, image, "before")
     if isinstance(after, pd.DataFrame):
         here = after[after["t"] == int(before["t"])] if "t" in after else after
@@ -93,8 +97,15 @@ def _draw(axes: "Axes", after: xr.DataArray) -> None:
 
 def _show(axes: "Axes", image: xr.DataArray, title: str) -> None:
     values = image.to_numpy().astype("float64")
-    low, high = np.nanpercentile(values, [0.5, 99.5]) if np.isfinite(values).any() else (0.0, 1.0)
-    axes.imshow(values, interpolation="nearest", cmap="gray", vmin=low, vmax=max(high, low + 1e-12))
+    shown = values[np.isfinite(values)]
+    low, middle, high = np.percentile(shown, [0.5, 50, 99.5]) if shown.size else (0.0, 0.5, 1.0)
+    if low > 0 and high / middle > _RANGE:
+        values, low, high = np.log10(np.maximum(values, low)), np.log10(low), np.log10(high)
+        title += " (log10)"
+    drawn = axes.imshow(
+        values, interpolation="nearest", cmap="gray", vmin=low, vmax=max(high, low + 1e-12)
+    )
+    axes.figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.02)
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -80,16 +80,23 @@ def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    shown = [(name, str(value)) for name, value in facts]
+    wide = max((len(name) for name, _ in shown), default=0) + 2
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(name, Text(str(value)))
+    for name, value in shown:
+        table.add_row(name, Text(value))
     console = _console()
     with writing_output():
         # A title of the table would be cut to its width, and with it the path that it names.
         console.print(Text(title, style="italic"), soft_wrap=True)
-        console.print(table)
+        if console.is_terminal:
+            console.print(table)
+            return
+        # A line of a file is as long as what stands in it: others search it for words.
+        for name, value in shown:
+            typer.echo(name.ljust(wide) + value.replace("\n", "\n" + " " * wide))
 
 
 def progress(unit: str) -> "Progress":

@@ -89,7 +89,7 @@ def _found_as(
         if (result / DESCRIPTION).is_file():
             return published_in(catalogue, tiers).of_folder(result)
     if not location.is_dir():
-        raise RunNotFoundError(f"{location} is not a run: there is no such folder")
+        raise RunNotFoundError.no_folder(location)
     return pieces(OpenRuns(catalogue, tiers, call.settings.tiering), location)
 
 

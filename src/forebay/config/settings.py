@@ -114,3 +114,22 @@ def leaves(branch: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
             yield from leaves(below, (*key, name))
     else:
         yield key, branch
+
+
+def meaning(settings: Settings, key: str) -> str:
+    """Return what a setting is, in words.
+
+    Examples
+    --------
+    >>> meaning(Settings(), "acquisition.compression")
+    'How the frames are packed.'
+    """
+    branch: Any = settings
+    told = ""
+    for name in key.split("."):
+        if isinstance(branch, dict):
+            branch = branch[name]
+        else:
+            told = type(branch).model_fields[name].description or told
+            branch = getattr(branch, name)
+    return told

@@ -67,6 +67,40 @@ def complete_algorithms(incomplete: str) -> Iterator[tuple[str, str]]:
                 yield algorithm.name, algorithm.summary
 
 
+def complete_settings(incomplete: str) -> Iterator[tuple[str, str]]:
+    """Offer the settings, with what they are."""
+    from forebay.config.settings import meaning
+
+    with contextlib.suppress(ForebayError):
+        loaded = Session(None).loaded
+        for key in loaded.origins:
+            if key.startswith(incomplete):
+                yield key, meaning(loaded.settings, key)
+
+
+def complete_parameters(context: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Offer the parameters of the algorithm that is named already."""
+    from forebay.engine import REGISTRY
+
+    with contextlib.suppress(ForebayError):
+        REGISTRY.load(Session(None).settings.engine.algorithm_modules)
+        # An option that lacks its value leaves the arguments before it as words.
+        words = [context.params.get("algorithm"), *context.args]
+        known = {name for each in REGISTRY for name in (each.name, each.label)}
+        algorithm = REGISTRY.get(next((each for each in words if each in known), ""))
+        for name, field in algorithm.parameters.model_fields.items():
+            if name.startswith(incomplete):
+                needed = "has to be given" if field.is_required() else f"{field.default} else"
+                yield f"{name}=", needed
+
+
+def complete_lanes(incomplete: str) -> Iterator[str]:
+    """Offer the lanes."""
+    from forebay.engine.queue.lanes import Lane
+
+    yield from (lane.label for lane in Lane if lane.label.startswith(incomplete))
+
+
 def complete_clusters(incomplete: str) -> Iterator[tuple[str, str]]:
     """Offer the clusters of the settings, with their kinds."""
     with contextlib.suppress(ForebayError):

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from forebay.cli.output import print_json, print_table
+from forebay.cli.commands.completion import complete_settings
+from forebay.cli.output import print_facts, print_json, print_table
 from forebay.cli.session import JsonOption, session
+from forebay.cli.sizes import size_written
 
 if TYPE_CHECKING:
     from forebay.acquisition.reduction import Step
@@ -22,11 +24,17 @@ def _group() -> None:
 @app.command()
 def show(
     context: typer.Context,
-    key: Annotated[str | None, typer.Argument(help="Only this key, or the keys below it.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this key, or the keys below it.", autocompletion=complete_settings
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every setting, its value, and where it comes from."""
-    origins = session(context).loaded.origins
+    """Show every setting, its value, and where it comes from; of a single one, what it is."""
+    loaded = session(context).loaded
+    origins = loaded.origins
     wanted = {
         name: origin
         for name, origin in origins.items()
@@ -47,8 +55,15 @@ def show(
         for name, origin in wanted.items():
             print_json({"key": name, "value": _plain(origin.value), "source": origin.source})
         return
-    rows = [(name, _cell(_plain(origin.value)), origin.source) for name, origin in wanted.items()]
-    print_table(("key", "value", "where it comes from"), rows)
+    rows = [(name, _cell(origin.value), origin.source) for name, origin in wanted.items()]
+    columns = ("key", "value", "where it comes from")
+    if key is not None and key in wanted:
+        from forebay.config.settings import meaning
+
+        facts = zip(columns[1:], rows[0][1:], strict=True)
+        print_facts(key, [*facts, ("what it is", meaning(loaded.settings, key))])
+    else:
+        print_table(columns, rows)
 
 
 def _plain(value: Any) -> Any:
@@ -69,9 +84,14 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: Any) -> str:
-    """Return a plain value as people write it: each table of a list on a line of its own."""
+    """Return a value as people write it: each table of a list on a line of its own."""
+    from pydantic import ByteSize
+
     if value is None:
         return "-"
+    if isinstance(value, ByteSize):
+        return size_written(value)
+    value = _plain(value)
     if isinstance(value, list) and any(isinstance(each, dict) for each in value):
         return "\n".join(_written(each) for each in value)
     return _written(value) if isinstance(value, bool | list | dict) else str(value)

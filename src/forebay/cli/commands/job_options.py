@@ -4,23 +4,49 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli.commands.completion import complete_jobs
+from forebay.cli.commands.completion import (
+    complete_clusters,
+    complete_jobs,
+    complete_lanes,
+    complete_parameters,
+)
 
 JobArgument = Annotated[
     int,
     typer.Argument(metavar="JOB", help="Number of the job.", autocompletion=complete_jobs),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of a cluster in the settings, or 'none' to compute in this process.",
+        autocompletion=complete_clusters,
+    ),
+]
 LaneOption = Annotated[
-    str | None, typer.Option(help="realtime, validation or reprocess; reprocess if not given.")
+    str | None,
+    typer.Option(
+        metavar="LANE",
+        help="realtime, validation or reprocess; reprocess if not given.",
+        autocompletion=complete_lanes,
+    ),
 ]
 PriorityOption = Annotated[int | None, typer.Option(help="Within the lane, higher first.")]
 ParameterOption = Annotated[
     list[str] | None,
-    typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="May be repeated."),
+    typer.Option(
+        "-p",
+        "--parameter",
+        metavar="NAME=VALUE",
+        help="A parameter of the algorithm; may be repeated.",
+        autocompletion=complete_parameters,
+    ),
 ]
 LabelOption = Annotated[
     list[str] | None,
-    typer.Option("-l", "--label", metavar="NAME=VALUE", help="May be repeated."),
+    typer.Option(
+        "-l", "--label", metavar="NAME=VALUE", help="To find the job by; may be repeated."
+    ),
 ]
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Wait for its end; Ctrl-C ends the waiting, not the job.")

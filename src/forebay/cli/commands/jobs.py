@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.awaiting import opened_once_made
-from forebay.cli.commands.completion import complete_algorithms, complete_runs
+from forebay.cli.commands.completion import complete_algorithms, complete_clusters, complete_runs
 from forebay.cli.commands.job_options import (
     JobArgument,
     LabelOption,
@@ -82,8 +82,8 @@ def submit(
         int,
         typer.Option(
             min=1,
-            help="With --follow: when late, take every so-manieth block at once, and the others "
-            "when there is time; 1 for all in their order.",
+            help="With --follow: while late, take every Nth block at once, and the others when "
+            "there is time; 1 for all in their order.",
         ),
     ] = 1,
     reduce_at: Annotated[
@@ -104,7 +104,12 @@ def submit(
         str | None, typer.Option(help="Submitting the same again with this key finds the same job.")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(help="The only cluster that may compute it; any if not given.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The only cluster that may compute it; any if not given.",
+            autocompletion=complete_clusters,
+        ),
     ] = None,
     recall: RecallOption = False,
     recall_cost: RecallCostOption = None,

@@ -36,7 +36,7 @@ def list_operations(as_json: JsonOption = False) -> None:
                 }
             )
         return
-    rows = [(each.name, each.family, _shown(each), each.summary) for each in found]
+    rows = [(each.name, each.family, _shown(each), each.summary.replace("`", "")) for each in found]
     print_table(("operation", "family", "parameters", "what it does"), rows)
 
 
@@ -63,7 +63,9 @@ def try_operation(
     ] = 0,
     parameter: Annotated[
         list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="May be repeated."),
+        typer.Option(
+            "-p", "--parameter", metavar="NAME=VALUE", help="A parameter of it; may be repeated."
+        ),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="PNG file to write; OPERATION-FRAME.png if not given.")

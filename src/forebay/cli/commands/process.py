@@ -9,6 +9,7 @@ import typer
 
 from forebay.cli.awaiting import opened_once_made
 from forebay.cli.commands.completion import complete_algorithms, complete_runs
+from forebay.cli.commands.job_options import ClusterOption, ParameterOption
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, progress, seconds
 from forebay.cli.session import (
@@ -53,10 +54,7 @@ def process(
     runs: RunsOption = None,
     results: ResultsOption = None,
     ledger: LedgerOption = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--parameter", metavar="NAME=VALUE", help="May be repeated."),
-    ] = None,
+    parameter: ParameterOption = None,
     follow: Annotated[
         bool,
         typer.Option(
@@ -67,12 +65,7 @@ def process(
     force: Annotated[
         bool, typer.Option("--force", help="Compute also what is done already.")
     ] = False,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a cluster in the settings, or 'none' to compute in this process."
-        ),
-    ] = None,
+    cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run ALGORITHM over RUN and publish the result, one part for each block.

@@ -48,6 +48,7 @@ def profile(
         str | None,
         typer.Option(
             "--by",
+            metavar="PROFILER",
             help="py-spy, perf or nsys; the first of py-spy and perf that is here, if not given.",
         ),
     ] = None,

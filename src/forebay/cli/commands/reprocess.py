@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.commands.completion import complete_algorithms
+from forebay.cli.commands.completion import complete_algorithms, complete_clusters
 from forebay.cli.commands.job_options import (
     LabelOption,
     LaneOption,
@@ -79,7 +79,12 @@ def reprocess(
         bool, typer.Option("--here", help="Compute now, from here, without a service.")
     ] = False,
     cluster: Annotated[
-        str | None, typer.Option(help="With --here: name of a cluster in the settings, or 'none'.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --here: name of a cluster in the settings, or 'none'.",
+            autocompletion=complete_clusters,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say which runs it would go over.")

@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from forebay.acquisition.run.recovery.repair import RepairReport
 
 _SHOWN_LINES = 12
+_ORDER_OF_RESULTS = ("algorithm", "version", "parameters")
+_LABELS = {
+    "run_id": "run id",
+    "created": "made",
+    "closed_because": "closed because",
+    "frames_per_block": "frames per block",
+    "stored_bytes": "stored",
+    "first_frame": "first frame",
+    "last_frame": "last frame",
+    "duration_seconds": "duration",
+    "dropped_frames": "dropped frames",
+    "pixel_size_micrometer": "pixel size",
+    "exposure_seconds": "exposure",
+    "frame_rate_hertz": "frame rate",
+}
+"""What people are shown in the place of keys, whose units stand behind their values."""
 
 app = typer.Typer(help="Look at runs, check them, and end what was left open.")
 
@@ -56,7 +72,7 @@ def list_runs(context: typer.Context, runs: RunsOption = None, as_json: JsonOpti
             each["state"],
             each.get("frames", "-"),
             each.get("dropped", "-"),
-            each.get("created", each.get("error", "-")),
+            _moment(each["created"]) if "created" in each else each.get("error", "-"),
         )
         for each in described
     ]
@@ -79,10 +95,11 @@ def show(
     described = _description(opened)
     folder = call.results(results) or (opened.path and opened.path.absolute().parent / "results")
     published = [_published(each) for each in find_results(folder, opened)] if folder else []
+    published.sort(key=lambda each: [str(each.get(name, "")) for name in _ORDER_OF_RESULTS])
     if as_json:
         print_json({**described, "results": published})
         return
-    facts = [(name.replace("_", " "), _shown(name, value)) for name, value in described.items()]
+    facts = [(_LABELS.get(name, name), _shown(name, value)) for name, value in described.items()]
     facts += [("result", _result_line(each, opened.history.frames)) for each in published]
     print_facts(f"run {opened.name}", [(name, value) for name, value in facts if value != ""])
 
@@ -240,10 +257,17 @@ def _published(folder: Path) -> dict[str, Any]:
 
 def _result_line(published: dict[str, Any], frames: int) -> str:
     if "error" in published:
-        return f"{published['path']}: {published['error']}"
+        told = str(published["error"])
+        return told if published["path"] in told else f"{published['path']}: {told}"
     failed = published["failed_units"]
-    line = f"{published['path']}: {published['frames']} of {frames} frames"
-    return f"{line}, {len(failed)} failed, first: {failed[0]['error']}" if failed else line
+    chosen = ", ".join(f"{name}={value}" for name, value in published["parameters"].items())
+    line = (
+        f"{published['algorithm']}-{published['version']}({chosen}): "
+        f"{published['frames']} of {frames} frames"
+    )
+    if failed:
+        line += f", {len(failed)} failed, first: {failed[0]['error']}"
+    return f"{line}\n{published['path']}"
 
 
 def _state(run: "Run") -> str:
@@ -315,6 +339,12 @@ def _iso(nanoseconds: int) -> str:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds")
 
 
+def _moment(iso: str) -> str:
+    """Return a moment for people, to the millisecond where it is known."""
+    when = datetime.fromisoformat(iso).astimezone(UTC).replace(tzinfo=None)
+    return f"{when.isoformat(' ', 'milliseconds').removesuffix('.000')} UTC"
+
+
 def _shown(name: str, value: Any) -> str:
     """Return a value for people; nothing where it is not known."""
     if value is None or value in ([], {}, ()):
@@ -324,8 +354,14 @@ def _shown(name: str, value: Any) -> str:
             return ", ".join(value)
         case "shape":
             return " × ".join(str(each) for each in value)
+        case "created" | "first_frame" | "last_frame":
+            return _moment(value)
         case "pixel_size_micrometer":
-            return " × ".join(f"{each:g}" for each in value)
+            return f"{' × '.join(f'{each:g}' for each in value)} µm"
+        case "exposure_seconds":
+            return f"{value * 1000:g} ms"
+        case "frame_rate_hertz":
+            return f"{value:g} Hz"
         case "stored_bytes":
             return size(value)
         case "duration_seconds":
@@ -333,7 +369,9 @@ def _shown(name: str, value: Any) -> str:
         case "dropped_frames":
             return _some([f"{each['first']} to {each['last']}: {each['reason']}" for each in value])
         case "notes":
-            return _some([f"{each['at']} {each['topic']}: {each['text']}" for each in value])
+            return _some(
+                [f"{_moment(each['at'])} {each['topic']}: {each['text']}" for each in value]
+            )
         case "provenance":
             return ", ".join(value)
         case "instrument":

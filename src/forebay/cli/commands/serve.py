@@ -4,10 +4,11 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from forebay.cli.commands.job_options import ClusterOption
 from forebay.cli.commands.process import cluster_client, cluster_of
 from forebay.cli.output import print_json
 from forebay.cli.session import (
@@ -34,12 +35,7 @@ def serve(
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a cluster in the settings, or 'none' to compute in this process."
-        ),
-    ] = None,
+    cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Work on the jobs that are submitted, until Ctrl-C or SIGTERM.
