@@ -235,6 +235,32 @@ def test_what_the_other_copy_has_lost_is_put_back_before_the_old_one_goes(site: 
     site.check_readable()
 
 
+def test_nothing_goes_while_what_is_put_back_is_not_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tier that loses it again is not relied on."""
+    site.plan("cold")
+    site.work()
+    before = site.files("hot")
+    (site.copy_in("cold") / "frames" / "c.1.0.0").unlink()
+    monkeypatch.setattr(Shelf, "look_along", lambda _, key, **__: {key: None})
+    site.pass_by(GRACE + 1)
+    (move,) = site.work()
+    assert move.state == MoveState.GRACE
+    assert move.error is not None
+    assert "was put there twice and is not there" in move.error
+    assert site.files("hot") == before
+
+
+def test_a_copy_that_was_taken_for_given_up_stays_if_it_is_not(site: Site) -> None:
+    """How it stands is looked at anew when nobody else can change it."""
+    site.move("cold")
+    before = site.files("cold")
+    (copy,) = [each for each in site.catalogue.shelves(site.take_in().run_id) if not each.home]
+    site.mover()._departing.delete_given_up(copy)
+    assert site.files("cold") == before
+
+
 def test_nothing_goes_while_no_other_copy_was_read_back(site: Site) -> None:
     """One that is in doubt does not count."""
     site.plan("cold")

@@ -8,6 +8,7 @@ import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunExistsError, RunLockedError, RunTakenOverError
+from forebay.acquisition.run.writing.account import NOT_RECORDED
 from forebay.acquisition.storage.folder import FolderStorage
 
 GEOMETRY = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
@@ -56,7 +57,7 @@ def test_what_comes_after_a_take_over_is_void(tmp_path: Path, zombie: RunWriter)
         writer.append(frame(7))
     check(tmp_path / "run", [0, 1, 5, 6, 7])
     (lost,) = open_run(tmp_path / "run").dropped
-    assert (lost.first, lost.last) == (2, 4)
+    assert (lost.first, lost.last, lost.reason) == (2, 4, NOT_RECORDED)
 
 
 @pytest.mark.parametrize("at", ["publish", "append", "show"])
