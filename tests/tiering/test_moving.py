@@ -1,5 +1,6 @@
 """Moving runs between tiers, and what is refused."""
 
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -22,6 +23,7 @@ from forebay.tiering.errors import (
 from forebay.tiering.homes.home import home_of
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST
+from forebay.tiering.storage.shelf import Shelf
 
 pytestmark = on_each_database
 
@@ -233,6 +235,32 @@ def test_what_the_other_copy_has_lost_is_put_back_before_the_old_one_goes(site: 
     site.check_readable()
 
 
+def test_nothing_goes_while_what_is_put_back_is_not_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tier that loses it again is not relied on."""
+    site.plan("cold")
+    site.work()
+    before = site.files("hot")
+    (site.copy_in("cold") / "frames" / "c.1.0.0").unlink()
+    monkeypatch.setattr(Shelf, "look_along", lambda _, key, **__: {key: None})
+    site.pass_by(GRACE + 1)
+    (move,) = site.work()
+    assert move.state == MoveState.GRACE
+    assert move.error is not None
+    assert "was put there twice and is not there" in move.error
+    assert site.files("hot") == before
+
+
+def test_a_copy_that_was_taken_for_given_up_stays_if_it_is_not(site: Site) -> None:
+    """How it stands is looked at anew when nobody else can change it."""
+    site.move("cold")
+    before = site.files("cold")
+    (copy,) = [each for each in site.catalogue.shelves(site.take_in().run_id) if not each.home]
+    site.mover()._departing.delete_given_up(copy)
+    assert site.files("cold") == before
+
+
 def test_nothing_goes_while_no_other_copy_was_read_back(site: Site) -> None:
     """One that is in doubt does not count."""
     site.plan("cold")
@@ -351,6 +379,83 @@ def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:
             write()
     assert site.lies_in() == {"warm"}
     site.check_readable()
+
+
+def overtaken_at(site: Site, point: str) -> None:
+    """Let a mover come to a point, and another one take its move there."""
+
+    def reached(name: str) -> None:
+        if name == point:
+            site.pass_by(31)
+            assert site.held.claim("another", lease_seconds=30) is not None
+
+    site.mover(reached).work()
+
+
+def test_who_was_overtaken_puts_nothing_into_the_folder(site: Site) -> None:
+    """The run may have been moved elsewhere since."""
+    site.move("cold")
+    before = site.files("hot")
+    site.plan("hot")
+    overtaken_at(site, "copying")
+    assert site.files("hot") == before
+
+
+def test_who_was_overtaken_sends_no_readers(site: Site) -> None:
+    """They may have been sent elsewhere since."""
+    site.plan("cold")
+    overtaken_at(site, "published")
+    assert "water/_forebay/tiers.json" not in site.files("hot")
+
+
+def test_who_was_overtaken_deletes_nothing(site: Site) -> None:
+    """The run may have come back since."""
+    site.plan("cold")
+    site.work()
+    site.pass_by(GRACE + 1)
+    before = site.files("hot")
+    overtaken_at(site, "signpost without it")
+    assert site.files("hot") == before
+
+
+def test_who_knows_only_zarr_sees_no_frame_vanish(site: Site) -> None:
+    """What says that it is a run goes before all else."""
+    site.plan("cold")
+    site.work()
+    site.pass_by(GRACE + 1)
+    before = site.files("hot")
+    with pytest.raises(Killed):
+        site.mover(killed_at_first("object deleted")).work()
+    assert before - site.files("hot") == {"water/zarr.json"}
+
+
+def test_a_copy_is_read_back_from_the_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system still holds in memory tells nothing of what it has stored."""
+    read: set[Path] = set()
+
+    def forget(descriptor: int, *_: int) -> None:
+        read.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "posix_fadvise", forget)
+    site.move("cold", keep=True)
+    copy = site.copy_in("cold")
+    files = {each for each in copy.rglob("*") if each.is_file()}
+    assert files - {copy / MANIFEST} <= read
+
+
+def test_a_manifest_is_read_back_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By it the catalogue is built anew; without it the copy is not relied on."""
+    put = Shelf.put
+
+    def cut_short(self: Shelf, key: str, content: bytes) -> None:
+        put(self, key, content[:-1] if key == MANIFEST else content)
+
+    monkeypatch.setattr(Shelf, "put", cut_short)
+    site.plan("cold")
+    (move,) = site.work()
+    assert move.state == MoveState.COPIED
+    assert move.error is not None
+    assert move.error.endswith(f"{MANIFEST} is not what was put there")
 
 
 def test_a_claim_ends_when_the_same_mover_takes_the_move_anew(site: Site) -> None:

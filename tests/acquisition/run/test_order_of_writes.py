@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter
+from forebay.acquisition.errors import StorageError
+from forebay.acquisition.storage.folder import FolderStorage
 
 LOG = "_forebay/log/00000001.log"
 
@@ -124,3 +126,29 @@ def test_a_resumed_log_is_durable_before_the_next_one_seals_it(
         ("fsync folder", "run/_forebay/log"),
     ]
     assert trace[: len(order)] == order
+
+
+def test_names_of_a_block_that_is_taken_in_are_durable_before_its_record(
+    tmp_path: Path, trace: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stored it may have died before they were."""
+    path = tmp_path / "run"
+    geometry = Geometry(("y", "x"), (3, 4), np.dtype("u2"))
+    writer = RunWriter.create(path, geometry, frames_per_block=2)
+    writer.append(Frame(0, 0, np.zeros((3, 4), "u2")))
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStorage, "append", broken)
+        with pytest.raises(StorageError):
+            writer.append(Frame(1, 1, np.zeros((3, 4), "u2")))
+    writer.abandon()
+    del trace[:]
+    again = RunWriter.resume(path)
+    assert again.committed == 2
+    again.abandon()
+    named = trace[: trace.index(("link", "run/_forebay/log/00000002.log"))]
+    arrays = ("timestamp", "frame_id", "flags", "frames")
+    assert {("fsync folder", f"run/{array}") for array in arrays} <= {*named}

@@ -106,6 +106,17 @@ def test_what_is_missing_between_their_frames_is_dropped(tmp_path: Path) -> None
     assert second.dropped == (Dropped(14, 16, NOT_KNOWN_WHY, NOW),)
 
 
+def test_the_sums_of_a_run_are_right_that_goes_on_behind_them(tmp_path: Path) -> None:
+    """What is missing between their frames counts as dropped from then on."""
+    path = write(tmp_path / "run", [5, 6, 7, 10, 12, 13])
+    forget(path, 1)
+    with RunWriter.resume(path) as writer:
+        assert (writer.counted, writer.committed, writer.dropped) == (9, 6, 3)
+    closed = open_run(path).history.closed
+    assert closed
+    assert (closed.counted, closed.committed, closed.dropped_count) == (9, 6, 3)
+
+
 def test_where_nothing_is_left_nothing_is_found(tmp_path: Path) -> None:
     path = write(tmp_path / "run", [0, 1, 2, 3])
     assert found_in(path) == []

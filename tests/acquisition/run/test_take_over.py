@@ -8,6 +8,7 @@ import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunExistsError, RunLockedError, RunTakenOverError
+from forebay.acquisition.run.writing.account import NOT_RECORDED
 from forebay.acquisition.storage.folder import FolderStorage
 
 GEOMETRY = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
@@ -56,7 +57,7 @@ def test_what_comes_after_a_take_over_is_void(tmp_path: Path, zombie: RunWriter)
         writer.append(frame(7))
     check(tmp_path / "run", [0, 1, 5, 6, 7])
     (lost,) = open_run(tmp_path / "run").dropped
-    assert (lost.first, lost.last) == (2, 4)
+    assert (lost.first, lost.last, lost.reason) == (2, 4, NOT_RECORDED)
 
 
 @pytest.mark.parametrize("at", ["publish", "append", "show"])
@@ -109,29 +110,29 @@ def test_an_object_that_a_zombie_leaves_is_put_aside(tmp_path: Path, zombie: Run
     assert kept == [b"left by a zombie"]
 
 
-def test_who_had_taken_the_run_harms_who_takes_it_next_no_more(
-    tmp_path: Path, zombie: RunWriter, monkeypatch: pytest.MonkeyPatch
+def test_what_the_next_writer_has_committed_is_never_put_aside(
+    tmp_path: Path, zombie: RunWriter
 ) -> None:
-    """It may put aside what was left before it came, and nothing that came after."""
+    """Not by one that had taken the run itself, and may put aside what was left before it came."""
     path = tmp_path / "run"
     second = RunWriter.resume(path, take_over=True)
-    second.append(frame(2))
-    original = FolderStorage.publish
-    successors: list[RunWriter] = []
-
-    def stopped(self: FolderStorage, *args: Any) -> None:
-        if not successors:
-            successors.append(RunWriter.resume(path, take_over=True))
-            for counter in (5, 6):
-                successors[0].append(frame(counter))
-        original(self, *args)
-
-    monkeypatch.setattr(FolderStorage, "publish", stopped)
-    with pytest.raises(RunExistsError):
-        second.append(frame(3, value=99))
-    zombie.abandon()
+    storage = second._run.storage
+    with RunWriter.resume(path, take_over=True) as third:
+        for counter in (5, 6):
+            third.append(frame(counter))
+        late = storage.new_object("frames/c.1.0.0")
+        late.write([b"left by a zombie"])
+        with pytest.raises(RunExistsError, match="another writer was here"):
+            storage.publish([late.finish()])
     second.abandon()
-    (third,) = successors
-    third.append(frame(7))
-    third.close()
-    check(path, [0, 1, 5, 6, 7])
+    zombie.abandon()
+    check(path, [0, 1, 5, 6])
+
+
+def test_a_run_that_cannot_be_resumed_is_let_go_of(tmp_path: Path, zombie: RunWriter) -> None:
+    """Also while the error is still looked at."""
+    zombie.close()
+    with pytest.raises(RunExistsError, match="closed and whole") as refused:
+        RunWriter.resume(tmp_path / "run")
+    assert open_run(tmp_path / "run").writer is None
+    assert refused.value is not None

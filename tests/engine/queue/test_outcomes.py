@@ -1,11 +1,13 @@
 """Outcomes: what is published, what is tried again, and what is given up."""
 
 import random
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from tests.engine.queue.desk import BYTES, NOON, SECOND, Clock, Desk, target, unit
 
+from forebay.engine.queue.database import Database
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.outcomes import Published, Refused
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy, RetryRule
@@ -89,6 +91,22 @@ def test_what_was_to_be_computed_anew_and_is_cancelled_stays_done(desk: Desk) ->
     assert desk.states() == {"done": 3}
     assert desk.publish([two]) == []
     assert desk.ledger.parts(target().job.identity) == {"part 4", "part 2", "part 3"}
+
+
+def test_nobody_holds_what_was_cancelled(desk: Desk) -> None:
+    """A service takes as much more as it holds less."""
+    job = desk.queue_up("run", 3)
+    desk.take(2)
+    assert desk.service.held() == 2
+    desk.jobs.cancel(job)
+    assert desk.service.held() == 0
+
+
+def test_a_ledger_in_a_file_outlives_a_power_cut(tmp_path: Path) -> None:
+    """SQLite flushes its log at each commit, not only now and then."""
+    with Database(tmp_path / "ledger.sqlite") as database, database.write() as connection:
+        full = 2
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == full
 
 
 def test_a_block_that_was_taken_anew_supersedes_what_was_read_before(desk: Desk) -> None:

@@ -115,6 +115,16 @@ def test_computed_anew_it_begins_with_the_first(desk: Desk) -> None:
     assert states(desk) == ["done", "ready", "waiting"]
 
 
+def test_what_was_published_behind_one_that_dies_anew_stays_so(desk: Desk) -> None:
+    """It was computed from what was right then, and nothing takes its place."""
+    desk.queue_up(CHAIN, 3)
+    for _ in range(3):
+        desk.publish(desk.take())
+    desk.submit(CHAIN, force=True, key="anew")
+    desk.kill(desk.take())
+    assert states(desk) == ["dead", "done", "done"]
+
+
 def test_a_cancelled_job_leaves_nothing_waiting(desk: Desk) -> None:
     job = desk.queue_up(CHAIN, 3)
     desk.jobs.cancel(job)
