@@ -129,6 +129,15 @@ class FrameSource(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
+@runtime_checkable
+class CountingSource(Protocol):
+    """A source that knows of exposures behind the last frame that it delivers."""
+
+    @property
+    def counted_through(self) -> int | None:
+        """Counter of the last exposure, delivered or not; None before the first."""
+
+
 def check_geometry(geometry: Geometry) -> Geometry:
     """Return `geometry` if a run can hold such frames.
 

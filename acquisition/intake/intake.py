@@ -154,6 +154,28 @@ class Intake:
             return frame
         return Frame(place.number, timestamp, frame.data, flags)
 
+    def end(self, counter: int) -> tuple[int, int] | None:
+        """Count the exposures behind the last frame, of which none will come.
+
+        Parameters
+        ----------
+        counter
+            The camera's counter of the last one of them.
+
+        Returns
+        -------
+        tuple of int
+            The numbers of the first and the last one in the run; None if there are none, or no
+            frame came before.
+        """
+        if self._sequence.number < 0 or self._sequence.refusal(counter) is not None:
+            return None
+        place = self._sequence.place(counter, later=False)
+        if place.number is None or place.kind is AnomalyKind.COUNTER_RESTARTED:
+            return None
+        self._name_gap(place.number + 1, place.missing + 1)
+        return place.number - place.missing, place.number
+
     def _counter_of(self, frame: Frame) -> int | None:
         """Return the camera's counter; None if it is none that the camera can count to."""
         try:

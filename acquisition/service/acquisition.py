@@ -59,6 +59,7 @@ class Acquisition:
         self._started = clock.monotonic()
         self._news = threading.Event()
         self._go = threading.Event()
+        self._received = threading.Event()
         self._ending: str | None = None
         self._patience = _PATIENCE_SECONDS + (self._source.metadata.exposure or 0.0)
         self._patient_until = 0.0
@@ -126,9 +127,8 @@ class Acquisition:
                 self._receiver.start()
                 self._wait()
             except BaseException as error:
-                # Ctrl-C: what has come is still committed.  A second one, or one after a stop,
-                # leaves at once, and the run is as after a kill if the recorder does not get
-                # through.
+                # Ctrl-C: what has come is still committed.  One after that, or after a stop, leaves
+                # at once, and the run is as after a kill if the recorder does not get through.
                 self._on_status = None
                 try:
                     if not self._stop.is_set():
@@ -235,6 +235,7 @@ class Acquisition:
         except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
             self._source_failure = failure
         finally:
+            self._received.set()
             self._ring.finish()
             self._news.set()
 
@@ -243,6 +244,8 @@ class Acquisition:
         try:
             self._place_thread("recorder")
             self._recording.run()
+            # A source that finishes the ring may yet have to say why.
+            self._received.wait()
             # While the run still takes notes.
             self._tell_anomalies(everything=True)
             self._recording.close(reason=self._reason())
@@ -305,6 +308,7 @@ class Acquisition:
             if not self._recorder.is_alive():
                 self._end_source("the recorder ended")
             if not self._receiver.is_alive() or self._out_of_patience():
+                self._received.set()
                 self._ring.finish()
                 self._recording.end()
             self._watch_source()
@@ -349,10 +353,9 @@ class Acquisition:
             self._announce(StateEvent(flow=flow.value))
 
     def _watch_disk(self) -> None:
-        if self._clock.monotonic() - self._started < _SETTLING_SECONDS:
-            return  # The rate at the beginning says little.
-        if self._is_ending or self._flow.state is FlowState.WAITING_FOR_SPACE:
-            return  # There is nothing to stop any more, or it is told that the disk is full.
+        young = self._clock.monotonic() - self._started < _SETTLING_SECONDS
+        if young or self._is_ending or self._flow.state is FlowState.WAITING_FOR_SPACE:
+            return  # The rate at the beginning says little; nor is there more to say in the end.
         free = self._run.storage.free_bytes()
         committer = self._run.committer
         _, rate = self._rates.of(committer.frames, committer.stored_bytes)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from forebay.acquisition.frames import Frame
+from forebay.acquisition.frames import CountingSource, Frame
 from forebay.acquisition.intake import (
     Anomaly,
     AnomalyReports,
@@ -13,6 +13,7 @@ from forebay.acquisition.intake import (
     stall_patience,
 )
 from forebay.acquisition.ring.slot_source import SlotSource
+from forebay.acquisition.run.writing.account import NOT_DELIVERED
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
 
@@ -58,14 +59,17 @@ class Receiving:
         if isinstance(self._source, SlotSource):
             self._source.deliver_into(self._ring, self._take_in)
             return
-        for frame in self._source.frames():
-            began = self._clock.monotonic()
-            taken = self._take_in(frame)
-            if taken is not None:
-                self._gate.place(self._ring, taken)
-            self.latency.record(self._clock.monotonic() - began)
-            if self._ring.finished:
-                break
+        try:
+            for frame in self._source.frames():
+                began = self._clock.monotonic()
+                taken = self._take_in(frame)
+                if taken is not None:
+                    self._gate.place(self._ring, taken)
+                self.latency.record(self._clock.monotonic() - began)
+                if self._ring.finished:
+                    break
+        finally:
+            self._lose_the_last()
 
     @property
     def received_bytes(self) -> int:
@@ -97,6 +101,14 @@ class Receiving:
         for log in self._logs:
             counts.update(log.counts())
         return dict(counts)
+
+    def _lose_the_last(self) -> None:
+        """Write down the exposures that the source knows of behind its last frame."""
+        source = self._source
+        counter = source.counted_through if isinstance(source, CountingSource) else None
+        lost = None if counter is None else self._intake.end(counter)
+        if lost is not None:
+            self._ring.lose(*lost, reason=NOT_DELIVERED)
 
     def _take_in(self, frame: Frame) -> Frame | None:
         """Return a frame as it is to be put into the ring; None if it is not."""

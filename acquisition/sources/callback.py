@@ -33,7 +33,7 @@ class CallbackSource:
 
     The software calls `submit` for each frame, and `finish` or `fail` at the end.  A frame that
     finds the queue full is not taken, and its counter is missing from those of the others: so it
-    is written down as dropped when the next one comes.
+    is written down as dropped when the next one comes, or at the end.
 
     Parameters
     ----------
@@ -98,6 +98,7 @@ class CallbackSource:
         self._submitting = threading.Lock()
         self._following = 0
         self._refused = 0
+        self._counted_through: int | None = None
 
     @property
     def geometry(self) -> Geometry:
@@ -118,6 +119,11 @@ class CallbackSource:
     def refused(self) -> int:
         """Frames that found the queue full; those behind the last one that was taken, too."""
         return self._refused
+
+    @property
+    def counted_through(self) -> int | None:
+        """Counter of the last frame that was submitted, taken or not; None before the first."""
+        return self._counted_through
 
     def submit(
         self,
@@ -164,6 +170,8 @@ class CallbackSource:
             number = self._following if counter is None else counter
             number = whole("counter", number, 0, 2**64 - 1)
             self._following = number + 1
+            if self._open:
+                self._counted_through = number
             stamp = self._clock.time_ns() if timestamp is None else timestamp
             given = Frame(
                 number,
@@ -224,7 +232,7 @@ class CallbackSource:
     def stop(self) -> None:
         """Make `frames` end after the frame that it is at; may be called from any thread.
 
-        What waits in the queue is given up, and `submit` takes no more.
+        What waits in the queue is given up, and counts as not delivered; `submit` takes no more.
         """
         with self._changed:
             self._stopped = True

@@ -23,6 +23,8 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.errors import FrameError, RunExistsError, SourceError, StorageError
+from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.ring.slot_source import Receive
 from forebay.acquisition.run.writing import account as writer_module
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service import acquisition as service
@@ -188,6 +190,24 @@ def test_a_source_that_fails_midway_leaves_a_closed_run(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run")
     assert check_sums(run) == list(range(7))
     assert reason(run) == "the source failed: the cable was pulled"
+
+
+class Finishing(Scripted):
+    """A source that puts frames into the ring itself, and fails after it has finished that."""
+
+    def deliver_into(self, ring: FrameRing, receive: Receive) -> None:
+        for counter in range(6):
+            ring.put(frame(counter), wait=True)
+        ring.finish()
+        time.sleep(0.3)  # The recorder is to have its end by then.
+        raise SourceError("its program has died")
+
+
+def test_why_a_source_failed_is_known_though_it_finished_the_ring(tmp_path: Path) -> None:
+    """The run is not closed before the source has said it."""
+    with pytest.raises(SourceError, match="has died"):
+        acquire(Finishing(range(0)), tmp_path / "run", frames_per_block=4)
+    assert reason(open_run(tmp_path / "run")) == "the source failed: its program has died"
 
 
 def test_a_source_that_fails_at_once_leaves_an_empty_run(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Frames that a camera's software hands over, from threads of its own."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -141,6 +142,34 @@ def test_what_found_no_room_is_written_down_as_dropped(threads: ExitStack, tmp_p
         status = forebay.acquire(source, tmp_path / "run", frames_per_block=2)
     assert (status.committed, status.dropped, status.counted) == (3, 2, 5)
     assert source.refused == 2
+
+
+@pytest.mark.parametrize("ends", ["finish", "fail", "stop"])
+def test_what_found_no_room_at_the_end_is_written_down_as_well(tmp_path: Path, ends: str) -> None:
+    """Though no frame comes behind it; and what had room and is not asked for any more."""
+    stop = threading.Event()
+    with CallbackSource(LAYOUT, capacity_frames=3) as source:
+
+        def end(status: forebay.AcquisitionStatus) -> None:
+            if status.committed < 2:
+                return
+            if ends == "stop":
+                stop.set()
+            elif ends == "fail":
+                source.fail(OSError("gone"))
+
+        for counter in range(0xFFFD, 0x10003):
+            source.submit(pixels(), counter=counter % 2**16)
+        if ends == "finish":
+            source.finish()
+        with contextlib.suppress(SourceError):
+            forebay.acquire(source, tmp_path / "run", frames_per_block=2, stop=stop, on_status=end)
+    run = forebay.open_run(tmp_path / "run")
+    assert run.closed
+    (dropped,) = run.dropped
+    last = 0xFFFF if ends != "stop" else dropped.first - 1
+    assert run.frames.frame_id.to_numpy().tolist() == list(range(0xFFFD, last + 1))
+    assert (dropped.first, dropped.last) == (last + 1, 0x10002)
 
 
 def test_submit_waits_for_room(threads: ExitStack) -> None:
