@@ -463,6 +463,9 @@ def _move_line(move: "MoveRecord", run: str) -> str:
     line = f"move {move.move}: {run} to {move.tier}: {move.state}"
     if move.state == "grace" and move.not_before is not None:
         line += f"; it is read there, and the old copy goes after {_when(move.not_before)}"
+    if move.holder is not None and move.lease_until is not None and not move.state.over:
+        silent = f"if that says nothing more, it goes on after {_when(move.lease_until)}"
+        line += f"; {move.holder.partition('/')[0]} is at it, and {silent}"
     return f"{line} ({move.error})" if move.error else line
 
 
