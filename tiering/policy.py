@@ -33,6 +33,10 @@ class Suggestion:
     """What of that it costs to recall it from an archive."""
     cost_per_month: float
     """What it costs more in each month, or less where it is below zero."""
+    recall_seconds: float
+    """Until it can be read, where it has to be recalled first."""
+    copy_seconds: float | None
+    """Until it is copied and read back then, by the bandwidth of the tiers; None if they have none."""
 
     @property
     def why(self) -> str:
@@ -168,10 +172,22 @@ def read_cost(run: RunRecord, tier: TierSpecification) -> float:
     return run.bytes / 1e9 * tier.cost_per_gb_read + recall_cost(run, tier)
 
 
+def _copy_seconds(
+    run: RunRecord, source: TierSpecification, target: TierSpecification
+) -> float | None:
+    """Return how long it takes to copy a run and to read it back, as fast as tiers may be used."""
+    limits = [each.bandwidth for each in (source, target) if each.bandwidth is not None]
+    if not limits:
+        return None
+    reading_back = 0.0 if target.bandwidth is None else run.bytes / target.bandwidth
+    return run.bytes / min(limits) + reading_back
+
+
 def _suggested(
     policy: PolicySpecification, run: RunRecord, tiers: Mapping[str, TierSpecification]
 ) -> Suggestion:
     gigabytes = run.bytes / 1e9
+    recall = tiers[policy.source].recall
     more = tiers[policy.target].cost_per_gb_month
     less = 0.0 if policy.keep else tiers[policy.source].cost_per_gb_month
     return Suggestion(
@@ -183,4 +199,6 @@ def _suggested(
         cost=read_cost(run, tiers[policy.source]),
         recall_cost=recall_cost(run, tiers[policy.source]),
         cost_per_month=gigabytes * (more - less),
+        recall_seconds=0.0 if recall is None else recall.hours * 3600,
+        copy_seconds=_copy_seconds(run, tiers[policy.source], tiers[policy.target]),
     )

@@ -1,6 +1,6 @@
 """What policies may have recalled from archives: up to what each may cost within some days."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from forebay.tiering.policy import Suggestion
@@ -25,7 +25,7 @@ class RecallLimit:
         self._most = {
             each.name: each.recall_cost for each in policies if each.recall_cost is not None
         }
-        self._spent = Counter[str](spent)
+        self._spent = defaultdict(float, spent)
         self._waiting: dict[str, list[float]] = {}
 
     def allows(self, wanted: Suggestion) -> bool:

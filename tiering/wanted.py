@@ -1,6 +1,5 @@
 """What policies want to be moved now, and may: as a service asks for it, and a plan shows it."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -61,12 +60,13 @@ def _spent(
     moves: Moves, tiers: Mapping[str, TierSpecification], settings: TieringSettings, now: int
 ) -> Mapping[str, float]:
     """Return what recalls cost that policies have asked for within the last days."""
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = {}
     limited = {
         why_of(each.name): each for each in settings.policies if each.recall_cost is not None
     }
     if limited:
         for why, run in moves.asked_since(now - LIMIT_DAYS * _DAY_NS):
             if (policy := limited.get(why)) is not None:
-                spent[policy.name] += recall_cost(run, tiers[policy.source])
+                cost = recall_cost(run, tiers[policy.source])
+                spent[policy.name] = spent.get(policy.name, 0.0) + cost
     return spent

@@ -227,7 +227,7 @@ class RecallsAhead:
         self._closed.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _agreed(self, result: str) -> sa.Row[Any, Any, Any] | None:
+    def _agreed(self, result: str) -> sa.Row[Any, Any, Any, Any] | None:
         with self._database.read() as connection:
             return connection.execute(_AGREED, {"of": result}).one_or_none()
 

@@ -15,8 +15,12 @@ from typer.testing import CliRunner
 from forebay.acquisition import Frame, Geometry, RunWriter
 from forebay.cli.app import app
 from forebay.engine import Result, open_result, process
+from forebay.engine.queue.database import Database
 from forebay.opening import open_run
 from forebay.tiering import read_through
+from forebay.tiering.catalogue.catalogue import Catalogue
+from forebay.tiering.catalogue.held import HeldMoves
+from forebay.tiering.catalogue.moves import Moves
 
 CONFIGURATION = """
 runs = "runs"
@@ -289,6 +293,30 @@ def test_a_tier_that_is_not_there(laboratory: Path) -> None:
     assert "all as committed" in told("runs", "verify", "apple")
     (laboratory / "cold").mkdir()
     told("tier", "move", "apple", "--to", "cold")
+
+
+def test_who_is_at_a_move_is_told(laboratory: Path) -> None:
+    """Who asks for it meanwhile sees why nothing more comes of it."""
+    told("tier", "plan")
+    with Database(laboratory / "runs" / "results" / "ledger.sqlite") as database:
+        run = next(each for each in Catalogue(database).runs() if each.name == "apple")
+        Moves(database).plan(run, tier="cold", keep=False, why="a test")
+        HeldMoves(database).claim("process 7 on lab1/4026 (1b2c3d4e)", lease_seconds=1000)
+    for words in (("tier", "move", "apple", "--to", "cold"), ("tier", "status", "apple")):
+        said = told(*words)
+        assert (
+            "apple to cold: planned; process 7 on lab1 is at it, and if that says nothing" in said
+        )
+
+
+def test_a_run_that_another_program_has_named_goes_by_that_name(laboratory: Path) -> None:
+    """As lists show it; one that leads elsewhere is none."""
+    name = "zwei Wörter #1"
+    (laboratory / "runs" / "apple").rename(laboratory / "runs" / name)
+    assert name in told("runs", "list")
+    assert f"{name} to cold: done" in told("tier", "move", name, "--to", "cold")
+    assert "all as committed" in told("runs", "verify", name)
+    assert "is not a run name" in told("tier", "move", "berry/../berry", "--to", "cold", code=2)
 
 
 def test_a_move_that_does_not_go_on_keeps_no_other_from_being_told(laboratory: Path) -> None:

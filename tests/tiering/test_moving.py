@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from forebay.tiering.errors import (
     RunNotTieredError,
 )
 from forebay.tiering.homes.home import home_of
+from forebay.tiering.moving.holder import new_holder
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.storage.inventory import MANIFEST
 from forebay.tiering.storage.shelf import Shelf
@@ -357,6 +359,27 @@ def test_room_is_reserved_before_anything_is_copied(site: Site) -> None:
     error = site.moves.get(second.move).error
     assert error is not None
     assert f"'cold' holds or expects {size} of its" in error
+
+
+def test_what_a_process_has_left_that_was_killed_goes_on_at_once(site: Site) -> None:
+    """On its own machine nobody waits for its lease; of others it is not known."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed = new_holder().replace(f"process {os.getpid()} ", f"process {ended.pid} ")
+    elsewhere = killed.replace(" on ", " on another-")
+    for holder, goes_on in ((elsewhere, False), (killed, True)):
+        move = site.plan("cold")
+        claim = site.held.claim(holder, lease_seconds=1000)
+        assert claim is not None
+        site.work()
+        now = site.moves.get(move.move)
+        assert (now.state is MoveState.GRACE) is goes_on
+        if not goes_on:
+            assert now.holder == elsewhere
+            site.pass_by(1001)
+    with pytest.raises(MoveTakenOverError):
+        site.held.renew(claim, lease_seconds=30)
+    site.check_readable()
 
 
 def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:

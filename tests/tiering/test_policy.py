@@ -65,6 +65,28 @@ def names(found: list[Suggestion]) -> list[str]:
     return [each.run.name for each in found]
 
 
+def test_how_long_a_move_takes_is_told_by_the_bandwidths() -> None:
+    """The slower end lets through what is copied, and the target what is read back; recalls wait."""
+    known = run("a", size=6000)
+    slow = TierSpecification(url="s3://lab/slow", bandwidth=ByteSize(100))
+    deep = TierSpecification(
+        url="s3://lab/deep", storage_class="DEEP_ARCHIVE", bandwidth=ByteSize(300)
+    )
+    tiers = {"slow": slow, "deep": deep, "hot": TierSpecification(url="/hot")}
+
+    def told(source: str, target: str) -> tuple[float, float | None]:
+        moving = policy(**{"from": source, "to": target})
+        (found,) = suggestions([moving], tiers, [known], [shelf(known, source)], [], now=NOW)
+        return found.recall_seconds, found.copy_seconds
+
+    assert told("slow", "deep") == (0.0, 60.0 + 20.0)
+    assert told("deep", "slow") == (12 * 3600.0, 60.0 + 60.0)
+    assert told("deep", "hot") == (12 * 3600.0, 20.0)
+    assert told("hot", "slow") == (0.0, 120.0)
+    (unknown,) = moved([policy()], [known])
+    assert unknown.copy_seconds is None
+
+
 def test_what_fits_all_conditions_moves() -> None:
     """Age, last reading, name and size, each for itself."""
     runs = [

@@ -401,9 +401,10 @@ def _keep_likewise(
         connection.execute(sa.insert(PROTECTION), {**values, "run_id": run_id, "created_at": now})
 
 
-def run_of(row: Mapping[str, Any]) -> RunRecord:
-    """Return the record of a row of the table of runs."""
-    return RunRecord(**{**row, "kind": Kind(row["kind"])})
+def run_of(row: sa.RowMapping) -> RunRecord:
+    """Return the record of a row of the table of runs, or of one that is joined to it."""
+    values = {name: row[name] for name in RunRecord.__dataclass_fields__}
+    return RunRecord(**{**values, "kind": Kind(values["kind"])})
 
 
 def _values(shelf: ShelfRecord) -> dict[str, Any]:

@@ -108,6 +108,21 @@ class HeldMoves:
             mine = sa.select(MOVES).where(MOVES.c.move == row["move"])
             return Claim(move_of(connection.execute(mine).mappings().one()), holder)
 
+    def holders(self) -> list[str]:
+        """Return who is at moves that are not over."""
+        query = sa.select(MOVES.c.holder).where(MOVES.c.ended_at.is_(None)).distinct()
+        with self._database.read() as connection:
+            return [str(each) for each in connection.execute(query).scalars() if each is not None]
+
+    def give_back(self, holder: str) -> None:
+        """Let others go on at once with what somebody was at who is gone."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(MOVES)
+                .where(MOVES.c.holder == holder, MOVES.c.ended_at.is_(None))
+                .values(holder=None, lease_until=None, epoch=MOVES.c.epoch + 1)
+            )
+
     def renew(self, claim: Claim, *, lease_seconds: float) -> None:
         """Tell that the mover is still at it.
 

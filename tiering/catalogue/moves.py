@@ -148,8 +148,8 @@ class Moves:
             .where(MOVES.c.created_at >= time)
         )
         with self._database.read() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        return [(str(row.pop("why")), run_of(row)) for row in rows]
+            rows = list(connection.execute(query).mappings())
+        return [(str(row["why"]), run_of(row)) for row in rows]
 
     def leaving(self) -> dict[str, int]:
         """Return the bytes that are to go from each tier and are not in another one yet."""

@@ -173,6 +173,8 @@ class MoveRecord:
     """The attempt that may write."""
     holder: str | None
     """Who is at it."""
+    lease_until: int | None
+    """When another one may go on, if that one says nothing more."""
     attempts: int
     """Attempts that failed in a row."""
     not_before: int | None

@@ -3,10 +3,8 @@
 import logging
 import random
 import threading
-import uuid
 from collections.abc import Callable, Collection, Sequence
 
-from forebay.acquisition.run.lock import writer_name
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import Claim, HeldMoves
 from forebay.tiering.catalogue.migrating import Database
@@ -24,6 +22,7 @@ from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.context import MoveContext, Reached
 from forebay.tiering.moving.copying import CopyAgainError, Copying
 from forebay.tiering.moving.departing import SHORT_PAUSE, Departing
+from forebay.tiering.moving.holder import has_ended, new_holder
 from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.work import NoWork, Work
 from forebay.tiering.packing.pack import Pack, pack_up
@@ -98,10 +97,13 @@ class Mover:
         self._departing = Departing(self._context)
         self._avoided = avoided
         self._tell_failed = failed
-        self._holder = f"{writer_name()} {uuid.uuid4().hex[:8]}"
+        self._holder = new_holder()
 
     def work(self) -> list[MoveRecord]:
         """Carry out everything that is due; return the moves as they stand then."""
+        for holder in self._context.held.holders():
+            if has_ended(holder):
+                self._context.held.give_back(holder)
         self.sweep()
         touched: dict[int, MoveRecord] = {}
         while not self._context.stop.is_set():

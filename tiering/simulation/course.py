@@ -1,7 +1,6 @@
 """Going through the years of a laboratory with the policies that a mover goes by."""
 
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -98,9 +97,9 @@ def simulate(
             shelves.put(run, copy)
         day = step * laboratory.step_days
         recalled = [each for each in recalled if each[0] > day - LIMIT_DAYS]
-        spent: Counter[str] = Counter()
+        spent: dict[str, float] = {}
         for _, policy, cost in recalled:
-            spent[policy] += cost
+            spent[policy] = spent.get(policy, 0.0) + cost
         limit = RecallLimit(policies, spent)
         for each in suggestions(
             policies, tiers, list(shelves.runs.values()), shelves.all(), [],

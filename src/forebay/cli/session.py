@@ -97,12 +97,17 @@ class Session:
         """Return where a run lies that is given by its name, its path or its URL.
 
         A path begins with ``/``, ``./``, ``../`` or ``~``; anything else is a name in the folder
-        of the runs.
+        of the runs, also one that another program has given.
         """
+        from forebay.acquisition.format.layout import CONTROL
+
         if "://" in run:
             return run
         if run in {".", ".."} or run.startswith(("/", "./", "../", "~")):
             return Path(run).expanduser()
+        there = self.runs(runs) / run
+        if ".." not in there.parts and (there / CONTROL).is_dir():
+            return there
         return self.target(run, runs)
 
     def target(self, name: str, runs: Path | None) -> Path:

@@ -18,7 +18,7 @@ from forebay.cli.outlook import (
     pace_line,
     unknown_lines,
 )
-from forebay.cli.output import print_json, print_table, size
+from forebay.cli.output import print_json, print_table, seconds, size
 from forebay.cli.pieces import piece_rows
 from forebay.cli.session import (
     JsonOption,
@@ -409,7 +409,16 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
         typer.echo("the policies move nothing now")
         return
     print_table(
-        ("run or result", "size", "from", "to", "policy", "cost to read", "more per month"),
+        (
+            "run or result",
+            "size",
+            "from",
+            "to",
+            "policy",
+            "cost to read",
+            "more per month",
+            "takes",
+        ),
         [
             (
                 each.run.shown,
@@ -419,6 +428,7 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
                 each.policy,
                 f"{each.cost:.2f}",
                 f"{each.cost_per_month:+.2f}",
+                _takes([each]),
             )
             for each in wanted
         ],
@@ -427,8 +437,22 @@ def _print_suggestions(wanted: "list[Suggestion]", *, as_json: bool) -> None:
     cost = sum(each.cost for each in wanted)
     month = sum(each.cost_per_month for each in wanted)
     typer.echo(
-        f"{len(wanted)} runs and results, {size(total)}; {cost:.2f} to read, {month:+.2f} in each month"
+        f"{len(wanted)} runs and results, {size(total)}; {cost:.2f} to read, {month:+.2f} in each "
+        f"month; at the least: {_takes(wanted)}"
     )
+
+
+def _takes(wanted: "Sequence[Suggestion]") -> str:
+    """Return how long it takes to move some runs, one after the other, recalled together.
+
+    What has no bandwidth is copied as fast as can be, which nobody knows before.
+    """
+    recalling = max(each.recall_seconds for each in wanted)
+    copying = sum(each.copy_seconds or 0.0 for each in wanted)
+    parts = [f"{seconds(recalling)} to recall"] if recalling else []
+    if copying:
+        parts.append(f"{seconds(copying)} to copy")
+    return ", ".join(parts) or "-"
 
 
 def _tell(
@@ -463,6 +487,9 @@ def _move_line(move: "MoveRecord", run: str) -> str:
     line = f"move {move.move}: {run} to {move.tier}: {move.state}"
     if move.state == "grace" and move.not_before is not None:
         line += f"; it is read there, and the old copy goes after {_when(move.not_before)}"
+    if move.holder is not None and move.lease_until is not None and not move.state.over:
+        silent = f"if that says nothing more, it goes on after {_when(move.lease_until)}"
+        line += f"; {move.holder.partition('/')[0]} is at it, and {silent}"
     return f"{line} ({move.error})" if move.error else line
 
 

@@ -1,6 +1,5 @@
 """``forebay tier costs``: what runs cost where they lie, and what they would cost by policies."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,17 +101,18 @@ def _costs_now(
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         used = catalogue.used()
         known = {each.run_id: each for each in catalogue.runs()}
-        to_read = Counter[str]()
+        to_read = dict.fromkeys((tier.name for tier in tiers), 0.0)
         for shelf in catalogue.shelves():
-            if shelf.state in READABLE:
-                tier = tiers[shelf.tier].specification
-                to_read[shelf.tier] += read_cost(known[shelf.run_id], tier)
+            # A tier may have been taken out of the configuration.
+            if shelf.state in READABLE and shelf.tier in to_read:
+                kept_in = tiers[shelf.tier].specification
+                to_read[shelf.tier] += read_cost(known[shelf.run_id], kept_in)
     return [
         {
             "tier": tier.name,
             "bytes": used.get(tier.name, 0),
             "cost_per_month": used.get(tier.name, 0) / 1e9 * tier.specification.cost_per_gb_month,
-            "cost_to_read": float(to_read[tier.name]),
+            "cost_to_read": to_read[tier.name],
         }
         for tier in tiers
     ]
