@@ -19,8 +19,8 @@ from forebay.engine.queue.dead import Attempt, DeadLetter
 from forebay.engine.queue.submission import Target
 from forebay.engine.registry import REGISTRY
 from forebay.engine.results.files import PartFiles
-from forebay.engine.results.output import Output
-from forebay.engine.results.part import read_state
+from forebay.engine.results.output import Output, keepable
+from forebay.engine.results.part import encode_part, read_state
 from forebay.engine.unit import Job, Unit, plan, unit_at
 from forebay.tiering import open_store
 
@@ -42,7 +42,10 @@ class DeskUnit:
 
     def compute(self) -> Output:
         """Compute it as a worker would, and let every exception through."""
-        return self._compute()[0]
+        output, state = self._compute()
+        # A part that cannot be written is a failure of the unit as any other.
+        encode_part(keepable(output), state)
+        return output
 
     def _compute(self) -> tuple[Output, Output | None]:
         return call(

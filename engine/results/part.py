@@ -83,10 +83,7 @@ def write_part(
     files: dict[str, dict[str, Any]] = {}
     # The name of the part's own folder is made durable by whoever moves it to its place.
     folders = {folder}
-    encoded = _encode(kept, ARRAYS, TABLE)
-    if state is not None:
-        encoded |= _encode(keepable(state), STATE_ARRAYS, STATE_TABLE)
-    for key, content in encoded.items():
+    for key, content in encode_part(kept, state).items():
         above = os.path.dirname(key)  # noqa: PTH120
         os.makedirs(f"{folder}/{above}", exist_ok=True)  # noqa: PTH103
         size, digest = durable.write_aside(f"{folder}/{key}", [content])
@@ -99,6 +96,20 @@ def write_part(
     for each in folders:
         durable.flush_folder(each)
     return Part(name, digest, sum(file["bytes"] for file in files.values()), rows, form)
+
+
+def encode_part(kept: pa.Table | xr.Dataset, state: Output | None) -> dict[str, Buffer]:
+    """Return the files of a part, but for its manifest, by their place in its folder.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be kept.
+    """
+    encoded = _encode(kept, ARRAYS, TABLE)
+    if state is not None:
+        encoded |= _encode(keepable(state), STATE_ARRAYS, STATE_TABLE)
+    return encoded
 
 
 def read_part(folder: Path, *, blake3_digest: str) -> Output:

@@ -12,7 +12,7 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition import durable
 from forebay.acquisition import open_run as open_in_folder
-from forebay.engine.errors import ResultNotFoundError
+from forebay.engine.errors import ResultFormError, ResultNotFoundError
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.published import ResultRecord, enter, published
@@ -139,12 +139,13 @@ class ResultVolumes:
             "the copy goes when that is done, or cancelled ('forebay jobs cancel')"
         )
 
-    def enter_found(self) -> list[str]:
+    def enter_found(self) -> tuple[list[str], list[str]]:
         """Enter into the ledger what volumes tell of results that it has lost.
 
-        What it knows stays as it is.  Return the folders of the results.
+        What it knows stays as it is.  Return the folders of the results, and why others cannot be
+        entered.
         """
-        entered = []
+        entered, passed_over = [], []
         for home, known in Volumes(self.catalogue).by_home().items():
             records = [each for volume in known if (each := _record(home, volume)) is not None]
             if not records:
@@ -161,13 +162,18 @@ class ResultVolumes:
             lost = tuple(unit for name, unit in latest.items() if name not in there)
             if not lost:
                 continue
-            record = replace(records[0], units=lost)
+            # Where all was computed anew, the form may be another one than before.
+            newest = max(records, key=lambda each: max(x.published_at for x in each.units))
             folder = ResultFolder(home)
-            with folder.session() as staging:
-                folder.describe(record.job, staging, ledger=self.ledger.name)
-                enter(self.ledger, record, folder=home)
-            entered.append(str(home))
-        return entered
+            try:
+                with folder.session() as staging:
+                    folder.describe(newest.job, staging, ledger=self.ledger.name)
+                    enter(self.ledger, replace(newest, units=lost), folder=home)
+            except ResultFormError as error:
+                passed_over.append(str(error))
+            else:
+                entered.append(str(home))
+        return entered, passed_over
 
     def _forget(self) -> None:
         """Drop volumes of which nothing is left."""

@@ -13,9 +13,9 @@ import pytest
 import xarray as xr
 from tests.engine.conftest import WriteRun
 
-from forebay.engine import Algorithm, Blockwise, Result, WholeRun, process
+from forebay.engine import Algorithm, Blockwise, Result, WholeRun, process, reproduce
 from forebay.engine.definition import Needs
-from forebay.engine.errors import ResultFormError, UnitsFailedError
+from forebay.engine.errors import OutputError, ResultFormError, UnitsFailedError
 from forebay.engine.results import encoding
 from forebay.engine.results.encoding import encode_arrays
 
@@ -297,6 +297,15 @@ def test_what_cannot_be_kept_is_named(
     import re
 
     assert re.search(reason, text_of(function, needs, write_run))
+
+
+@pytest.mark.parametrize("function", [of_two_types, lambda f: f.assign_attrs(by=object())])
+def test_what_cannot_be_kept_fails_at_a_desk_too(
+    write_run: WriteRun, function: Callable[..., Any]
+) -> None:
+    """Though nothing is written there."""
+    with pytest.raises(OutputError, match="cannot be kept as"):
+        reproduce(write_run().location, of(function)).compute()
 
 
 def test_tables_are_not_read_as_arrays_nor_arrays_as_tables(write_run: WriteRun) -> None:

@@ -190,8 +190,22 @@ def test_a_ledger_that_does_not_know_of_a_part_deletes_no_copy_of_it(lab: Publis
     lab.site.volumes().take_in()
     lab.site.settle()
     assert lab.site.lies_in_tiers(volume) == {"cold"}
-    assert lab.site.volumes().enter_found() == [str(result.path)]
+    assert lab.site.volumes().enter_found() == ([str(result.path)], [])
     assert len(open_result(again.path).table()) == 5
+
+
+def test_a_repair_enters_no_parts_of_another_form(lab: Published) -> None:
+    """Than what was published since; it goes on, and tells of them."""
+    result = lab.process()
+    lab.move("cold")
+    with Database(lab.ledger) as database, database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM units WHERE start > 0")
+        connection.exec_driver_sql("""UPDATE results SET form = '{"table": {"t": "int64"}}'""")
+    entered, passed_over = lab.site.volumes().enter_found()
+    assert entered == []
+    (why,) = passed_over
+    assert f"parts of {result.path} cannot be added" in why
+    assert "'mean' is not in the parts before" in why
 
 
 def test_what_is_held_is_kept_though_it_was_computed_anew(lab: Published) -> None:
@@ -280,7 +294,7 @@ def test_ledger_and_results_are_built_anew_from_a_tier(lab: Published) -> None:
     shutil.rmtree(lab.site.runs / "results")
     lab.site.open()
     scan(lab.site.catalogue, lab.site.tiers, repair=True)
-    assert lab.site.volumes().enter_found() == [str(result.path)]
+    assert lab.site.volumes().enter_found() == ([str(result.path)], [])
     assert lab.site.volumes().take_in() == []
     pd.testing.assert_frame_equal(open_result(result.path).table(), rows)
     assert lab.process().computed == 0

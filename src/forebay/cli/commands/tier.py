@@ -332,8 +332,9 @@ def scan(
         found = look_through(catalogue, tiers, repair=repair)
         found.taken_in += unknown
         if repair:
-            found.taken_in += [f"{each}: entered in the ledger" for each in volumes.enter_found()]
-            found.passed_over += volumes.take_in()
+            entered, passed_over = volumes.enter_found()
+            found.taken_in += [f"{each}: entered in the ledger" for each in entered]
+            found.passed_over += [*passed_over, *volumes.take_in()]
     if as_json:
         print_json(found)
     else:
