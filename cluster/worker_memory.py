@@ -9,6 +9,7 @@ Dask's own profiler keeps the call stacks of each second for an hour: a worker t
 grows by more than a gigabyte, and what a unit does is seen better by ``forebay profile``.  Of each
 connection it keeps the last thousand messages whole, which hold what the tasks are given, and of each
 process the load of the last hour: both are shortened, so that a process stays as it is after minutes.
+Once somebody has opened the dashboard, the last hundred thousand tasks are kept, a kilobyte of each.
 
 Where frames are cut anew for the histories of pixels, Dask lets a gigabyte of pieces wait to be sent and
 sends ten blocks at once, however little a worker has: one of 2 GB pauses for ever, or ends, before they
@@ -30,6 +31,7 @@ _DASK: Final = {
     "distributed.p2p.storage.buffer": "32MiB",
     "distributed.admin.low-level-log-length": 100,
     "distributed.admin.system-monitor.log-length": 1200,  # two a second
+    "distributed.scheduler.dashboard.tasks.task-stream-length": 10_000,
 }
 
 ENVIRONMENT: Final = {

@@ -17,8 +17,9 @@ import cloudpickle  # type: ignore[import-untyped]
 from forebay.cluster.keeping.time_left import TimeLeft, told_of
 from forebay.cluster.larger import RESOURCE, memory_ceiling
 from forebay.engine.errors import AlgorithmError, ClusterLostError
-from forebay.engine.execution.dask_names import SchedulerNames, forget_names
+from forebay.engine.execution.dask_names import forget_names
 from forebay.engine.execution.notes import Computed, Failed, NotBegun
+from forebay.engine.execution.scheduler_traces import GROUP, SchedulerTraces
 from forebay.engine.execution.work import Order, compute_packed, compute_units, error_line
 from forebay.engine.queue.retry import Failure, FailureClass
 
@@ -203,7 +204,7 @@ class DaskExecutor:
         self._ceiling_known = False
         self._no_larger_because = ""
         self._for_larger: dict[Any, tuple[Sequence[Order], Done]] = {}
-        self._names = SchedulerNames(client)
+        self._traces = SchedulerTraces(client)
         self._asked_at = -_SLOTS_SECONDS
         self._reminded_at = time.monotonic()
 
@@ -256,7 +257,7 @@ class DaskExecutor:
         if urgent:
             self._ask()
         # The prefix is the same for all: Dask keeps statistics for every prefix, for ever.
-        key = ("forebay-unit", f"{first.unit.identity}-{first.attempt}")
+        key = (GROUP, f"{first.unit.identity}-{first.attempt}")
         try:
             # Dask would send the function of a loaded file by its name, which no worker knows; and
             # a worker that cannot read what it is sent never answers.
@@ -287,7 +288,7 @@ class DaskExecutor:
                 "let its function make what it needs itself"
             ) from error
         self._futures.add(future)
-        self._names.handed()
+        self._traces.handed()
         if start_larger:
             self._for_larger[future] = (orders, done)
         # The scheduler of a local cluster runs in this process too.
@@ -401,7 +402,7 @@ class DaskExecutor:
         }
 
     async def _identity(self) -> Any:
-        await self._names.forget()
+        await self._traces.forget()
         return await self._client.scheduler.identity(n_workers=-1)
 
     def _ask(self) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import typer
 from tests.cli.conftest import Forebay, Outcome, Start, lines, started
+from tests.engine.queue.desk import Desk
 
 from forebay import ExitCode, Geometry, RunWriter, acquire, open_result, open_source
 from forebay.cli.app import app
@@ -408,6 +409,19 @@ def test_dead_letters_are_replayed_when_the_cause_is_mended(
     assert done(outcome).out == "dead letters that are tried again: 2\n"
     assert "job 1 is done: 4 of 4 units" in done(forebay("jobs", "watch", "1")).out
     assert forebay("dead", "list").out == "there are no such dead letters\n"
+
+
+def test_a_cancelled_job_that_is_tried_again_tells_what_is_left(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    """It has no dead letters, and goes on all the same."""
+    (tmp_path / "results").mkdir()
+    with Database(tmp_path / "results" / "ledger.sqlite") as database:
+        desk = Desk(database)
+        desk.jobs.cancel(desk.queue_up(number=3))
+    assert done(forebay("jobs", "retry", "1")).out == (
+        "dead letters that are tried again: 0; job 1 is ready, and 3 units are to be computed\n"
+    )
 
 
 def test_the_dead_letters_of_a_job_are_tried_again_with_it(

@@ -17,6 +17,7 @@ import dask
 import distributed
 import psutil
 import pytest
+from distributed.diagnostics.task_stream import TaskStreamPlugin
 from tests.cli.conftest import Forebay, forebay
 from tests.cluster.processes import children
 
@@ -41,6 +42,22 @@ def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
     while not claim() and time.monotonic() < end:
         time.sleep(0.02)
     return claim()
+
+
+def test_what_dask_keeps_of_what_is_over_is_short() -> None:
+    """By its own settings, in the scheduler and in a worker's process."""
+
+    def kept_by_scheduler(dask_scheduler: Any) -> tuple[int | None, ...]:
+        stream = TaskStreamPlugin(dask_scheduler)  # type: ignore[no-untyped-call]
+        logs = (dask_scheduler.transition_log, dask_scheduler.computations, stream.buffer)
+        return (*(each.maxlen for each in logs), dask_scheduler.monitor.maxlen)
+
+    def kept_by_worker(dask_worker: Any) -> tuple[int | None, ...]:
+        return dask_worker.state.log.maxlen, dask_worker.monitor.maxlen
+
+    with connect(PROCESSES) as client:
+        assert client.run_on_scheduler(kept_by_scheduler) == (100, 100, 10_000, 1200)
+        assert [*client.run(kept_by_worker).values()] == [(100, 1200)]
 
 
 def test_every_worker_is_there_and_computes(specification: LocalClusterSpecification) -> None:

@@ -2,7 +2,10 @@
 
 import os
 import pathlib
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,10 +16,12 @@ import pytest
 import xarray as xr
 from dask.utils import key_split
 from distributed import Client, LocalCluster
+from distributed.protocol.pickle import dumps
 from tests.engine.conftest import WriteRun
 
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
 from forebay.engine import Algorithm, Blockwise, process, submit
+from forebay.engine.execution import scheduler_traces
 from forebay.engine.execution.dask_names import forget_names
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.executor import InProcessExecutor
@@ -101,7 +106,7 @@ def test_names_that_a_scheduler_keeps_are_forgotten_too(
     tmp_path: Path, write_run: WriteRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may run in a process of its own, which only it can clear."""
-    monkeypatch.setattr("forebay.engine.execution.dask_names._MOST", 3)
+    monkeypatch.setattr("forebay.engine.execution.scheduler_traces.MOST", 3)
     # The scheduler is in this process, which would else do it for itself.
     monkeypatch.setattr("forebay.engine.execution.executor.forget_names", lambda: None)
     monkeypatch.setattr("forebay.engine.execution.work.forget_names", lambda: None)
@@ -126,6 +131,90 @@ def test_names_that_a_scheduler_keeps_are_forgotten_too(
         process(run, ALGORITHM, client=client, results=tmp_path / "results")
     assert left
     assert max(left) < 1000
+
+
+def double(number: int) -> int:
+    """Stand in for a unit."""
+    return 2 * number
+
+
+def test_a_scheduler_keeps_nothing_of_tasks_that_come_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither what each was made of nor a span for each; those of others are left alone."""
+    monkeypatch.setattr(scheduler_traces, "_SECONDS", 0.0)
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
+    places = {"dashboard_address": None, "worker_dashboard_address": "127.0.0.1:0"}
+    with (
+        LocalCluster(**options, **places) as cluster,  # type: ignore[no-untyped-call]
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
+    ):
+        groups = cluster.scheduler.task_groups
+        spans = cluster.scheduler.extensions["spans"]
+
+        def compute(word: str, number: int) -> None:
+            key = (word, number)
+            assert client.submit(double, number, key=key).result(timeout=60) == 2 * number
+            wait_until(lambda: word not in groups)
+
+        for number in range(5):
+            compute("theirs", number)
+            compute(scheduler_traces.GROUP, number)
+        assert len(spans.spans) == 10
+        (worker,) = cluster.scheduler.workers.values()
+        # The first may have been on its way already.
+        for _ in range(2):
+            before = worker.last_seen
+            wait_until(lambda before=before: worker.last_seen > before)  # type: ignore[misc]
+        traces = scheduler_traces.SchedulerTraces(client)
+        client.sync(traces.forget)
+        for found in (
+            spans.spans.values(),
+            spans.root_spans,
+            spans.spans_search_by_name["default",],
+            spans.spans_search_by_tag["default"],
+        ):
+            assert [group.name for span in found for group in span.groups] == ["theirs"] * 5
+        # Of tasks that come together, what they were made of is forgotten all the same.
+        futures = [
+            client.submit(double, number, key=(scheduler_traces.GROUP, number))
+            for number in range(20)
+        ]
+        assert client.gather(futures) == [2 * number for number in range(20)]
+        for _ in range(scheduler_traces.MOST + 1):
+            traces.handed()
+        client.sync(traces.forget)
+        (last,) = [span for span in spans.spans.values() if not is_theirs(span)]
+        assert last.metadata["collections"] == []
+        # It goes on with the same span, and every worker is heard.
+        more = client.submit(double, 21, key=(scheduler_traces.GROUP, 21))
+        assert more.result(timeout=60) == 42
+        assert last in spans.spans.values()
+        assert cluster.scheduler.workers
+
+
+def wait_until(there: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def is_theirs(span: Any) -> bool:
+    """Tell whether a span is of somebody else's tasks."""
+    return any(group.name == "theirs" for group in span.groups)
+
+
+def test_what_a_scheduler_is_to_do_needs_nothing_of_ours() -> None:
+    """It may be one that somebody else has started."""
+    sent = dumps(scheduler_traces._forgetting("unit", 60.0))
+    script = (
+        "import sys, pickle, types; sys.modules['forebay'] = None; "
+        "forget = pickle.loads(sys.stdin.buffer.read()); "
+        "forget(types.SimpleNamespace(extensions={}))"
+    )
+    subprocess.run([sys.executable, "-c", script], input=sent, check=True, timeout=300)
 
 
 def test_a_live_result_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

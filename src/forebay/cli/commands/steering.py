@@ -63,11 +63,14 @@ def retry(
 ) -> None:
     """Try the dead letters of a job again, and go on with one that was cancelled."""
     from forebay.engine.queue.jobs import Jobs
+    from forebay.engine.queue.states import OPEN_UNITS
 
     with opened(session(context), ledger, results, runs) as database:
-        number = Jobs(database).retry(job)
-        state = Jobs(database).get(job).state
-    typer.echo(f"dead letters that are tried again: {number}; job {job} is {state}")
+        jobs = Jobs(database)
+        number = jobs.retry(job)
+        state, left = jobs.get(job).state, jobs.tallies([job])[job].count(*OPEN_UNITS)
+    more = f", and {left} units are to be computed" if left else ""
+    typer.echo(f"dead letters that are tried again: {number}; job {job} is {state}{more}")
 
 
 def prioritise(
