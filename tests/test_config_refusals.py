@@ -94,6 +94,14 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             "forebay.toml:1: clusters.big: it needs a kind, one of local, local-cuda, slurm, aws-ec2, aws-fargate, kubernetes, address",
         ),
         (
+            "[clusters.big]\nkind = 'slurm'",
+            "forebay.toml:1: clusters.big needs maximum_workers and memory_limit",
+        ),
+        (
+            "[clusters.big]\nkind = 'slurm'\n[clusters.other]\nkind = 'address'",
+            "forebay.toml:1: clusters.big needs maximum_workers and memory_limit",
+        ),
+        (
             "[clusters.big]\nkind = 'adress'",
             (
                 "forebay.toml:2: clusters.big.kind = 'adress': it must be one of local, local-cuda, slurm, aws-ec2, aws-fargate, kubernetes, address; "

@@ -45,14 +45,18 @@ def refusal(error: ValidationError, entries: Mapping[Key, Entry]) -> ConfigError
     key = _key(first, entries)
     source = entries[key].source if key in entries else "the configuration"
     name = ".".join(key)
+    here = [each for each in details if _key(each, entries) == key]
     if first["type"] == "extra_forbidden":
         known = _known(first["loc"])
         return ConfigError(
             f"{source}: there is no setting {name}; known here are "
             f"{', '.join(known)}{nearest(key[-1], known)}"
         )
+    if first["type"] == "missing":
+        needed = [str(each["loc"][-1]) for each in here if each["type"] == "missing"]
+        return ConfigError(f"{source}: {name} needs {' and '.join(needed)}")
     # The members of a union say one after the other what they would have liked.
-    wishes = dict.fromkeys(_wish(each) for each in details if _key(each, entries) == key)
+    wishes = dict.fromkeys(map(_wish, here))
     entry = entries.get(key)
     given = "" if entry is None or entry.is_table else entry.value
     said = f" = {shown(repr(given))}" if given != "" else ""
