@@ -1,15 +1,19 @@
 """Every command and every example in README and docs runs as it stands there."""
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from PIL import Image
 from tests.slurm import running_slurm, slurm
+
+from forebay import ForebayError
 
 __all__ = ["running_slurm", "slurm"]
 
@@ -141,6 +145,35 @@ def _commands() -> Iterator[tuple[str, str]]:
     for each in app.registered_commands:
         assert each.callback is not None
         yield "", each.name or each.callback.__name__.replace("_", "-")
+
+
+TOLD_AMONG_THE_SETTINGS = {"ClusterSpecification", "ReductionSettings", "Step"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "forebay",
+        "forebay.ops",
+        "forebay.acquisition.sources",
+        "forebay.acquisition.reduction",
+        "forebay.cluster",
+        "forebay.tiering",
+    ],
+)
+def test_the_reference_has_every_public_name(module: str) -> None:
+    """By a directive of its own; errors by that of their module."""
+    pages = "".join(page.read_text() for page in sorted((ROOT / "docs/reference").glob("*.md")))
+    named = set(re.findall(r"^\.\. auto\w+:: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE))
+    for name in importlib.import_module(module).__all__:
+        public = getattr(importlib.import_module(module), name)
+        if isinstance(public, ModuleType | str) or name in TOLD_AMONG_THE_SETTINGS:
+            continue
+        if isinstance(public, type) and issubclass(public, ForebayError):
+            told = f".. automodule:: {public.__module__}\n   :members:\n" in pages
+        else:
+            told = False
+        assert told or name in named, name
 
 
 def test_the_targets_that_pages_name_are_made_by_the_continuous_integration() -> None:

@@ -217,7 +217,7 @@ def _reasons_to_wait(
         )
     if progress.planned + len(progress.errors) < progress.results:
         known = progress.planned
-        reasons.append(f"the units of {known} of its {progress.results} runs are all known so far")
+        reasons.append(f"{known} of its {progress.results} runs are divided into units so far")
     if not held and progress.count(UnitState.READY):
         lane = Lane(record.lane).label
         reasons.append(f"the jobs before it are served first; it is in the lane {lane}")

@@ -276,7 +276,7 @@ def test_config_show_writes_values_as_a_file_has_them(forebay: Forebay, tmp_path
     assert policy == {"name": "über", "from": "hot", "to": "cold", "larger_than": 1000}
     rules = forebay("config", "show", "engine.retries").out
     assert '{ failures = ["invalid", "archived"], action = "give-up" }' in rules
-    assert " -  " in forebay("config", "show", "engine.ledger").out
+    assert "value                -\n" in forebay("config", "show", "engine.ledger").out
     sizes = forebay("config", "show", "acquisition").out
     assert "acquisition.buffer_bytes                   512 MiB " in sizes
     assert forebay("config", "show", "acquisition.buffer_bytes", "--json").json[0]["value"] == 2**29
