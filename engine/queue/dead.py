@@ -8,13 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from forebay.engine.errors import UnknownJobError
+from forebay.engine.errors import JobError, UnknownJobError
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import job_of
+from forebay.engine.queue.retry import FailureClass
 from forebay.engine.queue.schema import ATTEMPTS, JOB_RESULTS, JOBS, RESULTS, UNITS
 from forebay.engine.queue.sequence import DISCARDED, give_up_behind, renew
 from forebay.engine.queue.settle import assign, settle_results
 from forebay.engine.queue.states import JobState, UnitState
-from forebay.engine.queue.submission import Target, target_of
+from forebay.engine.queue.submission import LARGEST, Target, target_of
 
 _SHORTEST_NAME = 6
 _AT_ONCE = 400
@@ -103,7 +105,17 @@ class DeadLetters:
             Those whose error holds this text.
         limit
             No more than so many.
+
+        Raises
+        ------
+        UnknownJobError
+            If there is no such job.
+        JobError
+            If there is no such class.
         """
+        if failure is not None and failure not in set(FailureClass):
+            known = ", ".join(FailureClass)
+            raise JobError(f"there is no class of failures {failure!r}; there are {known}")
         query = self._query().order_by(UNITS.c.ended_at.desc(), UNITS.c.unit)
         if job is not None:
             of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == job)
@@ -116,8 +128,10 @@ class DeadLetters:
         if text is not None:
             query = query.where(UNITS.c.error.contains(text, autoescape=True))
         if limit is not None:
-            query = query.limit(limit)
+            query = query.limit(min(limit, LARGEST))
         with self._database.read() as connection:
+            if job is not None:
+                job_of(connection, job)
             return [_letter(row) for row in connection.execute(query)]
 
     def get(self, unit: str) -> tuple[DeadLetter, list[Attempt]]:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from forebay.engine.errors import UnknownJobError
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import job_of
 from forebay.engine.queue.schema import JOB_RESULTS, RESULTS, UNITS
 from forebay.engine.queue.submission import Target, target_of
 
@@ -76,6 +77,7 @@ def slowest_unit(database: Database, job: int) -> FoundUnit:
         .limit(1)
     )
     with database.read() as connection:
+        job_of(connection, job)
         row = connection.execute(query).one_or_none()
     if row is None:
         raise UnknownJobError(

@@ -26,6 +26,7 @@ from forebay.engine.queue.sequence import NOT_DISCARDED, renew
 from forebay.engine.queue.settle import assign, end_job, settle_jobs
 from forebay.engine.queue.states import ENDED_JOBS, JobState, UnitState
 from forebay.engine.queue.submission import (
+    LARGEST,
     Submission,
     Target,
     check,
@@ -203,7 +204,7 @@ class Jobs:
             If there is none.
         """
         with self._database.read() as connection:
-            return _job(connection, job)
+            return job_of(connection, job)
 
     def find(
         self,
@@ -302,7 +303,7 @@ class Jobs:
             If it is not paused.
         """
         with self._database.write() as connection:
-            record = _job(connection, job)
+            record = job_of(connection, job)
             if record.state != JobState.PAUSED:
                 raise JobError(f"job {job} is {record.state}, not paused")
             after = sa.select(DEPENDENCIES.c.after).where(DEPENDENCIES.c.job == job)
@@ -337,7 +338,7 @@ class Jobs:
         if priority is not None:
             values["priority"] = checked_priority(priority)
         with self._database.write() as connection:
-            _job(connection, job)
+            job_of(connection, job)
             if values:
                 connection.execute(_with(job, **values))
                 self._reassign(connection, job)
@@ -356,7 +357,7 @@ class Jobs:
             for has ended.
         """
         with self._database.write() as connection:
-            record = _job(connection, job)
+            record = job_of(connection, job)
             identities = self._identities(connection, job)
             dead = sa.and_(UNITS.c.result.in_(identities), UNITS.c.state == UnitState.DEAD)
             number = renew(connection, dead, identities)
@@ -378,7 +379,7 @@ class Jobs:
     def _check_state(
         self, connection: sa.Connection, job: int, verb: str, among: Sequence[JobState]
     ) -> None:
-        state = _job(connection, job).state
+        state = job_of(connection, job).state
         if state not in among:
             raise JobError(f"job {job} cannot be {verb}: it is {state}")
 
@@ -403,7 +404,7 @@ class Jobs:
         """Return the state of a job that comes after others."""
         state = JobState.READY
         for each in after:
-            before = _job(connection, each)
+            before = job_of(connection, each)
             if before.state in {JobState.FAILED, JobState.CANCELLED}:
                 raise JobError(
                     f"job {each} is {before.state}: nothing can come after it; retry it first "
@@ -503,8 +504,17 @@ def _try_again(
     renew(connection, sa.and_(UNITS.c.result.in_(identities), again), identities)
 
 
-def _job(connection: sa.Connection, job: int) -> JobRecord:
-    row = connection.execute(sa.select(JOBS).where(JOBS.c.job == job)).one_or_none()
+def job_of(connection: sa.Connection, job: int) -> JobRecord:
+    """Return a job.
+
+    Raises
+    ------
+    UnknownJobError
+        If there is none.
+    """
+    query = sa.select(JOBS).where(JOBS.c.job == job)
+    # SQLite takes no larger number.
+    row = connection.execute(query).one_or_none() if abs(job) <= LARGEST else None
     if row is None:
         raise UnknownJobError(f"there is no job {job} ('forebay jobs list' shows those there are)")
     return JobRecord(**row._asdict())

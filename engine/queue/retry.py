@@ -15,7 +15,8 @@ class FailureClass(StrEnum):
     RAISED = "raised"
     """The algorithm raised an exception."""
     INVALID = "invalid"
-    """The algorithm returned what cannot be kept, or its input is not what it was."""
+    """The algorithm returned what cannot be kept, or is of another form than the parts before; or
+    its input is not what it was."""
     INPUT_OUTPUT = "input-output"
     """Something could not be read or written."""
     RECALLED = "recalled"

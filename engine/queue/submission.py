@@ -15,7 +15,8 @@ from forebay.engine.unit import Job, Unit, needs_of
 
 _LONGEST_KEY = 200
 _LARGEST_PRIORITY = 10**6
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
+"""The largest number that a database takes."""
 _NUMBERS = (
     "priority",
     "deadline",
@@ -157,7 +158,7 @@ def _check_types(submission: Submission) -> None:
             continue
         if not isinstance(number, int) or isinstance(number, bool):
             raise JobError(f"{name} cannot be {number!r}: it is a whole number")
-        if abs(number) > _LARGEST:
+        if abs(number) > LARGEST:
             raise JobError(f"{name} cannot be {number}: it has 64 bits")
     labels = submission.labels
     if not isinstance(labels, Mapping):

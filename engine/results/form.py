@@ -47,11 +47,10 @@ def is_form(given: object) -> bool:
     """Tell whether something that was read is a form."""
     try:
         ((kind, variables),) = json.loads(str(given)).items()
-        names = {} if variables is None else dict(variables)
+        told = () if variables is None else variables.values()
     except (AttributeError, TypeError, ValueError):
         return False
-    known = all(each is None or isinstance(each, str) for each in names.values())
-    return kind in _OF_KIND and known
+    return kind in _OF_KIND and all(each is None or isinstance(each, str) for each in told)
 
 
 def common_form(known: str, other: str) -> str:

@@ -261,7 +261,10 @@ def test_parts_from_elsewhere_are_of_the_form_of_those_that_are_here(
         assert published(database, here.job.identity) == record
 
 
-@pytest.mark.parametrize("form", ["", "{}", '"table"', '{"heap": {}}', '{"table": {"t": 1}}', 7])
+@pytest.mark.parametrize(
+    "form",
+    ["", "{}", '"table"', '{"heap": {}}', '{"table": {"t": 1}}', '{"table": [["t", "int64"]]}', 7],
+)
 def test_a_form_that_is_none_is_not_taken_in(write_run: WriteRun, form: Any) -> None:
     """A bundle that somebody has changed is refused before anything of it is entered."""
     run = write_run()

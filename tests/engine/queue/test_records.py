@@ -1,9 +1,15 @@
 """Records: what is told of jobs, results and units."""
 
+from collections.abc import Callable
+
 import pytest
 from tests.engine.queue.desk import FRAMES, NOON, SECOND, Clock, Desk, target
 
 from forebay.engine import Blockwise, WholeRun
+from forebay.engine.errors import JobError, UnknownJobError
+from forebay.engine.queue.dead import DeadLetters
+from forebay.engine.queue.explain import explain
+from forebay.engine.queue.found import slowest_unit
 from forebay.engine.queue.ledger import UnitRecord
 from forebay.engine.queue.states import UnitState
 from forebay.engine.queue.submission import Submission, Target
@@ -144,3 +150,27 @@ def test_a_unit_tells_when_it_was_begun_and_ended(desk: Desk, clock: Clock) -> N
     (done,) = desk.units()
     assert (done.began_at, done.ended_at) == (NOON + 3 * SECOND, NOON + 3 * SECOND)
     assert done.attempt == 2
+
+
+@pytest.mark.parametrize("number", [7, 0, -1, 2**63, 10**30, -(10**30)])
+def test_a_job_that_is_not_there_is_told_whatever_its_number(desk: Desk, number: int) -> None:
+    """Also one that no database can hold."""
+    desk.queue_up("run", 1)
+    asked: list[Callable[[], object]] = [
+        lambda: desk.jobs.get(number),
+        lambda: desk.jobs.cancel(number),
+        lambda: desk.jobs.retry(number),
+        lambda: explain(desk.database, number),
+        lambda: DeadLetters(desk.database).find(job=number),
+        lambda: slowest_unit(desk.database, number),
+    ]
+    for ask in asked:
+        with pytest.raises(UnknownJobError, match=f"there is no job {number} "):
+            ask()
+
+
+def test_a_class_of_failures_that_is_none_is_told(desk: Desk) -> None:
+    """Nothing would be found, which says that nothing has failed."""
+    with pytest.raises(JobError, match="no class of failures 'raise'; there are raised, invalid"):
+        DeadLetters(desk.database).find(failure="raise")
+    assert DeadLetters(desk.database).find(failure="raised", limit=10**30) == []
