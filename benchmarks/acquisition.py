@@ -260,7 +260,7 @@ def small_large(
         streams,
         session.places,
         rounds=session.size(rounds, 5, 1),
-        peers=peers.split(",") if peers else session.size(None, PEERS, ("raw",)),
+        peers=peers.split(",") if peers else session.size(None, PEERS, ("raw", "forebay")),
     )
     session.add("small and large frames", rows)
     for name, folder in session.places.items():

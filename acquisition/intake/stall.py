@@ -47,7 +47,7 @@ class StallWatch:
     def __init__(self, log: AnomalyLog, *, patience: float, began: float) -> None:
         self._log = log
         self._patience = patience
-        self._since = began
+        self._since = self._looked = began
         self._stalled = False
 
     @property
@@ -73,7 +73,10 @@ class StallWatch:
                 text = f"frames come again, after {quiet:.1f} s without"
                 self._log.report(AnomalyKind.SOURCE_RESUMED, text)
             self._since, self._stalled = last, False
-        if held_up and not self._stalled:
+        stood_still = now - self._looked > self._patience
+        self._looked = now
+        if (held_up or stood_still) and not self._stalled:
+            # It is not the source either where nobody has looked, as when the process was stopped.
             self._since = now
         quiet = now - self._since
         if not self._stalled and quiet > self._patience:

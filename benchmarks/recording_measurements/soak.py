@@ -46,19 +46,22 @@ def soak(
             tell(sample)
 
     watcher = threading.Thread(target=watch, name="benchmark-watch")
-    watcher.start()
     try:
         with frames_removed(run), source:
-            status = acquire(
-                source,
-                run,
-                settings=settings_for(stream, overload="drop-newest"),
-                on_status=lambda status: latest.__setitem__(slice(None), [status]),
-            )
+            watcher.start()
+            try:
+                status = acquire(
+                    source,
+                    run,
+                    settings=settings_for(stream, overload="drop-newest"),
+                    on_status=lambda status: latest.__setitem__(slice(None), [status]),
+                )
+            finally:
+                # What is read back afterwards is not the recording's.
+                ended.set()
+                watcher.join(_JOIN_SECONDS)
         closes = account_of(run, status, delivered=frames).closes
     finally:
-        ended.set()
-        watcher.join(_JOIN_SECONDS)
         shutil.rmtree(run, ignore_errors=True)
     return {
         "frames_per_s": rate,

@@ -85,6 +85,16 @@ def watch(patience: float = 5.0) -> tuple[StallWatch, AnomalyLog]:
     return StallWatch(log, patience=patience, began=100.0), log
 
 
+def test_a_process_that_was_stopped_is_no_source_that_stalls() -> None:
+    """Nobody looked meanwhile; from then on it is waited for as ever."""
+    stall, log = watch()
+    assert not stall.look(101.0, 101.5)
+    assert not stall.look(101.0, 140.0)
+    assert not stall.look(101.0, 144.5)
+    assert stall.look(101.0, 145.5)
+    assert [each.text for each in log.take()] == ["no frame has come for 5.5 s"]
+
+
 def test_a_source_without_a_first_frame_stalls() -> None:
     """Counted from when it began."""
     stall, log = watch()
