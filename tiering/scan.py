@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forebay.acquisition.errors import StorageError
+from forebay.acquisition.format.layout import METADATA
 from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.held import SHELVES_FOLDER
@@ -14,11 +15,12 @@ from forebay.tiering.errors import (
     ArchivedError,
     CopyDamagedError,
     PlaceUnavailableError,
+    RunNotTieredError,
     TieringError,
     UnknownRunError,
 )
 from forebay.tiering.homes.finding import homes_in
-from forebay.tiering.homes.home import home_at, home_of
+from forebay.tiering.homes.home import Home, home_at, home_of
 from forebay.tiering.homes.mending import lost_at_home, put_back_at_home
 from forebay.tiering.moving.manifest import Manifest, read_manifest
 from forebay.tiering.moving.signposting import put_signpost
@@ -111,6 +113,7 @@ def take_in_runs(
     found = Findings()
     known: dict[str, list[RunRecord]] = {}
     closed = set()
+    left = {x.run_id for x in catalogue.shelves() if x.home and x.state is ShelfState.DELETED}
     for run in catalogue.runs():
         known.setdefault(run.home, []).append(run)
         if run.kind is Kind.RAW:
@@ -132,6 +135,12 @@ def take_in_runs(
                     _scan_home(catalogue, tiers, home, found, repair=True)
                 continue
             if isinstance(home, Path):
+                if (home / METADATA).exists() and not left.isdisjoint(
+                    x.run_id for x in known[str(home)] if x.kind is Kind.RAW
+                ):
+                    # The folder of a run that was moved shows no frames; one may be there anew.
+                    _scan_home(catalogue, tiers, home, found, repair=False)
+                    continue
                 if any(run.kind is Kind.BLOCKS for run in known[str(home)]):
                     # Of those, some may have come home.
                     take_in(catalogue, tiers, home)
@@ -252,7 +261,9 @@ def _take_in_copy(
     ]
     known_home = any(each.home for each in catalogue.shelves(run.run_id))
     in_tier = any(each.path_of(run.location) is not None for each in tiers)
-    home = home_at(tiers, run.location) if in_tier else None
+    home = home_of(tiers, run) if in_tier else None
+    if home is not None and _is_of_another(home):
+        home = None
     # Where it is gone, and can be made anew, nothing but its name is missing yet.
     if home is not None and not known_home and (run.kind is not Kind.BLOCKS or home.is_there()):
         home_tier, path = tiers.holding(run.location)
@@ -272,10 +283,23 @@ def _take_in_copy(
         catalogue.saw(run.run_id, read_at=home.read_at())
 
 
+def _is_of_another(home: Home) -> bool:
+    try:
+        home.check_own()
+    except RunNotTieredError:
+        return True
+    return False
+
+
 def _scan_home(
     catalogue: Catalogue, tiers: Tiers, location: Path | str, found: Findings, *, repair: bool
 ) -> None:
-    if known_at(catalogue, location) is not None:
+    if (known := known_at(catalogue, location)) is not None:
+        try:
+            home_of(tiers, known).check_own()
+        except TieringError as error:
+            found.passed_over.append(str(error))
+            return
         if repair:
             take_in(catalogue, tiers, location)
         return
@@ -311,9 +335,11 @@ def _check_home(
     if not away:
         return
     try:
+        home_of(tiers, run).check_own()
         lost = lost_at_home(tiers, run, catalogue.objects(run.run_id))
     except TieringError as error:
-        found.passed_over.append(str(error))
+        if str(error) not in found.passed_over:
+            found.passed_over.append(str(error))
         return
     if lost:
         if not repair:

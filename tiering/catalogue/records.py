@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from forebay.tiering.reading import signpost
-from forebay.tiering.reading.block_volumes import blocks_of_volume, volume_signpost
+from forebay.tiering.reading.block_volumes import blocks_of_volume, run_of_volume, volume_signpost
 
 
 class Kind(StrEnum):
@@ -104,6 +104,13 @@ class RunRecord:
             return self.name
         blocks = blocks_of_volume(self.run_id)
         return f"{self.name} (blocks {blocks.start} to {blocks.stop - 1})"
+
+    @property
+    def recorded_as(self) -> str | None:
+        """Identity of the run that was recorded at its home; None of a result."""
+        if self.kind is Kind.RESULT:
+            return None
+        return self.run_id if self.kind is Kind.RAW else run_of_volume(self.run_id)
 
     @property
     def location(self) -> Path | str:

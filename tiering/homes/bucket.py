@@ -73,6 +73,9 @@ class BucketHome:
         """Do nothing: nobody writes down when an object was read."""
         return contextlib.nullcontext()
 
+    def check_own(self) -> None:
+        """Do nothing: no run is recorded to where there is one."""
+
     def held(self) -> AbstractContextManager[None]:
         """Do nothing: what is changed here may be changed late, or twice."""
         return contextlib.nullcontext()

@@ -4,7 +4,6 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +12,10 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition import Run, durable
 from forebay.acquisition import open_run as open_in_folder
+from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import LOG
+from forebay.acquisition.format.logs import log_key
+from forebay.acquisition.format.record import Created, decode_line
 from forebay.tiering.errors import RunNotTieredError
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.reading.signpost import HOME_LOCK, Signpost
@@ -27,6 +29,8 @@ class FolderHome:
     """The folder."""
     lock: str = HOME_LOCK
     """What is locked in it by who changes something."""
+    run_id: str | None = None
+    """The run that was recorded in it; None where any may be."""
     comes_back: ClassVar[bool] = True
     keeps_uncommitted: ClassVar[bool] = False
 
@@ -96,15 +100,44 @@ class FolderHome:
                 for path, status in times.items():
                     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
-    def held(self) -> AbstractContextManager[None]:
+    def check_own(self) -> None:
+        """Refuse a folder that was deleted, and that another run was recorded into since.
+
+        Raises
+        ------
+        RunNotTieredError
+            If there is another run.
+        """
+        if self.run_id is None:
+            return
+        log = self.folder / log_key(1)
+        try:
+            with self.unread(), log.open("rb") as file:
+                first = decode_line(file.readline(), previous=None, where=str(log))
+        except (OSError, RunDamagedError):
+            # What is missing or damaged says nothing of another run.
+            return
+        if isinstance(first, Created) and first.attributes.get("run_id") != self.run_id:
+            raise RunNotTieredError(
+                f"{self.folder} holds another run than the one that the catalogue knows by this "
+                "name, and that was moved from there: rename the folder; then 'forebay tier scan "
+                "--repair' makes a folder for that one anew, and takes the other one in"
+            )
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
         """Hold the folder by its lock.
 
         Raises
         ------
         PlaceUnavailableError
             If another mover holds it, or there is no such folder.
+        RunNotTieredError
+            If it is that of another run by now.
         """
-        return home_lock(self.folder / self.lock)
+        with home_lock(self.folder / self.lock):
+            self.check_own()
+            yield
 
     def put_back(self, contents: Mapping[str, bytes]) -> None:
         """Write files that were lost.

@@ -55,6 +55,15 @@ class Home(Protocol):
     def unread(self) -> AbstractContextManager[None]:
         """Have what is read within the block not count as a reading of the run."""
 
+    def check_own(self) -> None:
+        """Refuse a place that another run was recorded into since this one left.
+
+        Raises
+        ------
+        RunNotTieredError
+            If there is another run.
+        """
+
     def held(self) -> AbstractContextManager[None]:
         """Keep other movers from changing anything here for the time of the block."""
 
@@ -86,7 +95,7 @@ def home_of(tiers: Tiers, run: RunRecord) -> Home:
     PlaceUnavailableError
         If it cannot be used as the environment says.
     """
-    return home_at(tiers, run.home, lock=run.lock)
+    return home_at(tiers, run.home, lock=run.lock, run_id=run.recorded_as)
 
 
 def goes_home(tiers: Tiers, run: RunRecord, shelves: Iterable[ShelfRecord], tier: str) -> bool:
@@ -112,9 +121,11 @@ def goes_home(tiers: Tiers, run: RunRecord, shelves: Iterable[ShelfRecord], tier
     return there and home_of(tiers, run).comes_back
 
 
-def home_at(tiers: Tiers, location: Path | str, *, lock: str = HOME_LOCK) -> Home:
+def home_at(
+    tiers: Tiers, location: Path | str, *, lock: str = HOME_LOCK, run_id: str | None = None
+) -> Home:
     """Return the home at a path or a URL; see `home_of`."""
     if isinstance(location, str) and "://" in location:
         tier, path = tiers.holding(location)
         return BucketHome(tier.shelf(path))
-    return FolderHome(Path(location).absolute(), lock)
+    return FolderHome(Path(location).absolute(), lock, run_id)

@@ -6,7 +6,7 @@ from forebay.tiering.catalogue.catalogue import Catalogue, new_shelf_name
 from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord, ShelfState
 from forebay.tiering.catalogue.volumes import Volumes
 from forebay.tiering.errors import RunNotTieredError
-from forebay.tiering.homes.home import Home, home_at
+from forebay.tiering.homes.home import Home, home_at, home_of
 from forebay.tiering.storage.inventory import take_stock
 from forebay.tiering.storage.tiers import Tiers
 
@@ -26,7 +26,8 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
     Raises
     ------
     RunNotTieredError
-        If the run is open, lies in no tier, lacks objects, or holds what belongs to no run.
+        If the run is open, lies in no tier, lacks objects, or holds what belongs to no run; or if
+        another one is known by its place.
     MoveRefusedError
         If another process takes in something of it at this time.
     RunNotFoundError, RunDamagedError
@@ -36,6 +37,7 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
     """
     found = known_at(catalogue, location)
     if found is not None:
+        home_of(tiers, found).check_own()
         if isinstance(location, Path):
             catalogue.saw(found.run_id, read_at=home_at(tiers, location).read_at())
         volumes = Volumes(catalogue, Kind.BLOCKS)

@@ -23,6 +23,17 @@ def volume_of(run_id: str, blocks: range) -> str:
     return f"{run_id}.{_named(blocks)}"
 
 
+def run_of_volume(volume: str) -> str:
+    """Return the identity of the run that a volume is of.
+
+    Examples
+    --------
+    >>> run_of_volume("79cf.00000000-00000015")
+    '79cf'
+    """
+    return volume.rpartition(".")[0]
+
+
 def blocks_of_volume(volume: str) -> range:
     """Return which blocks are in a volume, by its identity.
 
