@@ -9,7 +9,7 @@ from water import frames, picture, show
 
 from forebay import ops
 
-seen = frames(32).copy()
+seen = frames(32).astype("float32")
 # The camera is better than that: twenty pixels are made hot, and the light falls off to the right.
 random = np.random.default_rng(4)
 rows, columns = random.integers(4, 150, 20), random.integers(4, 190, 20)

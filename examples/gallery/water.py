@@ -43,8 +43,8 @@ def picture(name: str, panels: int) -> Iterator[Sequence[Axes]]:
     figure.savefig(written, format="png", dpi=80)
     target = folder() / f"{name}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
-    # So many colours are plenty for grey frames and some lines.
-    Image.open(written).convert("RGB").quantize(160).save(target, optimize=True)
+    # So many colours are enough for grey frames and some lines.
+    Image.open(written).convert("RGB").quantize(256).save(target, optimize=True)
     print(f"{target} shows what became of the frames")
 
 

@@ -124,7 +124,7 @@ def photon_transfer(
     # Each is the end of its graph: `dask.compute` of a Dataset loses those that others are made from.
     return xr.Dataset(
         {
-            name: np.positive(value).drop_attrs().assign_attrs(units=unit)
+            name: value.copy(data=np.positive(value.data)).drop_attrs().assign_attrs(units=unit)
             for name, (value, unit) in described.items()
         }
     )

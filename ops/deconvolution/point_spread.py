@@ -213,7 +213,7 @@ def measured_psf(
         check_size(f"the size of beads along {each!r}", beads.sizes[each], least=3)
     order = [each for each in beads.dims if each in dims]
     spots = apply(spots_in_the_middle, beads, order, dtype=np.dtype(np.float64), kwargs={})
-    total = spots.sum(dim, skipna=False, keep_attrs=True)
+    total = spots.sum([dim], skipna=False, keep_attrs=True)
     dtype = real_dtype(beads.dtype)
     result = apply(as_psf, total, order, dtype=dtype, kwargs={"dtype": dtype})
     result.attrs.pop("units", None)

@@ -46,8 +46,8 @@ def estimate_drift(
     reference
         What each frame is compared with. ``"first"``: the first frame; errors do not add up, and
         what it shows must stay in view. ``"previous"``: the frame before; good where the scene
-        changes, and errors add up. ``"mean"``: the mean of all frames, which is blurred by the
-        drift; good for noisy frames that drift little. ``"running"``: a mean of the frames before,
+        changes, and errors add up. ``"mean"``: the mean of all other frames, which is blurred by
+        the drift; good for noisy frames that drift little. ``"running"``: a mean of the frames before,
         each moved to its place; good for noisy frames that drift far.
     memory
         Of the running mean: how many frames it goes back, about; a frame counts ``1 / memory``,
@@ -102,11 +102,14 @@ def estimate_drift(
     if reference == "running":
         return running_drift(frames, dim, dims, memory=float(memory), **search)
     bare = frames.drop_vars(frames.coords)
-    if reference == "mean":
-        sums = read_again(bare).mean(dim, skipna=False, dtype=np.float64)
-        mean = sums.astype(real_dtype(frames.dtype))
-        drift = phase_correlation(bare, mean, dims=dims, **search)
-        drift = drift - drift.isel({dim: 0})
+    number = frames.sizes[dim]
+    if reference == "mean" and number > 1:
+        # A frame that is in the mean finds its own noise there, where nothing has moved.
+        total = read_again(bare).sum(dim, skipna=False, dtype=np.float64)
+        others = ((total - bare) / (number - 1)).astype(real_dtype(frames.dtype))
+        drift = phase_correlation(bare, others.transpose(*bare.dims), dims=dims, **search)
+        # The others lie on the other side of the middle, a little, of where the frame lies.
+        drift = (drift - drift.isel({dim: 0})) * ((number - 1) / number)
     else:
         if reference == "first":
             before = bare.isel({dim: 0})

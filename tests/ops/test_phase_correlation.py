@@ -178,6 +178,20 @@ def test_the_running_mean_sees_through_noise(rng: np.random.Generator) -> None:
     assert worst("previous") > 0.6
 
 
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_frame_is_not_compared_with_itself(rng: np.random.Generator, normalise: bool) -> None:
+    """A frame that is in the mean finds its own noise there: noisy frames seemed to lie still."""
+    places = np.stack([np.linspace(0, 2, 24), 1.5 * np.sin(np.arange(24) / 4)], axis=1)
+    frames = drifting(rng, places, noise=0.1)
+
+    drift = estimate_drift(frames, reference="mean", normalise=normalise, window=None).values
+
+    followed = (drift * places).sum() / (places**2).sum()
+    assert 0.8 < followed < 1.2
+    pair = estimate_drift(frames[[0, -1]], reference="mean", normalise=False, window=None)
+    np.testing.assert_allclose(pair[1], places[-1], atol=0.3)
+
+
 def test_what_cannot_be_followed_is_left_out(rng: np.random.Generator) -> None:
     """A NaN frame has no drift; the running mean and the first frame go on without it."""
     frames = drifting(rng, [[0, 0], [1, 0], [2, 0], [3, 0], [4, 0]])
