@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -141,9 +141,13 @@ def tls(
 ) -> None:
     """Measure what TLS costs between two workers of this machine, and what UCX brings."""
     rows: list[dict[str, Any]] = []
-    for _ in range(times):
-        for protocol in ("tcp", "tls", *(("ucx",) if find_spec("distributed_ucxx") else ())):
-            rows.append({"protocol": protocol, **_sent(protocol, mebibytes)})
+    protocols = ("tcp", "tls", *(("ucx",) if find_spec("distributed_ucxx") else ()))
+    with ExitStack() as stack:
+        # To start and end them takes many times as long as what is measured.
+        clients = {each: stack.enter_context(_two_workers(each)) for each in protocols}
+        for _ in range(times):
+            for protocol, client in clients.items():
+                rows.append({"protocol": protocol, **_sent(client, mebibytes)})
     _report(f"{mebibytes} MiB between two workers", _medians(rows, "protocol"))
 
 
@@ -223,17 +227,16 @@ def _two_workers(protocol: str) -> Iterator[Any]:
         yield client
 
 
-def _sent(protocol: str, mebibytes: int) -> dict[str, float]:
-    with _two_workers(protocol) as client:
-        one, other = known_workers(client)
-        client.submit(sum, [1], workers=[one]).result()
-        began = time.monotonic()
-        for number in range(20):
-            client.submit(sum, [number], workers=[one], pure=False).result()
-        trip = (time.monotonic() - began) / 20
-        taken = [_transfer(client, one, other, mebibytes) - trip for _ in range(_TRANSFERS + 1)]
-        # The first one has made the connection, and memory that those behind it use again.
-        seconds = statistics.median(taken[1:])
+def _sent(client: Any, mebibytes: int) -> dict[str, float]:
+    one, other = known_workers(client)
+    client.submit(sum, [1], workers=[one]).result()
+    began = time.monotonic()
+    for number in range(20):
+        client.submit(sum, [number], workers=[one], pure=False).result()
+    trip = (time.monotonic() - began) / 20
+    taken = [_transfer(client, one, other, mebibytes) - trip for _ in range(_TRANSFERS + 1)]
+    # The first one has made the connection, and memory that those behind it use again.
+    seconds = statistics.median(taken[1:])
     return {"round trip, ms": 1000 * trip, "MiB/s": mebibytes / seconds}
 
 

@@ -52,6 +52,8 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
     """Whether spot is asked for, in turn."""
     price: float = 0.0
     instance_tags: dict[str, str]
+    instance: Any
+    """What EC2 says of it; None before it is there, and when it has ended."""
 
     async def create_vm(self) -> tuple[str, str | None]:
         """Start it where there is capacity; return its private and its public address."""

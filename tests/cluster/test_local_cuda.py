@@ -166,7 +166,7 @@ def test_a_worker_uses_the_port_next_to_its_gpu(
     assert environment.get("UCX_NET_DEVICES") == chosen
 
 
-class CudaCluster(LocalCluster):  # type: ignore[misc]
+class CudaCluster(LocalCluster):
     """Starts workers as dask-cuda's does, which is not asked for a GPU then.
 
     It has a configuration for them, copies the options of each, and waits for all that it starts.
@@ -174,9 +174,10 @@ class CudaCluster(LocalCluster):  # type: ignore[misc]
 
     def __init__(self, CUDA_VISIBLE_DEVICES: list[int], **options: Any) -> None:  # noqa: N803
         self._gpus = CUDA_VISIBLE_DEVICES
-        super().__init__(n_workers=0, config={"distributed.comm.ucx": {}}, **options)
-        self.scale(len(self._gpus))
-        self.sync(self._correct_state)
+        base: Any = super()
+        base.__init__(n_workers=0, config={"distributed.comm.ucx": {}}, **options)
+        base.scale(len(self._gpus))
+        base.sync(self._correct_state)
 
     def new_worker_spec(self) -> dict[int, Any]:
         gpu = min(set(self._gpus) - set(self.worker_spec))

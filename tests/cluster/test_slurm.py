@@ -294,7 +294,7 @@ def test_jobs_that_cannot_work_end_after_a_few_starts_with_the_reason(
         process(run, counting(tmp_path / "log", 0.0), client=client)
     assert "2 jobs in a row have brought no worker" in str(lost.value)
     assert reason in str(lost.value)
-    assert slurm.jobs() == []
+    until(lambda: not slurm.jobs(), "that no job is left")
 
 
 @on_slurm
@@ -306,7 +306,7 @@ def test_jobs_that_wait_for_ever_are_told_and_taken_back(tmp_path: Path, slurm: 
             "that it is told why they wait",
         )
         assert standing(client)["waiting"] == 2 == len(slurm.jobs())
-    assert slurm.jobs() == []
+    until(lambda: not slurm.jobs(), "that no job is left")
 
 
 @on_slurm
@@ -341,7 +341,7 @@ def test_a_larger_worker_comes_for_what_needs_it_and_goes(
         assert [each // 2**20 for each in table.memory] == [500, 700, 500]
         until(lambda: len(slurm.jobs()) == 1, "that the larger worker has left")
         assert standing(client)["working"] == 1
-    assert slurm.jobs() == []
+    until(lambda: not slurm.jobs(), "that no job is left")
 
 
 @on_slurm

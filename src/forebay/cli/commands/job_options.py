@@ -5,12 +5,20 @@ from typing import Annotated
 import typer
 
 from forebay.cli.commands.completion import (
+    complete_algorithms,
     complete_clusters,
     complete_jobs,
     complete_lanes,
     complete_parameters,
 )
 
+AlgorithmArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Name of the algorithm, or name-version; see 'forebay algorithms list'.",
+        autocompletion=complete_algorithms,
+    ),
+]
 JobArgument = Annotated[
     int,
     typer.Argument(metavar="JOB", help="Number of the job.", autocompletion=complete_jobs),

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.awaiting import opened_once_made
-from forebay.cli.commands.completion import complete_algorithms, complete_clusters, complete_runs
+from forebay.cli.commands.completion import complete_clusters, complete_runs
 from forebay.cli.commands.job_options import (
+    AlgorithmArgument,
     JobArgument,
     LabelOption,
     LaneOption,
@@ -46,13 +47,7 @@ app = typer.Typer(help="Jobs for a service: submit, watch, change.", no_args_is_
 @app.command()
 def submit(
     context: typer.Context,
-    algorithm: Annotated[
-        str,
-        typer.Argument(
-            help="Name of the algorithm, or name-version; see 'forebay algorithms list'.",
-            autocompletion=complete_algorithms,
-        ),
-    ],
+    algorithm: AlgorithmArgument,
     run: Annotated[
         list[str],
         typer.Argument(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli.awaiting import opened_once_made
-from forebay.cli.commands.completion import complete_algorithms, complete_runs
-from forebay.cli.commands.job_options import ClusterOption, ParameterOption
+from forebay.cli.commands.completion import complete_runs
+from forebay.cli.commands.job_options import AlgorithmArgument, ClusterOption, ParameterOption
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, progress, seconds
 from forebay.cli.session import (
@@ -44,13 +44,7 @@ def process(
             autocompletion=complete_runs,
         ),
     ],
-    algorithm: Annotated[
-        str,
-        typer.Argument(
-            help="Name of the algorithm, or name-version; see 'forebay algorithms list'.",
-            autocompletion=complete_algorithms,
-        ),
-    ],
+    algorithm: AlgorithmArgument,
     runs: RunsOption = None,
     results: ResultsOption = None,
     ledger: LedgerOption = None,

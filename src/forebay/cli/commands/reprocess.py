@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.commands.completion import complete_algorithms, complete_clusters
+from forebay.cli.commands.completion import complete_clusters
 from forebay.cli.commands.job_options import (
+    AlgorithmArgument,
     LabelOption,
     LaneOption,
     ParameterOption,
@@ -44,13 +45,7 @@ if TYPE_CHECKING:
 
 def reprocess(
     context: typer.Context,
-    algorithm: Annotated[
-        str,
-        typer.Argument(
-            help="Name of the algorithm, or name-version; see 'forebay algorithms list'.",
-            autocompletion=complete_algorithms,
-        ),
-    ],
+    algorithm: AlgorithmArgument,
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
