@@ -1,6 +1,5 @@
 """The folders at the top are the subpackages, and importing forebay costs next to nothing."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,12 +56,6 @@ def test_the_version_needs_no_array_library() -> None:
 def test_everything_public_is_there_and_documented(name: str) -> None:
     assert getattr(forebay, name).__doc__
     assert name in dir(forebay)
-
-
-def test_every_public_name_is_in_the_reference() -> None:
-    page = (ROOT / "docs" / "reference" / "python.md").read_text()
-    for name in forebay.__all__:
-        assert name == "__version__" or re.search(rf":: (forebay\.)?{name}\n", page), name
 
 
 def test_a_name_that_is_not_public_is_refused() -> None:

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 from tests.cli.conftest import Forebay
 
-from forebay import ExitCode, Geometry, RunWriter, open_run
+from forebay import ExitCode, Geometry, RunWriter, acquire, open_run, open_source
 from forebay.acquisition.sources import SimulatedSource
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +132,24 @@ def test_a_run_that_exists_is_not_touched(forebay: Forebay, water: str, tmp_path
     assert outcome.code == ExitCode.CONFLICT
     assert f"{tmp_path / water} exists already" in outcome.error
     assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_run_that_may_not_be_read_is_told_in_one_line(
+    forebay: Forebay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Such as that of another user: with the file, and not with a traceback."""
+    with open_source("simulated:emitters=1,shape=16x16", frames=2) as source:
+        acquire(source, tmp_path / "theirs")
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    refused = forebay("runs", command, "theirs")
+    assert refused.code == ExitCode.STORAGE
+    assert str(tmp_path / "theirs") in refused.error
+    assert "permission is denied; let this user read it" in refused.error
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ def _mistakes_told() -> Iterator[None]:
     except ForebayError as error:
         _tell(str(error))
         raise typer.Exit(error.exit_code) from error
+    except PermissionError as error:
+        # Somebody else's run, or ledger: which of its files is met first does not matter.
+        _tell(f"{error.filename or error}: permission is denied; let this user read it")
+        raise typer.Exit(ExitCode.STORAGE) from error
     except UsageError as error:
         said = error.format_message().replace(": Value error, ", ": ").rstrip(".")
         # Of a group without a command, its help has been shown.
