@@ -55,7 +55,8 @@ def test_what_dask_keeps_of_what_is_over_is_short() -> None:
     def kept_by_worker(dask_worker: Any) -> tuple[int | None, ...]:
         return dask_worker.state.log.maxlen, dask_worker.monitor.maxlen
 
-    with connect(PROCESSES) as client:
+    with connect(PROCESSES) as connected:
+        client: Any = connected
         assert client.run_on_scheduler(kept_by_scheduler) == (100, 100, 10_000, 1200)
         assert [*client.run(kept_by_worker).values()] == [(100, 1200)]
 

@@ -27,10 +27,11 @@ def kind(frames: xr.DataArray) -> pd.DataFrame:
 
 
 def kind_in_order(
-    frames: xr.DataArray, *, state: xr.Dataset | None
+    frames: xr.DataArray,
+    *,
+    state: pd.DataFrame | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tell it of blocks in their order."""
-    assert state is None or isinstance(state, pd.DataFrame)
     return kind(frames), kind(frames)
 
 

@@ -22,7 +22,7 @@ from tests.engine.conftest import WriteRun
 from forebay.acquisition import Frame, Geometry, Run, RunWriter, open_run
 from forebay.engine import Algorithm, Blockwise, process, submit
 from forebay.engine.execution import scheduler_traces
-from forebay.engine.execution.dask_names import forget_names
+from forebay.engine.execution.dask_names import MOST, forget_names
 from forebay.engine.execution.dispatcher import Dispatcher
 from forebay.engine.execution.executor import InProcessExecutor
 from forebay.engine.execution.work import Order, compute_units
@@ -113,7 +113,7 @@ def test_names_that_a_scheduler_keeps_are_forgotten_too(
     monkeypatch.setattr("forebay.engine.execution.executor._SLOTS_SECONDS", 0.0)
     run = write_run(frames=8, frames_per_block=1, shape=(6, 8))
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
-    places = {"dashboard_address": None, "worker_dashboard_address": "127.0.0.1:0"}
+    places = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
     left: list[int] = []
     real = Client.run_on_scheduler
 
@@ -144,7 +144,7 @@ def test_a_scheduler_keeps_nothing_of_tasks_that_come_one_by_one(
     """Neither what each was made of nor a span for each; those of others are left alone."""
     monkeypatch.setattr(scheduler_traces, "_SECONDS", 0.0)
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False}
-    places = {"dashboard_address": None, "worker_dashboard_address": "127.0.0.1:0"}
+    places = {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
     with (
         LocalCluster(**options, **places) as cluster,  # type: ignore[no-untyped-call]
         Client(cluster) as client,  # type: ignore[no-untyped-call]
@@ -181,7 +181,7 @@ def test_a_scheduler_keeps_nothing_of_tasks_that_come_one_by_one(
             for number in range(20)
         ]
         assert client.gather(futures) == [2 * number for number in range(20)]
-        for _ in range(scheduler_traces.MOST + 1):
+        for _ in range(MOST + 1):
             traces.handed()
         client.sync(traces.forget)
         (last,) = [span for span in spans.spans.values() if not is_theirs(span)]
@@ -208,7 +208,8 @@ def is_theirs(span: Any) -> bool:
 
 def test_what_a_scheduler_is_to_do_needs_nothing_of_ours() -> None:
     """It may be one that somebody else has started."""
-    sent = dumps(scheduler_traces._forgetting("unit", 60.0))
+    forget = scheduler_traces._forgetting("unit", 60.0)
+    sent = dumps(forget)  # type: ignore[no-untyped-call]
     script = (
         "import sys, pickle, types; sys.modules['forebay'] = None; "
         "forget = pickle.loads(sys.stdin.buffer.read()); "
