@@ -68,3 +68,35 @@ def test_an_object_of_several_parts_is_copied_and_read_whole(
     assert other.look("object") == known
     assert other.read("another") is None
     assert other.look("another") is None
+
+
+def test_a_file_has_its_name_for_good_when_it_is_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy that it was made from may go then: its folder was flushed after it was named."""
+    path = tmp_path / "frames" / "c.0.0.0"
+    named: list[bool] = []
+    flush = os.fsync
+
+    def watched(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == path.parent:
+            named.append(path.exists())
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    put_file(path, [b"frame"], check=anything)
+    assert named[-1]
+
+
+def test_what_is_not_right_never_has_the_name(tmp_path: Path) -> None:
+    """Nor takes the place of what is there, though only for a moment."""
+    path = tmp_path / "c.0.0.0"
+    path.write_bytes(b"right")
+
+    def refuse(_: int, __: str) -> None:
+        assert path.read_bytes() == b"right"
+        raise ValueError("it is wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        put_file(path, [b"wrong"], check=refuse)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"right"]
