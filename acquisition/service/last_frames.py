@@ -29,7 +29,7 @@ class LastFrames:
     def tell_waiting(self, waiting: bool) -> None:
         """Say, each time that it begins, how long they wait for room, and how many they are."""
         if waiting and not self._waiting:
-            for where, lost, counted in self._uncommitted():
+            for where, lost, counted, _ in self._uncommitted():
                 _log.error(
                     "%s has no room for the last %d of %d frames: %s lost unless there is room "
                     "within %g s",
@@ -43,16 +43,17 @@ class LastFrames:
 
     def tell_lost(self) -> None:
         """Say how many frames came that the log knows nothing of."""
-        for where, lost, counted in self._uncommitted():
+        for where, lost, counted, dropped in self._uncommitted():
             _log.error(
-                "%d of the %d frames that the camera counted are not committed to %s",
+                "%d of the %d frames that the camera counted are not committed to %s%s",
                 lost,
                 counted,
                 where,
+                f", beside {dropped} that were dropped" if dropped else "",
             )
 
-    def _uncommitted(self) -> Iterator[tuple[str, int, int]]:
-        """Yield where frames are not committed, how many, and how many were counted."""
+    def _uncommitted(self) -> Iterator[tuple[str, int, int, int]]:
+        """Yield where frames are not committed, how many, how many were counted, and dropped."""
         ring, raw = self._parts.ring, self._parts.raw
         for run, waiting, lost_waiting in (
             (self._parts.run, ring.waiting, ring.lost_waiting),
@@ -61,6 +62,7 @@ class LastFrames:
             if run is None:
                 continue
             counted = run.account.counted + waiting + lost_waiting
-            lost = counted - run.account.dropped - lost_waiting - run.committer.frames
+            dropped = run.account.dropped + lost_waiting
+            lost = counted - dropped - run.committer.frames
             if lost:
-                yield run.storage.where, lost, counted
+                yield run.storage.where, lost, counted, dropped

@@ -29,7 +29,7 @@ from forebay.acquisition.settings import AcquisitionSettings
 
 SHAPE = (3, 4)
 TOLD = re.compile(r"/run has no room for the last (\d+) of (\d+) frames: (.*) lost unless")
-LOST = re.compile(r"(\d+) of the (\d+) frames that the camera counted are not committed to (.*)")
+LOST = re.compile(r"(\d+) of the (\d+) frames that the camera counted are not committed to ([^,]*)")
 
 
 class Camera:
@@ -131,6 +131,19 @@ def test_a_source_that_is_held_up_by_a_full_disk_can_be_stopped(
     assert open_run(tmp_path / "run").history.frames == 4
 
 
+def test_what_was_dropped_meanwhile_is_told_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log, which has no room, does not tell of it either."""
+    FullDisk(r"frames\.c\.[1-9]", monkeypatch)
+    with pytest.raises(NoSpaceError):
+        record(tmp_path / "run", Camera(500), None, overload="drop-newest")
+    ((lost, counted, _),) = told(LOST, caplog)
+    assert counted == "500"
+    dropped = 500 - 4 - int(lost)
+    assert f", beside {dropped} that were dropped" in caplog.text
+
+
 def test_room_that_is_made_in_time_saves_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +174,7 @@ def test_what_is_kept_raw_and_finds_no_room_is_named(
     with pytest.raises(NoSpaceError, match=r"block 1 of .*/run\.raw .*no space is left"):
         record(tmp_path / "run", Camera(9), None, reduction=reduction)
     assert told(LOST, caplog) == [("5", "9", str(tmp_path / "run.raw"))]
+    assert "that were dropped" not in caplog.text
     assert open_run(tmp_path / "run").closed
     assert open_run(tmp_path / "run.raw").history.frames == 4
 
