@@ -1,4 +1,4 @@
-"""One piece of memory, taken beforehand: shared, in huge pages and pinned where that is possible."""
+"""One piece of memory, taken beforehand: shared, and in huge pages where that is possible."""
 
 import fcntl
 import logging
