@@ -399,6 +399,19 @@ def test_a_run_that_was_recorded_in_the_place_of_another_is_left_alone(site: Sit
     site.check_readable("ice", frames=3)
 
 
+def test_a_folder_that_was_copied_is_no_other_run(site: Site) -> None:
+    """It is told, and the run itself is moved when it is asked for by its own name."""
+    site.take_in()
+    shutil.copytree(site.runs / "water", site.runs / "twin")
+    with pytest.raises(RunNotTieredError, match=r"twin is the same run as .*water, by"):
+        site.take_in("twin")
+    (told,) = take_in_runs(site.catalogue, site.tiers)
+    assert "twin is the same run as" in told
+    site.move("cold")
+    assert site.lies_in() == {"cold"}
+    site.check_readable("twin")
+
+
 def test_what_a_process_has_left_that_was_killed_goes_on_at_once(site: Site) -> None:
     """On its own machine nobody waits for its lease; of others it is not known."""
     ended = subprocess.Popen(["true"])

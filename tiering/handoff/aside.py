@@ -42,7 +42,7 @@ def held_aside(target: Path, identity: str) -> Iterator[Path]:
     if os.path.lexists(target):
         clear_aside(target, identity)
         raise TargetTakenError(
-            f"{target} exists already: choose another name, or move it away first"
+            f"{target} exists already: choose another place, or move it away first"
         )
     with held_folder(_beside(target, identity)) as aside:
         yield aside

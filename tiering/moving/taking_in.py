@@ -5,7 +5,7 @@ from pathlib import Path
 from forebay.tiering.catalogue.catalogue import Catalogue, new_shelf_name
 from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord, ShelfState
 from forebay.tiering.catalogue.volumes import Volumes
-from forebay.tiering.errors import RunNotTieredError
+from forebay.tiering.errors import RunNotTieredError, UnknownRunError
 from forebay.tiering.homes.home import Home, home_at, home_of
 from forebay.tiering.storage.inventory import take_stock
 from forebay.tiering.storage.tiers import Tiers
@@ -27,7 +27,7 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
     ------
     RunNotTieredError
         If the run is open, lies in no tier, lacks objects, or holds what belongs to no run; or if
-        another one is known by its place.
+        another one is known by its place, or it by another place.
     MoveRefusedError
         If another process takes in something of it at this time.
     RunNotFoundError, RunDamagedError
@@ -54,6 +54,7 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
             f"{home.location}: {stock.missing[0]}{more} missing: 'forebay runs verify' tells which "
             "frames that concerns; if it was moved, 'forebay tier scan --repair' finds it"
         )
+    _check_not_elsewhere(catalogue, stock.run.run_id, home)
     closed = stock.run.history.closed
     closed_at = 0 if closed is None else closed.at
     record = RunRecord(
@@ -68,6 +69,19 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
     shelf = home_shelf(record, tier.name, path)
     catalogue.add(record, stock.objects, stock.documents, [shelf], beside=beside)
     return catalogue.run(record.run_id)
+
+
+def _check_not_elsewhere(catalogue: Catalogue, run_id: str, home: Home) -> None:
+    """Refuse a copy of a run's folder that somebody has made: it is the same run."""
+    try:
+        known = catalogue.run(run_id)
+    except UnknownRunError:
+        return
+    if known.home != home.location:
+        raise RunNotTieredError(
+            f"{home.location} is the same run as {known.home}, by which the catalogue knows it: "
+            "rename it back if it was renamed, or remove the copy"
+        )
 
 
 def _moved_while_open(catalogue: Catalogue, home: Home) -> tuple[set[str], list[str]]:
