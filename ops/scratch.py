@@ -282,7 +282,7 @@ NEEDS: dict[str, Need] = {
     "to_electrons": _POINTWISE,
     "to_integers": _SAME_PIXELS,
     "triangle_threshold": Need(chunk=4, frame=2, more=_histograms),
-    "unsupervised_wiener": Need(chunk=3.5, frame=8, more=_mirrored),
+    "unsupervised_wiener": Need(chunk=3.5, frame=10, more=_mirrored),
     "wavelet_denoise": Need(chunk=1.1, slab=11),
     "welch": Need(chunk=12),
     "welch_spectrum": Need(chunk=1.2, more=_segments),

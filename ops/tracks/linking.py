@@ -85,7 +85,8 @@ def link(
     but where two ways cost the same.
 
     A dense matrix of a whole set is held, in float64: choose `search_range` so that sets stay in
-    the hundreds.
+    the hundreds. Beside that, twice the table is needed as scratch. A state has a row for each track
+    that can still go on, however many frames there were.
 
     A row whose place is NaN is refused.
 
