@@ -306,6 +306,9 @@ class DaskExecutor:
     def exceeded_memory(self, worker: str | None) -> int | None:
         """Compare the limits that the scheduler knows, and that of one that may be started."""
         self._ask()
+        if worker and worker not in self._workers:
+            # It has come since then, and run out of memory at once.
+            self._ask(again=True)
         own = self._workers.get(worker or "", 0)
         return own if own and max(self._largest, *self._workers.values()) > own else None
 
@@ -405,10 +408,10 @@ class DaskExecutor:
         await self._traces.forget()
         return await self._client.scheduler.identity(n_workers=-1)
 
-    def _ask(self) -> None:
-        """Ask the scheduler for its workers, if it was not asked just now."""
+    def _ask(self, *, again: bool = False) -> None:
+        """Ask the scheduler for its workers, if it was not asked just now, or is asked again."""
         now = time.monotonic()
-        if now - self._asked_at < _SLOTS_SECONDS:
+        if not again and now - self._asked_at < _SLOTS_SECONDS:
             return
         try:
             known = self._client.sync(self._identity, callback_timeout=_ANSWER_SECONDS)
