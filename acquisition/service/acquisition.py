@@ -244,8 +244,9 @@ class Acquisition:
         try:
             self._place_thread("recorder")
             self._recording.run()
-            # A source that finishes the ring may yet have to say why.
-            self._received.wait()
+            if self._recording.failure is None:
+                # A source that finishes the ring may yet have to say why.
+                self._received.wait(_PATIENCE_SECONDS)
             # While the run still takes notes.
             self._tell_anomalies(everything=True)
             self._recording.close(reason=self._reason())

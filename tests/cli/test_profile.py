@@ -158,7 +158,7 @@ def test_what_shows_nothing_is_told(
         (("abcdef", "--job", "1"), ExitCode.USAGE, "one of them"),
         (("abc",), ExitCode.INPUT, "'abc' does not name a unit: give at least 6 characters"),
         (("ffffffff0000",), ExitCode.INPUT, "no unit begins with 'ffffffff0000'"),
-        (("--job", "7"), ExitCode.INPUT, "no unit of job 7 is published"),
+        (("--job", "7"), ExitCode.INPUT, "there is no job 7"),
         (("--job", "1", "--by", "gdb"), ExitCode.INPUT, "there is no profiler 'gdb'"),
     ],
 )
