@@ -114,12 +114,17 @@ class AsideFile:
                 self._staged = 0
 
     def _write_staged(self) -> None:
-        """Write what was gathered; what ends within a page goes through the cache."""
-        if self._staging is not None and self._staged:
-            if self._staged % _PAGE:
+        """Write what was gathered; what ends within a page goes through the cache, and no more."""
+        if self._staging is None:
+            return
+        staged = memoryview(self._staging)[: self._staged]
+        whole = self._staged - self._staged % _PAGE
+        for part in (staged[:whole], staged[whole:]):
+            if part.nbytes % _PAGE:
                 self._leave_direct()
-            self._write_views([memoryview(self._staging)[: self._staged]])
-            self._staged = 0
+            if part.nbytes:
+                self._write_views([part])
+        self._staged = 0
 
     def _write_views(self, views: list[memoryview]) -> None:
         for begin in range(0, len(views), _MOST_PARTS):

@@ -60,9 +60,10 @@ def test_through_the_cache_parts_are_written_from_where_they_lie(
 
 
 def test_past_the_cache_of_a_disk_parts_are_gathered_on_pages(written: list[memoryview]) -> None:
-    """Only the last piece may end within a page."""
+    """Only the last piece ends within a page, and is less than one: the cache has to do with no more."""
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="forebay-") as folder:
         _write(Path(folder) / "packed", direct=True)
     *whole, last = [each.nbytes for each in written]
     assert [size % 4096 for size in whole] == [0] * len(whole)
+    assert last < 4096
     assert [*whole, last] != [len(part) for part in _PARTS]
