@@ -263,6 +263,31 @@ def test_an_open_run_stays_in_its_bucket(lab: Site) -> None:
     assert lab.lies_in("open") == {"warm"}
 
 
+@pytest.mark.parametrize("server", ["moto"], indirect=True)
+def test_a_run_that_was_recorded_in_the_place_of_another_is_left_alone(
+    lab: Site, server: int
+) -> None:
+    """Its prefix was emptied while it was moving, and its name given again; neither is lost."""
+    move = lab.plan("warm")
+    lab.work()
+    home = home_of(lab.tiers, lab.take_in())
+    home_keys = [f"{lab.folder.name}/runs/water/{key}" for key in home.stored()]
+    obstore.delete(bucket_at(server, ""), home_keys)
+    assert not home.stored()
+    lab.record_in("cold", frames=3)
+    before = home.stored()
+    lab.pass_by(GRACE + 1)
+    lab.work()
+    assert "holds another run than the one" in (lab.moves.get(move.move).error or "")
+    with pytest.raises(RunNotTieredError, match="holds another run than the one"):
+        lab.take_in()
+    told = scan(lab.catalogue, lab.tiers, repair=True).passed_over
+    assert [each for each in told if "holds another run than the one" in each] == told != []
+    scrub(lab.catalogue, lab.tiers, lab.catalogue.runs())
+    assert home.stored() == before
+    lab.check_readable(frames=3)
+
+
 def test_a_run_that_was_moved_is_not_shown_again_where_it_was(lab: Site) -> None:
     """Who knows only Zarr would take its frames, which are not there, for zeros."""
     lab.move("warm")

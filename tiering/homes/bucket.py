@@ -2,7 +2,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,9 +12,11 @@ from blake3 import blake3
 from forebay.acquisition import Run
 from forebay.acquisition import open_run as open_in_store
 from forebay.acquisition.errors import StorageError
+from forebay.acquisition.format.logs import row_object_key
 from forebay.acquisition.storage.conditional import ConditionalPuts, KeyTakenError
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.homes.own import check_own
 from forebay.tiering.reading.signpost import Signpost
 from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.url_store import UrlStore
@@ -36,6 +38,8 @@ class BucketHome:
 
     shelf: Shelf
     """The prefix, as a place for objects."""
+    run_id: str | None = None
+    """The run that was recorded under it; None where any may be."""
     comes_back: ClassVar[bool] = False
     keeps_uncommitted: ClassVar[bool] = True
 
@@ -74,14 +78,41 @@ class BucketHome:
         return contextlib.nullcontext()
 
     def check_own(self) -> None:
-        """Do nothing: no run is recorded to where there is one."""
+        """Refuse a prefix that was emptied, and that another run was recorded into since.
 
-    def held(self) -> AbstractContextManager[None]:
-        """Do nothing: what is changed here may be changed late, or twice."""
-        return contextlib.nullcontext()
+        Raises
+        ------
+        RunNotTieredError
+            If there is another run.
+        PlaceUnavailableError
+            If the bucket does not answer.
+        """
+        content = None if self.run_id is None else self.read(row_object_key(1, 0))
+        if self.run_id is not None and content is not None:
+            line = content.partition(b"\n")[0] + b"\n"
+            check_own(line, run_id=self.run_id, location=self.location)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Check whose the prefix is; nobody is kept away, for all may be changed late, or twice.
+
+        Raises
+        ------
+        RunNotTieredError
+            If it is that of another run by now.
+        """
+        self.check_own()
+        yield
 
     def put_back(self, contents: Mapping[str, bytes]) -> None:
-        """Put objects that were lost, and that never leave this place."""
+        """Put objects that were lost, and that never leave this place.
+
+        Raises
+        ------
+        RunNotTieredError
+            If it is that of another run by now.
+        """
+        self.check_own()
         for key, content in contents.items():
             self.shelf.put(key, content)
 
@@ -107,7 +138,10 @@ class BucketHome:
         ------
         PlaceUnavailableError
             If the bucket refuses or does not answer, or others put signposts all the time.
+        RunNotTieredError
+            If it is that of another run by now.
         """
+        self.check_own()
         # Content that never was there before has a name (ETag) in the bucket that none had.
         identity = uuid.uuid4().hex
         name = f"{self.shelf.path}/{key}"

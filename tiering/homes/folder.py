@@ -12,11 +12,10 @@ from zarr.storage import LocalStore
 
 from forebay.acquisition import Run, durable
 from forebay.acquisition import open_run as open_in_folder
-from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import LOG
 from forebay.acquisition.format.logs import log_key
-from forebay.acquisition.format.record import Created, decode_line
 from forebay.tiering.errors import RunNotTieredError
+from forebay.tiering.homes.own import check_own
 from forebay.tiering.moving.home_lock import home_lock
 from forebay.tiering.reading.signpost import HOME_LOCK, Signpost
 
@@ -110,19 +109,13 @@ class FolderHome:
         """
         if self.run_id is None:
             return
-        log = self.folder / log_key(1)
         try:
-            with self.unread(), log.open("rb") as file:
-                first = decode_line(file.readline(), previous=None, where=str(log))
-        except (OSError, RunDamagedError):
-            # What is missing or damaged says nothing of another run.
+            with self.unread(), (self.folder / log_key(1)).open("rb") as file:
+                line = file.readline()
+        except OSError:
+            # What is missing says nothing of another run.
             return
-        if isinstance(first, Created) and first.attributes.get("run_id") != self.run_id:
-            raise RunNotTieredError(
-                f"{self.folder} holds another run than the one that the catalogue knows by this "
-                "name, and that was moved from there: rename the folder; then 'forebay tier scan "
-                "--repair' makes a folder for that one anew, and takes the other one in"
-            )
+        check_own(line, run_id=self.run_id, location=self.location)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

@@ -127,5 +127,5 @@ def home_at(
     """Return the home at a path or a URL; see `home_of`."""
     if isinstance(location, str) and "://" in location:
         tier, path = tiers.holding(location)
-        return BucketHome(tier.shelf(path))
+        return BucketHome(tier.shelf(path), run_id)
     return FolderHome(Path(location).absolute(), lock, run_id)
