@@ -66,14 +66,27 @@ docs: .venv/synced ## Build the documentation into docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 .PHONY: bench
-bench: .venv/synced ## Run the benchmarks and print their figures
-	$(UV) sync --frozen --quiet --group bench
+bench: .venv/synced ## Run all benchmarks and print their figures, which takes hours
+	$(UV) sync --frozen --quiet --group bench --group peers
 	$(BIN)/python -m benchmarks.acquisition append
 	$(BIN)/python -m benchmarks.acquisition parts
 	$(BIN)/python -m benchmarks.acquisition rate
 	$(BIN)/python -m benchmarks.acquisition latency
 	$(BIN)/python -m benchmarks.acquisition small-large
 	$(BIN)/python -m benchmarks.acquisition cameras
+	$(BIN)/python -m benchmarks.engine overhead
+	$(BIN)/python -m benchmarks.engine queue
+	$(BIN)/python -m benchmarks.engine live
+	$(BIN)/python -m benchmarks.engine runners
+	$(BIN)/python -m benchmarks.engine queues
+	$(BIN)/python -m benchmarks.cluster first
+	$(BIN)/python -m benchmarks.cluster tls
+	$(BIN)/python -m benchmarks.cluster slurm
+	$(BIN)/python -m benchmarks.tiering disk
+	$(BIN)/python -m benchmarks.tiering bucket
+	$(BIN)/python -m benchmarks.tiering read
+	$(BIN)/python -m benchmarks.tiering beside
+	$(BIN)/python -m benchmarks.tiering policy
 	$(BIN)/python benchmarks/detection_agreement.py
 	$(BIN)/python -m benchmarks.ops
 	$(BIN)/python benchmarks/gpu_ops.py
