@@ -20,6 +20,7 @@ from pydantic import (
 from forebay.acquisition.errors import FrameError
 from forebay.acquisition.frames import Geometry, ImageMetadata
 from forebay.acquisition.sources.messages import shown
+from forebay.acquisition.version_one import VersionOne
 
 MAX_HEADER_BYTES = 64 * 2**10
 """Longest header that is read."""
@@ -91,7 +92,7 @@ class StreamMetadata(_Fields):
 
 
 class _Header(_Fields):
-    version: Literal[1] = 1
+    version: VersionOne = 1
     stream: Name
 
 
