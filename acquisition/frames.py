@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Any, Protocol, Self, runtime_checkable
@@ -129,13 +129,20 @@ class FrameSource(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
-@runtime_checkable
-class CountingSource(Protocol):
-    """A source that knows of exposures behind the last frame that it delivers."""
+type OnLost = Callable[[int, str | None], None]
+"""Called with the counter of an exposure that is not delivered, and why, if that is known."""
 
-    @property
-    def counted_through(self) -> int | None:
-        """Counter of the last exposure, delivered or not; None before the first."""
+
+@runtime_checkable
+class AccountingSource(Protocol):
+    """A source that knows of exposures that it does not deliver.
+
+    It need not tell of those before a frame that it delivers, which are missing from the counters,
+    unless it knows why.
+    """
+
+    on_lost: OnLost | None
+    """Called from the thread that receives, before the next frame or the end."""
 
 
 def check_geometry(geometry: Geometry) -> Geometry:

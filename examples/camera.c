@@ -61,7 +61,8 @@ int main(int count, char **words)
             wait_until(began + (int64_t)((double)counter / rate * 1e9));
         void *pixels = forebay_acquire(&ring, geometry.waits ? -1 : 0);
         if (!pixels && errno == EAGAIN) {
-            ++skipped; /* its counter is missing from those of the others: forebay notes it */
+            ++skipped;
+            forebay_skip(&ring, counter); /* forebay writes it down as dropped */
             continue;
         }
         if (!pixels) {

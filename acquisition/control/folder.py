@@ -2,15 +2,20 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from forebay.acquisition.errors import ControlError
+
+SUFFIX = ".sock"
+"""How the names of control sockets end."""
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BACKLOG = 64
@@ -27,7 +32,7 @@ def socket_name(run_id: str) -> str:
     """
     if not _RUN_ID.fullmatch(run_id):
         raise ControlError(f"{run_id!r} is no identity of a run; expected a UUID")
-    return f"{run_id}.sock"
+    return f"{run_id}{SUFFIX}"
 
 
 def runtime_folder() -> Path:
@@ -127,7 +132,7 @@ class SocketFolder:
         )
 
     def listen(self, name: str) -> socket.socket:
-        """Return a listening socket of that name; one that a kill has left behind is replaced.
+        """Return a listening socket of that name, and remove those that kills have left behind.
 
         Raises
         ------
@@ -138,8 +143,11 @@ class SocketFolder:
         try:
             # The file gets the mode that the socket has when it is bound.
             os.fchmod(listener.fileno(), 0o600)
-            self._bind(listener, name)
-            listener.listen(_BACKLOG)
+            with self._alone():
+                for left in self._left_behind(name):
+                    self.remove(left)
+                self._bind(listener, name)
+                listener.listen(_BACKLOG)
             listener.setblocking(False)
         except BaseException as error:
             listener.close()
@@ -163,6 +171,23 @@ class SocketFolder:
                 ) from error
             self.remove(name)
             listener.bind(self._address(name))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nobody else look at sockets that do not listen yet, within the block."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _left_behind(self, own: str) -> list[str]:
+        """Return the control sockets of runs that nobody records any more.
+
+        Sockets of other kinds are few, and who listens there would take this for a visit.
+        """
+        names = [each for each in self.names() if each.endswith(SUFFIX) and each != own]
+        return [name for name in names if not self._is_alive(name)]
 
     def _is_alive(self, name: str) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

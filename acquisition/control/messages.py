@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 
 from forebay.acquisition.control.errors import RequestError
 from forebay.acquisition.reduction.steps import MAX_OVERLOAD_STEPS
+from forebay.acquisition.version_one import VersionOne
 
 VERSION: Final = 1
 LINE_BYTES = 64 * 1024
@@ -55,9 +56,9 @@ type Told = Annotated[str, BeforeValidator(_clean)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    version: Literal[1]
+    version: VersionOne
 
 
 class StatusRequest(_Request):

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from forebay.acquisition.control.client import ControlClient
-from forebay.acquisition.control.folder import SocketFolder
+from forebay.acquisition.control.folder import SUFFIX, SocketFolder
 from forebay.acquisition.errors import ControlError
-
-_SUFFIX = ".sock"
 
 
 def running_acquisitions(*, timeout: float = 1.0) -> list[Mapping[str, Any]]:
@@ -35,13 +33,13 @@ def running_acquisitions(*, timeout: float = 1.0) -> list[Mapping[str, Any]]:
     if folder is None:
         return []
     with folder:
-        names = [name for name in folder.names() if name.endswith(_SUFFIX)]
+        names = [name for name in folder.names() if name.endswith(SUFFIX)]
     found: list[Mapping[str, Any]] = []
     for name in names:
         # A socket that a kill has left behind has nobody behind it.
         with (
             contextlib.suppress(ControlError),
-            ControlClient(name.removesuffix(_SUFFIX), timeout=timeout) as client,
+            ControlClient(name.removesuffix(SUFFIX), timeout=timeout) as client,
         ):
             found.append(client.request("status"))
     return found

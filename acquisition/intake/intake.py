@@ -154,27 +154,33 @@ class Intake:
             return frame
         return Frame(place.number, timestamp, frame.data, flags)
 
-    def end(self, counter: int) -> tuple[int, int] | None:
-        """Count the exposures behind the last frame, of which none will come.
+    def lose(self, counter: int, reason: str) -> Refused | None:
+        """Count an exposure that is known not to come, and those before it that did not.
 
         Parameters
         ----------
         counter
-            The camera's counter of the last one of them.
+            The camera's counter.
+        reason
+            Why it does not come.
 
         Returns
         -------
-        tuple of int
-            The numbers of the first and the last one in the run; None if there are none, or no
-            frame came before.
+        Refused
+            What to write down as dropped; None if its number is recorded or written down already,
+            or it has none.
         """
-        if self._sequence.number < 0 or self._sequence.refusal(counter) is not None:
+        self.last = self._clock.monotonic()
+        if self._sequence.refusal(counter) is not None:
             return None
+        before = self._sequence.raw
         place = self._sequence.place(counter, later=False)
-        if place.number is None or place.kind is AnomalyKind.COUNTER_RESTARTED:
+        if place.number is None:
             return None
+        if place.kind is not None:
+            self._name(place, counter, before)
         self._name_gap(place.number + 1, place.missing + 1)
-        return place.number - place.missing, place.number
+        return Refused(place.number, self._clock.time_ns(), reason)
 
     def _counter_of(self, frame: Frame) -> int | None:
         """Return the camera's counter; None if it is none that the camera can count to."""

@@ -318,6 +318,8 @@ class Acquisition:
             self._watch_disk()
             full = self._flow.state is FlowState.WAITING_FOR_SPACE
             self._last_frames.tell_waiting(full and self._is_ending)
+            if self._is_ending and not full and self._recorder.is_alive():
+                self._last_frames.tell_hanging(stopped=self._stop.is_set())
             self._tell()
             self._collector.collect()
         self._tell()

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 from forebay.acquisition.service.parts import Parts
 
+_HANGING_SECONDS = 2.0
+"""After such a time without a commit it is said what is waited for."""
+
 _log = logging.getLogger("forebay.acquisition")
 
 
@@ -22,7 +25,8 @@ class LastFrames:
     def __init__(self, parts: Parts, *, patience: float) -> None:
         self._parts = parts
         self._patience = patience
-        self._waiting = False
+        self._waiting = self._told_hanging = False
+        self._progress: tuple[int, float] = (-1, 0.0)
         kept = parts.journal is not None
         self._at_stake = "those that the frame journal lacks are" if kept else "they are"
 
@@ -40,6 +44,33 @@ class LastFrames:
                     self._patience,
                 )
         self._waiting = waiting
+
+    def tell_hanging(self, *, stopped: bool) -> None:
+        """Say once if the storage takes nothing for some time, and how to leave without it.
+
+        Parameters
+        ----------
+        stopped
+            Whether the operator has asked for the end already.
+        """
+        committed, now = self._parts.run.committer.frames, self._parts.clock.monotonic()
+        if committed != self._progress[0]:
+            self._progress = committed, now
+        since = now - self._progress[1]
+        if since < _HANGING_SECONDS or self._told_hanging:
+            return
+        for where, lost, counted, _ in self._uncommitted():
+            self._told_hanging = True
+            _log.error(
+                "%s has taken nothing for %.0f s, and the last %d of %d frames wait for it: %s lost "
+                "if you leave without it, by Ctrl-C or SIGTERM %s",
+                where,
+                since,
+                lost,
+                counted,
+                self._at_stake,
+                "once more" if stopped else "twice",
+            )
 
     def tell_lost(self) -> None:
         """Say how many frames came that the log knows nothing of."""

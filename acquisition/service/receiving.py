@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from forebay.acquisition.frames import CountingSource, Frame
+from forebay.acquisition.frames import AccountingSource, Frame
 from forebay.acquisition.intake import (
     Anomaly,
     AnomalyReports,
@@ -50,6 +50,8 @@ class Receiving:
             patience=settings.stall_seconds or stall_patience(self._source.metadata),
             began=parts.clock.monotonic(),
         )
+        if isinstance(self._source, AccountingSource):
+            self._source.on_lost = self._lose
         self._received = 0
         self.latency = LatencyHistogram()
         """From a frame's delivery to its place in the ring."""
@@ -59,17 +61,14 @@ class Receiving:
         if isinstance(self._source, SlotSource):
             self._source.deliver_into(self._ring, self._take_in)
             return
-        try:
-            for frame in self._source.frames():
-                began = self._clock.monotonic()
-                taken = self._take_in(frame)
-                if taken is not None:
-                    self._gate.place(self._ring, taken)
-                self.latency.record(self._clock.monotonic() - began)
-                if self._ring.finished:
-                    break
-        finally:
-            self._lose_the_last()
+        for frame in self._source.frames():
+            began = self._clock.monotonic()
+            taken = self._take_in(frame)
+            if taken is not None:
+                self._gate.place(self._ring, taken)
+            self.latency.record(self._clock.monotonic() - began)
+            if self._ring.finished:
+                break
 
     @property
     def received_bytes(self) -> int:
@@ -102,13 +101,11 @@ class Receiving:
             counts.update(log.counts())
         return dict(counts)
 
-    def _lose_the_last(self) -> None:
-        """Write down the exposures that the source knows of behind its last frame."""
-        source = self._source
-        counter = source.counted_through if isinstance(source, CountingSource) else None
-        lost = None if counter is None else self._intake.end(counter)
+    def _lose(self, counter: int, why: str | None) -> None:
+        """Write down an exposure that the source knows of and does not deliver."""
+        lost = self._intake.lose(counter, why or NOT_DELIVERED)
         if lost is not None:
-            self._ring.lose(*lost, reason=NOT_DELIVERED)
+            self._ring.lose(lost.counter, lost.counter, reason=lost.reason)
 
     def _take_in(self, frame: Frame) -> Frame | None:
         """Return a frame as it is to be put into the ring; None if it is not."""

@@ -17,6 +17,7 @@ from forebay.acquisition.frames import (
     FrameFlag,
     Geometry,
     ImageMetadata,
+    OnLost,
     check_frame,
     check_geometry,
 )
@@ -99,6 +100,8 @@ class CallbackSource:
         self._following = 0
         self._refused = 0
         self._counted_through: int | None = None
+        self.on_lost: OnLost | None = None
+        """Called at the end with the last frame that was submitted and not taken, if there is one."""
 
     @property
     def geometry(self) -> Geometry:
@@ -119,11 +122,6 @@ class CallbackSource:
     def refused(self) -> int:
         """Frames that found the queue full; those behind the last one that was taken, too."""
         return self._refused
-
-    @property
-    def counted_through(self) -> int | None:
-        """Counter of the last frame that was submitted, taken or not; None before the first."""
-        return self._counted_through
 
     def submit(
         self,
@@ -265,8 +263,15 @@ class CallbackSource:
             return not full
 
     def _deliver(self) -> Iterator[Frame]:
-        while (frame := self._next()) is not None:
-            yield frame
+        delivered = None
+        try:
+            while (frame := self._next()) is not None:
+                delivered = frame.counter
+                yield frame
+        finally:
+            counted = self._counted_through
+            if self.on_lost is not None and counted is not None and counted != delivered:
+                self.on_lost(counted, None)
         if self._failure is not None and not self._stopped:
             raise SourceError(f"the camera has failed: {self._failure!r}") from self._failure
 

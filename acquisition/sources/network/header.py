@@ -20,6 +20,7 @@ from pydantic import (
 from forebay.acquisition.errors import FrameError
 from forebay.acquisition.frames import Geometry, ImageMetadata
 from forebay.acquisition.sources.messages import shown
+from forebay.acquisition.version_one import VersionOne
 
 MAX_HEADER_BYTES = 64 * 2**10
 """Longest header that is read."""
@@ -32,6 +33,17 @@ class MessageError(ValueError):
     """One message cannot be taken; the ones after it may."""
 
 
+class DamagedFrameError(MessageError):
+    """The header of a frame is right, and its pixels are not."""
+
+    def __init__(self, counter: int, text: str, *, why: str) -> None:
+        super().__init__(f"frame {counter} {text}")
+        self.counter = counter
+        """Counter of the frame."""
+        self.why = why
+        """Why it is written down as dropped."""
+
+
 def _plain(facts: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Return facts that can be written as JSON again: no NaN, no half of a character."""
     json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()
@@ -41,6 +53,7 @@ def _plain(facts: dict[str, JsonValue]) -> dict[str, JsonValue]:
 type Length = Annotated[int, Field(ge=1, lt=2**31)]
 type Shape = Annotated[tuple[Length, ...], Field(min_length=2, max_length=3)]
 type Quantity = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+type Counter = Annotated[int, Field(ge=0, lt=2**64)]
 type Name = Annotated[str, Field(min_length=1, max_length=64)]
 PixelType = Literal[
     "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
@@ -79,7 +92,7 @@ class StreamMetadata(_Fields):
 
 
 class _Header(_Fields):
-    version: Literal[1] = 1
+    version: VersionOne = 1
     stream: Name
 
 
@@ -103,7 +116,7 @@ class FrameHeader(_Layout):
     """A frame, whose pixels are the second part of the message."""
 
     kind: Literal["frame"] = "frame"
-    counter: Annotated[int, Field(ge=0, lt=2**64)]
+    counter: Counter
     timestamp: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     flags: Annotated[int, Field(ge=0, lt=2**32)] = 0
     crc32c: Annotated[int, Field(ge=0, lt=2**32)] | None = None
@@ -113,6 +126,8 @@ class End(_Header):
     """The stream is over."""
 
     kind: Literal["end"] = "end"
+    counter: Counter | None = None
+    """The last exposure that was counted, whether its frame was sent or not."""
 
 
 def pixel_type(dtype: np.dtype[Any]) -> PixelType:
@@ -140,7 +155,7 @@ def encode_header(header: Begin | FrameHeader | End) -> bytes:
     b'{"version":1,"stream":"7f3a","kind":"end"}'
     """
     # Not exclude_none, which would take facts of the instrument that are null.
-    absent = {"crc32c"} if isinstance(header, FrameHeader) and header.crc32c is None else None
+    absent = {name for name in ("counter", "crc32c") if getattr(header, name, 0) is None}
     return header.model_dump_json(exclude=absent).encode()
 
 

@@ -77,6 +77,7 @@ class FrameSender:
         self._checksum = checksum
         self._stream: str | None = None
         self._geometry: Geometry | None = None
+        self._counted: int | None = None
         with ExitStack() as opened:
             context = zmq.Context()
             opened.callback(context.term)
@@ -137,7 +138,7 @@ class FrameSender:
                 "most; leave some out"
             )
         self._must_send(encoded)
-        self._stream, self._geometry = name, geometry
+        self._stream, self._geometry, self._counted = name, geometry, None
 
     def send(self, frame: Frame, *, timeout: float | None = None) -> bool:
         """Send a frame; its pixels are copied and may be changed afterwards.
@@ -153,7 +154,7 @@ class FrameSender:
         -------
         bool
             Whether it is on its way.  If not, the queue was full all the time; the receiver will
-            write its counter down as dropped when the next frame comes.
+            write its counter down as dropped when the next frame comes, or at the end.
 
         Raises
         ------
@@ -164,7 +165,7 @@ class FrameSender:
         """
         if self._stream is None or self._geometry is None:
             raise SourceError("no stream is on; begin one before frames are sent")
-        counter = check_frame(frame, self._geometry, following=None)
+        counter = self._counted = check_frame(frame, self._geometry, following=None)
         pixels = _as_sent(frame.data)
         header = FrameHeader(
             stream=self._stream,
@@ -186,7 +187,7 @@ class FrameSender:
             If the queue stays full.
         """
         if self._stream is not None:
-            self._must_send(encode_header(End(stream=self._stream)))
+            self._must_send(encode_header(End(stream=self._stream, counter=self._counted)))
             self._stream = None
 
     def close(self) -> None:

@@ -8,11 +8,11 @@ from typing import Self
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import SourceError
-from forebay.acquisition.frames import Frame, Geometry, ImageMetadata
+from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, OnLost
 from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.sources.description import merged
 from forebay.acquisition.sources.network.endpoint import check_endpoint
-from forebay.acquisition.sources.network.header import MessageError
+from forebay.acquisition.sources.network.header import DamagedFrameError, MessageError
 from forebay.acquisition.sources.network.keys import read_key_pair, read_senders
 from forebay.acquisition.sources.network.pull import PullSocket
 from forebay.acquisition.sources.network.stream import FrameStream
@@ -39,7 +39,9 @@ class NetworkSource:
     as it takes.  It ends when the sender says that its stream is over.
 
     Whatever comes that is not a message as it should be is refused, and told in `anomalies`.  A
-    frame of which that is true is missing from the counters of the others.
+    frame of which that is true is missing from the counters of the others, and told by `on_lost`
+    where its header can be believed.  So is the last exposure of which the sender says in the end
+    that it had no room for it.
 
     Parameters
     ----------
@@ -126,6 +128,8 @@ class NetworkSource:
             keys=keys,
             anomalies=self.anomalies,
         )
+        self.on_lost: OnLost | None = None
+        """Called with frames that came damaged, and with the last exposure that the sender counted."""
         self._first: Frame | None = None
         self._stopped = threading.Event()
         self._begun = self._closed = False
@@ -264,7 +268,16 @@ class NetworkSource:
         if parts is None:
             return None
         try:
-            return self._stream.take([part.buffer for part in parts])
+            frame = self._stream.take([part.buffer for part in parts])
         except MessageError as error:
             self.anomalies.report(AnomalyKind.MESSAGE_REFUSED, f"not taken: {error}")
+            if isinstance(error, DamagedFrameError):
+                self._lose(error.counter, error.why)
             return None
+        if self._stream.ended and self._stream.counted_through is not None:
+            self._lose(self._stream.counted_through, None)
+        return frame
+
+    def _lose(self, counter: int, why: str | None) -> None:
+        if self.on_lost is not None:
+            self.on_lost(counter, why)

@@ -12,6 +12,7 @@ from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.sources.messages import shown
 from forebay.acquisition.sources.network.header import (
     Begin,
+    DamagedFrameError,
     End,
     FrameHeader,
     MessageError,
@@ -45,6 +46,8 @@ class FrameStream:
         """What the first stream says of the instrument."""
         self.ended = False
         """Whether the sender has said that there is no more."""
+        self.counted_through: int | None = None
+        """Counter of the last exposure, as the sender has said at the end."""
         self._name: str | None = None
         self._left: deque[str] = deque(maxlen=_STREAMS_REMEMBERED)
 
@@ -57,6 +60,8 @@ class FrameStream:
         ------
         MessageError
             If the message is refused; nothing has changed then.
+        DamagedFrameError
+            If it is a frame of the stream that is on, so that its counter can be believed.
         """
         header = parse_header(bytes(parts[0]))
         expected = 2 if isinstance(header, FrameHeader) else 1
@@ -86,19 +91,15 @@ class FrameStream:
         if header.stream != self._name:
             raise MessageError(f"the end of stream '{shown(header.stream)}', which is not on")
         self.ended = True
+        self.counted_through = header.counter
 
     def _frame(self, header: FrameHeader, pixels: memoryview) -> Frame:
         geometry = self._checked(header)
-        if len(pixels) != geometry.frame_bytes:
-            raise MessageError(
-                f"frame {header.counter} with {len(pixels)} bytes of pixels: {_described(geometry)} "
-                f"are {geometry.frame_bytes}",
-            )
-        if header.crc32c is not None and header.crc32c != (found := crc32c.crc32c(pixels)):
-            raise MessageError(
-                f"frame {header.counter}, whose pixels have the CRC-32C {found} and not "
-                f"{header.crc32c}; it counts as not delivered",
-            )
+        damage = _damage(header, geometry, pixels)
+        if damage is not None:
+            if header.stream == self._name:
+                raise damage
+            raise MessageError(str(damage))
         self._enter(header.stream, geometry)
         little = np.frombuffer(pixels, geometry.dtype.newbyteorder("<")).reshape(geometry.shape)
         data = little.astype(geometry.dtype, copy=False)
@@ -131,6 +132,26 @@ class FrameStream:
                 f"'{shown(self._name)}'; what was counted in between is unknown",
             )
         self._name = name
+
+
+def _damage(
+    header: FrameHeader, geometry: Geometry, pixels: memoryview
+) -> DamagedFrameError | None:
+    """Return what is wrong with the pixels of a frame, if anything is."""
+    if len(pixels) != geometry.frame_bytes:
+        return DamagedFrameError(
+            header.counter,
+            f"with {len(pixels)} bytes of pixels: {_described(geometry)} are "
+            f"{geometry.frame_bytes}",
+            why=f"its message had {len(pixels)} bytes of pixels, not {geometry.frame_bytes}",
+        )
+    if header.crc32c is not None and header.crc32c != (found := crc32c.crc32c(pixels)):
+        return DamagedFrameError(
+            header.counter,
+            f"whose pixels have the CRC-32C {found} and not {header.crc32c}",
+            why="its checksum did not fit its pixels",
+        )
+    return None
 
 
 def _described(geometry: Geometry) -> str:

@@ -91,6 +91,8 @@ struct forebay_ring {
     uint32_t free_count_;
     uint32_t free_next_;
     uint32_t filled_next_;
+    int skipped_;
+    uint64_t counted_;
     size_t stride_;
     size_t slots_bytes_;
     size_t control_bytes_;
@@ -430,8 +432,8 @@ static inline int forebay_connect(struct forebay_ring *ring, const char *name,
  *
  * Returns memory of `ring->frame_bytes` bytes, aligned to 64 bytes, that holds an older frame.  It
  * is the caller's until it is published; several may be held at a time.  Returns NULL with errno
- * set to EAGAIN if there is none in time: count the exposure, and do not publish it.  Returns NULL
- * with errno set to EPIPE if the recording has ended.
+ * set to EAGAIN if there is none in time: count the exposure, and skip it.  Returns NULL with errno
+ * set to EPIPE if the recording has ended.
  */
 static inline void *forebay_acquire(struct forebay_ring *ring, int timeout_ms)
 {
@@ -495,6 +497,7 @@ static inline int forebay_publish(struct forebay_ring *ring, const void *pixels,
         errno = EINVAL;
         return -1;
     }
+    ring->skipped_ = 0;
     filled.counter = counter;
     filled.timestamp = timestamp_ns;
     filled.slot = (uint32_t)(begin / ring->stride_);
@@ -509,10 +512,27 @@ static inline int forebay_publish(struct forebay_ring *ring, const void *pixels,
     return written == (ssize_t)sizeof one ? 0 : -1;
 }
 
+/* Skip an exposure for which there was no memory; called by the thread that publishes.
+ *
+ * Exposures that are skipped between two frames show by the counter.  This is for the last ones,
+ * which nothing follows: they are written down as dropped, too.
+ *
+ * counter  the camera's count of the exposure
+ */
+static inline void forebay_skip(struct forebay_ring *ring, uint64_t counter)
+{
+    ring->skipped_ = 1;
+    ring->counted_ = counter;
+}
+
 /* Say that no frame will come any more, and disconnect; what was published is recorded. */
 static inline void forebay_close(struct forebay_ring *ring)
 {
-    if (ring->socket_ >= 0 && send(ring->socket_, "fbayends", 8, MSG_NOSIGNAL) < 0) {
+    char goodbye[16];
+    memcpy(goodbye, ring->skipped_ ? "fbaylast" : "fbayends", 8);
+    memcpy(goodbye + 8, &ring->counted_, 8);
+    if (ring->socket_ >= 0 &&
+        send(ring->socket_, goodbye, ring->skipped_ ? 16 : 8, MSG_NOSIGNAL) < 0) {
         /* The recording has ended before: there is nobody to tell. */
     }
     forebay_release_(ring);

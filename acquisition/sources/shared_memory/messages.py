@@ -15,6 +15,9 @@ HELLO: Final = struct.Struct("<8s4I3Q2d")
 """Magic, version, bytes, dtype, waits; channels, height, width; frame rate, exposure."""
 GOODBYE: Final = b"fbayends"
 """What a producer says when no frame will come any more."""
+LAST: Final = struct.Struct("<8sQ")
+"""What it says instead where it skipped the last ones: `LAST_MAGIC`, and the counter of the last."""
+LAST_MAGIC: Final = b"fbaylast"
 
 _WELCOME: Final = struct.Struct("<8s4I4Q2I192s")
 _MAGIC: Final = b"fbayring"

@@ -10,6 +10,8 @@ from forebay.acquisition.sources.shared_memory.exchange import Exchange
 from forebay.acquisition.sources.shared_memory.messages import (
     GOODBYE,
     HELLO,
+    LAST,
+    LAST_MAGIC,
     Hello,
     decode_hello,
     encode_refusal,
@@ -40,6 +42,8 @@ class Producer:
         """What it is called in messages."""
         self.said_goodbye = False
         """Whether it has said that no frame will come any more."""
+        self.counted_through: int | None = None
+        """Counter of the last exposure, where it has said that it skipped that one."""
         self._said = bytearray()
 
     def fileno(self) -> int:
@@ -80,10 +84,13 @@ class Producer:
         SourceError
             If it says anything but goodbye.
         """
-        there = self._listen(len(GOODBYE) + 1)
-        if not GOODBYE.startswith(self._said):
-            raise SourceError(f"{self.name} says {bytes(self._said)!r} in between; mend it")
-        self.said_goodbye = self._said == GOODBYE
+        there = self._listen(LAST.size)
+        said = bytes(self._said)
+        if not (GOODBYE.startswith(said) or LAST_MAGIC.startswith(said[: len(LAST_MAGIC)])):
+            raise SourceError(f"{self.name} says {said!r} in between; mend it")
+        if len(said) == LAST.size:
+            _, self.counted_through = LAST.unpack(said)
+        self.said_goodbye = said == GOODBYE or self.counted_through is not None
         return not there or self.said_goodbye
 
     def _listen(self, most: int) -> bool:

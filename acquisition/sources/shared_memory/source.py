@@ -10,7 +10,7 @@ from typing import Self
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.control.bell import Bell
 from forebay.acquisition.errors import SourceError
-from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_geometry
+from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, OnLost, check_geometry
 from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.ring.ring import FrameRing, slots_in
@@ -110,6 +110,8 @@ class SharedMemorySource:
         self._busy = threading.Lock()
         self.anomalies = AnomalyLog(clock)
         """What was unusual."""
+        self.on_lost: OnLost | None = None
+        """Called at the end with the last exposure that the producer counted, if it skipped that."""
         self._door = Door(name, self.anomalies)
         self._bell = Bell()
         self._patience = Patience(self._bell, self._stopped, clock)
@@ -289,6 +291,8 @@ class SharedMemorySource:
                         yield slot, Frame(counter, timestamp, memory[slot].pixels, flags)
                 finally:
                     supply.put_back(exchange.lent)
+            if producer.counted_through is not None and self.on_lost is not None:
+                self.on_lost(producer.counted_through, None)
             if producer.said_goodbye or self._stopped.is_set() or self._left == 0:
                 return
             if not self._reconnect:

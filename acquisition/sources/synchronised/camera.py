@@ -6,7 +6,7 @@ from typing import Self
 
 from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import SourceError
-from forebay.acquisition.frames import Frame, FrameSource
+from forebay.acquisition.frames import AccountingSource, Frame, FrameSource
 from forebay.acquisition.intake import AnomalyKind, AnomalyReports, Intake, Refused
 from forebay.acquisition.sources.synchronised.planes import PlaneQueue
 
@@ -51,6 +51,10 @@ class Camera:
         """What ended it, where that was not the end of its frames."""
         self.behind = 0
         """How far its clock is behind that of the first camera, in nanoseconds, as far as known."""
+        self.counted_through = -1
+        """The last trigger that it is known to have counted, whether its frame came or not."""
+        if isinstance(source, AccountingSource):
+            source.on_lost = self._lose
         self._told_apart = False
         self._first_counter = first_counter
         self._clock = clock
@@ -140,14 +144,25 @@ class Camera:
             )
         if outcome is None:
             return True
-        if self._first_counter is None:
-            self._first_counter = outcome.counter
+        trigger = self._count(outcome.counter)
         if isinstance(outcome, Refused):
             return True
-        trigger = outcome.counter - self._first_counter
         if not self.queue.put(outcome, trigger=trigger, now=self._clock.monotonic()):
             if self.queue.closed:
                 return False
             text = f"the frame for trigger {trigger} came too late; it is left out"
             self.intake.anomalies.report(AnomalyKind.PARTNER_LATE, text, trigger)
         return True
+
+    def _lose(self, counter: int, why: str | None) -> None:
+        """Take note of an exposure that the source knows of and does not deliver."""
+        lost = self.intake.lose(counter, why or "")
+        if lost is not None and not self.intake.restarts:
+            self._count(lost.counter)
+
+    def _count(self, number: int) -> int:
+        """Return which trigger an exposure belongs to, and go on to it."""
+        if self._first_counter is None:
+            self._first_counter = number
+        self.counted_through = number - self._first_counter
+        return self.counted_through

@@ -10,7 +10,14 @@ import numpy as np
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import SourceError
-from forebay.acquisition.frames import Frame, FrameFlag, FrameSource, Geometry, ImageMetadata
+from forebay.acquisition.frames import (
+    Frame,
+    FrameFlag,
+    FrameSource,
+    Geometry,
+    ImageMetadata,
+    OnLost,
+)
 from forebay.acquisition.intake import CombinedLog, Intake
 from forebay.acquisition.intake.clock_watch import clock_tolerance
 from forebay.acquisition.sources.messages import shown
@@ -138,6 +145,8 @@ class SynchronisedSource:
             [(camera.name, log) for camera in self._cameras for log in camera.logs()]
         )
         """What was unusual about each of the cameras."""
+        self.on_lost: OnLost | None = None
+        """Called at the end with the last trigger that a camera counted, if no frame of it came."""
 
     @property
     def geometry(self) -> Geometry:
@@ -200,14 +209,19 @@ class SynchronisedSource:
             _check_ended(self._end())
 
     def _deliver(self) -> Iterator[Frame]:
+        delivered = -1
         try:
             if not self._stopped.is_set():
                 for camera in self._cameras:
                     camera.start()
             while (trigger := self._next()) is not None:
+                delivered = trigger
                 yield self._compose(trigger)
         finally:
             hung = self._end()
+            counted = max(camera.counted_through for camera in self._cameras)
+            if self.on_lost is not None and counted > delivered:
+                self.on_lost(counted, None)
         _check_ended(hung)
 
     def _end(self) -> Sequence[str]:

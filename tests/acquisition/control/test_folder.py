@@ -1,5 +1,6 @@
 """The sockets lie where only their user can have put them."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -7,6 +8,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -140,6 +143,56 @@ def test_what_a_killed_server_leaves_behind_is_replaced(
     with ControlServer(run_id, controlled), ControlClient(run_id) as client:
         assert client.request("status")["committed"] == 12
     assert not list(runtime_folder.iterdir())
+
+
+def leave_behind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+def test_whoever_starts_removes_what_killed_recordings_of_other_runs_left(
+    controlled: Remembering, server: ControlServer, runtime_folder: Path
+) -> None:
+    """And nothing else: neither a socket behind which somebody is, nor what is no control socket."""
+    for name in ("a.sock", "b.sock", "camera.ring"):
+        leave_behind(runtime_folder / name)
+    with ControlServer("c", controlled):
+        names = sorted(path.name for path in runtime_folder.iterdir())
+        assert names == sorted([f"{RUN}.sock", "c.sock", "camera.ring"])
+        with ControlClient(RUN) as client:
+            assert client.request("status")
+
+
+def test_those_that_start_at_once_do_not_remove_each_other(
+    controlled: Remembering, runtime_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket does not listen yet when it has just been made: nobody may take it for one left."""
+    runtime_folder.mkdir(mode=0o700)
+    bound, go_on = threading.Event(), threading.Event()
+
+    class Slow(socket.socket):
+        """A socket that is long between its name and its listening."""
+
+        def listen(self, *args: int) -> None:
+            bound.set()
+            assert go_on.wait(SECONDS)
+            super().listen(*args)
+
+    monkeypatch.setattr(folders.socket, "socket", Slow)
+    with contextlib.ExitStack() as opened:
+        threads = opened.enter_context(ThreadPoolExecutor())
+        opened.callback(go_on.set)
+        first = threads.submit(opened.enter_context, ControlServer("first", controlled))
+        assert bound.wait(SECONDS)
+        second = threads.submit(opened.enter_context, ControlServer("second", controlled))
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        go_on.set()
+        first.result(SECONDS)
+        second.result(SECONDS)
+        for run in ("first", "second"):
+            with ControlClient(run) as client:
+                assert client.request("status")
 
 
 @pytest.mark.parametrize("run_id", ["", "../run", "a/b", "x" * 65, "run\n"])

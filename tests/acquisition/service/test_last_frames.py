@@ -24,11 +24,12 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.errors import NoSpaceError
-from forebay.acquisition.service import acquisition
+from forebay.acquisition.service import acquisition, last_frames
 from forebay.acquisition.settings import AcquisitionSettings
 
 SHAPE = (3, 4)
 TOLD = re.compile(r"/run has no room for the last (\d+) of (\d+) frames: (.*) lost unless")
+HANGS = re.compile(r"/run has taken nothing for .* the last (\d+) of (\d+) frames .* SIGTERM (.*)")
 LOST = re.compile(r"(\d+) of the (\d+) frames that the camera counted are not committed to ([^,]*)")
 
 
@@ -75,14 +76,15 @@ class FullDisk:
 
 
 class Told(logging.Handler):
-    """Does something once it is told what waits for room."""
+    """Does something once it is told what waits."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
+    def __init__(self, act: Callable[[], object], pattern: re.Pattern[str] = TOLD) -> None:
         super().__init__()
         self._act = act
+        self._pattern = pattern
 
     def emit(self, record: logging.LogRecord) -> None:
-        if TOLD.search(record.getMessage()):
+        if self._pattern.search(record.getMessage()):
             self._act()
 
 
@@ -202,3 +204,36 @@ def test_ctrl_c_after_a_stop_leaves_at_once(
                 thread.join(60)
     assert time.monotonic() - began < 200
     assert len(told(LOST, caplog)) == 1
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_storage_that_hangs_is_told_at_the_end_with_the_way_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    stopped: bool,
+) -> None:
+    """A call that does not return holds the first signal; when it returns, nothing is lost."""
+    monkeypatch.setattr(last_frames, "_HANGING_SECONDS", 0.1)
+    answers, stop, write = threading.Event(), threading.Event(), os.pwritev
+
+    def hang(descriptor: int, *args: Any) -> int:
+        if re.search(r"frames\.c\.1", str(Path(f"/proc/self/fd/{descriptor}").readlink())):
+            if stopped:
+                stop.set()
+            assert answers.wait(60)
+        return write(descriptor, *args)
+
+    monkeypatch.setattr(os, "pwritev", hang)
+    telling = Told(answers.set, HANGS)
+    logging.getLogger("forebay.acquisition").addHandler(telling)
+    try:
+        record(tmp_path / "run", Camera(12), stop)
+    finally:
+        logging.getLogger("forebay.acquisition").removeHandler(telling)
+    ((lost, counted, how),) = told(HANGS, caplog)
+    assert 0 < int(lost) < int(counted) <= 12
+    assert how == ("once more" if stopped else "twice")
+    run = open_run(tmp_path / "run")
+    assert run.closed
+    assert run.history.frames >= int(counted)

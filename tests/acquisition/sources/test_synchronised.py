@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata, acquire, open_run
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.intake import Anomaly, AnomalyKind, AnomalyLog
-from forebay.acquisition.sources import Scene, SimulatedSource
+from forebay.acquisition.sources import CallbackSource, Scene, SimulatedSource
 from forebay.acquisition.sources.synchronised.source import SynchronisedSource
 from forebay.acquisition.sources.testing import ManualClock, check_source
 
@@ -435,3 +435,31 @@ def test_it_keeps_the_promises_of_a_source(rate: float | None) -> None:
         )
 
     assert check_source(open_anew, frames=1 if rate == 0.01 else 5) == ()
+
+
+def test_what_software_counted_at_the_end_and_no_frame_came_of_is_written_down(
+    tmp_path: Path,
+) -> None:
+    """As for a single camera: of the one that counted farthest."""
+    layout = Geometry(("y", "x"), (2, 3), np.dtype("uint16"))
+    first, second = (CallbackSource(layout, capacity_frames=room) for room in (3, 4))
+    for source in (first, second):
+        while source.submit(np.zeros(layout.shape, layout.dtype)):
+            pass
+    second.submit(np.zeros(layout.shape, layout.dtype))  # the sixth
+    for source in (first, second):
+        source.finish()
+    cameras = SynchronisedSource([first, second], names=["first", "second"], require_all=False)
+    status = acquire(cameras, tmp_path / "run", frames_per_block=2)
+    assert (status.committed, status.dropped, status.counted) == (4, 2, 6)
+    run = open_run(tmp_path / "run")
+    assert [(each.first, each.last) for each in run.dropped] == [(4, 5)]
+
+
+def test_frames_that_wait_when_a_camera_ends_are_written_down(tmp_path: Path) -> None:
+    """Where all cameras are required, those that no partner comes for any more."""
+    arrived = threading.Event()
+    short = Camera([0, 1, reached(arrived)])
+    long = Camera([0, 1, 2, 3, lambda: arrived.set()], place=1)
+    status = acquire(synchronised(short, long), tmp_path / "run", frames_per_block=2)
+    assert (status.committed, status.dropped, status.counted) == (2, 2, 4)

@@ -1,5 +1,6 @@
 """``forebay runs``: look at runs, check them, end what was left open."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -367,7 +368,7 @@ def _shown(name: str, value: Any) -> str:
         case "duration_seconds":
             return seconds(value)
         case "dropped_frames":
-            return _some([f"{each['first']} to {each['last']}: {each['reason']}" for each in value])
+            return _some([f"{_extent(each)}: {each['reason']}" for each in value])
         case "notes":
             return _some(
                 [f"{_moment(each['at'])} {each['topic']}: {each['text']}" for each in value]
@@ -377,6 +378,12 @@ def _shown(name: str, value: Any) -> str:
         case "instrument":
             return ", ".join(f"{key}={each}" for key, each in value.items())
     return str(value)
+
+
+def _extent(dropped: Mapping[str, Any]) -> str:
+    """Return which frames were dropped."""
+    first, last = dropped["first"], dropped["last"]
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _some(lines: list[str]) -> str:

@@ -13,6 +13,7 @@ import pytest
 import forebay
 from forebay.acquisition import Frame, FrameFlag, FrameSource, Geometry, ImageMetadata
 from forebay.acquisition.errors import FrameError, SourceError
+from forebay.acquisition.run.writing.account import NOT_DELIVERED
 from forebay.acquisition.sources.network import FrameSender, NetworkSource
 from forebay.acquisition.sources.network import source as network_source
 from forebay.acquisition.sources.testing import check_source
@@ -138,17 +139,89 @@ def test_what_is_refused_before_a_stream_begins_is_said_at_once(
 def test_a_frame_with_a_wrong_checksum_is_written_down_as_dropped(
     listen: Listen, connect: Connect, tmp_path: Path
 ) -> None:
-    """From the socket into the run: committed and dropped are what was counted."""
+    """From the socket into the run, with a reason of its own, also where it is the first or last."""
     source = listen()
     sender = connect(source)
-    for counter in range(10, 16):
-        sender.frame(counter, crc32c=1 if counter == 12 else None)
+    sender.header("begin")
+    for counter in range(10, 17):
+        sender.frame(counter, crc32c=1 if counter in {10, 12, 16} else None)
     sender.end()
     status = forebay.acquire(source.wait(timeout=60), tmp_path / "run", frames_per_block=2)
-    assert (status.committed, status.dropped, status.counted) == (5, 1, 6)
+    assert (status.committed, status.dropped, status.counted) == (4, 3, 7)
     run = forebay.open_run(tmp_path / "run")
-    assert [each.first for each in run.dropped] == [12]
-    assert [note.topic for note in run.notes if "CRC-32C" in note.text] == ["message refused"]
+    assert [(each.first, each.last) for each in run.dropped] == [(10, 10), (12, 12), (16, 16)]
+    assert {each.reason for each in run.dropped} == {"its checksum did not fit its pixels"}
+    assert {note.topic for note in run.notes if "CRC-32C" in note.text} == {"message refused"}
+
+
+def test_a_frame_with_too_few_pixels_is_written_down_as_such(
+    listen: Listen, connect: Connect, tmp_path: Path
+) -> None:
+    """The gap before it keeps the reason of a gap."""
+    source = listen()
+    sender = connect(source)
+    sender.frame(0)
+    sender.frame(3, bytes(5))
+    sender.frame(4)
+    sender.end()
+    status = forebay.acquire(source.wait(timeout=60), tmp_path / "run")
+    assert (status.committed, status.dropped, status.counted) == (2, 3, 5)
+    run = forebay.open_run(tmp_path / "run")
+    assert [(each.first, each.last, each.reason) for each in run.dropped] == [
+        (1, 2, NOT_DELIVERED),
+        (3, 3, "its message had 5 bytes of pixels, not 6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counter", "dropped"), [(None, []), (2, []), (5, [(3, 5)]), (0, [])], ids=str
+)
+def test_the_end_tells_of_frames_that_were_not_sent(
+    listen: Listen,
+    connect: Connect,
+    tmp_path: Path,
+    counter: int | None,
+    dropped: list[tuple[int, int]],
+) -> None:
+    """Those behind the last one; a sender that says nothing, or nothing new, is believed as well."""
+    source = listen()
+    sender = connect(source)
+    for each in range(3):
+        sender.frame(each)
+    sender.header("end", counter=counter)
+    status = forebay.acquire(source.wait(timeout=60), tmp_path / "run")
+    run = forebay.open_run(tmp_path / "run")
+    assert [(each.first, each.last) for each in run.dropped] == dropped
+    assert all(each.reason == NOT_DELIVERED for each in run.dropped)
+    assert status.committed == 3
+    assert status.counted == 3 + status.dropped
+
+
+def test_a_sender_without_room_says_how_far_it_has_counted(listen: Listen, tmp_path: Path) -> None:
+    """The last frames are written down as dropped, which no later one tells of."""
+    layout = Geometry(("y", "x"), (1024, 1024), np.dtype("uint16"))
+    source = listen(queue_frames=1)
+    full = threading.Event()
+    sent = 0
+
+    def push() -> None:
+        nonlocal sent
+        with FrameSender(source.endpoint, timeout=120, queue_frames=1) as sender:
+            sender.begin(layout)
+            pixels = np.zeros(layout.shape, layout.dtype)
+            while sender.send(Frame(sent, sent, pixels), timeout=60 if sent == 0 else 0):
+                sent += 1
+            assert not sender.send(Frame(sent + 1, sent + 1, pixels), timeout=0)
+            full.set()
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    assert full.wait(timeout=120)
+    status = forebay.acquire(source.wait(timeout=60), tmp_path / "run")
+    pushing.join()
+    assert (status.committed, status.dropped, status.counted) == (sent, 2, sent + 2)
+    run = forebay.open_run(tmp_path / "run")
+    assert [(each.first, each.last) for each in run.dropped] == [(sent, sent + 1)]
 
 
 def test_too_large_a_message_is_never_received_whole(

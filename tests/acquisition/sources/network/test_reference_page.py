@@ -131,7 +131,9 @@ def test_the_examples_are_taken() -> None:
 def test_the_page_lists_every_field() -> None:
     """No more and no fewer, and of each field in which kinds it is."""
     listed = dict(
-        re.findall(r"^\| `(\w+)` \| (all|begin|frame|begin, frame) \|", PAGE, re.MULTILINE)
+        re.findall(
+            r"^\| `(\w+)` \| (all|begin|frame|begin, frame|frame, end) \|", PAGE, re.MULTILINE
+        )
     )
     kinds: dict[str, type[BaseModel]] = {"begin": Begin, "frame": FrameHeader, "end": End}
     for name, where in listed.items():

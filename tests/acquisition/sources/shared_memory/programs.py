@@ -137,8 +137,9 @@ class RawProducer:
         if goodbye:
             self.say_goodbye()
 
-    def say_goodbye(self) -> None:
-        self.socket.sendall(b"fbayends")
+    def say_goodbye(self, *, counted: int | None = None) -> None:
+        last = None if counted is None else struct.pack("<8sQ", b"fbaylast", counted)
+        self.socket.sendall(last or b"fbayends")
 
     def __enter__(self) -> Self:
         return self

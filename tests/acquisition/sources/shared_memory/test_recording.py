@@ -1,10 +1,11 @@
 """A recording of frames that a program in C writes is a run as any other."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.acquisition.sources.shared_memory.conftest import Open, Run
+from tests.acquisition.sources.shared_memory.conftest import Connect, Open, Run
 from tests.acquisition.sources.shared_memory.programs import PATIENT, ramp
 
 import forebay
@@ -23,13 +24,32 @@ def test_what_a_program_in_c_writes_is_committed(listen: Open, run: Run, tmp_pat
 
 
 def test_what_found_no_room_is_written_down(listen: Open, run: Run, tmp_path: Path) -> None:
-    """The sums close, whatever the program had to skip."""
+    """The sums close, whatever the program had to skip, also at the end."""
     program = run(frames=400, rate=20_000, width=64, height=64)
     source = listen(lent_slots=1).wait(timeout=PATIENT)
     status = forebay.acquire(source, tmp_path / "run", frames_per_block=8, buffer_bytes=2**18)
     skipped = int(program.communicate()[0].split()[2])
-    assert status.committed + status.dropped == status.counted
-    assert status.committed + skipped == 400
+    assert (status.committed, status.dropped, status.counted) == (400 - skipped, skipped, 400)
+
+
+def test_what_was_skipped_at_the_end_is_written_down(
+    listen: Open, connect: Connect, tmp_path: Path
+) -> None:
+    """The goodbye says how far the program has counted."""
+    source, producer = listen(), connect()
+
+    def write() -> None:
+        producer.answer()
+        producer.send(3)
+        producer.say_goodbye(counted=5)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    status = forebay.acquire(source.wait(timeout=PATIENT), tmp_path / "run")
+    writing.join()
+    assert (status.committed, status.dropped, status.counted) == (3, 3, 6)
+    run = forebay.open_run(tmp_path / "run")
+    assert [(each.first, each.last) for each in run.dropped] == [(3, 5)]
 
 
 def test_a_program_that_is_killed_leaves_a_run_that_says_so(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.acquisition.sources.shared_memory import header_path
-from forebay.acquisition.sources.shared_memory.messages import GOODBYE, HELLO
+from forebay.acquisition.sources.shared_memory.messages import GOODBYE, HELLO, LAST_MAGIC
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/shared-memory-ring.md").read_text()
 TABLE = re.compile(r"<!-- struct: (\w+), (\d+) bytes -->\n((?:\|.*\n)+)")
@@ -40,4 +40,5 @@ def test_every_field_is_where_the_page_says(tmp_path: Path) -> None:
 
 def test_the_words_are_those_of_the_page() -> None:
     assert f"`{GOODBYE.decode()}`" in PAGE
+    assert f"`{LAST_MAGIC.decode()}`" in PAGE
     assert HELLO.size == 64
