@@ -20,8 +20,8 @@ from forebay.engine.execution.notes import Computed, Failed, NotBegun
 from forebay.engine.execution.planner import Planner
 from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.recording import Recording
+from forebay.engine.execution.stopping import Stopping
 from forebay.engine.execution.task_outcomes import outcomes_of, with_remedies
-from forebay.engine.execution.work import Order
 from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
@@ -112,7 +112,6 @@ class Dispatcher:
         self._service = service
         self._executor = executor
         self._per_slot = units_in_flight_per_worker
-        self._unit_seconds = unit_seconds
         self._job = job
         self._run = run
         self._lanes = lanes
@@ -129,6 +128,9 @@ class Dispatcher:
             waits_for_storage=job is None,
             recall_seconds=recall_seconds,
             recalls=self._recalls,
+        )
+        self._stopping = Stopping(
+            service, executor, self._flights, self._recording, unit_seconds=unit_seconds
         )
         self._alone: list[Claim] = []
         # Holds a message for each task in flight, and one for each thing that has woken it.
@@ -232,7 +234,7 @@ class Dispatcher:
         if not self._drained:
             self._planner.look()
         self._let_go_of_lost()
-        self._stop_slow()
+        self._stopping.look()
         if self._job is None:
             self._benches.close_idle(self._planner.results)
         soon = _HOUSEKEEPING_SECONDS if retry_in is None else max(0.01, retry_in)
@@ -244,27 +246,8 @@ class Dispatcher:
         own = self._service.still_own(claims) if claims else frozenset()
         for each in self._flights:
             if each.claim.unit not in own:
-                self._flights.forget(each)
+                self._stopping.withdraw(each)
                 self._recording.lost(each)
-
-    def _stop_slow(self) -> None:
-        """Stop workers that are at a unit for longer than a unit may take."""
-        if self._unit_seconds is None:
-            return
-        for each in self._flights:
-            begun = each.order.notes.begun_at()
-            if begun is None:
-                continue
-            # The clock of the storage, compared with itself.
-            took = _storage_now(each.order) - begun
-            worker = each.order.notes.worker()
-            # Of one that has died the note stays: that comes back by itself, for what it is.
-            if took > self._unit_seconds and self._executor.has_worker(worker):
-                error = f"it took longer than {self._unit_seconds:g} s"
-                failure = Failure(FailureClass.TIMED_OUT, error, worker=worker)
-                self._flights.forget(each)
-                self._recording.fail([(each, failure)])
-                self._executor.stop_worker(worker or None)
 
     # Handing out.
 
@@ -489,10 +472,3 @@ def _is_alone(claim: Claim) -> bool:
     What is for a larger worker has that one, which may have to be started, and holds up nobody.
     """
     return claim.alone and claim.memory is None
-
-
-def _storage_now(order: Order) -> float:
-    """Return the time by the clock that gives files in the staging folder their times."""
-    path = order.staging / "clock"
-    path.touch()
-    return path.stat().st_mtime

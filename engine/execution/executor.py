@@ -171,7 +171,7 @@ class InProcessExecutor:
 
     def stop_worker(self, worker: str | None) -> None:  # noqa: ARG002
         """Say that it cannot be done: a thread cannot be ended from outside."""
-        _log.warning("a unit goes on although it has taken too long: this process computes it")
+        _log.warning("a unit goes on although it is to end: this process computes it")
 
     def drop_waiting(self) -> None:
         """Give up the units behind the one that is being computed."""
@@ -349,6 +349,7 @@ class DaskExecutor:
     def stop_worker(self, worker: str | None) -> None:
         """Let a worker's nanny start another process in its place."""
         if worker is not None:
+            _log.warning("the worker %s is at a unit that is not to go on: it is stopped", worker)
 
             async def kill() -> None:
                 # Restarting it in order may take its nanny away for good.

@@ -102,7 +102,16 @@ class AttemptNotes:
         except OSError:
             return None
 
-    def outcome(self) -> Computed | Failed | None:
+    def withdraw(self) -> None:
+        """Let nobody begin it any more; whoever is at it may end it."""
+        new = f"{self.ended}.new"
+        # A folder that is gone, or full, keeps workers from beginning it, too.
+        with contextlib.suppress(OSError):
+            with open(new, "w") as file:  # noqa: PTH123
+                file.write(f"\n{json.dumps(asdict(NotBegun('nobody wants it any more')))}\n")
+            os.rename(new, self.ended)  # noqa: PTH104
+
+    def outcome(self) -> Computed | Failed | NotBegun | None:
         """Return what has come of it; None if it has not ended."""
         try:
             noted = _read(self.ended).partition("\n")[2]
@@ -152,8 +161,10 @@ def _take_away(path: str) -> None:
         os.unlink(path)  # noqa: PTH108
 
 
-def _outcome(noted: str) -> Computed | Failed:
+def _outcome(noted: str) -> Computed | Failed | NotBegun:
     fields = json.loads(noted)
+    if "reason" in fields:
+        return NotBegun(fields["reason"])
     if "part" in fields:
         return Computed(Part(**fields["part"]), fields["seconds"])
     failure = fields["failure"]

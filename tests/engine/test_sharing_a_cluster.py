@@ -220,3 +220,20 @@ def test_what_is_cancelled_while_it_runs_is_not_published(
         assert job.record().state == "cancelled"
     assert job.progress().units == {"cancelled": 6}
     assert list(tmp_path.glob("results/*/*/parts/*")) == []
+
+
+def test_what_never_ends_and_is_cancelled_keeps_no_worker(
+    write_run: WriteRun, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask stops no task that has begun: its worker is, and what waits behind it is computed."""
+    monkeypatch.setattr("forebay.engine.execution.stopping._PATIENCE_SECONDS", 0.0)
+    ledger = tmp_path / "ledger.sqlite"
+    run = write_run(frames=6, frames_per_block=1)
+    with serving(ledger, client, listing(), lambda event: None):
+        endless = submit(run, listing(), ledger=ledger, seconds=1e5)
+        wait_for(lambda: len(list(tmp_path.glob("results/*/*/staging/*/*.begun"))) == 2)
+        endless.cancel()
+        other = submit(run, listing(), ledger=ledger, seconds=0.0)
+        assert other.wait(timeout=120).state == "done"
+    assert endless.progress().units == {"cancelled": 6}
+    assert other.progress().units == {"done": 6}
