@@ -11,6 +11,7 @@ from forebay.engine.errors import UnitsFailedError
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.here import carry_out, check_how
 from forebay.engine.execution.wanted import algorithm_of, ledger_at, opened_runs, targets
+from forebay.engine.given import check_given
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.ledger import Ledger
@@ -105,13 +106,13 @@ def process(
     ...     len(result.done), result.frames
     (2, 4)
     """
-    check_how(client, units_in_flight_per_worker)
     algorithm = algorithm_of(algorithm)
+    (run,) = opened_runs([run])
+    check_given(process, locals())
+    check_how(client, units_in_flight_per_worker)
     bound = algorithm.bind(parameters)
     where = None if ledger is None else ledger_at(ledger)
-    (target,) = targets(
-        opened_runs(run), algorithm, bound, results=results, ledger=where, live=follow
-    )
+    (target,) = targets([run], algorithm, bound, results=results, ledger=where, live=follow)
     folder = ResultFolder(Path(target.folder))
     chosen = algorithm
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forebay.acquisition import Run
 from forebay.engine.errors import JobError
+from forebay.engine.given import check_fields
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.states import UnitState
@@ -41,6 +42,7 @@ class RecallAgreement:
 
     def __post_init__(self) -> None:
         """Refuse what nothing could be recalled by."""
+        check_fields(self, JobError)
         if not self.most_cost >= 0:
             raise JobError(f"what a recall may cost is 0 or more, not {self.most_cost}")
         if self.ahead_bytes < 1:

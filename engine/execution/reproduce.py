@@ -14,7 +14,9 @@ from forebay.acquisition import open_run
 from forebay.engine.definition import Algorithm, Sequential
 from forebay.engine.errors import EngineError
 from forebay.engine.execution.call import call
+from forebay.engine.execution.wanted import algorithm_of
 from forebay.engine.execution.work import seen_frames
+from forebay.engine.given import check_given
 from forebay.engine.queue.dead import Attempt, DeadLetter
 from forebay.engine.queue.submission import Target
 from forebay.engine.registry import REGISTRY
@@ -101,6 +103,8 @@ def reproduce(
     if isinstance(algorithm, str):
         REGISTRY.load(modules)
         algorithm = REGISTRY.get(algorithm, version)
+    algorithm = algorithm_of(algorithm)
+    check_given(reproduce, locals())
     run = open_run(open_store(location))
     bound = algorithm.bind(parameters or {})
     job, arguments = Job.of(run, algorithm, bound), algorithm.arguments(bound)

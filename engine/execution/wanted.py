@@ -46,7 +46,8 @@ def opened_runs(runs: Run | Iterable[Run]) -> list[Run]:
     JobError
         If one is something else, such as the path of a run.
     """
-    given = [runs] if isinstance(runs, Run | str | os.PathLike) else list(runs)
+    single = isinstance(runs, Run | str | bytes | os.PathLike)
+    given = list(runs) if isinstance(runs, Iterable) and not single else [runs]
     for each in given:
         if not isinstance(each, Run):
             raise JobError(f"{each!r} is not an opened run: open it with forebay.open_run")
