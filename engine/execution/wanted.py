@@ -46,12 +46,13 @@ def opened_runs(runs: Run | Iterable[Run]) -> list[Run]:
     JobError
         If one is something else, such as the path of a run.
     """
-    single = isinstance(runs, Run | str | bytes | os.PathLike)
-    given = list(runs) if isinstance(runs, Iterable) and not single else [runs]
-    for each in given:
+    many = isinstance(runs, Iterable) and not isinstance(runs, Run | str | bytes | os.PathLike)
+    opened = []
+    for each in runs if many else [runs]:
         if not isinstance(each, Run):
             raise JobError(f"{each!r} is not an opened run: open it with forebay.open_run")
-    return given
+        opened.append(each)
+    return opened
 
 
 def targets(
