@@ -129,6 +129,7 @@ class Dispatcher:
             waits_for_storage=job is None,
             recall_seconds=recall_seconds,
             recalls=self._recalls,
+            give_up=lambda result, why: self._planner.give_up(result, why),
         )
         self._alone: list[Claim] = []
         # Holds a message for each task in flight, and one for each thing that has woken it.

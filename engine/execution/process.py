@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from forebay.engine.execution.here import carry_out, check_how
 from forebay.engine.execution.wanted import algorithm_of, ledger_at, opened_runs, targets
 from forebay.engine.given import check_given
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.states import UnitState
@@ -130,7 +132,7 @@ def process(
             force=force,
             owner=owner,
         )
-        _, published = carry_out(
+        record, published = carry_out(
             database,
             submission,
             find,
@@ -141,12 +143,18 @@ def process(
             run=run,
         )
         result = load_result(folder, Ledger(database), target.job.identity, computed=published)
-    _check(result, algorithm)
+        broken = Jobs(database).progress(record.job).errors
+    _check(result, algorithm, broken)
     return result
 
 
-def _check(result: Result, algorithm: Algorithm) -> None:
+def _check(result: Result, algorithm: Algorithm, broken: Sequence[str]) -> None:
     """Raise the error for what could not be computed, if there is any."""
+    if broken:
+        raise UnitsFailedError(
+            f"{algorithm.label}: {broken[0]}; {len(result.done)} of {len(result.units)} units are "
+            f"published in {result.path}"
+        )
     units = [each for each in result.units if each.state != UnitState.SUPERSEDED]
     failed = [each for each in units if each.state == UnitState.DEAD]
     if not failed:
