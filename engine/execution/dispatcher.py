@@ -21,7 +21,6 @@ from forebay.engine.execution.planner import Planner
 from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.recording import Recording
 from forebay.engine.execution.task_outcomes import outcomes_of, with_remedies
-from forebay.engine.execution.work import Order
 from forebay.engine.execution.workbench import FindAlgorithm
 from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
@@ -38,7 +37,7 @@ RECALL_SECONDS = 60.0
 """Time between two looks whether what units read has come from its archive."""
 _HOUSEKEEPING_SECONDS = 1.0
 _AFTER_CHANGES_SECONDS = 0.01
-"""Time between two looks at what others have changed."""
+"""Time between two looks at what has changed."""
 _MEMORY_SHARE = 0.4
 """Part of the workers' memory that units in flight may take, with what they declare to need."""
 _TASK_SECONDS = 0.2
@@ -198,8 +197,7 @@ class Dispatcher:
         """
         now = time.monotonic()
         if self._changes.look():
-            # Nearly always this was the service itself.
-            self._look_at = min(self._look_at, self._looked_at + _AFTER_CHANGES_SECONDS)
+            self._look_soon()
         if now >= self._look_at:
             self._look_at = now + self._keep_house()
             self._looked_at = now
@@ -209,6 +207,9 @@ class Dispatcher:
             self._hand_out()
         until_look = max(0.0, self._look_at - time.monotonic())
         self._receive(0.0 if more else min(wait_seconds, until_look))
+
+    def _look_soon(self) -> None:
+        self._look_at = min(self._look_at, self._looked_at + _AFTER_CHANGES_SECONDS)
 
     # What the planner tells.
 
@@ -253,11 +254,9 @@ class Dispatcher:
         if self._unit_seconds is None:
             return
         for each in self._flights:
-            begun = each.order.notes.begun_at()
-            if begun is None:
+            took = each.order.notes.seconds()
+            if took is None:
                 continue
-            # The clock of the storage, compared with itself.
-            took = _storage_now(each.order) - begun
             worker = each.order.notes.worker()
             # Of one that has died the note stays: that comes back by itself, for what it is.
             if took > self._unit_seconds and self._executor.has_worker(worker):
@@ -473,6 +472,9 @@ class Dispatcher:
             self._service.hand_back([each.claim for each in back if id(each) in known])
         for each in everything:
             each.order.notes.forget()
+        if failed or any(not each.bench.in_flight for each in everything):
+            # What is to be tried again soon, or waited for the end of this, is ready by then.
+            self._look_soon()
         if gone is not None and not self._drained:
             raise ClusterLostError(
                 f"the Dask cluster gave up units ({gone.reason}); {self.published} units are "
@@ -490,10 +492,3 @@ def _is_alone(claim: Claim) -> bool:
     What is for a larger worker has that one, which may have to be started, and holds up nobody.
     """
     return claim.alone and claim.memory is None
-
-
-def _storage_now(order: Order) -> float:
-    """Return the time by the clock that gives files in the staging folder their times."""
-    path = order.staging / "clock"
-    path.touch()
-    return path.stat().st_mtime
