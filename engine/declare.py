@@ -62,7 +62,13 @@ def algorithm(
 
     def declare(function: Function) -> Algorithm:
         declared = Algorithm(
-            name, version, function, needs or Blockwise(), scratch, divisible, eager
+            name,
+            version,
+            function,
+            Blockwise() if needs is None else needs,
+            scratch,
+            divisible,
+            eager,
         )
         REGISTRY.add(declared)
         return declared

@@ -13,6 +13,7 @@ import xarray as xr
 
 from forebay.engine import parameters
 from forebay.engine.errors import AlgorithmError
+from forebay.engine.given import check_fields
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", flags=re.ASCII)
 _VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", flags=re.ASCII)
@@ -35,6 +36,7 @@ class Blockwise:
     """Pixels around a tile that the algorithm has to see."""
 
     def __post_init__(self) -> None:
+        check_fields(self, AlgorithmError)
         if self.halo_frames < 0 or self.halo_pixels < 0:
             raise AlgorithmError(f"a halo cannot be below 0: {self}")
         if self.tile_pixels is not None and self.tile_pixels < 1:
@@ -65,6 +67,7 @@ class Sequential:
     """Name of the function's argument for the state."""
 
     def __post_init__(self) -> None:
+        check_fields(self, AlgorithmError)
         if not self.state.isidentifier():
             raise AlgorithmError(f"{self.state!r} is not the name of an argument")
 
@@ -104,6 +107,7 @@ class Algorithm:
     done at once, which for small blocks takes less than the graph of a lazy one."""
 
     def __post_init__(self) -> None:
+        check_fields(self, AlgorithmError)
         if not _NAME.fullmatch(self.name):
             raise AlgorithmError(
                 f"{self.name!r} is not an algorithm's name: use lower-case words joined by "
@@ -113,11 +117,6 @@ class Algorithm:
             raise AlgorithmError(
                 f"{self.version!r} is not the version of {self.name}: use three numbers, such as "
                 "'1.0.0'"
-            )
-        if not isinstance(self.needs, Blockwise | WholeRun | Sequential):
-            raise AlgorithmError(
-                f"{self.name} cannot need {self.needs!r}: give Blockwise(...), WholeRun() or "
-                "Sequential()"
             )
         if self.divisible and not isinstance(self.needs, Blockwise):
             raise AlgorithmError(

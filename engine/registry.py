@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from forebay.engine.definition import Algorithm
 from forebay.engine.errors import AlgorithmError, UnknownAlgorithmError
+from forebay.engine.given import check_given
 from forebay.engine.suggestion import nearest
 
 ENTRY_POINT_GROUP = "forebay.algorithms"
@@ -40,6 +41,7 @@ class Registry:
             If another module has declared one of that name and version: a result has to tell by
             them what computed it.
         """
+        check_given(Registry.add, locals(), error=AlgorithmError)
         key = algorithm.name, algorithm.version
         known = self._algorithms.get(key)
         if known is not None and not _same_origin(known, algorithm):
@@ -64,6 +66,7 @@ class Registry:
         UnknownAlgorithmError
             If there is none.
         """
+        check_given(Registry.get, locals(), error=UnknownAlgorithmError)
         candidates = [
             each
             for each in self
@@ -95,6 +98,7 @@ class Registry:
         AlgorithmError
             If one of `modules` cannot be imported.
         """
+        check_given(Registry.load, locals(), error=AlgorithmError)
         for module in (*_SHIPPED, *modules):
             try:
                 _import(module)

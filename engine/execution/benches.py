@@ -3,8 +3,10 @@
 import logging
 import time
 from collections.abc import Container
+from pathlib import Path
 
-from forebay.acquisition import Run
+from forebay.acquisition import Run, open_run
+from forebay.acquisition.errors import RunNotFoundError
 from forebay.engine.errors import UnknownAlgorithmError
 from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.storage import Storage
@@ -14,6 +16,8 @@ from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.submission import Target
+from forebay.errors import ForebayError
+from forebay.tiering import open_store
 
 _IDLE_SECONDS = 5.0
 _UNKNOWN_SECONDS = 10.0
@@ -135,6 +139,23 @@ class Benches:
         return isinstance(error, OSError) and self.hold(
             claim.result, self._storage(claim, self._target(claim))
         )
+
+    def without_run(self, claim: Claim) -> str | None:
+        """Return that the run of a unit is not there any more; None if it is, or may be."""
+        location = self._target(claim).location
+        if "://" not in location and Path(location).is_dir():
+            # Nothing is read where there is nothing to find.
+            return None
+        try:
+            open_run(open_store(location))
+        except RunNotFoundError:
+            return (
+                f"the run {location} is not there any more, and what was not computed of it is "
+                "given up: put it back, then run it again or retry the job"
+            )
+        except (ForebayError, OSError) as error:
+            _log.debug("it is not known whether %s is there: %s", location, error)
+        return None
 
     def _hold_unknown(self, claim: Claim) -> None:
         job = self._target(claim).job

@@ -38,7 +38,7 @@ RECALL_SECONDS = 60.0
 """Time between two looks whether what units read has come from its archive."""
 _HOUSEKEEPING_SECONDS = 1.0
 _AFTER_CHANGES_SECONDS = 0.01
-"""Time between two looks at what others have changed."""
+"""Time between two looks at what has changed."""
 _MEMORY_SHARE = 0.4
 """Part of the workers' memory that units in flight may take, with what they declare to need."""
 _TASK_SECONDS = 0.2
@@ -128,6 +128,7 @@ class Dispatcher:
             waits_for_storage=job is None,
             recall_seconds=recall_seconds,
             recalls=self._recalls,
+            give_up=lambda result, why: self._planner.give_up(result, why),
         )
         self._stopping = Stopping(
             service, executor, self._flights, self._recording, unit_seconds=unit_seconds
@@ -199,8 +200,7 @@ class Dispatcher:
         """
         now = time.monotonic()
         if self._changes.look():
-            # Nearly always this was the service itself.
-            self._look_at = min(self._look_at, self._looked_at + _AFTER_CHANGES_SECONDS)
+            self._look_soon()
         if now >= self._look_at:
             self._look_at = now + self._keep_house()
             self._looked_at = now
@@ -210,6 +210,9 @@ class Dispatcher:
             self._hand_out()
         until_look = max(0.0, self._look_at - time.monotonic())
         self._receive(0.0 if more else min(wait_seconds, until_look))
+
+    def _look_soon(self) -> None:
+        self._look_at = min(self._look_at, self._looked_at + _AFTER_CHANGES_SECONDS)
 
     # What the planner tells.
 
@@ -455,6 +458,9 @@ class Dispatcher:
             self._service.hand_back([each.claim for each in back if id(each) in known])
         for each in everything:
             each.order.notes.forget()
+        if failed or any(not each.bench.in_flight for each in everything):
+            # What is to be tried again soon, or waited for the end of this, is ready by then.
+            self._look_soon()
         if gone is not None and not self._drained:
             raise ClusterLostError(
                 f"the Dask cluster gave up units ({gone.reason}); {self.published} units are "

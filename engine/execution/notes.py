@@ -95,12 +95,15 @@ class AttemptNotes:
         except OSError:
             return None
 
-    def begun_at(self) -> float | None:
-        """Return when it was begun, by the storage's clock; None if nobody is at it."""
+    def seconds(self) -> float | None:
+        """Return for how long somebody has been at it, by the storage's clock; None if nobody is."""
         try:
-            return os.stat(self.begun).st_mtime  # noqa: PTH116
+            begun_at = os.stat(self.begun).st_mtime  # noqa: PTH116
         except OSError:
             return None
+        clock = Path(self.begun).with_name("clock")
+        clock.touch()
+        return clock.stat().st_mtime - begun_at
 
     def withdraw(self) -> None:
         """Let nobody begin it any more; whoever is at it may end it."""

@@ -172,6 +172,13 @@ class Planner:
             if wanted.result not in self._plans:
                 self._begin(wanted)
 
+    def give_up(self, name: str, why: str) -> None:
+        """Compute nothing more of a result, nor plan it."""
+        _log.warning("%s", why)
+        self._planning.give_up(name, why)
+        if (plan_ := self._plans.pop(name, None)) is not None:
+            plan_.close()
+
     def advance(self) -> bool:
         """Add some units of each run; tell whether there is more to add at once."""
         more = False

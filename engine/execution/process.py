@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from forebay.engine.errors import UnitsFailedError
 from forebay.engine.execution.events import Observer
 from forebay.engine.execution.here import carry_out, check_how
 from forebay.engine.execution.wanted import algorithm_of, ledger_at, opened_runs, targets
+from forebay.engine.given import check_given
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.states import UnitState
@@ -105,13 +108,13 @@ def process(
     ...     len(result.done), result.frames
     (2, 4)
     """
-    check_how(client, units_in_flight_per_worker)
     algorithm = algorithm_of(algorithm)
+    (run,) = opened_runs([run])
+    check_given(process, locals())
+    check_how(client, units_in_flight_per_worker)
     bound = algorithm.bind(parameters)
     where = None if ledger is None else ledger_at(ledger)
-    (target,) = targets(
-        opened_runs(run), algorithm, bound, results=results, ledger=where, live=follow
-    )
+    (target,) = targets([run], algorithm, bound, results=results, ledger=where, live=follow)
     folder = ResultFolder(Path(target.folder))
     chosen = algorithm
 
@@ -129,7 +132,7 @@ def process(
             force=force,
             owner=owner,
         )
-        _, published = carry_out(
+        record, published = carry_out(
             database,
             submission,
             find,
@@ -140,12 +143,18 @@ def process(
             run=run,
         )
         result = load_result(folder, Ledger(database), target.job.identity, computed=published)
-    _check(result, algorithm)
+        broken = Jobs(database).progress(record.job).errors
+    _check(result, algorithm, broken)
     return result
 
 
-def _check(result: Result, algorithm: Algorithm) -> None:
+def _check(result: Result, algorithm: Algorithm, broken: Sequence[str]) -> None:
     """Raise the error for what could not be computed, if there is any."""
+    if broken:
+        raise UnitsFailedError(
+            f"{algorithm.label}: {broken[0]}; {len(result.done)} of {len(result.units)} units are "
+            f"published in {result.path}"
+        )
     units = [each for each in result.units if each.state != UnitState.SUPERSEDED]
     failed = [each for each in units if each.state == UnitState.DEAD]
     if not failed:

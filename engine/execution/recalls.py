@@ -7,9 +7,8 @@ from pathlib import Path
 
 from forebay.acquisition import Run
 from forebay.engine.errors import JobError
-from forebay.engine.queue.database import Database
-from forebay.engine.queue.ledger import Ledger
-from forebay.engine.queue.states import UnitState
+from forebay.engine.execution.wanted import done_units
+from forebay.engine.given import check_fields
 from forebay.engine.queue.submission import Target
 from forebay.engine.unit import plan
 from forebay.tiering.archive.recall import Recall
@@ -41,6 +40,7 @@ class RecallAgreement:
 
     def __post_init__(self) -> None:
         """Refuse what nothing could be recalled by."""
+        check_fields(self, JobError)
         if not self.most_cost >= 0:
             raise JobError(f"what a recall may cost is 0 or more, not {self.most_cost}")
         if self.ahead_bytes < 1:
@@ -160,12 +160,3 @@ def _told(needed: NeededRecall, away: Sequence[str]) -> str:
         f"{len(away)} objects of {needed.run} are to be recalled from {needed.tier!r}, "
         f"{needed.recall.told(away)}"
     )
-
-
-def done_units(target: Target, ledger: Path | str, *, force: bool) -> frozenset[str]:
-    """Return the units of a result that are not computed any more."""
-    if force or (isinstance(ledger, Path) and not ledger.is_file()):
-        return frozenset()
-    with Database(ledger) as database:
-        units = Ledger(database).units(target.job.identity)
-    return frozenset(each.unit for each in units if each.state == UnitState.DONE)

@@ -17,9 +17,9 @@ from forebay.acquisition import Run
 from forebay.engine.execution.recalls import (
     RecallAgreement,
     UnitRecall,
-    done_units,
     unit_recalls,
 )
+from forebay.engine.execution.wanted import done_units
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.recall_costs import charge
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, UNITS

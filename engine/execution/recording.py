@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from forebay.engine.execution.benches import Benches
@@ -45,6 +45,8 @@ class Recording:
         Time between two looks whether what a unit reads has come from its archive.
     recalls
         Asks archives for what units read.
+    give_up
+        Called with a result and the reason, when nothing more of it can be computed.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Recording:
         waits_for_storage: bool,
         recall_seconds: float,
         recalls: RecallsAhead,
+        give_up: Callable[[str, str], None],
     ) -> None:
         self._service = service
         self._benches = benches
@@ -63,6 +66,7 @@ class Recording:
         self._waits_for_storage = waits_for_storage
         self._recall_seconds = recall_seconds
         self._recalls = recalls
+        self._give_up = give_up
         self.published = 0
         """Units that were published."""
         self.dead = 0
@@ -96,6 +100,8 @@ class Recording:
         states = self._service.outcomes.fail([(each.claim, why) for each, why in failures])
         for each, why in failures:
             self._failed(each, why, states.get(each.claim.unit))
+        claims = [each.claim for each, _ in failures]
+        self._without_run(each for each in claims if states.get(each.unit) == UnitState.DEAD)
 
     def fail_before_work(self, claim: Claim, why: Failure) -> None:
         """Record that a unit could not be given to a worker: of it only the claim is known."""
@@ -106,6 +112,14 @@ class Recording:
         self.dead += state == UnitState.DEAD
         then = "is a dead letter" if state == UnitState.DEAD else "is tried again"
         _log.warning("a unit cannot be begun, and %s: %s", then, why.error, extra=_of_claim(claim))
+        if state == UnitState.DEAD:
+            self._without_run([claim])
+
+    def _without_run(self, dead: Iterable[Claim]) -> None:
+        """Give up results of which units are dead letters, since their runs are not there."""
+        for claim in {each.result: each for each in dead}.values():
+            if (why := self._benches.without_run(claim)) is not None:
+                self._give_up(claim.result, why)
 
     def _failed(self, each: InFlight, why: Failure, state: UnitState | None) -> None:
         """Tell of a failure, and of how its unit stands; None where that is not held any more."""

@@ -20,6 +20,7 @@ from forebay.engine.execution.wanted import (
     opened_runs,
     targets,
 )
+from forebay.engine.given import check_given
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.dead import DeadLetter, DeadLetters
 from forebay.engine.queue.jobs import Jobs, Progress
@@ -132,9 +133,10 @@ def reprocess(
     ...     report.complete, report.computed, len(report.results)
     (True, 4, 2)
     """
+    algorithm = chosen = algorithm_of(algorithm)
+    runs = opened_runs(runs)
+    check_given(reprocess, locals())
     check_how(client, units_in_flight_per_worker)
-    algorithm = algorithm_of(algorithm)
-    runs, chosen = opened_runs(runs), algorithm
     bound = algorithm.bind(parameters)
     common = common_results(runs, results)
     where = ledger_at(ledger, common)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,15 @@ from forebay.acquisition import open_run
 from forebay.engine.definition import Algorithm, Sequential
 from forebay.engine.errors import EngineError
 from forebay.engine.execution.call import call
-from forebay.engine.execution.work import seen_frames
+from forebay.engine.execution.wanted import algorithm_of
+from forebay.engine.execution.work import fixed_axes, seen_frames
+from forebay.engine.given import check_given
 from forebay.engine.queue.dead import Attempt, DeadLetter
+from forebay.engine.queue.retry import FailureClass
 from forebay.engine.queue.submission import Target
 from forebay.engine.registry import REGISTRY
 from forebay.engine.results.files import PartFiles
+from forebay.engine.results.form import common_form, form_of
 from forebay.engine.results.output import Output, keepable
 from forebay.engine.results.part import encode_part, read_state
 from forebay.engine.unit import Job, Unit, plan, unit_at
@@ -39,12 +43,19 @@ class DeskUnit:
     """The algorithm's parameters, of the types that it declares."""
     state: Output | None = None
     """What the unit before has left, for a sequential algorithm."""
+    fixed: Collection[str] | None = None
+    """The axes that are as long in each part; None where there is but one part."""
+    form: str | None = None
+    """What the other parts of its result have in common; None for any."""
 
     def compute(self) -> Output:
         """Compute it as a worker would, and let every exception through."""
         output, state = self._compute()
-        # A part that cannot be written is a failure of the unit as any other.
-        encode_part(keepable(output), state)
+        # A part that cannot be written, or is of another form, is a failure as any other.
+        kept = keepable(output)
+        encode_part(kept, state)
+        if self.form is not None and self.fixed is not None:
+            common_form(self.form, form_of(kept, fixed=self.fixed))
         return output
 
     def _compute(self) -> tuple[Output, Output | None]:
@@ -70,6 +81,7 @@ def reproduce(
     y: int = 0,
     x: int = 0,
     after: str | os.PathLike[str] | None = None,
+    form: str | None = None,
 ) -> DeskUnit:
     """Return one unit of an algorithm over a run, to be computed in this process.
 
@@ -90,6 +102,9 @@ def reproduce(
     after
         For a sequential algorithm, the folder of the part with whose state it goes on; if not
         given, all blocks before are computed here, one after the other.
+    form
+        What the other parts of its result have in common, as ``forebay dead export`` writes it: a
+        part of another form is refused, as it was when they were published.
 
     Raises
     ------
@@ -101,6 +116,8 @@ def reproduce(
     if isinstance(algorithm, str):
         REGISTRY.load(modules)
         algorithm = REGISTRY.get(algorithm, version)
+    algorithm = algorithm_of(algorithm)
+    check_given(reproduce, locals())
     run = open_run(open_store(location))
     bound = algorithm.bind(parameters or {})
     job, arguments = Job.of(run, algorithm, bound), algorithm.arguments(bound)
@@ -126,7 +143,7 @@ def reproduce(
         )
     unit, blocks = found
     frames = seen_frames(run, unit, blocks, eager=algorithm.eager)
-    return DeskUnit(unit, algorithm, frames, arguments, state)
+    return DeskUnit(unit, algorithm, frames, arguments, state, fixed_axes(unit, run), form)
 
 
 def script(
@@ -160,7 +177,13 @@ def script(
         for name, version in sorted((last.environment if last else {}).items())
     )
     call_text = reproduce_text(
-        letter.target, letter.start, letter.y, letter.x, modules=modules, after=after
+        letter.target,
+        letter.start,
+        letter.y,
+        letter.x,
+        modules=modules,
+        after=after,
+        form=letter.form if letter.failure == FailureClass.INVALID else None,
     )
     text = f'''"""Computes what failed as the unit {letter.unit[:12]} of {job.algorithm} {job.version}.
 
@@ -192,6 +215,7 @@ def reproduce_text(
     *,
     modules: Iterable[str] = (),
     after: Path | None = None,
+    form: str | None = None,
 ) -> str:
     """Return the lines of a program that call `reproduce` for a unit, and name it ``unit``.
 
@@ -205,10 +229,13 @@ def reproduce_text(
         Paths of ``.py`` files, or names of modules, that declare algorithms.
     after
         Folder of the part with whose state it goes on.
+    form
+        What the other parts of its result have in common, if that is looked at.
     """
     job = target.job
     files = [str(Path(each).absolute()) if each.endswith(".py") else each for each in modules]
     going_on = "" if after is None else f"\n    after={str(after)!r},"
+    of_form = "" if form is None else f"\n    form={form!r},"
     return f"""\
 PARAMETERS = json.loads({json.dumps(job.parameters)!r})
 
@@ -220,7 +247,7 @@ unit = reproduce(
     modules={files!r},
     frame={frame},
     y={y},
-    x={x},{going_on}
+    x={x},{going_on}{of_form}
 )"""
 
 

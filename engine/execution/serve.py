@@ -95,11 +95,10 @@ def serve(
     """
     chosen = options or ServiceOptions()
     tries = 0
-    left: list[Service] = []
     while not stop.is_set():
         began = time.monotonic()
         try:
-            _serve_once(database, connect, find, chosen, stop, on_event, on_ready, left)
+            _serve_once(database, connect, find, chosen, stop, on_event, on_ready)
         except (ClusterLostError, LeaseLostError, LedgerError) as error:
             problem: ForebayError = error
         except ForebayError as error:
@@ -122,7 +121,6 @@ def _serve_once(
     stop: threading.Event,
     on_event: Observer | None,
     on_ready: Callable[[str], None] | None,
-    left: list[Service],
 ) -> None:
     """Work until told to stop, or until the cluster, the lease or the database is lost."""
     with ExitStack() as stack:
@@ -137,10 +135,7 @@ def _serve_once(
             ageing_seconds=options.ageing_seconds,
             cluster=options.cluster,
         )
-        stack.callback(_end, service, left)
-        while left:
-            left[-1].end()
-            left.pop()
+        stack.callback(_end, service)
         dispatcher = Dispatcher(
             database,
             service,
@@ -173,12 +168,11 @@ def _serve_once(
             heart.check()
 
 
-def _end(service: Service, left: list[Service]) -> None:
-    """Give everything back; if the database is not there, do so when it is, or others do."""
+def _end(service: Service) -> None:
+    """Give everything back; if the database is not there, that is done when it is."""
     try:
         service.end()
     except LedgerError as error:
-        left.append(service)
         _log.warning("what %s worked on is left for later: %s", service.identity, error)
 
 

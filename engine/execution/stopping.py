@@ -6,7 +6,6 @@ from collections.abc import Callable
 from forebay.engine.execution.executor import Executor
 from forebay.engine.execution.flights import Flights, InFlight
 from forebay.engine.execution.recording import Recording
-from forebay.engine.execution.work import Order
 from forebay.engine.queue.leases import Service
 from forebay.engine.queue.retry import Failure, FailureClass
 
@@ -73,11 +72,9 @@ class Stopping:
 
     def _stop_slow(self, longest: float) -> None:
         for each in self._flights:
-            begun = each.order.notes.begun_at()
-            if begun is None:
+            took = each.order.notes.seconds()
+            if took is None:
                 continue
-            # The clock of the storage, compared with itself.
-            took = _storage_now(each.order) - begun
             worker = each.order.notes.worker()
             # Of one that has died the note stays: that comes back by itself, for what it is.
             if took > longest and self._executor.has_worker(worker):
@@ -111,10 +108,3 @@ class Stopping:
             each.order.notes.withdraw()
         self._service.hand_back([each.claim for each in beside])
         self._executor.stop_worker(worker or None)
-
-
-def _storage_now(order: Order) -> float:
-    """Return the time by the clock that gives files in the staging folder their times."""
-    path = order.staging / "clock"
-    path.touch()
-    return path.stat().st_mtime

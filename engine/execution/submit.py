@@ -11,7 +11,7 @@ from typing import Any
 
 from forebay.acquisition import Run
 from forebay.engine.definition import Algorithm
-from forebay.engine.errors import JobInterruptedError
+from forebay.engine.errors import JobError, JobInterruptedError
 from forebay.engine.execution.recalls import RecallAgreement, agreed_recalls, needed_recalls
 from forebay.engine.execution.recalls_ahead import ask_first
 from forebay.engine.execution.wanted import (
@@ -21,6 +21,7 @@ from forebay.engine.execution.wanted import (
     opened_runs,
     targets,
 )
+from forebay.engine.given import check_fields, check_given
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
 from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
@@ -43,6 +44,10 @@ class SubmittedJob:
     """Whether it was submitted by the call that returned it, and not before."""
     recalled: tuple[str, ...] = ()
     """What that call has asked archives for, or will, and what it costs: a sentence for each run."""
+
+    def __post_init__(self) -> None:
+        """Refuse what names no job."""
+        check_fields(self, JobError)
 
     def record(self) -> JobRecord:
         """Return how it stands."""
@@ -87,6 +92,7 @@ class SubmittedJob:
         JobInterruptedError
             If the waiting ended before the job did.
         """
+        check_given(SubmittedJob.wait, locals())
         deadline = None if timeout is None else time.monotonic() + timeout
         stop = stop or threading.Event()
         with Database(self.ledger, create=False) as database:
@@ -207,12 +213,13 @@ def submit(
     (True, False, True, 'ready')
     """
     algorithm = algorithm_of(algorithm)
-    chosen = opened_runs(runs)
+    runs = opened_runs(runs)
+    check_given(submit, locals(), error=JobError)
     bound = algorithm.bind(parameters)
-    common = common_results(chosen, results)
+    common = common_results(runs, results)
     where = ledger_at(ledger, common)
-    wanted = targets(chosen, algorithm, bound, results=common, ledger=where, live=live)
-    needed = needed_recalls(chosen, wanted, ledger=where, force=force)
+    wanted = targets(runs, algorithm, bound, results=common, ledger=where, live=live)
+    needed = needed_recalls(runs, wanted, ledger=where, force=force)
     told = agreed_recalls(needed, recall)
     submission = Submission(
         targets=wanted,
@@ -237,6 +244,6 @@ def submit(
         if recall is not None and needed:
             # What is behind that, the service asks for as units are done.
             pay = functools.partial(charge, database, number)
-            for run, target in zip(chosen, wanted, strict=True):
+            for run, target in zip(runs, wanted, strict=True):
                 ask_first(run, target, recall, ledger=where, force=force, charge=pay)
     return SubmittedJob(where, number, new, told)

@@ -14,10 +14,13 @@ from forebay.engine.errors import (
     RunNotClosedError,
     UnknownAlgorithmError,
 )
+from forebay.engine.queue.database import Database
+from forebay.engine.queue.ledger import Ledger
+from forebay.engine.queue.states import UnitState
 from forebay.engine.queue.submission import Target
 from forebay.engine.registry import REGISTRY
 from forebay.engine.results.folder import LEDGER, ResultFolder
-from forebay.engine.unit import Job
+from forebay.engine.unit import Job, plan
 
 
 def algorithm_of(given: Algorithm | str) -> Algorithm:
@@ -46,11 +49,13 @@ def opened_runs(runs: Run | Iterable[Run]) -> list[Run]:
     JobError
         If one is something else, such as the path of a run.
     """
-    given = [runs] if isinstance(runs, Run | str | os.PathLike) else list(runs)
-    for each in given:
+    single = isinstance(runs, Run | str | bytes | os.PathLike)
+    opened = []
+    for each in runs if isinstance(runs, Iterable) and not single else [runs]:
         if not isinstance(each, Run):
             raise JobError(f"{each!r} is not an opened run: open it with forebay.open_run")
-    return given
+        opened.append(each)
+    return opened
 
 
 def targets(
@@ -106,6 +111,37 @@ def targets(
             Target(job, str(run.path.absolute()) if run.path else run.location, str(folder.path))
         )
     return wanted
+
+
+def done_units(target: Target, ledger: Path | str, *, force: bool) -> frozenset[str]:
+    """Return the units of a result that are not computed any more."""
+    if force or (isinstance(ledger, Path) and not ledger.is_file()):
+        return frozenset()
+    with Database(ledger) as database:
+        units = Ledger(database).units(target.job.identity)
+    return frozenset(each.unit for each in units if each.state == UnitState.DONE)
+
+
+def anything_left(
+    runs: Sequence[Run], wanted: Sequence[Target], ledger: Path | str | None = None
+) -> bool:
+    """Tell whether any unit is still to be computed.
+
+    Parameters
+    ----------
+    runs
+        The runs.
+    wanted
+        What is wanted of each of them.
+    ledger
+        Where it is entered what is done; by default wherever what is there of the results was.
+    """
+    for run, target in zip(runs, wanted, strict=True):
+        where = ledger or ResultFolder(Path(target.folder)).ledger
+        done = done_units(target, where, force=False)
+        if any(unit.identity not in done for unit, _ in plan(run, target.job)):
+            return True
+    return False
 
 
 def common_results(runs: Sequence[Run], given: str | os.PathLike[str] | None) -> Path:

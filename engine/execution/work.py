@@ -171,7 +171,7 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
                 name,
                 output,
                 state=state,
-                fixed=_fixed_axes(order),
+                fixed=fixed_axes(order.unit, order.run),
                 provenance=origin,
             )
         except OSError as error:
@@ -188,12 +188,12 @@ def _computed(order: Order, worker: str | None) -> Computed | Failed:
     return Computed(part, time.monotonic() - started)
 
 
-def _fixed_axes(order: Order) -> Collection[str] | None:
+def fixed_axes(unit: Unit, run: Run) -> Collection[str] | None:
     """Return the axes that are as long in each part; None where there is but one part."""
-    if isinstance(order.unit.job.needs, WholeRun):
+    if isinstance(unit.job.needs, WholeRun):
         return None
-    axes = order.run.layout.geometry.dims
-    return axes[:-2] if order.unit.tiled else axes
+    axes = run.layout.geometry.dims
+    return axes[:-2] if unit.tiled else axes
 
 
 def _interrupted_here(error: BaseException) -> bool:

@@ -231,25 +231,22 @@ class Changes:
 
 
 class FileChanges(Changes):
-    """The changes that other connections make to an SQLite file."""
+    """The changes that other connections make to an SQLite file.
+
+    The connections of its own database are looked through, so that what the thread that looks has
+    written itself is not told of: its writes take the same connection, nearly always.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._connection = database.raw()
-        self._version = self._look()
+        self.look()
 
     def look(self) -> bool:
-        """Compare SQLite's number of the last change by somebody else."""
-        before, self._version = self._version, self._look()
-        return before != self._version
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def _look(self) -> int:
-        with self._database.errors():
-            return int(self._connection.cursor().execute("PRAGMA data_version").fetchone()[0])
+        """Compare SQLite's number of the last change by somebody else, for one connection."""
+        with self._database.errors(), contextlib.closing(self._database.raw()) as connection:
+            now = connection.cursor().execute("PRAGMA data_version").fetchone()[0]
+            before, connection.info[self] = connection.info.get(self), now
+        return bool(before != now)
 
 
 class NotifiedChanges(Changes):
@@ -326,6 +323,8 @@ def _engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url.set(drivername="sqlite"),
         connect_args={"timeout": _WAIT_SECONDS, "check_same_thread": False},
+        # Who works alone has the same one each time, by which others' changes are told from its own.
+        pool_use_lifo=True,
     )
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)

@@ -74,6 +74,8 @@ class DeadLetter:
     """What it is a part of."""
     before: str | None = None
     """The unit whose state it goes on with."""
+    form: str | None = None
+    """What the other parts of its result have in common, as far as is known."""
 
 
 class DeadLetters:
@@ -229,4 +231,5 @@ def _letter(row: sa.Row[Any]) -> DeadLetter:
         ended_at=row.ended_at or 0,
         target=target_of(row),
         before=row.before,
+        form=row.form,
     )

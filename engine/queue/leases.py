@@ -23,6 +23,8 @@ from forebay.engine.queue.turns import Turns
 LEASE_SECONDS = 30.0
 """Silence after which a service is taken for dead."""
 _AGEING_SECONDS = 600.0
+_left: set[tuple[str, str]] = set()
+"""Ledgers, and services of this process that have ended and could not tell them so."""
 _KNOWN = sa.select(SERVICES.c.service).where(SERVICES.c.service == sa.bindparam("name"))
 _SERVED = (
     sa.update(JOBS).where(JOBS.c.job == sa.bindparam("of")).values(served_at=sa.bindparam("now"))
@@ -76,7 +78,12 @@ class Service:
                 "cluster": cluster,
             }
             connection.execute(sa.insert(SERVICES).values(values))
+            # Nobody else may take over from a process that is alive before their leases are over.
+            left = {each for each in _left if each[0] == database.name}
+            for _, name in left:
+                self._give_back(connection, name)
             assign_shared(connection)
+        _left.difference_update(left)
 
     def beat(self) -> None:
         """Say that it lives, which keeps all that it holds.
@@ -101,26 +108,21 @@ class Service:
             dead = [row.service for row in rows if row.alive_until < now or _process_is_gone(row)]
             for name in dead:
                 self._take_from(connection, name, now=now)
-                connection.execute(sa.delete(SERVICES).where(SERVICES.c.service == name))
-                released = sa.update(RESULTS).where(RESULTS.c.planner == name)
-                connection.execute(released.values(planner=None))
+                self._forget(connection, name)
             if dead:
                 assign_shared(connection)
         return dead
 
     def end(self) -> None:
-        """Give everything back that is not done, and be forgotten."""
+        """Give everything back that is not done, and be forgotten.
+
+        If the ledger cannot be written, the next service of this process does it.
+        """
+        _left.add((self._database.name, self.identity))
         with self._database.write() as connection:
-            now = self._database.now(connection)
-            held = sa.and_(UNITS.c.holder == self.identity, UNITS.c.state.in_(HELD_UNITS))
-            connection.execute(
-                sa.update(UNITS).where(held).values(state=UnitState.READY, holder=None)
-            )
-            released = sa.update(RESULTS).where(RESULTS.c.planner == self.identity)
-            connection.execute(released.values(planner=None))
-            self._end_private(connection, self.identity, now=now)
-            connection.execute(sa.delete(SERVICES).where(SERVICES.c.service == self.identity))
+            self._give_back(connection, self.identity)
             assign_shared(connection)
+        _left.discard((self._database.name, self.identity))
 
     def claim(
         self,
@@ -230,6 +232,18 @@ class Service:
         query = sa.select(sa.func.count()).where(UNITS.c.holder == self.identity)
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def _give_back(self, connection: sa.Connection, service: str) -> None:
+        """Make ready what a service held that has ended."""
+        held = sa.and_(UNITS.c.holder == service, UNITS.c.state.in_(HELD_UNITS))
+        connection.execute(sa.update(UNITS).where(held).values(state=UnitState.READY, holder=None))
+        self._end_private(connection, service, now=self._database.now(connection))
+        self._forget(connection, service)
+
+    def _forget(self, connection: sa.Connection, service: str) -> None:
+        released = sa.update(RESULTS).where(RESULTS.c.planner == service)
+        connection.execute(released.values(planner=None))
+        connection.execute(sa.delete(SERVICES).where(SERVICES.c.service == service))
 
     def _take_from(self, connection: sa.Connection, dead: str, *, now: int) -> None:
         """Make ready what a dead service had not begun; what it had begun has failed."""

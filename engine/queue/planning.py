@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.leases import check_alive
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
-from forebay.engine.queue.settle import drop_unwanted, settle_results
+from forebay.engine.queue.settle import cancel_open, drop_unwanted, settle_results
 from forebay.engine.queue.states import HELD_UNITS, JobState, UnitState
 from forebay.engine.queue.submission import Target, target_of
 from forebay.engine.queue.units import add_units
@@ -182,12 +182,22 @@ class Planning:
 
     def fail(self, result: str, error: str) -> None:
         """Note that a result cannot be planned, as its run is not there or cannot be read."""
+        self._fail(result, error, planned_too=False)
+
+    def give_up(self, result: str, error: str) -> None:
+        """Note that nothing more of a result can be computed; what is published stays."""
+        self._fail(result, error, planned_too=True)
+
+    def _fail(self, result: str, error: str, *, planned_too: bool) -> None:
         with self._database.write() as connection:
             values = {"error": plain(error), "planner": None}
             connection.execute(
                 sa.update(RESULTS).where(RESULTS.c.result == result).values(**values)
             )
-            settle_results(connection, [result], now=self._database.now(connection))
+            now = self._database.now(connection)
+            if planned_too:
+                cancel_open(connection, [result], now=now)
+            settle_results(connection, [result], now=now)
 
     def release(self, result: str) -> None:
         """Let another service go on with the planning of a result."""

@@ -1,7 +1,7 @@
 """What follows from a change: whom a result serves, and which jobs have ended."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -85,14 +85,17 @@ def drop_unwanted(connection: sa.Connection, results: Sequence[str], *, now: int
     )
     for some in _in_groups(results):
         asked = connection.execute(wanted.where(JOB_RESULTS.c.result.in_(some))).scalars()
-        unwanted = set(some).difference(asked)
-        if not unwanted:
-            continue
-        mine = sa.and_(UNITS.c.result.in_(unwanted), UNITS.c.state.in_(OPEN_UNITS))
-        # What was published stays so, though it was to be computed anew.
-        state = sa.case((UNITS.c.part.is_not(None), UnitState.DONE), else_=UnitState.CANCELLED)
-        values = {"state": state, "holder": None, "not_before": None, "ended_at": now}
-        connection.execute(sa.update(UNITS).where(mine).values(**values))
+        if unwanted := set(some).difference(asked):
+            cancel_open(connection, unwanted, now=now)
+
+
+def cancel_open(connection: sa.Connection, results: Collection[str], *, now: int) -> None:
+    """Cancel what is still to be worked on; whoever holds a unit can record nothing."""
+    mine = sa.and_(UNITS.c.result.in_(results), UNITS.c.state.in_(OPEN_UNITS))
+    # What was published stays so, though it was to be computed anew.
+    state = sa.case((UNITS.c.part.is_not(None), UnitState.DONE), else_=UnitState.CANCELLED)
+    values = {"state": state, "holder": None, "not_before": None, "ended_at": now}
+    connection.execute(sa.update(UNITS).where(mine).values(**values))
 
 
 def settle_results(connection: sa.Connection, results: Iterable[str], *, now: int) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from forebay.engine.errors import ResultFormError, ResultNotFoundError
+from forebay.engine.given import check_given
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.ledger import Ledger, UnitRecord
 from forebay.engine.queue.states import UnitState
@@ -123,6 +124,7 @@ def open_result(path: str | os.PathLike[str]) -> Result:
     ResultNotFoundError
         If there is none.
     """
+    check_given(open_result, locals())
     folder = ResultFolder(Path(path).absolute())
     identity = folder.job_identity()
     if identity is None:

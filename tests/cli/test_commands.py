@@ -90,9 +90,15 @@ def test_process_publishes_once_and_says_so_when_nothing_is_left(
 def test_process_works_on_the_local_cluster_of_the_settings(
     forebay: Forebay, water: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "forebay.toml").write_text("[clusters.local]\nkind = 'local'\nworkers = 1\n")
+    settings = tmp_path / "forebay.toml"
+    settings.write_text("[clusters.local]\nkind = 'local'\nworkers = 1\n")
     outcome = forebay("process", water, "background-spectrum", "--json")
     assert outcome.code == 0, outcome.err
+    # A second time nothing is left, and no cluster is started: this one could not be.
+    settings.write_text("[clusters.local]\nkind = 'address'\naddress = 'tcp://127.0.0.1:1'\n")
+    again = forebay("process", water, "background-spectrum", "--json")
+    assert again.code == 0, again.err
+    assert again.json[-1]["computed"] == 0
     arrays = open_result(outcome.json[-1]["result"]).arrays()
     frames = open_run(tmp_path / water).frames.compute()
     np.testing.assert_allclose(arrays["background"], np.median(frames, axis=0), atol=1e-3)

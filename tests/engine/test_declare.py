@@ -110,7 +110,7 @@ def test_impossible_needs_are_refused(needs: dict[str, int]) -> None:
 
 def test_needs_are_given_as_an_object() -> None:
     """A class in place of an object is refused rather than guessed at."""
-    with pytest.raises(AlgorithmError, match=r"WholeRun\(\)"):
+    with pytest.raises(AlgorithmError, match=r"WholeRun\(...\)"):
         Algorithm("mean", "1.0.0", mean, WholeRun)  # type: ignore[arg-type]
 
 

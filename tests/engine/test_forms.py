@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from tests.engine.conftest import WriteRun
 
-from forebay.engine import Algorithm, Blockwise, WholeRun, open_result, process
+from forebay.engine import REGISTRY, Algorithm, Blockwise, WholeRun, open_result, process
 from forebay.engine.definition import Needs
 from forebay.engine.errors import (
     OutputError,
@@ -21,7 +21,9 @@ from forebay.engine.errors import (
     UnitsFailedError,
 )
 from forebay.engine.execution.pieces import in_pieces
+from forebay.engine.execution.reproduce import script
 from forebay.engine.queue.database import Database
+from forebay.engine.queue.dead import DeadLetters
 from forebay.engine.queue.published import ResultRecord, enter, published
 from forebay.engine.unit import Job, plan
 
@@ -106,6 +108,28 @@ def test_a_part_of_another_form_is_a_dead_letter(
     assert len(list((folder / "parts").iterdir())) == 2
     read = result.table() if isinstance(next(result.parts()), pd.DataFrame) else result.arrays()
     assert np.asarray(read["t"]).tolist() == [0, 1, 2, 3, 8, 9]
+
+
+def test_an_exported_dead_letter_is_refused_again(write_run: WriteRun, tmp_path: Path) -> None:
+    """The script computed it without a fault, though its form was what was wrong."""
+    module = tmp_path / "wavering.py"
+    module.write_text(
+        "import forebay, pandas as pd, xarray as xr\n"
+        "@forebay.algorithm('wavering', version='1.0.0')\n"
+        "def wavering(frames: xr.DataArray) -> pd.DataFrame:\n"
+        "    mass = 0.5 if int(frames.t[0]) == 4 else 1\n"
+        "    return pd.DataFrame({'t': frames.t.to_numpy(), 'mass': mass})\n"
+    )
+    REGISTRY.load([str(module)])
+    run = write_run()
+    with pytest.raises(UnitsFailedError, match="failed on 1 of 3 units"):
+        process(run, REGISTRY.get("wavering", "1.0.0"))
+    with Database(tmp_path / "results" / "ledger.sqlite", create=False) as database:
+        letters = DeadLetters(database)
+        (letter,) = letters.find()
+        text = script(*letters.get(letter.unit), modules=[str(module)])
+    with pytest.raises(OutputError, match="'mass' is double, and int64 in the parts before"):
+        exec(compile(text, "again.py", "exec"), {})
 
 
 def nothing_at_first(frames: xr.DataArray) -> pd.DataFrame:

@@ -113,7 +113,7 @@ def test_one_that_ends_while_it_is_asked_for_is_not_begun(tmp_path: Path) -> Non
     with pytest.raises(FileExistsError), notes.making(None):
         pass
     assert notes.outcome() == Computed(Part("part", "digest", 1, None), 0.5)
-    assert notes.begun_at() is None
+    assert notes.seconds() is None
 
 
 def test_a_folder_that_cannot_be_written_is_said(orders: list[Order]) -> None:

@@ -172,7 +172,7 @@ def test_what_can_be_known_to_be_wrong_is_refused_and_nothing_is_made(
         (ParameterError, "refuse", [run], brightest, {"refuse": "none"}),
         (ParameterError, "depth", [run], brightest, {"depth": 3}),
         (JobError, "no lane 'slow'", [run], brightest, {"lane": "slow"}),
-        (JobError, "no lane 7; there are realtime", [run], brightest, {"lane": 7}),
+        (JobError, "lane cannot be 7: give a text", [run], brightest, {"lane": 7}),
         (RunNotClosedError, "nobody writes it", [growing], mean, {}),
         (ParameterError, "in the run", [run], brightest, {"results": inside}),
         (ParameterError, "in the run", [run], brightest, {"ledger": inside / "x.sqlite"}),

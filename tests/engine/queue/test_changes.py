@@ -146,3 +146,20 @@ def test_without_a_clock_the_time_is_the_databases(place: Place) -> None:
         now = database.now(connection)
         assert abs(now - before) < 10**9
         assert database.now(connection) >= now
+
+
+def test_what_a_thread_writes_itself_is_not_told_of(
+    desk: Desk, open_database: OpenDatabase
+) -> None:
+    """A service looked after everything anew whenever it had published something."""
+    if desk.database.dialect == "postgresql":
+        pytest.skip("it announces only what a service does not do for each unit")
+    changes = desk.database.changes()
+    desk.queue_up("run", 3)
+    assert desk.publish(desk.take())
+    assert not changes.look()
+    with open_database() as elsewhere:
+        Desk(elsewhere, desk.service).submit("other")
+        desk.queue_up("another", 1)
+        assert changes.look()
+    assert not changes.look()

@@ -12,7 +12,7 @@ import pytest
 from tests.engine.queue import others
 from tests.engine.queue.desk import RAISED, Clock, Desk, Place
 
-from forebay.engine.errors import LeaseLostError
+from forebay.engine.errors import LeaseLostError, LedgerError
 from forebay.engine.queue.claims import Claim
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.leases import Service
@@ -373,3 +373,30 @@ def test_a_worker_that_died_is_told_from_a_service_that_did(desk: Desk, clock: C
     again = other.claim(2)
     assert [(each.alone, each.deaths) for each in again] == [(True, 1), (False, 0)]
     assert [each.unit for each in again] == [one.unit, two.unit]
+
+
+def test_a_process_takes_back_what_it_could_not_give_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It need not wait for the end of its own lease, and its earlier self can record nothing."""
+    desk.queue_up()
+    claims = desk.take(2)
+    with monkeypatch.context() as full:
+        full.setattr(desk.database, "write", cannot_be_written)
+        with pytest.raises(LedgerError, match="disk is full"):
+            desk.service.end()
+    assert desk.states() == {"ready": 1, "running": 2}
+    after = Service(desk.database)
+    assert desk.states() == {"ready": 3}
+    assert {each.attempt for each in desk.take(by=after)} == {1, 2}
+    assert publish(desk, claims) == fail(desk, claims) == begin(desk, claims) == 0
+    with pytest.raises(LeaseLostError):
+        desk.service.beat()
+    # That is done once: what the later one holds stays its own.
+    Service(desk.database)
+    assert after.held() == 3
+
+
+def cannot_be_written() -> None:
+    """Stand in for a ledger without room."""
+    raise LedgerError("the ledger cannot be used: database or disk is full")

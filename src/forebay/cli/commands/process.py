@@ -1,8 +1,9 @@
 """``forebay process``: run an algorithm over a run, in batch or live."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,8 +27,9 @@ from forebay.cli.signals import stop_on_signals
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from forebay.acquisition import Run
     from forebay.cluster import ClusterSpecification
-    from forebay.engine import Result
+    from forebay.engine import Algorithm, Result
     from forebay.engine.execution.events import JobEvent
     from forebay.engine.unit import Unit
 
@@ -74,18 +76,19 @@ def process(
     REGISTRY.load(call.settings.engine.algorithm_modules)
     chosen = REGISTRY.get(algorithm)
     given = parameters(parameter or [])
-    chosen.bind(given)
     location = call.location(run, runs)
     with stop_on_signals("what is being computed is still published") as stop:
         opened = opened_once_made(location, stop) if follow else open_run(location)
-        with cluster_client(call, cluster) as client, progress("frames") as bars:
+        folder, entered = call.results(results), call.common_ledger(ledger)
+        needed = follow or force or anything_left([opened], chosen, given, folder, entered)
+        with cluster_client(call, cluster, needed=needed) as client, progress("frames") as bars:
             report = JobProgress(bars, f"{chosen.name} over {opened.name}", as_json=as_json)
             result = compute(
                 opened,
                 chosen,
                 client=client,
-                results=call.results(results),
-                ledger=call.common_ledger(ledger),
+                results=folder,
+                ledger=entered,
                 follow=follow,
                 force=force,
                 stop=stop,
@@ -100,13 +103,28 @@ def process(
         _print(result, chosen.label)
 
 
+def anything_left(
+    runs: "Sequence[Run]",
+    algorithm: "Algorithm",
+    given: "Mapping[str, Any]",
+    results: Path | None,
+    ledger: Path | str | None,
+) -> bool:
+    """Tell whether anything is to be computed: if not, no cluster has to be started for it."""
+    from forebay.engine.execution.wanted import anything_left as any_units
+    from forebay.engine.execution.wanted import targets
+
+    bound = algorithm.bind(given)
+    return any_units(runs, targets(runs, algorithm, bound, results=results, ledger=ledger), ledger)
+
+
 @contextmanager
-def cluster_client(call: Session, name: str | None) -> Iterator[Any]:
-    """Connect to a cluster of the settings; give None where this process is to compute."""
+def cluster_client(call: Session, name: str | None, *, needed: bool = True) -> Iterator[Any]:
+    """Connect to a cluster of the settings; give None where this process computes, or nobody."""
     from forebay.cluster import connect
 
     specification = cluster_of(call, name)
-    if specification is None:
+    if specification is None or not needed:
         yield None
         return
     called = name or call.settings.engine.cluster

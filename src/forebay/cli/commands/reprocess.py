@@ -15,7 +15,7 @@ from forebay.cli.commands.job_options import (
     PriorityOption,
     WaitOption,
 )
-from forebay.cli.commands.process import JobProgress, cluster_client
+from forebay.cli.commands.process import JobProgress, anything_left, cluster_client
 from forebay.cli.commands.standing import told, watched
 from forebay.cli.commands.submitting import bound, submitted
 from forebay.cli.errors import OptionError
@@ -227,9 +227,10 @@ def _here(
     chosen, values = bound(call, algorithm, given)
     what = f"{chosen.name} over {len(runs)} runs"
     frames = sum(run.history.frames for run in runs)
+    needed = force or anything_left(runs, chosen, values, results, ledger)
     with (
         stop_on_signals("what is being computed is still published") as stop,
-        cluster_client(call, cluster) as client,
+        cluster_client(call, cluster, needed=needed) as client,
         progress("frames") as bars,
     ):
         report = compute(

@@ -1,0 +1,68 @@
+"""A run that is deleted while it is worked on: its job ends soon, says why, and can go on."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+from tests.engine.conftest import WriteRun
+
+from forebay.acquisition import Run
+from forebay.engine import Algorithm, process, reprocess
+from forebay.engine.errors import UnitsFailedError
+from forebay.engine.execution.events import JobEvent, UnitPublished
+
+
+def means(frames: xr.DataArray) -> pd.DataFrame:
+    """Measure each frame."""
+    return pd.DataFrame({"t": frames.t.to_numpy(), "mean": frames.mean(("y", "x")).to_numpy()})
+
+
+MEANS = Algorithm("means", "1.0.0", means, eager=True)
+
+
+def moved_after(run: Run, units: int) -> tuple[Path, Callable[[JobEvent], None]]:
+    """Return where a run is moved to once so many units of it are published, and what does it."""
+    assert run.path is not None
+    here, elsewhere = run.path, run.path.with_name(f"{run.path.name}-elsewhere")
+    left = Counter(units=units)
+
+    def watch(event: JobEvent) -> None:
+        if isinstance(event, UnitPublished) and event.unit.job.run_name == here.name:
+            left["units"] -= 1
+            if left["units"] == 0:
+                shutil.move(here, elsewhere)
+
+    return elsewhere, watch
+
+
+def test_one_failure_tells_of_all_that_cannot_be_computed(write_run: WriteRun) -> None:
+    """Each block was a dead letter, and none said that the run was gone."""
+    run = write_run(frames=80)
+    elsewhere, watch = moved_after(run, 3)
+    told = r"means-1\.0\.0: the run .*/run is not there any more, .*; [34] of 20 units are"
+    with pytest.raises(UnitsFailedError, match=told):
+        process(run, MEANS, on_event=watch)
+    assert run.path is not None
+    shutil.move(elsewhere, run.path)
+    result = process(run, MEANS)
+    assert len(result.done) == 20
+    assert 16 <= result.computed <= 17
+
+
+def test_other_runs_of_the_job_are_done(write_run: WriteRun) -> None:
+    """The report names the run, and one dead letter tells what was missing first."""
+    runs = [write_run("deleted", frames=80), write_run("good", frames=40)]
+    _, watch = moved_after(runs[0], 3)
+    report = reprocess(runs, MEANS, on_event=watch)
+    assert not report.complete
+    (error,) = report.progress.errors
+    assert "deleted is not there any more" in error
+    assert {each.target.job.run_name for each in report.dead} == {"deleted"}
+    assert 1 <= len(report.dead) <= 4
+    done = report.progress.units["done"]
+    assert 13 <= done <= 14
+    assert done + report.progress.units["cancelled"] + len(report.dead) == 30
