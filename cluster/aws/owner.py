@@ -45,13 +45,16 @@ def owning(folder: Path, cluster: str) -> Iterator[Owner]:
     """Be the owner of a start of a cluster for the length of a block."""
     start = uuid.uuid4().hex[:12]
     path = _lock(folder, cluster, start)
+    # It has its name once it is locked: one that is not is taken for that of a process that died.
+    aside = path.parent.with_name(f".{start}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        file = aside.open("w")
     except OSError as error:
         raise ClusterError(f"{path} cannot be written ({error})") from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        aside.rename(path)
         yield Owner(cluster, site_of(folder), start)
         # Whatever it left, nobody looks after it any more: reaping finds that by the lock.
 

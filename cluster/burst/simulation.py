@@ -21,9 +21,6 @@ from forebay.cluster.burst.rule import (
     pays,
 )
 
-LOOK_SECONDS = 15.0
-"""Time between two decisions."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
@@ -51,6 +48,8 @@ class Site:
     """What a worker-hour costs on the costlier cluster."""
     threads_per_worker: int = 1
     """Threads of a worker there."""
+    look_seconds: float = 5.0
+    """Time between two decisions."""
     price_here: float = 0.0
     """What a thread-hour of the own cluster costs, whether it is used or not."""
     burst: bool = True
@@ -58,9 +57,13 @@ class Site:
     lanes: tuple[str, ...] | None = None
     """Lanes whose work the costlier cluster takes; all where they are not given."""
 
+    def counts(self, unit: LoadUnit) -> bool:
+        """Tell whether a unit is of a lane that the costlier cluster is for."""
+        return self.lanes is None or unit.lane in self.lanes
+
     def takes(self, unit: LoadUnit, rules: BurstRules, now: float) -> bool:
         """Tell whether a unit goes to the costlier cluster, if there is room at a time."""
-        if self.lanes is not None and unit.lane not in self.lanes:
+        if not self.counts(unit):
             return False
         moved = 0 if unit.there else unit.bytes
         here = max(1, self.at(now).threads)
@@ -119,13 +122,57 @@ class _Worker:
 
 
 @dataclass(slots=True)
+class _Backlog:
+    """Work that has not begun, of which the sums are kept up: there may be very many units."""
+
+    units: OrderedDict[int, LoadUnit] = field(default_factory=OrderedDict)
+    """All that wait, the first first."""
+    going: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """Those of them that the costlier cluster takes."""
+    seconds: float = 0.0
+    bytes: int = 0
+    bytes_there: int = 0
+    counted: int = 0
+    """Units of the lanes that these sums, and the deadlines, are of."""
+    deadlines: list[tuple[float, int]] = field(default_factory=list)
+
+    def put(self, name: int, unit: LoadUnit, *, counts: bool) -> None:
+        """Let a unit wait."""
+        self.units[name] = unit
+        if counts:
+            self._count(unit, 1)
+            if unit.deadline is not None:
+                heapq.heappush(self.deadlines, (unit.deadline, name))
+
+    def take(self, name: int, *, counts: bool) -> None:
+        """Let a unit begin."""
+        unit = self.units.pop(name)
+        self.going.pop(name, None)
+        if counts:
+            self._count(unit, -1)
+
+    def _count(self, unit: LoadUnit, sign: int) -> None:
+        self.counted += sign
+        self.bytes += sign * unit.bytes
+        self.bytes_there += sign * unit.bytes * unit.there
+        # What is left by rounding is no work.
+        self.seconds = self.seconds + sign * unit.seconds if self.counted else 0.0
+
+    def deadline(self) -> float | None:
+        """Return the nearest one."""
+        while self.deadlines and self.deadlines[0][1] not in self.units:
+            heapq.heappop(self.deadlines)
+        return self.deadlines[0][0] if self.deadlines else None
+
+
+@dataclass(slots=True)
 class _Run:
     """A load under way."""
 
     site: Site
     rules: BurstRules
-    waiting: OrderedDict[int, LoadUnit] = field(default_factory=OrderedDict)
-    going: deque[int] = field(default_factory=deque)
+    waiting: _Backlog = field(default_factory=_Backlog)
+    chosen_for: int = 0
     running: list[tuple[float, int, LoadUnit, "_Worker | None"]] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
     workers: list[_Worker] = field(default_factory=list)
@@ -140,24 +187,26 @@ class _Run:
 
     def look(self, now: float) -> None:
         """Ask the rule, and do what it says."""
-        own = self.site.at(now)
-        lanes = self.site.lanes
-        waiting = [each for each in self.waiting.values() if lanes is None or each.lane in lanes]
-        deadlines = [unit.deadline - now for unit in waiting if unit.deadline is not None]
-        self.going = deque(
-            name for name, unit in self.waiting.items() if self.site.takes(unit, self.rules, now)
-        )
+        own, waiting = self.site.at(now), self.waiting
+        if own.threads != self.chosen_for:
+            self.chosen_for = own.threads
+            waiting.going = OrderedDict(
+                (name, None)
+                for name, unit in waiting.units.items()
+                if self.site.takes(unit, self.rules, now)
+            )
+        deadline = waiting.deadline()
         situation = Situation(
             now=now,
-            backlog_seconds=sum(unit.seconds for unit in waiting),
-            backlog_bytes=sum(unit.bytes for unit in waiting),
-            bytes_there=sum(unit.bytes for unit in waiting if unit.there),
-            units=len(waiting),
-            units_paying=len(self.going),
+            backlog_seconds=waiting.seconds,
+            backlog_bytes=waiting.bytes,
+            bytes_there=waiting.bytes_there,
+            units=waiting.counted,
+            units_paying=len(waiting.going),
             threads_here=own.threads,
             wait_for_threads=max(0.0, own.wait_seconds - (now - own.at)),
             threads_coming=own.coming,
-            deadline_in=min(deadlines, default=None),
+            deadline_in=None if deadline is None else deadline - now,
             price=self.site.price_there,
             threads_per_worker=self.site.threads_per_worker,
             spent=self.spent(now),
@@ -187,20 +236,17 @@ class _Run:
     def come(self, unit: LoadUnit, now: float) -> None:
         """Let a unit wait."""
         name = next(self.number)
-        self.waiting[name] = unit
+        self.waiting.put(name, unit, counts=self.site.counts(unit))
         if self.site.takes(unit, self.rules, now):
-            self.going.append(name)
+            self.waiting.going[name] = None
 
     def hand_out(self, now: float) -> None:
         """Begin what there is room for: at home first."""
-        while self.waiting and self.busy_here < self.site.at(now).threads:
+        waiting = self.waiting
+        while waiting.units and self.busy_here < self.site.at(now).threads:
             self.busy_here += 1
-            _, unit = self.waiting.popitem(last=False)
-            self.begin(now, unit, None, 0.0)
-        while self.going:
-            if self.going[0] not in self.waiting:
-                self.going.popleft()
-                continue
+            self.begin(now, next(iter(waiting.units)), None)
+        while waiting.going:
             free = next(
                 (
                     each
@@ -214,13 +260,14 @@ class _Run:
             if free is None:
                 return
             free.free -= 1
-            unit = self.waiting.pop(self.going.popleft())
-            moving = 0.0 if unit.there else unit.bytes / self.rules.bytes_per_second
             self.units_there += 1
-            self.begin(now, unit, free, moving)
+            self.begin(now, next(iter(waiting.going)), free)
 
-    def begin(self, now: float, unit: LoadUnit, worker: _Worker | None, moving: float) -> None:
-        ends = now + moving + unit.seconds
+    def begin(self, now: float, name: int, worker: _Worker | None) -> None:
+        unit = self.waiting.units[name]
+        self.waiting.take(name, counts=self.site.counts(unit))
+        moved = 0 if worker is None or unit.there else unit.bytes
+        ends = now + moved / self.rules.bytes_per_second + unit.seconds
         heapq.heappush(self.running, (ends, next(self.number), unit, worker))
 
     def end(self, now: float, unit: LoadUnit, worker: _Worker | None) -> None:
@@ -233,7 +280,7 @@ class _Run:
 
 
 def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome:
-    """Run a load, with the rule deciding every `LOOK_SECONDS` about the costlier cluster.
+    """Run a load, with the rule deciding at every look about the costlier cluster.
 
     Parameters
     ----------
@@ -263,10 +310,10 @@ def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome
     run = _Run(site, rules, began=began)
     coming = deque(load)
     now, look_at = began, began
-    while coming or run.waiting or run.running:
+    while coming or run.waiting.units or run.running:
         if site.burst and now >= look_at:
             run.look(now)
-            look_at = now + LOOK_SECONDS
+            look_at = now + site.look_seconds
         while coming and coming[0].at <= now:
             run.come(coming.popleft(), now)
         run.hand_out(now)
@@ -298,7 +345,7 @@ def _next(run: _Run, coming: Sequence[LoadUnit], look_at: float | None, now: flo
         times.append(coming[0].at)
     if look_at is not None:
         times.append(look_at)
-    if run.waiting:
+    if run.waiting.units:
         changes = run.site.changes_after(now)
         times += [] if changes is None else [changes]
         starts = (each.asked_at + run.rules.start_seconds for each in run.workers)

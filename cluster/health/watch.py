@@ -16,6 +16,7 @@ from forebay.cluster.health import holding
 from forebay.cluster.health.complaint import complaint
 from forebay.cluster.health.machine import tell_health
 from forebay.cluster.health.silence import Silences
+from forebay.cluster.health.skew import Skews
 
 LOOK_SECONDS = 5.0
 """Time between two looks."""
@@ -62,6 +63,7 @@ class Watch:
         self._client = client
         self._name = name
         self._silences = silences or Silences()
+        self._skews = Skews()
         self._asked: set[str] = set()
         self._nobody = False
 
@@ -86,10 +88,13 @@ class Watch:
         """Look once, and do what is needed."""
         workers = await at_scheduler(self._client, holding.look)
         silent = self._silences.of({each["address"]: each["last_seen"] for each in workers})
+        skews = self._skews.of(
+            {each["address"]: (each["last_seen"], each["skew"]) for each in workers}
+        )
         hold, release = {}, []
         for each in workers:
             address, held = each["address"], each["held"]
-            why = complaint_of(each, silence=silent[address])
+            why = complaint_of({**each, "skew": skews[address]}, silence=silent[address])
             if why:
                 hold[address] = held or why
             elif held:

@@ -18,6 +18,8 @@ from forebay.cluster.keeping.pool import Pool, PoolError, PoolSilentError, Seen,
 from forebay.cluster.keeping.time_left import TimeLeft
 
 _LONGEST_PAUSE = 60.0
+_SHUNNED_SECONDS = 3600.0
+"""For how long no jobs go to a node that was sick, or brought no worker: it may be mended since."""
 _TOLD = 50
 
 _log = logging.getLogger("forebay.cluster")
@@ -33,8 +35,12 @@ class Kept:
     """What its worker is called."""
     early: float
     """By how much it leaves before its time."""
+    asked_at: float
+    """When it was asked for."""
     seen: Seen
     """What the batch system said of it last."""
+    known: bool = False
+    """The batch system has told of it."""
     running_since: float | None = None
     """When it was first seen to run, or to run again."""
     ends_at: float | None = None
@@ -78,7 +84,8 @@ class _Failures:
     number: int = 0
     last: str = ""
     not_before: float = 0.0
-    nodes: dict[str, None] = field(default_factory=dict)
+    nodes: dict[str, float] = field(default_factory=dict)
+    """Nodes that no jobs go to, and when that was decided last."""
 
 
 class Keeper:
@@ -195,13 +202,20 @@ class Keeper:
             self._tell(f"{len(useless)} jobs that an earlier cluster has left are cancelled")
         gone = Seen(Stage.OVER, "gone", "the batch system does not know it any more")
         for job, kept in list(self._kept.items()):
+            kept.known = kept.known or job in seen
+            if not kept.known and now - kept.asked_at < self._patience.vanished_seconds:
+                # Of what was just asked for, not all machines of AWS that answer know at once.
+                continue
             kept.seen = seen.get(job, gone)
             member = members.get(kept.name)
             self._note_stage(kept, member, now)
             if kept.seen.stage is Stage.OVER:
                 del self._kept[job]
                 await self._over(kept)
-            elif kept.seen.stage is Stage.RUNNING and not kept.cancelled:
+            elif kept.cancelled:
+                # It was not heard, or takes its time: once more does no harm.
+                useless.append(job)
+            elif kept.seen.stage is Stage.RUNNING:
                 problem = self._stuck(kept, member, now)
                 unfit = "" if member is None else member.unfit
                 if problem or unfit:
@@ -249,7 +263,7 @@ class Keeper:
         """Return why the workers of a job are to be given nothing more; nothing if they are."""
         if member.complaint:
             self._tell(f"{kept.seen.node or kept.name} takes no more work: {member.complaint}")
-            self._failures.nodes[kept.seen.node] = None
+            self._shun(kept.seen.node)
             return member.complaint
         left = kept.seen.seconds_left
         if left is not None and left <= self._patience.margin_seconds + kept.early:
@@ -286,8 +300,8 @@ class Keeper:
         failures = self._failures
         failures.number += 1
         failures.not_before = self._clock() + min(_LONGEST_PAUSE, 2.0 ** (failures.number - 1))
-        if node and self._good_nodes and node not in self._good_nodes:
-            failures.nodes[node] = None
+        if self._good_nodes and node not in self._good_nodes:
+            self._shun(node)
         self._tell(why)
         if failures.number >= self._patience.failed_starts and not self._stopped:
             self._stopped = (
@@ -295,6 +309,11 @@ class Keeper:
                 f"for; the last: {why}"
             )
             _log.error("the cluster %s: %s", self.name, self._stopped)
+
+    def _shun(self, node: str) -> None:
+        """Have no jobs go to a node, if it is known which one it is."""
+        if node:
+            self._failures.nodes[node] = self._clock()
 
     def _tell_time(self, members: Mapping[str, Member]) -> None:
         """Tell workers how much time they have; it passes, too, while nobody answers."""
@@ -352,16 +371,18 @@ class Keeper:
         if self._failures.number:
             # One after the other, until it is known whether any comes.
             missing = min(missing, int(all(each.came for each in staying)))
+        now, nodes = self._clock(), self._failures.nodes
+        shunned = [each for each, since in nodes.items() if now - since < _SHUNNED_SECONDS]
         for _ in range(missing):
             self._number += 1
             name = f"{self.name}.{self._number}"
             try:
-                job = await self._pool.ask(name, without=list(self._failures.nodes))
+                job = await self._pool.ask(name, without=shunned)
             except PoolError as error:
                 self._failed(str(error))
                 return
             early = self._chance() * self._patience.stagger_seconds
-            self._kept[job] = Kept(job, name, early, Seen(Stage.WAITING, "asked for"))
+            self._kept[job] = Kept(job, name, early, now, Seen(Stage.WAITING, "asked for"))
 
     def _staying(self) -> list[Kept]:
         """Return the jobs that count, the oldest first."""

@@ -1,6 +1,7 @@
 """A cluster that costs money: it has no more workers than pay, or than the budget has room for."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -61,6 +62,7 @@ class PaidCluster(KeptCluster):
         self._written = decisions
         self._short = False
         self._burst = Standing()
+        self._decided_at = -math.inf
         self._queue: QueueState | None = None
         self._unknown = ""
 
@@ -122,6 +124,10 @@ class PaidCluster(KeptCluster):
         """Return how many workers the rule wants, and write down why."""
         paying, before = self._paying, self._burst
         situation = self.situation(burst)
+        if situation.now - self._decided_at < self._look_seconds / 2:
+            # It was looked at between two looks, for there is news: that is none of those in a row.
+            return before.workers
+        self._decided_at = situation.now
         rules = burst.rules(maximum_workers=paying.maximum_workers, budget=paying.budget_per_day)
         decision = decide(situation, rules, before)
         self._burst = decision.standing

@@ -11,6 +11,7 @@ from forebay.cluster.health.complaint import complaint
 from forebay.cluster.health.holding import keep_from
 from forebay.cluster.health.machine import METRIC
 from forebay.cluster.health.silence import Silences
+from forebay.cluster.health.skew import Skews
 from forebay.cluster.keeping.crew import Member
 from forebay.cluster.keeping.time_left import TimeLeft, tell
 from forebay.cluster.versions import differences
@@ -31,11 +32,15 @@ class SchedulerCrew:
         self._scheduler = scheduler
         self._ours = get_versions()
         self._silences = Silences(clock=clock)
+        self._skews = Skews()
 
     def look(self) -> Mapping[str, Member]:
         """Return who is there; the workers of a job are called after it, with a number behind."""
         workers = self._scheduler.workers
         silences = self._silences.of({each: of.last_seen for each, of in workers.items()})
+        skews = self._skews.of(
+            {each: (of.last_seen, of.time_delay) for each, of in workers.items()}
+        )
         groups: dict[str, list[Any]] = {}
         for each in workers.values():
             groups.setdefault(job_of(str(each.name)), []).append(each)
@@ -44,7 +49,18 @@ class SchedulerCrew:
                 tuple(each.address for each in group),
                 not any(each.processing for each in group),
                 next(
-                    filter(None, (_complaint(each, silences[each.address]) for each in group)), ""
+                    filter(
+                        None,
+                        (
+                            complaint(
+                                each.metrics.get(METRIC) or {},
+                                skew=skews[each.address],
+                                silence=silences[each.address],
+                            )
+                            for each in group
+                        ),
+                    ),
+                    "",
                 ),
                 next(filter(None, map(self._unfit, group)), ""),
             )
@@ -93,11 +109,6 @@ class SchedulerCrew:
     def _busy(self, addresses: Collection[str]) -> bool:
         workers = (self._scheduler.workers.get(each) for each in addresses)
         return any(each is not None and each.processing for each in workers)
-
-
-def _complaint(worker: Any, silence: float) -> str:
-    said = worker.metrics.get(METRIC) or {}
-    return complaint(said, skew=worker.time_delay, silence=silence)
 
 
 def job_of(worker: str) -> str:

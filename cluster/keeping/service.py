@@ -18,7 +18,9 @@ from forebay.cluster.keeping.talk import KEY
 from forebay.cluster.sizing import Demand, Limits, Size, next_size
 
 DEMAND_SECONDS = 30.0
-"""For how long is believed what somebody has said of the work that it has."""
+"""For how long is believed what somebody has said of the work that it has, at the least."""
+_DEMAND_LOOKS = 3
+"""It is believed for so many looks, too: what is said elsewhere is fetched at each."""
 
 _log = logging.getLogger("forebay.cluster")
 
@@ -65,6 +67,7 @@ class KeptCluster:
         self._limits = limits
         self._per_job = workers_per_job
         self._look_seconds = look_seconds
+        self._belief_seconds = max(DEMAND_SECONDS, _DEMAND_LOOKS * look_seconds)
         self._stop = stop
         self._name = name
         self._decisions = decisions
@@ -161,7 +164,7 @@ class KeptCluster:
     def take_demand(self, who: str, demand: Demand) -> dict[str, Any]:
         """Take in how much work somebody has; return how the cluster stands."""
         before = self._demands.get(who)
-        self._demands[who] = (demand, self._clock() + DEMAND_SECONDS)
+        self._demands[who] = (demand, self._clock() + self._belief_seconds)
         if before is None or before[0] != demand:
             self._wake.set()
         if self._larger is not None:

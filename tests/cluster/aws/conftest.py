@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.aws.cloud import KEYS, REGION, Cloud, cloud
+from tests.cluster.aws.cloud import ADMINISTRATOR, KEYS, REGION, Cloud, cloud
+from tests.cluster.aws.policy import Asked, refused
 from tests.cluster.network import network
 
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
@@ -51,6 +52,27 @@ def specification(account: dict[str, Any], tmp_path: Path) -> Ec2ClusterSpecific
     return Ec2ClusterSpecification(
         **account, folder=tmp_path / "clusters", look_seconds=0.3, start_seconds=90.0
     )
+
+
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the policy of the template allow all that is asked of AWS."""
+    from aiobotocore.client import AioBaseClient
+    from botocore.client import BaseClient
+
+    asked: list[Asked] = []
+    for kind in (BaseClient, AioBaseClient):
+        make = kind._make_api_call
+
+        def noted(self: Any, name: str, fields: dict[str, Any], make: Any = make) -> Any:
+            credentials = self._request_signer._credentials
+            if credentials is not None and credentials.access_key != ADMINISTRATOR:
+                asked.append(Asked(f"{self.meta.service_model.endpoint_prefix}:{name}", fields))
+            return make(self, name, fields)
+
+        monkeypatch.setattr(kind, "_make_api_call", noted)
+    yield
+    assert refused(asked) == []
 
 
 @pytest.fixture(autouse=True)

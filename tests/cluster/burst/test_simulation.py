@@ -117,3 +117,23 @@ def test_a_load_that_cannot_be_used_is_refused(tmp_path: Path, text: str, why: s
         read_load(path)
     with pytest.raises(ClusterError, match="cannot be read"):
         read_load(tmp_path / "none.jsonl")
+
+
+def test_the_rule_is_asked_as_often_as_in_a_service() -> None:
+    """At the pace of the cluster's own looks: the first one comes before the work."""
+    site = Site(threads=4, price_there=1.2, look_seconds=40.0)
+    assert simulate(RUSH, site, RULES).decisions[0][0] == 80.0
+
+
+def test_a_unit_is_looked_at_as_it_comes_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at every look again: a load of tens of thousands took minutes."""
+    takes, asked = Site.takes, []
+
+    def counted(site: Site, unit: LoadUnit, rules: BurstRules, now: float) -> bool:
+        asked.append(unit)
+        return takes(site, unit, rules, now)
+
+    monkeypatch.setattr(Site, "takes", counted)
+    outcome = simulate(RUSH, Site(threads=4, price_there=1.2), RULES)
+    assert outcome.units == len(RUSH)
+    assert len(asked) <= 2 * len(RUSH)

@@ -20,6 +20,8 @@ class Batch:
     names: dict[str, str] = field(default_factory=dict)
     without: list[list[str]] = field(default_factory=list)
     silent: bool = False
+    deaf: bool = False
+    """It tells what there is, and does not answer to anything else."""
     refusal: str = ""
     last_words: str = "python: not found"
 
@@ -38,6 +40,8 @@ class Batch:
 
     async def give_up(self, jobs: Collection[str]) -> None:
         self._answer()
+        if self.deaf:
+            raise PoolSilentError("the controller does not answer")
         for job in jobs:
             if self.jobs[job].stage is not Stage.OVER:
                 self.jobs[job] = Seen(Stage.OVER, "CANCELLED", given_up=True)

@@ -158,6 +158,33 @@ def test_a_worker_that_falls_silent_is_told_of() -> None:
     assert looks(1, "one", "two") == {"one": "", "two": ""}
 
 
+def test_a_clock_is_wrong_if_several_messages_say_so() -> None:
+    """One that is old was kept by a scheduler that was stopped itself: no worker is drained."""
+    worker = SimpleNamespace(
+        address="one",
+        name="one",
+        last_seen=0.0,
+        time_delay=0.0,
+        processing={},
+        metrics={"forebay": WELL},
+        versions=get_versions(),
+    )
+    crew = SchedulerCrew(SimpleNamespace(workers={"one": worker}))
+
+    def looks(*skews: float) -> list[str]:
+        found = []
+        for each in skews:
+            worker.last_seen, worker.time_delay = worker.last_seen + 1.0, each
+            # Looked at more often than it speaks.
+            crew.look()
+            found.append(crew.look()["one"].complaint)
+        return found
+
+    assert looks(0.01, 500.0, 0.01, 0.01) == [""] * 4
+    assert looks(40.0, 41.0, 40.0) == ["", "", "its clock is off by 40 s: let it be set by NTP"]
+    assert looks(0.01) == [""]
+
+
 @pytest.fixture
 def scheduler() -> Iterator[Any]:
     """A scheduler in this process that lets in who fits, and none of the others."""

@@ -293,6 +293,57 @@ def test_a_sick_node_takes_no_more_work_and_no_more_jobs(scene: Scene) -> None:
     assert "n1 takes no more work: GPU 0: 3 memory errors" in scene.keeper.standing.notes[0]
 
 
+def test_a_node_that_was_sick_may_be_mended(scene: Scene) -> None:
+    """A cluster runs for weeks: after an hour jobs may go there again."""
+    (job,) = scene.working(1)
+    scene.people.come(scene.batch.names[job], complaint="its disk is full")
+    scene.turn()
+    assert scene.batch.without[-1] == ["n1"]
+    (other,) = scene.batch.there(Stage.WAITING)
+    scene.leave(other, FAILED)
+    scene.turn(after=3600.0)
+    scene.turn(after=3600.0)
+    assert scene.batch.without[-1] == []
+
+
+def test_what_was_just_asked_for_may_be_unknown_for_a_moment(scene: Scene) -> None:
+    """As an instance of EC2 is; later it is gone, and that is a start that failed."""
+    scene.keeper.wanted = 1
+    scene.turn()
+    (job,) = scene.batch.there()
+    unknown = scene.batch.jobs.pop(job)
+    scene.turn(after=PATIENCE.vanished_seconds / 2)
+    assert scene.batch.jobs == {}
+    scene.batch.jobs[job] = unknown
+    scene.run(job)
+    scene.turn()
+    assert scene.keeper.standing.working == 1
+    assert scene.keeper.standing.notes == ()
+    del scene.batch.jobs[job]
+    scene.turn()
+    assert len(scene.batch.there()) == 1
+    scene.batch.jobs.clear()
+    scene.turn(after=PATIENCE.vanished_seconds + 1)
+    assert "ended (gone) without a worker" in scene.keeper.standing.notes[-1]
+
+
+@pytest.mark.parametrize("stage", [Stage.WAITING, Stage.RUNNING])
+def test_what_was_not_heard_is_cancelled_again(scene: Scene, stage: Stage) -> None:
+    """Else it would go on, and cost, for as long as the cluster does."""
+    scene.keeper.wanted = 1
+    scene.turn()
+    (job,) = scene.batch.there()
+    scene.batch.jobs[job] = WAITING if stage is Stage.WAITING else RUNNING
+    scene.turn()
+    scene.keeper.wanted = 0
+    scene.batch.deaf = True
+    scene.turn()
+    assert scene.batch.there() == [job]
+    scene.batch.deaf = False
+    scene.turn()
+    assert scene.batch.there() == []
+
+
 def test_workers_with_other_versions_stop_it(scene: Scene) -> None:
     """Each of them would fail at everything: the list of what differs is the reason."""
     scene.keeper.wanted = 1

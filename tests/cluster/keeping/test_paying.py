@@ -18,7 +18,8 @@ from forebay.cluster.decisions import read_decisions
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.keeper import Keeper
 from forebay.cluster.keeping.paying import PaidCluster
-from forebay.cluster.sizing import Demand
+from forebay.cluster.keeping.service import KeptCluster
+from forebay.cluster.sizing import Demand, Limits
 from forebay.cluster.spending import Spending
 
 HOUR = 3600.0
@@ -173,6 +174,34 @@ def test_the_rule_learns_from_the_queue_and_from_slurm(
     squeue.write_text("#!/bin/sh\nexit 1\n")
     asyncio.run(paid.cluster.learn())
     assert paid.cluster.situation(settings).threads_here == 16
+
+
+def test_looks_in_a_row_are_not_at_the_same_time(tmp_path: Path) -> None:
+    """However often it is told of work, and so looks at once: the rule is asked at its own pace."""
+    burst = {"threads_here": 2, "most_wait_seconds": 600.0, "calm_wait_seconds": 60.0, "looks": 3}
+    paid = Paid(tmp_path, burst=burst)
+    wanted = []
+    for units in range(72, 100):
+        paid.cluster.take_demand("engine", Demand(100.0 * units, units))
+        wanted.append(paid.cluster._jobs())
+    assert set(wanted) == {0}
+    for _ in range(2):
+        paid.now += 1.0
+        wanted.append(paid.cluster._jobs())
+    assert wanted[-2:] == [0, 4]
+
+
+def test_who_looks_seldom_believes_for_longer(tmp_path: Path) -> None:
+    """What is said to a distant scheduler is fetched at a look, and is to last until the next one."""
+    times = [0.0, 0.0, 120.0, 240.0, 600.0, 720.0, 840.0]
+    seldom = KeptCluster(
+        Keeper(Batch(), People(), "seldom"),
+        Limits(0, 8, work_seconds=60.0, idle_seconds=1.0),
+        look_seconds=120.0,
+        clock=lambda: times.pop(0),
+    )
+    seldom.take_demand("engine", Demand(480.0, 100))
+    assert [seldom._jobs() for _ in range(6)] == [8, 8, 8, 8, 0, 0]
 
 
 def test_decisions_are_shown_with_what_the_rule_would_say_now(

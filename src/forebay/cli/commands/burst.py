@@ -122,6 +122,7 @@ def simulate(
         own=_own(specification, name, units) if recorded else (),
         price_there=price,
         threads_per_worker=specification.threads_per_worker,
+        look_seconds=specification.look_seconds,
         price_here=price_here,
         lanes=specification.burst.lanes,
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _STOP_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
+_LONGEST_NUMBER = 10
 _LINE_BYTES = 400
 """What a line of a log takes, at the most and as a rule."""
 
@@ -154,7 +155,7 @@ def scale(
     """Let a cluster that is kept running have so many workers; tries again what had failed."""
     from forebay.cluster.keeping.talk import scale as scaled
 
-    if workers != "auto" and not workers.isdigit():
+    if workers != "auto" and not (workers.isdecimal() and len(workers) < _LONGEST_NUMBER):
         raise OptionError(f"{workers!r} is neither a number of workers nor 'auto'")
     place, record = _running(session(context), name)
     with joined_to(place, record) as client:
