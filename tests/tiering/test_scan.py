@@ -10,8 +10,12 @@ import pytest
 from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, on_each_database
 from tests.tiering.stream import OPTIONS, Stream
 
+from forebay.cli.catalogue import find_runs
 from forebay.tiering.catalogue.records import MoveState
-from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.errors import PlaceUnavailableError, RunNotTieredError
+from forebay.tiering.handoff.contents import contents_of
+from forebay.tiering.handoff.exporting import export_run
+from forebay.tiering.handoff.importing import check_bundle
 from forebay.tiering.homes.finding import homes_in
 from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
@@ -295,3 +299,56 @@ def test_of_an_open_run_whose_folder_is_gone_the_moved_blocks_are_kept(quick: Pa
         assert any("is gone, and its log with it" in each for each in found.passed_over)
         assert site.files("cold") == before
         assert not stream.path.exists()
+
+
+def test_the_run_in_a_bundle_is_not_taken_for_the_run(site: Site) -> None:
+    """A bundle that is made among the runs is no home, whichever of both is found first."""
+    export_run(contents_of(site.runs / "water"), site.runs / "a-bundle")
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert found.taken_in == [str(site.runs / "water")]
+    assert found.passed_over == []
+    site.move("cold")
+    assert check_bundle(site.runs / "a-bundle") == []
+    assert list(find_runs(site.runs)) == [site.runs / "water"]
+
+
+@on_each_database
+def test_a_run_whose_folder_was_renamed_is_followed(site: Site) -> None:
+    """Its pins stay; where another place may have it still, nothing is followed."""
+    run = site.take_in()
+    site.catalogue.protect(
+        run.run_id, kind="pin", tier="hot", owner="us", reason="read often", seconds=None
+    )
+    (site.runs / "sea").mkdir()
+    (site.runs / "water").rename(site.runs / "sea" / "salt")
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert found.taken_in == [str(site.runs / "sea" / "salt")]
+    assert scan(site.catalogue, site.tiers, repair=False).agrees
+    assert site.take_in("sea/salt").name == "sea/salt"
+    assert site.catalogue.protections(run.run_id)
+    site.catalogue.unprotect(run.run_id, kind="pin")
+    site.move("cold", name="sea/salt")
+    site.check_readable("sea/salt")
+    assert site.lies_in("sea/salt") == {"cold"}
+
+
+def test_a_folder_that_was_renamed_after_its_run_was_moved_is_told(site: Site) -> None:
+    """The copies know it by its first name, and that is made anew."""
+    site.move("cold")
+    (site.runs / "water").rename(site.runs / "salt")
+    with pytest.raises(RunNotTieredError, match=r"salt is the same run as .*/water, by which"):
+        site.take_in("salt")
+    (told,) = scan(site.catalogue, site.tiers, repair=True).passed_over
+    assert "salt is the same run as" in told
+    site.check_readable("salt")
+    site.check_readable("water")
+
+
+def test_a_run_with_all_its_frames_is_taken_in_though_its_other_copy_is_lost(site: Site) -> None:
+    site.move("cold", keep=True)
+    shutil.rmtree(site.folder / "cold" / ".forebay")
+    site.forget_everything()
+    assert scan(site.catalogue, site.tiers, repair=True).taken_in == [str(site.runs / "water")]
+    assert site.lies_in() == {"hot"}
+    site.move("warm")
+    site.check_readable()
