@@ -11,7 +11,7 @@ from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, 
 from tests.tiering.stream import OPTIONS, Stream
 
 from forebay.cli.catalogue import find_runs
-from forebay.tiering.catalogue.records import MoveState
+from forebay.tiering.catalogue.records import MoveState, RunRecord, ShelfRecord
 from forebay.tiering.errors import PlaceUnavailableError, RunNotTieredError
 from forebay.tiering.handoff.contents import contents_of
 from forebay.tiering.handoff.exporting import export_run
@@ -228,15 +228,67 @@ def test_scrubbing_puts_right_what_another_copy_has(site: Site, where: str) -> N
 
 
 @on_each_database
-def test_damage_without_another_copy_is_told_with_its_frames(site: Site) -> None:
-    """And the copy counts no more as one to rely on."""
+def test_damage_without_another_copy_is_told_with_its_frames(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, in the log; and the copy counts no more as one to rely on."""
     site.move("cold")
     path = site.copy_in("cold") / "frames" / "c.1.0.0"
     damage(path)
     found = scrub(site.catalogue, site.tiers, site.catalogue.runs())
     assert found.lost == [f"{path} (frames 2 to 3 at the most)"]
+    (logged,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert getattr(logged, "object") == found.lost[0]  # noqa: B009
     (cold,) = [each for each in site.catalogue.shelves() if each.tier == "cold"]
     assert cold.verified_at is None
+
+
+@pytest.mark.parametrize("source", ["hot", "warm"])
+def test_what_a_mover_deletes_meanwhile_is_not_put_back(site: Site, source: str) -> None:
+    """It would lie there for good, since nobody knows of it."""
+    if source != "hot":
+        site.move(source)
+    site.plan("cold")
+    site.work()
+    site.pass_by(GRACE + 1)
+    before = site.files("warm")
+
+    def delete(_: RunRecord, shelf: ShelfRecord) -> None:
+        if shelf.tier == source:
+            site.work()
+
+    found = scrub(site.catalogue, site.tiers, site.catalogue.runs(), on_copy=delete)
+    assert found.put_right == found.lost == found.unreachable == []
+    assert site.lies_in() == {"cold"}
+    assert not (site.runs / "water" / "frames" / "c.0.0.0").exists()
+    assert source == "hot" or before > site.files("warm") == set()
+    site.check_readable()
+
+
+def test_a_scrub_that_was_killed_goes_on_with_what_it_has_not_read(site: Site) -> None:
+    """What was verified longest ago is read first, and what never was before all else."""
+    for name in ("ice", "steam"):
+        site.record(name)
+        site.take_in(name)
+    site.take_in()
+    read: list[str] = []
+
+    def killed_at_second(run: RunRecord, _: ShelfRecord) -> None:
+        if len(read) == 1:
+            raise Killed
+        read.append(run.name)
+
+    with pytest.raises(Killed):
+        scrub(site.catalogue, site.tiers, site.catalogue.runs(), on_copy=killed_at_second)
+    later: list[str] = []
+    site.pass_by(1)
+    scrub(
+        site.catalogue,
+        site.tiers,
+        site.catalogue.runs(),
+        on_copy=lambda run, _: later.append(run.name),
+    )
+    assert later[-1] == read[0]
 
 
 def test_scrubbing_goes_on_where_a_tier_does_not_answer(site: Site) -> None:
