@@ -17,7 +17,7 @@ from forebay.acquisition.errors import (
 )
 
 _REMEDIES = {
-    errno.ENOSPC: "no space is left there; free some, end the run with 'forebay runs close', start another",
+    errno.ENOSPC: "no space is left there; free some and try again; a recording goes on by 'forebay acquire --resume'",
     errno.EDQUOT: "the quota is used up; raise it or free some space and go on",
     errno.EFBIG: "the file would be larger than is allowed there; raise the limit",
     errno.EROFS: "the file system is read-only; mount it for writing",

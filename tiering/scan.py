@@ -24,7 +24,7 @@ from forebay.tiering.homes.home import Home, home_at, home_of
 from forebay.tiering.homes.mending import lost_at_home, put_back_at_home
 from forebay.tiering.moving.manifest import Manifest, read_manifest
 from forebay.tiering.moving.signposting import put_signpost
-from forebay.tiering.moving.taking_in import home_shelf, known_at, take_in
+from forebay.tiering.moving.taking_in import check_not_left, home_shelf, known_at, take_in
 from forebay.tiering.packing.packed_shelf import lengths_in, manifest_in_pack
 from forebay.tiering.reading.block_volumes import blocks_of_volume
 from forebay.tiering.reading.signpost import SIGNPOST
@@ -305,9 +305,12 @@ def _scan_home(
         return
     home = home_at(tiers, location)
     try:
-        if home.is_signposted(SIGNPOST):
+        # A folder that shows its frames has them, whatever copies it had beside.
+        shown = isinstance(location, Path) and home.lengths([METADATA])
+        if home.is_signposted(SIGNPOST) and not shown:
             # It was moved: the copies tell of it, and none of those was there.
             if repair:
+                check_not_left(catalogue, home)
                 found.not_whole.append(f"{location}: its frames were moved, and no tier has them")
             return
         if repair:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.shelf import unhindered
 from forebay.tiering.storage.tiers import Tiers
 
+_log = logging.getLogger("forebay.tiering")
 _BLOCK = re.compile(r"[a-z_]+/c\.(\d+)")
 
 
@@ -39,6 +41,16 @@ class Scrubbed:
     unreachable: list[str] = field(default_factory=list)
     """Copies that could not be read, and why."""
 
+    def was_put_right(self, what: str) -> None:
+        """Note it, and log it at once: to read all of a laboratory may take weeks."""
+        self.put_right.append(what)
+        _log.warning("damaged object put right", extra={"object": what})
+
+    def is_lost(self, what: str) -> None:
+        """Note it, and log it at once."""
+        self.lost.append(what)
+        _log.error("damaged object that no copy has whole", extra={"object": what})
+
 
 def scrub(
     catalogue: Catalogue,
@@ -50,7 +62,9 @@ def scrub(
 ) -> Scrubbed:
     """Read every copy of some runs, and put right what is damaged from another copy.
 
-    A copy that is whole counts as verified from then on, one that is not no more.
+    A copy that is whole counts as verified from then on, one that is not no more.  Those that were
+    verified longest ago are read first: so one that was killed goes on with what it has not read.
+    What movers give up meanwhile is passed over.
 
     Parameters
     ----------
@@ -72,22 +86,39 @@ def scrub(
         found.bytes += count
         throttle(count)
 
-    for run in runs:
-        for shelf in catalogue.shelves(run.run_id):
-            if shelf.state not in READABLE:
+    copies = [(run, shelf) for run in runs for shelf in catalogue.shelves(run.run_id)]
+    for run, shelf in sorted(copies, key=lambda each: each[1].verified_at or 0):
+        if not _is_read(catalogue, shelf):
+            continue
+        on_copy(run, shelf)
+        try:
+            if tiers[shelf.tier].specification.recall is not None:
+                _compare_lengths(catalogue, tiers, run, shelf, found)
                 continue
-            on_copy(run, shelf)
-            try:
-                if tiers[shelf.tier].specification.recall is not None:
-                    _compare_lengths(catalogue, tiers, run, shelf, found)
-                    continue
-                whole = _scrub_copy(catalogue, tiers, run, shelf, passing, found)
-            except TieringError as error:
-                found.unreachable.append(" ".join(str(error).split()))
-                continue
-            found.copies += 1
-            (catalogue.verified if whole else catalogue.doubted)(shelf.shelf)
+            whole = _scrub_copy(catalogue, tiers, run, shelf, passing, found)
+        except _GivenUpError:
+            continue
+        except TieringError as error:
+            found.unreachable.append(" ".join(str(error).split()))
+            continue
+        found.copies += 1
+        (catalogue.verified if whole else catalogue.doubted)(shelf.shelf)
     return found
+
+
+class _GivenUpError(Exception):
+    """A mover deletes the copy: what it lacks is not missing."""
+
+
+def _is_read(catalogue: Catalogue, shelf: ShelfRecord) -> bool:
+    """Tell whether readers are sent to a copy now."""
+    now = [each for each in catalogue.shelves(shelf.run_id) if each.shelf == shelf.shelf]
+    return any(each.state in READABLE for each in now)
+
+
+def _check_read(catalogue: Catalogue, shelf: ShelfRecord) -> None:
+    if not _is_read(catalogue, shelf):
+        raise _GivenUpError
 
 
 def _compare_lengths(
@@ -102,10 +133,10 @@ def _compare_lengths(
             continue
         if _put_right(catalogue, tiers, run, shelf, key, known):
             sizes = shelf_of_copy(catalogue, tiers, shelf).sizes()
-            found.put_right.append(f"{there.where}/{key}")
+            found.was_put_right(f"{there.where}/{key}")
         else:
             whole = False
-            found.lost.append(f"{there.where}/{key}{_frames(catalogue, run, key)}")
+            found.is_lost(f"{there.where}/{key}{_frames(catalogue, run, key)}")
     if whole:
         found.put_away.append(there.where)
     else:
@@ -131,10 +162,10 @@ def _scrub_copy(
         if _put_right(catalogue, tiers, run, shelf, key, known):
             there = shelf_of_copy(catalogue, tiers, shelf)
             looked |= there.look_along(key)
-            found.put_right.append(f"{there.where}/{key}")
+            found.was_put_right(f"{there.where}/{key}")
         else:
             whole = False
-            found.lost.append(f"{there.where}/{key}{_frames(catalogue, run, key)}")
+            found.is_lost(f"{there.where}/{key}{_frames(catalogue, run, key)}")
     return whole
 
 
@@ -146,7 +177,14 @@ def _put_right(
     key: str,
     known: KnownObject,
 ) -> bool:
-    """Put an object of a copy right from another copy; tell whether one had it whole."""
+    """Put an object of a copy right from another copy; tell whether one had it whole.
+
+    Raises
+    ------
+    _GivenUpError
+        If it is no copy any more.
+    """
+    _check_read(catalogue, shelf)
     there = shelf_of_copy(catalogue, tiers, shelf)
     for other in catalogue.shelves(run.run_id):
         if other.shelf == shelf.shelf or other.state not in READABLE:
@@ -156,6 +194,8 @@ def _put_right(
         with contextlib.suppress(TieringError):
             if source.look(key) == known:
                 with home_of(tiers, run).held() if shelf.home else contextlib.nullcontext():
+                    # Reading the source took long, and nothing may come back that was deleted.
+                    _check_read(catalogue, shelf)
                     came = there.copy(key, known, source)
                 if came.pack is not None:
                     catalogue.packed(shelf.shelf, came.pack)

@@ -231,7 +231,8 @@ def test_a_lost_ledger_is_built_anew(laboratory: Path) -> None:
     for path in (laboratory / "runs" / "results").glob("ledger.sqlite*"):
         path.unlink()
     assert "not in the catalogue" in told("tier", "scan")
-    told("tier", "scan", "--repair")
+    assert "its pins and holds went with it" in told("tier", "scan", "--repair")
+    assert "pins" not in told("tier", "scan", "--repair")
     assert "all as committed" in told("runs", "verify", "apple")
     assert "cold" in told("tier", "status", "apple")
 

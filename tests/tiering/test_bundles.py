@@ -213,9 +213,12 @@ def test_all_that_is_wrong_is_told_at_once(bundle: Path) -> None:
 def test_a_tar_file_that_was_cut_off_or_is_none(site: Site, away: Path) -> None:
     path = site.folder / "water.tar"
     export_run(contents_of(site.runs / "water"), path)
-    path.write_bytes(path.read_bytes()[:9000])
-    with pytest.raises((BundleError, BundleDamagedError)):
-        import_run(path, away)
+    whole = path.read_bytes()
+    ends = [9000, 20 * 512, 20 * 512 + 100, len(whole) // 2, len(whole) - tarfile.RECORDSIZE]
+    for end in ends:
+        path.write_bytes(whole[:end])
+        with pytest.raises(BundleDamagedError, match="it was cut off"):
+            import_run(path, away)
     path.write_bytes(b"no tar file")
     with pytest.raises(BundleError, match="is no tar file"):
         import_run(path, away)

@@ -10,8 +10,12 @@ import pytest
 from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, on_each_database
 from tests.tiering.stream import OPTIONS, Stream
 
-from forebay.tiering.catalogue.records import MoveState
-from forebay.tiering.errors import PlaceUnavailableError
+from forebay.cli.catalogue import find_runs
+from forebay.tiering.catalogue.records import MoveState, RunRecord, ShelfRecord
+from forebay.tiering.errors import PlaceUnavailableError, RunNotTieredError
+from forebay.tiering.handoff.contents import contents_of
+from forebay.tiering.handoff.exporting import export_run
+from forebay.tiering.handoff.importing import check_bundle
 from forebay.tiering.homes.finding import homes_in
 from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
@@ -224,15 +228,67 @@ def test_scrubbing_puts_right_what_another_copy_has(site: Site, where: str) -> N
 
 
 @on_each_database
-def test_damage_without_another_copy_is_told_with_its_frames(site: Site) -> None:
-    """And the copy counts no more as one to rely on."""
+def test_damage_without_another_copy_is_told_with_its_frames(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, in the log; and the copy counts no more as one to rely on."""
     site.move("cold")
     path = site.copy_in("cold") / "frames" / "c.1.0.0"
     damage(path)
     found = scrub(site.catalogue, site.tiers, site.catalogue.runs())
     assert found.lost == [f"{path} (frames 2 to 3 at the most)"]
+    (logged,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert getattr(logged, "object") == found.lost[0]  # noqa: B009
     (cold,) = [each for each in site.catalogue.shelves() if each.tier == "cold"]
     assert cold.verified_at is None
+
+
+@pytest.mark.parametrize("source", ["hot", "warm"])
+def test_what_a_mover_deletes_meanwhile_is_not_put_back(site: Site, source: str) -> None:
+    """It would lie there for good, since nobody knows of it."""
+    if source != "hot":
+        site.move(source)
+    site.plan("cold")
+    site.work()
+    site.pass_by(GRACE + 1)
+    before = site.files("warm")
+
+    def delete(_: RunRecord, shelf: ShelfRecord) -> None:
+        if shelf.tier == source:
+            site.work()
+
+    found = scrub(site.catalogue, site.tiers, site.catalogue.runs(), on_copy=delete)
+    assert found.put_right == found.lost == found.unreachable == []
+    assert site.lies_in() == {"cold"}
+    assert not (site.runs / "water" / "frames" / "c.0.0.0").exists()
+    assert source == "hot" or before > site.files("warm") == set()
+    site.check_readable()
+
+
+def test_a_scrub_that_was_killed_goes_on_with_what_it_has_not_read(site: Site) -> None:
+    """What was verified longest ago is read first, and what never was before all else."""
+    for name in ("ice", "steam"):
+        site.record(name)
+        site.take_in(name)
+    site.take_in()
+    read: list[str] = []
+
+    def killed_at_second(run: RunRecord, _: ShelfRecord) -> None:
+        if len(read) == 1:
+            raise Killed
+        read.append(run.name)
+
+    with pytest.raises(Killed):
+        scrub(site.catalogue, site.tiers, site.catalogue.runs(), on_copy=killed_at_second)
+    later: list[str] = []
+    site.pass_by(1)
+    scrub(
+        site.catalogue,
+        site.tiers,
+        site.catalogue.runs(),
+        on_copy=lambda run, _: later.append(run.name),
+    )
+    assert later[-1] == read[0]
 
 
 def test_scrubbing_goes_on_where_a_tier_does_not_answer(site: Site) -> None:
@@ -295,3 +351,56 @@ def test_of_an_open_run_whose_folder_is_gone_the_moved_blocks_are_kept(quick: Pa
         assert any("is gone, and its log with it" in each for each in found.passed_over)
         assert site.files("cold") == before
         assert not stream.path.exists()
+
+
+def test_the_run_in_a_bundle_is_not_taken_for_the_run(site: Site) -> None:
+    """A bundle that is made among the runs is no home, whichever of both is found first."""
+    export_run(contents_of(site.runs / "water"), site.runs / "a-bundle")
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert found.taken_in == [str(site.runs / "water")]
+    assert found.passed_over == []
+    site.move("cold")
+    assert check_bundle(site.runs / "a-bundle") == []
+    assert list(find_runs(site.runs)) == [site.runs / "water"]
+
+
+@on_each_database
+def test_a_run_whose_folder_was_renamed_is_followed(site: Site) -> None:
+    """Its pins stay; where another place may have it still, nothing is followed."""
+    run = site.take_in()
+    site.catalogue.protect(
+        run.run_id, kind="pin", tier="hot", owner="us", reason="read often", seconds=None
+    )
+    (site.runs / "sea").mkdir()
+    (site.runs / "water").rename(site.runs / "sea" / "salt")
+    found = scan(site.catalogue, site.tiers, repair=True)
+    assert found.taken_in == [str(site.runs / "sea" / "salt")]
+    assert scan(site.catalogue, site.tiers, repair=False).agrees
+    assert site.take_in("sea/salt").name == "sea/salt"
+    assert site.catalogue.protections(run.run_id)
+    site.catalogue.unprotect(run.run_id, kind="pin")
+    site.move("cold", name="sea/salt")
+    site.check_readable("sea/salt")
+    assert site.lies_in("sea/salt") == {"cold"}
+
+
+def test_a_folder_that_was_renamed_after_its_run_was_moved_is_told(site: Site) -> None:
+    """The copies know it by its first name, and that is made anew."""
+    site.move("cold")
+    (site.runs / "water").rename(site.runs / "salt")
+    with pytest.raises(RunNotTieredError, match=r"salt is the same run as .*/water, by which"):
+        site.take_in("salt")
+    (told,) = scan(site.catalogue, site.tiers, repair=True).passed_over
+    assert "salt is the same run as" in told
+    site.check_readable("salt")
+    site.check_readable("water")
+
+
+def test_a_run_with_all_its_frames_is_taken_in_though_its_other_copy_is_lost(site: Site) -> None:
+    site.move("cold", keep=True)
+    shutil.rmtree(site.folder / "cold" / ".forebay")
+    site.forget_everything()
+    assert scan(site.catalogue, site.tiers, repair=True).taken_in == [str(site.runs / "water")]
+    assert site.lies_in() == {"hot"}
+    site.move("warm")
+    site.check_readable()

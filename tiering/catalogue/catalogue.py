@@ -20,6 +20,7 @@ from forebay.tiering.catalogue.records import (
     ShelfState,
 )
 from forebay.tiering.catalogue.schema import (
+    MOVES,
     OBJECTS,
     PACKED,
     PACKS,
@@ -117,6 +118,48 @@ class Catalogue:
                 if connection.execute(known_shelf).scalar() is None:
                     connection.execute(sa.insert(SHELVES), _values(shelf))
                     add_packs(connection, shelf.shelf, packs.get(shelf.shelf, ()))
+
+    def follow(self, run: RunRecord, shelf: ShelfRecord, *, left: str) -> bool:
+        """Write down that a run lies in another folder now, unless it is more than that folder.
+
+        Parameters
+        ----------
+        run
+            The run, as it lies now.
+        shelf
+            Its copy there.
+        left
+            The folder by which it was known.
+
+        Returns
+        -------
+        bool
+            Whether it was written down: not of a run that has other copies, or is to be moved.
+        """
+        of_run = SHELVES.c.run_id == run.run_id
+        with self.database.write() as connection:
+            copies = connection.execute(
+                sa.select(SHELVES.c.home).where(of_run, SHELVES.c.state != ShelfState.DELETED)
+            ).scalars()
+            moving = connection.execute(
+                sa.select(MOVES.c.move).where(
+                    MOVES.c.run_id == run.run_id, MOVES.c.ended_at.is_(None)
+                )
+            ).first()
+            if list(copies) != [True] or moving is not None:
+                return False
+            followed = connection.execute(
+                sa.update(RUNS)
+                .where(RUNS.c.run_id == run.run_id, RUNS.c.home == left)
+                .values(name=run.name, home=run.home)
+            ).rowcount
+            if followed:
+                connection.execute(
+                    sa.update(SHELVES)
+                    .where(of_run, SHELVES.c.home)
+                    .values(tier=shelf.tier, path=shelf.path, verified_at=None)
+                )
+            return bool(followed)
 
     def runs(self, kind: Kind | None = None) -> list[RunRecord]:
         """Return every run and volume, or those of a kind, by name."""

@@ -65,7 +65,8 @@ class TarFiles:
     BundleError
         If it is no tar file.
     BundleDamagedError
-        If it holds more than one folder, a name twice, or what is neither a file nor a folder.
+        If it was cut off, or holds more than one folder, a name twice, or what is neither a file
+        nor a folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,14 +74,31 @@ class TarFiles:
         """The bag, for messages."""
         try:
             self._file = tarfile.open(path, "r:")  # noqa: SIM115
-            self._entries = dict(self._read_entries())
         except tarfile.TarError as error:
             raise BundleError(
-                f"{path} is no tar file, or not a whole one ({error}): give one that is not "
-                "compressed"
+                f"{path} is no tar file ({error}): give one that is not compressed"
             ) from error
+        self._check_end()
+        self._entries = dict(self._read_entries())
         self.sizes = {name: entry.size for name, entry in self._entries.items()}
         """Length of each file, by its path within the bag."""
+
+    def _check_end(self) -> None:
+        """Refuse a file that was cut off: tarfile takes most of those for whole, and shorter."""
+        file, cause = self._file.fileobj, None
+        try:
+            self._file.getmembers()
+        except tarfile.TarError as error:
+            cause = error
+        end = self._file.offset
+        if cause is None:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE):
+                return
+        raise BundleDamagedError(
+            f"{self.where} cannot be read from byte {end} on: it was cut off, or changed on its "
+            "way; get the bundle once more"
+        ) from cause
 
     def _read_entries(self) -> Iterator[tuple[str, tarfile.TarInfo]]:
         seen: set[str] = set()

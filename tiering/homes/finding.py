@@ -1,4 +1,7 @@
-"""Finding the runs that were recorded into a tier, wherever below it."""
+"""Finding the runs that were recorded into a tier, wherever below it.
+
+What lies in a bundle is the copy of one, which stays as it is: nothing is looked for in there.
+"""
 
 import os
 from collections.abc import Container, Iterator
@@ -8,6 +11,7 @@ import obstore
 
 from forebay.acquisition.format.layout import CONTROL
 from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.handoff.bagit import DECLARATION
 from forebay.tiering.storage.shelf import Shelf
 from forebay.tiering.storage.tiers import Tier
 from forebay.tiering.url_store import translated
@@ -52,7 +56,7 @@ def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
     for name in names:
         if (folder / name / CONTROL).is_dir():
             yield folder / name
-        elif depth > 1:
+        elif depth > 1 and not (folder / name / DECLARATION).is_file():
             yield from _runs_below(folder / name, depth - 1)
 
 
@@ -71,5 +75,7 @@ def _names_below(bucket: Shelf, path: str) -> list[str]:
     """Return what is below a prefix and has something below it, as far as it can be a run's name."""
     with translated(bucket.where):
         found = obstore.list_with_delimiter(bucket.bucket, prefix=path or None)
+    if path and any(each["path"] == f"{path}/{DECLARATION}" for each in found["objects"]):
+        return []
     names = (each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"])
     return sorted(name for name in names if not name.startswith("."))

@@ -1,5 +1,7 @@
 """Taking a run into the catalogue as it lies at its home."""
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from forebay.tiering.catalogue.catalogue import Catalogue, new_shelf_name
@@ -7,6 +9,7 @@ from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRe
 from forebay.tiering.catalogue.volumes import Volumes
 from forebay.tiering.errors import RunNotTieredError, UnknownRunError
 from forebay.tiering.homes.home import Home, home_at, home_of
+from forebay.tiering.reading.signpost import SIGNPOST, KnownObject, Signpost
 from forebay.tiering.storage.inventory import take_stock
 from forebay.tiering.storage.tiers import Tiers
 
@@ -20,7 +23,8 @@ def known_at(catalogue: Catalogue, location: Path | str) -> RunRecord | None:
 def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunRecord:
     """Return the run at a path or a URL, as the catalogue knows it now.
 
-    What was moved while it was open is no part of that, as long as it lies elsewhere: those are
+    A run that is known by a folder which is gone, and lies nowhere else, was renamed: from now on it
+    is known by this one.  What was moved while it was open is no part of that, as long as it lies elsewhere: those are
     volumes of their own.
 
     Raises
@@ -46,6 +50,7 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
         return catalogue.run(found.run_id)
     tier, path = tiers.holding(location)
     home = home_at(tiers, location)
+    check_not_left(catalogue, home)
     apart, beside = _moved_while_open(catalogue, home)
     stock = take_stock(home, apart=apart)
     if stock.missing:
@@ -54,7 +59,6 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
             f"{home.location}: {stock.missing[0]}{more} missing: 'forebay runs verify' tells which "
             "frames that concerns; if it was moved, 'forebay tier scan --repair' finds it"
         )
-    _check_not_elsewhere(catalogue, stock.run.run_id, home)
     closed = stock.run.history.closed
     closed_at = 0 if closed is None else closed.at
     record = RunRecord(
@@ -67,21 +71,60 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
         read_at=home.read_at() or closed_at,
     )
     shelf = home_shelf(record, tier.name, path)
+    if _was_renamed(catalogue, record, shelf, stock.objects):
+        return catalogue.run(record.run_id)
     catalogue.add(record, stock.objects, stock.documents, [shelf], beside=beside)
     return catalogue.run(record.run_id)
 
 
-def _check_not_elsewhere(catalogue: Catalogue, run_id: str, home: Home) -> None:
-    """Refuse a copy of a run's folder that somebody has made: it is the same run."""
+def _was_renamed(
+    catalogue: Catalogue, run: RunRecord, shelf: ShelfRecord, objects: Mapping[str, KnownObject]
+) -> bool:
+    """Have the catalogue follow a run whose folder was renamed, if that is what happened.
+
+    Raises
+    ------
+    RunNotTieredError
+        If the run is known by another place, where it may still be, or where movers know it.
+    """
     try:
-        known = catalogue.run(run_id)
+        known = catalogue.run(run.run_id)
     except UnknownRunError:
-        return
-    if known.home != home.location:
-        raise RunNotTieredError(
-            f"{home.location} is the same run as {known.home}, by which the catalogue knows it: "
-            "rename it back if it was renamed, or remove the copy"
-        )
+        return False
+    if known.home == run.home:
+        return False
+    gone = isinstance(known.location, Path) and not known.location.exists()
+    if (
+        gone
+        and objects == catalogue.objects(run.run_id)
+        and catalogue.follow(run, shelf, left=known.home)
+    ):
+        return True
+    raise _same_run(run.home, known)
+
+
+def check_not_left(catalogue: Catalogue, home: Home) -> None:
+    """Refuse a place that a run has left which the catalogue knows by another one.
+
+    Raises
+    ------
+    RunNotTieredError
+        If it is one.
+    """
+    if home.is_signposted(SIGNPOST):
+        where = f"{home.location}/{SIGNPOST}"
+        signpost = Signpost.from_json(home.read(SIGNPOST) or b"", where=where)
+        with contextlib.suppress(UnknownRunError):
+            known = catalogue.run(signpost.run_id)
+            if known.home != home.location:
+                raise _same_run(home.location, known)
+
+
+def _same_run(location: str, known: RunRecord) -> RunNotTieredError:
+    return RunNotTieredError(
+        f"{location} is the same run as {known.home}, by which the catalogue knows it: "
+        "rename it back if it was renamed, or remove the copy"
+    )
 
 
 def _moved_while_open(catalogue: Catalogue, home: Home) -> tuple[set[str], list[str]]:

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from forebay.acquisition import Run
 
 _RUN_MARK = "_forebay"
+_BUNDLE_MARK = "bagit.txt"
 _DEPTH = 8
 
 
 def find_runs(folder: Path, *, depth: int = _DEPTH) -> Iterator[Path]:
     """Yield the folders of the runs in `folder`, in the order of their names.
+
+    The run in a bundle is none of them: it is the copy of one.
 
     Raises
     ------
@@ -40,7 +43,7 @@ def find_runs(folder: Path, *, depth: int = _DEPTH) -> Iterator[Path]:
         try:
             if (path / _RUN_MARK).is_dir():
                 yield path
-            elif depth > 1:
+            elif depth > 1 and not (path / _BUNDLE_MARK).is_file():
                 yield from find_runs(path, depth=depth - 1)
         except OSError:
             # What this user may not look into holds no run of theirs.

@@ -324,6 +324,7 @@ def scan(
     call = session(context)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         tiers = configured_tiers(call)
+        anew = repair and not catalogue.runs()
         volumes = published_in(catalogue, tiers)
         unknown = volumes.unknown()
         if repair:
@@ -349,6 +350,11 @@ def scan(
                 typer.echo(f"{what}: {line}")
         if found.agrees:
             typer.echo("the catalogue says what lies in the tiers")
+        if anew and found.taken_in:
+            typer.echo(
+                "the catalogue is new: if another one was lost, its pins and holds went with it; "
+                "set them again before policies are applied"
+            )
     if found.not_whole:
         raise TierProblemError(
             f"{len(found.not_whole)} copies are not whole: move the runs there again, or restore "
