@@ -134,9 +134,9 @@ def test_only_whole_segments_are_freed_and_never_the_current_one(
         journal.append(frame(109))
         assert counters(journal.folder) == [109]
         journal.remove()
+        with pytest.raises(StorageError, match="has ended"):
+            journal.append(frame(110))
     assert not journal.folder.exists()
-    with pytest.raises(StorageError, match="has ended"):
-        journal.append(frame(110))
 
 
 def test_the_oldest_goes_for_good_before_the_next_one_goes(

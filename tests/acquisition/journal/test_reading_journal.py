@@ -232,6 +232,11 @@ class TestWrittenAgain:
         """What is left is neither read as if it followed, nor taken for a proof of damage."""
         read = list(read_journal(journal.folder, run_id=RUN_ID, after=99))
         assert [each.counter for each in read if isinstance(each, Frame)] == [100]
+        with SegmentReader(max(journal.folder.glob("*.segment")), run_id=RUN_ID) as reader:
+            record = reader.peek()
+            assert record
+            reader.skip(record)
+            assert reader.peek() is None
 
     def test_nothing_behind_what_cannot_be_read_is_taken_for_new(
         self, journal: FrameJournal
