@@ -286,9 +286,6 @@ class FrameJournal:
             raise
         except BaseException:
             self._failed = True
-            # Whoever waits to flush shall see it.
-            self.waiting.set()
-            self.urgent.set()
             raise
 
     def _segment_for(self, length: int) -> SegmentFile | None:

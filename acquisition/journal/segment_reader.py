@@ -15,7 +15,6 @@ from forebay.acquisition.journal.records import (
     RECORD_HEADER_BYTES,
     RECORD_MAGIC,
     SEGMENT_HEADER_BYTES,
-    Kind,
     RecordHeader,
     SegmentHeader,
     padded,
@@ -67,9 +66,7 @@ class SegmentReader:
         if record is None or (record.epoch, record.number) != (self.header.epoch, self.number):
             return None
         begin, size = self._offset + RECORD_HEADER_BYTES, os.fstat(self._file.fileno()).st_size
-        fits = begin + record.length <= size
-        is_one = record.kind != Kind.FRAME or record.length == self.header.geometry.frame_bytes
-        return record if fits and is_one else None
+        return record if begin + record.length <= size else None
 
     def read(self, record: RecordHeader, into: Buffer) -> bool:
         """Read the payload of the record that `peek` gave and move behind it.

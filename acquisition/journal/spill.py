@@ -198,12 +198,10 @@ class SpillQueue:
         if waits is not None and self._clock.monotonic() < waits:
             return False
         try:
-            added = self.journal.append(frame, dropped=dropped)
+            return self.journal.append(frame, dropped=dropped)
         except NoSpaceError:
             self._no_space_until = self._clock.monotonic() + _RETRY_SECONDS
             return False
-        self._no_space_until = None
-        return added
 
     def take(self, into: npt.NDArray[Any]) -> Spilled | None:
         """Read the next frame into an array, or return None where none waits.
@@ -233,7 +231,6 @@ class SpillQueue:
             self._taken += 1
             self._taken_through = record.counter
             if not reader.read(record, pixels):
-                reader.skip(record)
                 raise RunDamagedError(
                     f"frame {record.counter} has changed in {self._folder}, where it was spilled "
                     "to: it is lost; check the device"

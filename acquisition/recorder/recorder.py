@@ -155,18 +155,18 @@ class Recorder:
 
     def _diverted(self, item: Item, overflow: Overflow) -> bool:
         """Put an item into the overflow, if it has to go there."""
-        while not len(overflow) and not self._filler.has_room and not overflow.wanted():
-            self._blocks.wait_for_room(_LOOK_AGAIN_SECONDS)
-        if not len(overflow) and self._filler.has_room:
-            return False
-        if isinstance(item, Lost):
-            overflow.lose(item)
-            return True
-        if not overflow.put(item, self._ring[item.slot].pixels):
+        while True:
+            while not len(overflow) and not self._filler.has_room and not overflow.wanted():
+                self._blocks.wait_for_room(_LOOK_AGAIN_SECONDS)
+            if not len(overflow) and self._filler.has_room:
+                return False
+            if isinstance(item, Lost):
+                overflow.lose(item)
+                return True
+            if overflow.put(item, self._ring[item.slot].pixels):
+                self._ring.free([item.slot])
+                return True
             self._wait_for(overflow)
-            return self._diverted(item, overflow)
-        self._ring.free([item.slot])
-        return True
 
     def _wait_for(self, overflow: Overflow) -> None:
         """Wait until something has been taken back: the overflow is full, and the ring fills."""

@@ -65,6 +65,49 @@ def test_the_day_ends_at_midnight(tmp_path: Path) -> None:
     assert spending.today() == pytest.approx(1.0)
 
 
+def test_an_hour_ahead_ends_with_the_day(tmp_path: Path) -> None:
+    """What is charged for the rest of it belongs to the budget of the next day."""
+    clock = Clock()
+    clock.now += 11.5 * 3600
+    spending = Spending(tmp_path / "spending.sqlite", now=clock)
+    spending.reserve("a", price=2.0, budget_per_day=None)
+    assert spending.promised() == pytest.approx(1.0)
+    clock.now += 0.5 * 3600
+    assert spending.promised() == pytest.approx(1.0)
+
+
+def test_the_end_of_a_start_ends_what_ran_and_nothing_else(tmp_path: Path) -> None:
+    clock = Clock()
+    spending = Spending(tmp_path / "spending.sqlite", now=clock)
+    for start, machine in (("a", "i-1"), ("a", "i-2"), ("b", "i-3")):
+        spending.began(spending.reserve(start, price=1.0, budget_per_day=None), machine)
+    clock.now += 3600
+    spending.ended(["i-1"])
+    clock.now += 3600
+    spending.over("a")
+    clock.now += 3600
+    assert [each.machine for each in spending.running()] == ["i-3"]
+    assert spending.today() == pytest.approx(1.0 + 2.0 + 3.0)
+
+
+def test_nobody_sees_the_room_that_somebody_is_about_to_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From when one has looked at the record until it has written, others wait."""
+    monkeypatch.setattr("forebay.cluster.spending._WAIT_SECONDS", 0.01)
+    path = tmp_path / "spending.sqlite"
+    other = Spending(path, now=Clock())
+
+    def meanwhile() -> float:
+        with pytest.raises(ClusterError, match="locked"):
+            other.reserve("b", price=1.0, budget_per_day=1.0)
+        return NOON
+
+    Spending(path, now=meanwhile).reserve("a", price=1.0, budget_per_day=1.0)
+    with pytest.raises(BudgetSpentError):
+        other.reserve("b", price=1.0, budget_per_day=1.0)
+
+
 def _reserve(path: Path, room: "multiprocessing.queues.Queue[bool]") -> None:
     spending = Spending(path, now=Clock())
     for _ in range(5):

@@ -180,6 +180,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "an exchanged block": (exchanged, "not as it was committed"),
     "a link": (lambda b: (b / "data/link").symlink_to("/etc"), "'data/link', which is neither"),
     "no bag": (lambda b: (b / "bagit.txt").unlink(), "it has no bagit.txt"),
+    "a file named twice": (
+        lambda b: resealed(b, lambda text: f"{text}{'0' * 128}  {text.split()[1]}\n"),
+        "' twice",
+    ),
+    "a line that is none": (
+        lambda b: resealed(b, lambda text: f"{text}0123  {DATA}/flags/c.0\n"),
+        "which is no sha512 digest and path",
+    ),
     "a newer bag": (
         lambda b: (b / "bagit.txt").write_text(
             "BagIt-Version: 9\nTag-File-Character-Encoding: UTF-8"
@@ -224,6 +232,26 @@ def test_a_tar_file_that_was_cut_off_or_is_none(site: Site, away: Path) -> None:
         import_run(path, away)
     with pytest.raises(BundleError, match="no such folder or file"):
         import_run(site.folder / "nothing", away)
+    assert list(away.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("water/data/runs/water/flags/c.0", "holds 'water/data/runs/water/flags/c.0' twice"),
+        ("other/data", "holds 'other/data' beside the folder 'water'"),
+        ("bagit.txt", "holds 'bagit.txt' beside the folder 'water'"),
+    ],
+)
+def test_a_tar_file_has_one_folder_and_each_file_once(
+    site: Site, away: Path, name: str, said: str
+) -> None:
+    path = site.folder / "water.tar"
+    export_run(contents_of(site.runs / "water"), path)
+    with tarfile.open(path, "a") as file:
+        file.addfile(tarfile.TarInfo(name))
+    with pytest.raises(BundleDamagedError, match=said):
+        import_run(path, away)
     assert list(away.iterdir()) == []
 
 

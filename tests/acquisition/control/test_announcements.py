@@ -22,6 +22,7 @@ from forebay.acquisition.control import (
     NotedEvent,
     StateEvent,
 )
+from forebay.acquisition.control import server as server_module
 from forebay.acquisition.control.connection import OUTGOING_BYTES
 from forebay.acquisition.control.errors import RequestError
 from forebay.acquisition.control.server import CLIENTS
@@ -129,8 +130,11 @@ def test_what_was_announced_before_the_end_is_still_heard(controlled: Rememberin
     server.announce(committed(502))
 
 
-def test_who_reads_late_still_hears_the_end(controlled: Remembering) -> None:
+def test_who_reads_late_still_hears_the_end(
+    controlled: Remembering, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that ends waits a moment for what its followers have not taken yet."""
+    monkeypatch.setattr(server_module, "_FAREWELL_SECONDS", SECONDS)
     heard: list[Event] = []
     with ControlServer(RUN, controlled) as server:
         late = ControlClient(RUN)

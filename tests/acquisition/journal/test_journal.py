@@ -1,6 +1,7 @@
 """A journal holds frames in order until they are freed, and says what a power cut would leave."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forebay.acquisition import Dropped, Frame, FrameFlag, Geometry
-from forebay.acquisition.errors import NoSpaceError, StorageError
+from forebay.acquisition import Dropped, Frame, FrameFlag, Geometry, durable
+from forebay.acquisition.errors import NoSpaceError, RunExistsError, StorageError
 from forebay.acquisition.journal.folder import remove_journal
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.reading import read_journal
@@ -133,7 +134,30 @@ def test_only_whole_segments_are_freed_and_never_the_current_one(
         journal.append(frame(109))
         assert counters(journal.folder) == [109]
         journal.remove()
+        with pytest.raises(StorageError, match="has ended"):
+            journal.append(frame(110))
     assert not journal.folder.exists()
+
+
+def test_the_oldest_goes_for_good_before_the_next_one_goes(
+    open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut in between leaves no gap in the row, which would look like damage."""
+    left: list[list[str]] = []
+    flush_folder = durable.flush_folder
+
+    def flushed(folder: Path) -> None:
+        left.append([name[9:17] for name in names(folder)])
+        flush_folder(folder)
+
+    with open_journal(records=1, segments=6) as journal:
+        for counter in range(5):
+            journal.append(frame(counter))
+        monkeypatch.setattr(durable, "flush_folder", flushed)
+        journal.free_through(1)
+    remove_journal(journal.folder)
+    segments = [f"{number:08d}" for number in range(5)]
+    assert left == [segments[gone:] for gone in range(1, 6)]
 
 
 def test_a_freed_segment_is_written_again(open_journal: Open, frame: Make) -> None:
@@ -149,6 +173,44 @@ def test_a_freed_segment_is_written_again(open_journal: Open, frame: Make) -> No
         assert journal.bytes == before
         assert (journal.folder / "00000001-00000002.segment").stat().st_ino == inode
         assert counters(journal.folder) == [3, 4, 5, 6]
+
+
+def test_room_is_made_beforehand_only_within_the_capacity(open_journal: Open, frame: Make) -> None:
+    with open_journal(records=2, segments=3) as journal:
+        for counter in range(6):
+            journal.append(frame(counter))
+        full = journal.bytes
+        journal.prepare()
+        assert journal.bytes == full
+        assert not any(name.endswith(".spare") for name in names(journal.folder))
+
+
+def test_room_that_was_not_found_beforehand_is_looked_for_again(
+    open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal() as journal:
+        for counter in range(3):
+            journal.append(frame(counter))
+        with monkeypatch.context() as patch:
+            failing(patch, "posix_fallocate", 28)
+            journal.prepare()
+        assert names(journal.folder) == ["00000001-00000000.segment"]
+        journal.prepare()
+        assert names(journal.folder) == ["00000001-00000000.segment", "ahead.spare"]
+
+
+def test_an_entry_larger_than_a_spare_gets_a_segment_of_its_own(
+    open_journal: Open, frame: Make
+) -> None:
+    """Its room is taken at once, as that of every segment."""
+    dropped = [Dropped(10 * each, 10 * each + 8, "lost", 0) for each in range(1, 5)]
+    with open_journal(spares=1, segments=6) as journal:
+        for counter in range(6):
+            journal.append(frame(counter))
+        journal.free_through(2)
+        journal.append(frame(50), dropped=dropped)
+        assert "00000001-00000000.spare" in names(journal.folder)
+        assert (journal.folder / "00000001-00000002.segment").stat().st_size == 4096 + 5 * 128
 
 
 def test_the_next_writer_takes_no_spare_and_leaves_the_segments(
@@ -223,6 +285,60 @@ class TestWindow:
             journal.flush()
             due.append(journal.due)
         assert due == [None, 1.5, None]
+
+    def test_half_of_its_bytes_are_urgent_until_they_are_flushed(
+        self, open_journal: Open, frame: Make
+    ) -> None:
+        with open_journal(window=Window(bytes=4 * 128)) as journal:
+            urgent = []
+            for counter in range(2):
+                journal.append(frame(counter))
+                urgent.append(journal.urgent.is_set())
+            journal.flush()
+            urgent.append(journal.urgent.is_set())
+        assert urgent == [False, True, False]
+
+    def test_what_comes_while_a_flush_is_going_on_is_not_durable_by_it(
+        self, open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may have been written behind what the system had looked at."""
+        original = os.fdatasync
+        coming = [frame(1)]
+
+        def flush(descriptor: int) -> None:
+            original(descriptor)
+            if coming:
+                journal.append(coming.pop())
+
+        monkeypatch.setattr(os, "fdatasync", flush)
+        with open_journal() as journal:
+            journal.append(frame(0))
+            journal.flush()
+            durable = [journal.durable_through]
+            journal.flush()
+            durable.append(journal.durable_through)
+        assert durable == [0, 1]
+
+    def test_what_was_flushed_does_not_count_any_more(
+        self, open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever adds waits for a flush only where the window would be exceeded."""
+        begun, may_end = threading.Event(), threading.Event()
+        with open_journal(records=100, window=Window(bytes=4 * 128)) as journal:
+            for counter in range(3):
+                journal.append(frame(counter))
+            journal.flush()
+            journal.append(frame(3))
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fdatasync", lambda _: begun.set() or may_end.wait(30))
+                flushing = threading.Thread(target=journal.flush)
+                flushing.start()
+                assert begun.wait(30)
+                # Had it to wait for that flush, it would be there when this has ended.
+                journal.append(frame(4))
+                assert flushing.is_alive()
+                may_end.set()
+                flushing.join()
 
     def test_no_more_than_its_bytes_wait(self, open_journal: Open, frame: Make) -> None:
         """Adding waits for a flush rather than let more be lost."""
@@ -370,6 +486,67 @@ def test_of_an_entry_that_found_no_space_nothing_is_left(
         journal.flush()
         assert counters(journal.folder) == [0, 4]
         assert len(list(read_journal(journal.folder, run_id=RUN_ID))) == 3
+
+
+def test_what_was_cut_off_is_not_written_again(
+    open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that found no space has lost its room: what comes has one of its own."""
+    with open_journal(spares=1) as journal:
+        journal.append(frame(0))
+        with monkeypatch.context() as patch:
+            failing(patch, "pwritev", 28)
+            with pytest.raises(NoSpaceError):
+                journal.append(frame(1))
+        journal.append(frame(1))
+        assert len(names(journal.folder)) == 2
+        journal.free_through(0)
+        assert names(journal.folder) == ["00000001-00000001.segment"]
+        assert counters(journal.folder) == [1]
+
+
+def test_a_system_that_takes_a_few_bytes_at_a_time_gets_all_of_them(
+    open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.pwritev
+
+    def take_few(descriptor: int, parts: Any, offset: int) -> int:
+        return original(descriptor, [parts[0][:10]], offset)
+
+    monkeypatch.setattr(os, "pwritev", take_few)
+    with open_journal() as journal:
+        for counter in range(4):
+            journal.append(frame(counter))
+    read = read_journal(journal.folder, run_id=RUN_ID)
+    for counter, each in enumerate(read):
+        assert isinstance(each, Frame)
+        np.testing.assert_array_equal(each.data, frame(counter).data)
+    assert counters(journal.folder) == [0, 1, 2, 3]
+
+
+def test_the_segment_of_another_writer_stays(open_journal: Open, frame: Make) -> None:
+    """One of the same epoch should not be there; what it has written is not to be lost."""
+    journal = open_journal()
+    other = journal.folder / "00000001-00000000.segment"
+    other.write_bytes(b"frames of another writer")
+    with pytest.raises(RunExistsError, match="exists already: another writer was here"):
+        journal.append(frame(0))
+    journal.close()
+    assert other.read_bytes() == b"frames of another writer"
+    assert names(journal.folder) == [other.name]
+
+
+def test_a_segment_that_got_its_name_and_no_more_is_made_again(
+    open_journal: Open, frame: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems need room to remove a name."""
+    with open_journal() as journal:
+        with monkeypatch.context() as patch:
+            failing(patch, "unlink", 28)
+            with pytest.raises(NoSpaceError):
+                journal.append(frame(0))
+        assert journal.append(frame(0))
+        assert counters(journal.folder) == [0]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A journal that was torn ends before the tear; one that was damaged says so; no frame is ever wrong."""
 
 import shutil
+import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from forebay.acquisition import Dropped, Frame, Geometry
 from forebay.acquisition.errors import RunDamagedError, StorageError
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.reading import read_journal
-from forebay.acquisition.journal.row import Room
+from forebay.acquisition.journal.records import RecordHeader, payload_checksum
+from forebay.acquisition.journal.row import Room, Written
+from forebay.acquisition.journal.segment_reader import SegmentReader
 
 RUN_ID = "6f1d3a52-0d0b-4a8e-9a53-6a4a3c1f2e10"
 GEOMETRY = Geometry(("y", "x"), (5, 7), np.dtype("uint8"))
@@ -194,3 +198,116 @@ def test_a_device_that_does_not_read_is_named(
     monkeypatch.setattr("os.preadv", broken)
     with pytest.raises(StorageError, match=r"cannot read .*segment back: Input/output error"):
         list(read_journal(unflushed, run_id=RUN_ID))
+
+
+class TestWrittenAgain:
+    """A segment whose file held another one before: what is left of that is never given."""
+
+    @pytest.fixture(params=["one writer", "two writers"])
+    def journal(self, memory: Callable[[], Path], request: pytest.FixtureRequest) -> FrameJournal:
+        """One whose last segment has one record; behind it lie five of an earlier segment."""
+        folder = memory() / "journal"
+        room = Room(10**6, HEAD + PER_SEGMENT * RECORD, spares=1)
+        earlier: list[Written] = []
+        if request.param == "two writers":
+            write(folder, flush_at=set(range(PER_SEGMENT)), frames=PER_SEGMENT)
+            segment = folder / FIRST
+            earlier = [Written(segment, PER_SEGMENT - 1, segment.stat().st_size)]
+        journal = FrameJournal(
+            folder, run_id=RUN_ID, geometry=GEOMETRY, epoch=4, room=room, earlier=earlier
+        )
+        if earlier:
+            journal.free_through(PER_SEGMENT - 1)
+        else:
+            for counter in range(2 * PER_SEGMENT):
+                journal.append(Frame(counter, 0, pixels(counter)))
+                journal.flush()
+            journal.free_through(PER_SEGMENT - 1)
+        journal.append(Frame(100, 0, pixels(100)))
+        # As a kill would: without a flush.
+        journal._end()
+        return journal
+
+    def test_it_ends_behind_what_was_written(self, journal: FrameJournal) -> None:
+        """What is left is neither read as if it followed, nor taken for a proof of damage."""
+        read = list(read_journal(journal.folder, run_id=RUN_ID, after=99))
+        assert [each.counter for each in read if isinstance(each, Frame)] == [100]
+        with SegmentReader(max(journal.folder.glob("*.segment")), run_id=RUN_ID) as reader:
+            record = reader.peek()
+            assert record
+            reader.skip(record)
+            assert reader.peek() is None
+
+    def test_nothing_behind_what_cannot_be_read_is_taken_for_new(
+        self, journal: FrameJournal
+    ) -> None:
+        segment = max(journal.folder.glob("*.segment"))
+        content = bytearray(segment.read_bytes())
+        content[HEAD] ^= 1
+        segment.write_bytes(content)
+        read = list(read_journal(journal.folder, run_id=RUN_ID, after=99))
+        assert read == []
+        with SegmentReader(segment, run_id=RUN_ID) as reader:
+            assert not reader.find_next(below=reader.number + 1)
+            assert reader.peek() is None
+
+
+def test_what_is_being_written_is_not_looked_for_yet(unflushed: Path, tmp_path: Path) -> None:
+    """Over what cannot be read, the next record is found; but none that need not be there."""
+    segment = tmp_path / FIRST
+    content = bytearray((unflushed / FIRST).read_bytes())
+    content[HEAD + 2 * RECORD] ^= 1
+    segment.write_bytes(content)
+    with SegmentReader(segment, run_id=RUN_ID) as reader:
+        for _ in range(2):
+            record = reader.peek()
+            assert record
+            reader.skip(record)
+        assert reader.peek() is None
+        assert not reader.find_next(below=3)
+        assert reader.find_next(below=4)
+        record = reader.peek()
+        assert record
+        assert (record.number, record.counter) == (3, 3)
+
+
+@pytest.mark.parametrize("length", [34, 36])
+def test_a_frame_of_another_length_is_none(unflushed: Path, tmp_path: Path, length: int) -> None:
+    segment = tmp_path / FIRST
+    content = bytearray((unflushed / FIRST).read_bytes())
+    head = RecordHeader.decode(bytes(content[HEAD : HEAD + 64]))
+    assert head
+    payload = bytes(content[HEAD + 64 : HEAD + 64 + length])
+    other = replace(head, length=length, checksum=payload_checksum(payload))
+    content[HEAD : HEAD + 64] = other.encode()
+    segment.write_bytes(content)
+    assert read(tmp_path) == ([], False)
+
+
+def test_a_record_of_which_a_part_is_cut_off_is_none(unflushed: Path, tmp_path: Path) -> None:
+    segment = tmp_path / FIRST
+    segment.write_bytes((unflushed / FIRST).read_bytes()[: HEAD + RECORD + 70])
+    with SegmentReader(segment, run_id=RUN_ID) as reader:
+        assert [each.number for each in reader.heads(below=PER_SEGMENT)] == [0]
+
+
+def test_a_loss_too_short_to_be_one_is_none(unflushed: Path, tmp_path: Path) -> None:
+    segment = tmp_path / FIRST
+    content = bytearray((unflushed / FIRST).read_bytes())
+    at = HEAD + 2 * RECORD
+    head = RecordHeader.decode(bytes(content[at : at + 64]))
+    assert head
+    short = replace(head, length=4, checksum=payload_checksum(bytes(content[at + 64 : at + 68])))
+    content[at : at + 64] = short.encode()
+    segment.write_bytes(content)
+    assert read(tmp_path) == ([0, 1], False)
+
+
+def test_a_segment_of_a_later_version_is_refused(unflushed: Path, tmp_path: Path) -> None:
+    segment = tmp_path / FIRST
+    content = bytearray((unflushed / FIRST).read_bytes())
+    content[8] = 2
+    content[HEAD - 4 : HEAD] = struct.pack("<I", payload_checksum(bytes(content[: HEAD - 4])))
+    segment.write_bytes(content)
+    with pytest.raises(RunDamagedError, match="if a newer forebay wrote it, install that"):
+        list(read_journal(tmp_path, run_id=RUN_ID))

@@ -330,6 +330,22 @@ class TestRecovery:
         with pytest.raises(RunExistsError, match="did not commit: take them over"):
             spill(epoch=2)
 
+    def test_of_what_was_dropped_the_rest_is_given_back_once(
+        self, spill: Open, frame: Make
+    ) -> None:
+        """A part of it may be committed; and a writer that spills anew may tell it again."""
+        with spill() as queue:
+            queue.put(frame(10), dropped=[Dropped(2, 9, "lost", 0)])
+        with spill(epoch=2, recover=True, after=5) as queue:
+            queue.put(frame(12), dropped=[Dropped(8, 11, "lost", 0)])
+        with spill(epoch=3, recover=True, after=5) as queue:
+            taken = take_all(queue)
+        assert [(each.first, each.last) for all_ in taken for each in all_.dropped] == [
+            (6, 9),
+            (11, 11),
+        ]
+        assert [each.frame.counter for each in taken if each.frame] == [10, 12]
+
     def test_a_torn_end_is_no_damage(self, spill: Open, frame: Make) -> None:
         folder = self.leave(spill, frame)
         last = folder / "00000001-00000002.segment"
@@ -361,6 +377,22 @@ class TestRecovery:
             assert segment.exists()
             queue.remove()
             assert not folder.exists()
+
+    def test_damage_that_comes_later_leaves_the_number_of_frames_right(
+        self, spill: Open, frame: Make
+    ) -> None:
+        self.leave(spill, frame, frames=6)
+        with spill(epoch=2, recover=True) as queue:
+            queue.take(empty())
+            first = min(queue.journal.folder.glob("*.segment"))
+            content = bytearray(first.read_bytes())
+            content[4096 + 128] ^= 1
+            first.write_bytes(content)
+            with pytest.raises(RunDamagedError, match="1 records from number 1 on have changed"):
+                queue.take(empty())
+            assert len(queue) == 4
+            assert counters(queue) == [2, 3, 4, 5]
+            assert len(queue) == 0
 
     def test_frames_of_another_layout_are_not_given_back(
         self, spill: Open, frame: Make, memory: Callable[[], Path]

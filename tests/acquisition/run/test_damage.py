@@ -301,3 +301,15 @@ def test_a_path_that_is_no_run_is_named(tmp_path: Path, make: str) -> None:
         (path / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
     with pytest.raises(RunNotFoundError, match="is not a run"):
         open_run(path)
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_log_that_does_not_say_who_wrote_it_is_an_error(
+    write_run: Write, tmp_path: Path, lines: int
+) -> None:
+    """It is not taken for one that is torn: it has its name only when that line is durable."""
+    write_run(close=False)
+    log = tmp_path / "run" / "_forebay/log/00000001.log"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:lines]))
+    with pytest.raises(RunDamagedError, match="its writer's record is missing"):
+        open_run(tmp_path / "run")

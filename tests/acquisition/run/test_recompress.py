@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from forebay.acquisition import Frame, FrameFlag, Geometry, ImageMetadata, RunWriter, open_run
-from forebay.acquisition.errors import AcquisitionError, RunNotFoundError
+from forebay.acquisition.errors import AcquisitionError, RunDamagedError, RunNotFoundError
+from forebay.acquisition.run import recompress as recompressing
 from forebay.acquisition.run.recompress import PROVENANCE, pixels_digest, recompress
 
 
@@ -72,3 +73,12 @@ def test_what_is_not_whole_is_not_packed_anew(tmp_path: Path, original: Path) ->
     with pytest.raises(AcquisitionError, match="has changed since it was committed"):
         recompress(open_run(original), tmp_path / "packed", "zstd")
     assert not open_run(tmp_path / "packed").closed
+
+
+def test_pixels_that_are_not_given_back_are_an_error(
+    original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written is read once more before anybody relies on it."""
+    monkeypatch.setattr(recompressing, "pixels_digest", lambda run: "of other pixels")
+    with pytest.raises(RunDamagedError, match="packed does not give back the pixels of"):
+        recompress(open_run(original), original.with_name("packed"), "zstd")

@@ -23,6 +23,7 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.errors import FrameError, RunExistsError, SourceError, StorageError
+from forebay.acquisition.recorder.recorder import Recorder
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import Receive
 from forebay.acquisition.run.writing import account as writer_module
@@ -195,18 +196,31 @@ def test_a_source_that_fails_midway_leaves_a_closed_run(tmp_path: Path) -> None:
 class Finishing(Scripted):
     """A source that puts frames into the ring itself, and fails after it has finished that."""
 
+    def __init__(self, recorded: threading.Event) -> None:
+        super().__init__(range(0))
+        self._recorded = recorded
+
     def deliver_into(self, ring: FrameRing, receive: Receive) -> None:
         for counter in range(6):
             ring.put(frame(counter), wait=True)
         ring.finish()
-        time.sleep(0.3)  # The recorder is to have its end by then.
+        assert self._recorded.wait(60)
         raise SourceError("its program has died")
 
 
-def test_why_a_source_failed_is_known_though_it_finished_the_ring(tmp_path: Path) -> None:
+def test_why_a_source_failed_is_known_though_it_finished_the_ring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run is not closed before the source has said it."""
+    record, recorded = Recorder.run, threading.Event()
+
+    def recording(self: Recorder) -> None:
+        record(self)
+        recorded.set()
+
+    monkeypatch.setattr(Recorder, "run", recording)
     with pytest.raises(SourceError, match="has died"):
-        acquire(Finishing(range(0)), tmp_path / "run", frames_per_block=4)
+        acquire(Finishing(recorded), tmp_path / "run", frames_per_block=4)
     assert reason(open_run(tmp_path / "run")) == "the source failed: its program has died"
 
 

@@ -1,5 +1,6 @@
 """A run in a bucket: how writers keep out of each other's way, and what readers are told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import obstore
@@ -29,6 +30,10 @@ from forebay.acquisition.errors import (
     RunTakenOverError,
     StorageError,
 )
+from forebay.acquisition.format.history import replay
+from forebay.acquisition.format.logs import row_object_key
+from forebay.acquisition.format.objects import Objects
+from forebay.acquisition.format.record import Opened, decode_line, encode_line
 
 
 @pytest.fixture
@@ -296,3 +301,21 @@ def test_a_run_that_is_copied_from_a_folder_is_read_there_and_not_written(
     assert counters_of(read(bucket)) == [0, 1]
     with pytest.raises(StorageError, match="copy the run to a folder"):
         take_over(bucket)
+
+
+def test_a_log_that_ends_otherwise_than_it_was_read_is_an_error(bucket: MemoryStore) -> None:
+    """Who follows a run is told that the storage has not kept what he has seen."""
+    first = create(bucket)
+    append(first, range(2))
+    objects = Objects(store_of(bucket))
+    seen = replay(objects)
+    take_over(bucket).abandon()
+    key = row_object_key(2, 0)
+    opened = decode_line(objects.read(key) or b"", previous=None, where=key)
+    assert isinstance(opened, Opened)
+    shorter = replace(opened, sealed_bytes=opened.sealed_bytes - 1)
+    obstore.put(bucket, key, encode_line(shorter, previous=seen.last_digest))
+    with pytest.raises(RunDamagedError, match="seals another log than the one that was read"):
+        replay(objects, since=seen)
+    obstore.put(bucket, key, encode_line(opened, previous=seen.last_digest))
+    assert replay(objects, since=seen).epoch == 2
