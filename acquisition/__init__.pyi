@@ -1,5 +1,6 @@
 from .format.record import Block, Dropped, Extent
 from .frames import Frame, FrameFlag, FrameSource, Geometry, ImageMetadata
+from .run.finding import find_runs
 from .run.follow import follow
 from .run.reader import Run, open_run
 from .run.verify import Problem, Verification, verify_run
@@ -22,6 +23,7 @@ __all__ = [
     "RunWriter",
     "Verification",
     "acquire",
+    "find_runs",
     "follow",
     "open_run",
     "verify_run",

@@ -49,6 +49,12 @@ class RunNotFoundError(AcquisitionError, FileNotFoundError):
         )
 
 
+class FolderError(AcquisitionError, OSError):
+    """The folder of the runs cannot be looked through."""
+
+    exit_code = ExitCode.INPUT
+
+
 class RunExistsError(AcquisitionError, FileExistsError):
     """Something is already where the run was to be made."""
 

@@ -6,6 +6,7 @@ from .execution.reprocess import Report, reprocess
 from .execution.reproduce import reproduce
 from .execution.submit import SubmittedJob, submit
 from .registry import REGISTRY
+from .results.finding import find_results
 from .results.result import Result, open_result
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SubmittedJob",
     "WholeRun",
     "algorithm",
+    "find_results",
     "open_result",
     "process",
     "reprocess",

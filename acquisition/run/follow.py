@@ -32,7 +32,7 @@ class _Durable:
         return self.closed or (len(run.history.blocks) <= self.blocks and not run.closed)
 
 
-def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
+def follow(run: Run, *, stop: threading.Event | None = None) -> Iterator[Run]:
     """Yield a run now and each time that it has grown, until it is closed or `stop` is set.
 
     An acquisition of this user on this machine announces what it has committed, and a block that
@@ -45,13 +45,14 @@ def follow(run: Run, *, stop: threading.Event) -> Iterator[Run]:
     run
         The run to follow.
     stop
-        Ends the waiting when it is set.
+        Ends the waiting when it is set; without it, Ctrl-C does.
 
     Raises
     ------
     RunDamagedError
         If the log changes in any other way than by growing.
     """
+    stop = stop or threading.Event()
     yield run
     if run.closed or stop.is_set():
         return
@@ -147,7 +148,6 @@ def _watched(run: Run, stop: threading.Event) -> Generator[object]:
                 rust_timeout=int(_RECHECK_SECONDS * 1000),
                 yield_on_timeout=True,
                 watch_filter=None,
-                raise_interrupt=False,
             )
         except OSError as error:
             _log.warning("cannot watch the log, looking at it instead: %s", error)

@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, Run
 from forebay.acquisition.format.objects import Objects, ObjectsAtHand
 from forebay.acquisition.format.record import Block, Dropped, Extent, Noted
 from forebay.acquisition.run.blocks import BlockArray
+from forebay.acquisition.run.finding import find_runs
 from forebay.acquisition.run.lock import current_writer
 from forebay.acquisition.run.verify import Verification, verify_run
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     import dask.array as da
     import xarray as xr
     from zarr.core.buffer import BufferPrototype
+
+_TOLD = 4
+"""How many runs are told of a folder that was taken for one of them."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +275,8 @@ def _open(objects: Objects, location: str) -> Run:
     document = objects.read(METADATA)
     if document is None or not objects.names(layout.LOG):
         raise RunNotFoundError(
-            f"{location} is not a run: it has no {layout.LOG}; check the name and the runs folder"
+            f"{location} is not a run: it has no {layout.LOG}{_runs_within(objects)}; check the "
+            "name and the runs folder"
         )
     shown = shown_frames(document, where=objects.where(METADATA))
     history = replay(objects)
@@ -280,3 +286,13 @@ def _open(objects: Objects, location: str) -> Run:
             "committed: its end has changed or is missing; restore the log from a copy"
         )
     return Run(location, history.layout, objects, history)
+
+
+def _runs_within(objects: Objects) -> str:
+    """Say which runs a folder holds that is none itself."""
+    root = getattr(objects.store, "root", None)
+    if not isinstance(root, Path) or not os.access(root, os.R_OK):
+        return ""
+    within = [str(path.relative_to(root)) for path in islice(find_runs(root, depth=2), _TOLD + 1)]
+    more = ", …" if len(within) > _TOLD else ""
+    return f"; runs in it: {', '.join(within[:_TOLD])}{more}" if within else ""

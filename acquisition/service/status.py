@@ -8,7 +8,7 @@ type SourceState = Literal["waiting", "delivering", "stalled", "ended"]
 """What a source does; it waits where the acquisition is armed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class AcquisitionStatus:
     """How an acquisition is doing."""
 
@@ -61,3 +61,12 @@ class AcquisitionStatus:
     """What the source does."""
     warnings: tuple[str, ...] = ()
     """What the operator should know: permissions that are lacking, a disk that fills."""
+
+    def __repr__(self) -> str:
+        """Say how far it is, with the sum that always agrees."""
+        waiting = self.counted - self.committed - self.dropped
+        on_their_way = f" + {waiting} on their way" if waiting else ""
+        return (
+            f"<AcquisitionStatus {self.run!r}: {self.committed} committed + {self.dropped} "
+            f"dropped{on_their_way} = {self.counted} counted, {self.source_state}, {self.flow}>"
+        )

@@ -54,8 +54,9 @@ class Result:
     def __repr__(self) -> str:
         """Say what the result is and how far it has come."""
         failed = f", {len(self.failed)} failed" if self.failed else ""
+        chosen = ", ".join(f"{name}={value!r}" for name, value in self.job.parameters.items())
         return (
-            f"<Result {str(self.path)!r}: {self.job.algorithm}-{self.job.version} over "
+            f"<Result {str(self.path)!r}: {self.job.algorithm}-{self.job.version}({chosen}) over "
             f"{self.job.run_name}, {self.frames} frames in {len(self.done)} parts{failed}>"
         )
 

@@ -14,6 +14,7 @@ from .acquisition import (
     RunWriter,
     Verification,
     acquire,
+    find_runs,
     follow,
 )
 from .acquisition.sources import open_source
@@ -27,6 +28,7 @@ from .engine import (
     SubmittedJob,
     WholeRun,
     algorithm,
+    find_results,
     open_result,
     process,
     reprocess,
@@ -65,6 +67,8 @@ __all__ = [
     "__version__",
     "acquire",
     "algorithm",
+    "find_results",
+    "find_runs",
     "follow",
     "open_result",
     "open_run",

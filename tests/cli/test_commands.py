@@ -130,6 +130,15 @@ def test_runs_show_tells_results_of_runs_of_the_same_name_apart(forebay: Forebay
     assert two == []
 
 
+def test_runs_show_finds_what_work_over_several_runs_has_published(forebay: Forebay) -> None:
+    forebay("acquire", "simulated:shape=32x32", "monday/cell", "--frames", 4)
+    chosen = ("find-particles", "--cluster", "none")
+    forebay("process", "monday/cell", *chosen, "-p", "diameter=7")
+    forebay("reprocess", *chosen, "--here", "-p", "diameter=9")
+    shown = forebay("runs", "show", "monday/cell", "--json").json[0]["results"]
+    assert [each["parameters"]["diameter"] for each in shown] == [7, 9]
+
+
 def test_runs_show_survives_a_result_that_lost_its_ledger(
     forebay: Forebay, water: str, tmp_path: Path
 ) -> None:

@@ -51,6 +51,14 @@ def drawn(status: AcquisitionStatus, *, color: bool = False) -> str:
     return console.file.getvalue()
 
 
+def test_at_a_prompt_the_sum_is_shown() -> None:
+    assert repr(CALM) == (
+        "<AcquisitionStatus '/data/water': 12345 committed + 0 dropped + 55 on their way = 12400 "
+        "counted, delivering, normal>"
+    )
+    assert "3 dropped = 12348 counted" in repr(status(dropped=3, counted=12348))
+
+
 def test_the_view_shows_rates_sums_ring_and_room() -> None:
     text = drawn(CALM)
     for part in (

@@ -9,12 +9,6 @@ class OptionError(ForebayError, ValueError):
     exit_code = ExitCode.USAGE
 
 
-class FolderError(ForebayError, OSError):
-    """A folder cannot be looked through."""
-
-    exit_code = ExitCode.INPUT
-
-
 class OutputClosedError(ForebayError, OSError):
     """Nobody takes what is printed any more."""
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forebay.cli.catalogue import find_results
 from forebay.cli.errors import OptionError
 from forebay.cli.session import Session
 
@@ -36,14 +35,14 @@ def results_of(
     """
     if not patterns:
         return []
+    from forebay import find_results
     from forebay.engine.results.bundles import contents_of_result
     from forebay.tiering.handoff.results import handed_over
 
     run = contents.run
-    folder = call.results(results) or (run.path and run.path.absolute().parent / "results")
-    found: dict[str, Path | ResultContents] = {}
-    if folder is not None:
-        found |= {each.name: each for each in find_results(folder, run)}
+    found: dict[str, Path | ResultContents] = {
+        each.name: each for each in find_results(run, call.results(results))
+    }
     if run.path is None:
         # In an object store they lie with the run that they came with.
         found |= handed_over(contents.own_shelf)

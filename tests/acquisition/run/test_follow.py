@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -192,6 +193,43 @@ def test_a_follower_says_once_that_the_writer_is_gone(
         RunWriter.resume(path).close()
     assert follower.closed
     assert ["nobody is writing it" in record.message for record in caplog.records] == [True]
+
+
+class Asked(threading.Event):
+    """An event that tells when it has been looked at again and again, as who waits for it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = threading.Event()
+        self._looks = 0
+
+    def is_set(self) -> bool:
+        self._looks += 1
+        if self._looks > 10:
+            self.again.set()
+        return super().is_set()
+
+
+def test_ctrl_c_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop over a run that nobody writes any more ends as every other loop does."""
+    monkeypatch.setattr(following, "_RECHECK_SECONDS", 60.0)
+    stop = Asked()
+
+    def interrupt() -> None:
+        stop.again.wait(60)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        if not done.wait(60):
+            stop.set()
+
+    RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2).abandon()
+    done = threading.Event()
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in follow(open_run(tmp_path / "run"), stop=stop):
+            pass
+    done.set()
+    interrupting.join()
 
 
 @pytest.mark.usefixtures("deaf")

@@ -18,8 +18,8 @@ def complete_sources(incomplete: str) -> Iterator[str]:
 
 def complete_runs(context: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Offer the runs in the folder of the runs."""
+    from forebay import find_runs
     from forebay.acquisition.format.layout import check_run_name
-    from forebay.cli.catalogue import find_runs
 
     # A mistake in the settings is told when the command is run, not at the prompt.
     with contextlib.suppress(ForebayError):

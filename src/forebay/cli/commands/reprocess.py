@@ -164,8 +164,7 @@ def _choose(
     """Return the closed runs that fit, those that still grow, and those that cannot be read."""
     import fnmatch
 
-    from forebay import open_run
-    from forebay.cli.catalogue import find_runs
+    from forebay import find_runs, open_run
     from forebay.errors import ForebayError
 
     low, high = (_nanoseconds(each) for each in (since, before))

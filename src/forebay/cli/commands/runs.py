@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.catalogue import find_results, find_runs
 from forebay.cli.commands.completion import complete_runs
 from forebay.cli.errors import OptionError, VerificationError
 from forebay.cli.output import print_facts, print_json, print_table, progress, seconds, size
@@ -50,7 +49,7 @@ RunArgument = Annotated[
 @app.command("list")
 def list_runs(context: typer.Context, runs: RunsOption = None, as_json: JsonOption = False) -> None:
     """List the runs in the folder of the runs."""
-    from forebay import open_run
+    from forebay import find_runs, open_run
 
     folder = session(context).runs(runs)
     described = []
@@ -89,13 +88,12 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run holds, also while it is being written."""
-    from forebay import open_run
+    from forebay import find_results, open_run
 
     call = session(context)
     opened = open_run(call.location(run, runs))
     described = _description(opened)
-    folder = call.results(results) or (opened.path and opened.path.absolute().parent / "results")
-    published = [_published(each) for each in find_results(folder, opened)] if folder else []
+    published = [_published(each) for each in find_results(opened, call.results(results))]
     published.sort(key=lambda each: [str(each.get(name, "")) for name in _ORDER_OF_RESULTS])
     if as_json:
         print_json({**described, "results": published})
@@ -143,7 +141,7 @@ def verify(
         if found.ok:
             open_still = "" if opened.closed else "; the run is not closed yet"
             typer.echo(
-                f"{opened.location}: {found.blocks} blocks, {size(found.bytes)}: all as "
+                f"{opened.location}: {found.blocks} block{'' if found.blocks == 1 else 's'}, {size(found.bytes)}: all as "
                 f"committed{open_still}"
             )
     if not found.ok:

@@ -1,0 +1,54 @@
+"""Which runs lie in a folder."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from forebay.acquisition.errors import FolderError
+from forebay.acquisition.format.layout import CONTROL
+
+_BUNDLE_MARK = "bagit.txt"
+_DEPTH = 8
+
+
+def find_runs(folder: str | os.PathLike[str], *, depth: int = _DEPTH) -> Iterator[Path]:
+    """Yield the folders of the runs in a folder, in the order of their names.
+
+    They are not opened: one that is damaged hides none of the others.  The run in a bundle is none
+    of them: it is the copy of one.
+
+    Parameters
+    ----------
+    folder
+        The folder of the runs.
+    depth
+        How many folders deep a run may lie: the run ``monday/water`` lies two deep.
+
+    Raises
+    ------
+    FolderError
+        If `folder` cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(
+                entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            )
+    except OSError as error:
+        raise FolderError(
+            f"the folder of the runs, {folder}, cannot be read: {error.strerror}; choose another "
+            "(with --runs or the setting 'runs' at the command line)"
+        ) from error
+    for name in names:
+        path = folder / name
+        try:
+            if (path / CONTROL).is_dir():
+                yield path
+            elif depth > 1 and not (path / _BUNDLE_MARK).is_file():
+                yield from find_runs(path, depth=depth - 1)
+        except OSError:
+            # What this user may not look into holds no run of theirs.
+            continue

@@ -1,0 +1,46 @@
+"""Which results there are of a run."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forebay.engine.results.folder import DESCRIPTION
+
+if TYPE_CHECKING:
+    from forebay.acquisition import Run
+
+_DEPTH = 8
+"""How many folders deep a run lies at the most."""
+
+
+def find_results(run: "Run", results: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Yield the folders of a run's results, and not of another run's of that name.
+
+    They are not opened: one that is damaged hides none of the others.
+
+    Parameters
+    ----------
+    run
+        The run.
+    results
+        The folder of the results. If not given, ``results`` beside the run and in the folders
+        above it: work over several runs puts them into the folder that all of these lie in.
+    """
+    folders = _usual_folders(run) if results is None else [Path(results)]
+    for folder in folders:
+        for description in sorted((folder / run.name).glob(f"*/{DESCRIPTION}")):
+            try:
+                job = json.loads(description.read_bytes())
+            except (OSError, ValueError):
+                continue
+            if isinstance(job, dict) and job.get("run_id") == run.run_id:
+                yield description.parent
+
+
+def _usual_folders(run: "Run") -> list[Path]:
+    """Return where results go if nobody says where."""
+    if run.path is None:
+        return []
+    return [folder / "results" for folder in run.path.absolute().parents[:_DEPTH]]
