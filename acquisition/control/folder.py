@@ -7,6 +7,7 @@ import re
 import socket
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,7 @@ from forebay.acquisition.errors import ControlError
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BACKLOG = 64
+_DEAD_AFTER_SECONDS = 60.0
 _RUN_ID = re.compile(r"[A-Za-z0-9-]{1,64}", flags=re.ASCII)
 
 
@@ -127,7 +129,7 @@ class SocketFolder:
         )
 
     def listen(self, name: str) -> socket.socket:
-        """Return a listening socket of that name; one that a kill has left behind is replaced.
+        """Return a listening socket of that name; those that kills have left behind are removed.
 
         Raises
         ------
@@ -138,6 +140,7 @@ class SocketFolder:
         try:
             # The file gets the mode that the socket has when it is bound.
             os.fchmod(listener.fileno(), 0o600)
+            self._sweep()
             self._bind(listener, name)
             listener.listen(_BACKLOG)
             listener.setblocking(False)
@@ -175,6 +178,22 @@ class SocketFolder:
                 # So many wait to be let in that there is no room for another.
                 return True
             return True
+
+    def _sweep(self) -> None:
+        """Remove sockets that a kill has left behind, which nobody may ever listen on again.
+
+        One that was made within the last minute stays: it may be about to be listened on.
+        """
+        long_ago = time.time() - _DEAD_AFTER_SECONDS
+        for name in self.names():
+            # What cannot be looked at or removed is in nobody's way.
+            with contextlib.suppress(OSError):
+                if self._made_before(name, long_ago) and not self._is_alive(name):
+                    self.remove(name)
+
+    def _made_before(self, name: str, moment: float) -> bool:
+        found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        return stat.S_ISSOCK(found.st_mode) and found.st_mtime < moment
 
     def connect(self, name: str, *, timeout: float) -> socket.socket:
         """Return a socket that is connected to the one of that name.

@@ -142,6 +142,25 @@ def test_what_a_killed_server_leaves_behind_is_replaced(
     assert not list(runtime_folder.iterdir())
 
 
+def test_sockets_that_kills_have_left_behind_go_when_the_next_server_comes(
+    controlled: Remembering, runtime_folder: Path
+) -> None:
+    """Those behind which somebody is, or may be in a moment, and other files stay."""
+    other = "0b9c6a3e-1111-4222-8333-444455556666"
+    with ControlServer(other, controlled):
+        (alive,) = runtime_folder.iterdir()
+        left, new = (runtime_folder / f"{name}.sock" for name in ("left", "new"))
+        for path in (left, new):
+            with socket.socket(socket.AF_UNIX) as gone:
+                gone.bind(str(path))
+        (kept := runtime_folder / "disk-1.order").touch()
+        for path in (left, alive, kept):
+            os.utime(path, (1e9, 1e9))
+        with ControlServer(RUN, controlled):
+            there = {each.name for each in runtime_folder.iterdir()}
+        assert there == {f"{RUN}.sock", alive.name, new.name, kept.name}
+
+
 @pytest.mark.parametrize("run_id", ["", "../run", "a/b", "x" * 65, "run\n"])
 def test_an_identity_that_is_no_name_is_refused(run_id: str, controlled: Remembering) -> None:
     with pytest.raises(ControlError, match="is no identity of a run"):
