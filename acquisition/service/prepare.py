@@ -52,6 +52,7 @@ def prepare(
     source: FrameSource,
     path: str | os.PathLike[str],
     *,
+    name: str | None = None,
     settings: AcquisitionSettings,
     expected_frames: int | None = None,
     clock: Clock = SYSTEM_CLOCK,
@@ -64,6 +65,8 @@ def prepare(
         Where the frames come from.
     path
         Folder of the run to make.
+    name
+        What the run is called; as the last part of its folder if not given.
     settings
         How frames are recorded.
     expected_frames
@@ -90,9 +93,10 @@ def prepare(
     if expected_frames is not None:
         plan.check_room(path, expected_frames)
     with contextlib.ExitStack() as opened:
-        run = plan.create(path)
+        called = path.name if name is None else name
+        run = plan.create(path, called)
         opened.callback(run.abandon)
-        raw = plan.create_raw(path)
+        raw = plan.create_raw(path, called)
         if raw is not None:
             opened.callback(raw.abandon)
         acquisition = Acquisition(plan.parts(run, raw))
@@ -279,11 +283,12 @@ class _Plan:
                 "make room, take fewer frames, or have them compressed or reduced"
             )
 
-    def create(self, path: Path) -> WritableRun:
+    def create(self, path: Path, name: str) -> WritableRun:
         """Make the run."""
         return self._create(
             path,
             self.recorded,
+            name=name,
             metadata=self._metadata(),
             provenance=self._provenance(),
         )
@@ -304,7 +309,7 @@ class _Plan:
             show_every=self._settings.show_seconds,
         )
 
-    def create_raw(self, path: Path) -> WritableRun | None:
+    def create_raw(self, path: Path, name: str) -> WritableRun | None:
         """Make the run for the frames as they came, if some are to be kept."""
         every = self._settings.reduction.keep_raw_every
         if every is None:
@@ -312,8 +317,9 @@ class _Plan:
         return self._create(
             path.with_name(path.name + RAW),
             self._came,
+            name=name + RAW,
             metadata=self._source.metadata,
-            provenance={"raw_of": path.name, "every": every},
+            provenance={"raw_of": name, "every": every},
             gap=NOT_KEPT_RAW.format(every=every),
         )
 

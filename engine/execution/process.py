@@ -121,7 +121,7 @@ def process(
     def find(name: str, version: str) -> Algorithm:  # noqa: ARG001 (there is but this one)
         return chosen
 
-    with Database(where or folder.ledger) as database:
+    with Database(where or folder.ledger_for(target.job)) as database:
         if folder.staging.is_dir():
             # A call that was killed may have left something though there is nothing left to do.
             folder.sweep(lambda: Ledger(database).parts(target.job.identity))

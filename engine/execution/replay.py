@@ -82,7 +82,8 @@ def replay_with(
             runs[target.location] = open_run(open_store(target.location))
         run = runs[target.location]
         job = Job.of(run, algorithm, algorithm.bind({**target.job.parameters, **changes}))
-        folder = ResultFolder.of(Path(target.folder).parent.parent, job)
+        results = ResultFolder(Path(target.folder)).results(target.job.run_name)
+        folder = ResultFolder.of(results, job)
         folder.check(job, ledger=database.name)
         group = repr(sorted(job.parameters.items()))
         targets[group][job.identity] = Target(job, target.location, str(folder.path))

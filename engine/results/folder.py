@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from forebay.acquisition import durable
 from forebay.acquisition.format.layout import check_run_name
@@ -58,17 +59,29 @@ class ResultFolder:
     @property
     def ledger(self) -> Path | str:
         """The ledger that says which parts are published: a path, or the URL of a database."""
-        try:
-            elsewhere = json.loads((self.path / DESCRIPTION).read_bytes()).get("ledger")
-        except (OSError, ValueError, AttributeError):
-            elsewhere = None
+        described = self._described()
+        return self._ledger(described, str(described.get("run_name", "")))
+
+    def ledger_for(self, job: Job) -> Path | str:
+        """Return the ledger of the result of a job, which may have to be made yet."""
+        return self._ledger(self._described(), job.run_name)
+
+    def results(self, run: str) -> Path:
+        """Return the folder of all results, as that of a run of this name lies in it."""
+        return self.path.parents[1 + run.count("/")]
+
+    def _ledger(self, described: dict[str, Any], run: str) -> Path | str:
+        elsewhere = described.get("ledger")
         if isinstance(elsewhere, str):
             return elsewhere if "://" in elsewhere else Path(elsewhere)
-        return self._usual_ledger
+        return self.results(run) / LEDGER
 
-    @property
-    def _usual_ledger(self) -> Path:
-        return self.path.parent.parent / LEDGER
+    def _described(self) -> dict[str, Any]:
+        try:
+            described = json.loads((self.path / DESCRIPTION).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return described if isinstance(described, dict) else {}
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Path]:
@@ -101,7 +114,7 @@ class ResultFolder:
         with _storage_errors(self.path):
             if not target.is_file():
                 content = {"format_version": 1, "job": job.identity, **asdict(job)}
-                if ledger != str(self._usual_ledger):
+                if ledger != str(self.results(job.run_name) / LEDGER):
                     content["ledger"] = ledger
                 text = json.dumps({**content, "environment": environment()}, indent=1)
                 durable.replace(staging / DESCRIPTION, target, text.encode())

@@ -693,8 +693,10 @@ def test_a_service_says_when_it_is_ready_and_ends_in_order(
     ready = json.loads(told.readline())
     assert ready["event"] == "ready"
     assert ready["ledger"] == str(tmp_path / "results" / "ledger.sqlite")
-    events = [json.loads(told.readline())["event"] for _ in range(6)]
-    assert sorted(events) == ["dead", "dead", "published", "published", "retried", "retried"]
+    events = [json.loads(told.readline()) for _ in range(6)]
+    kinds = sorted(each["event"] for each in events)
+    assert kinds == ["dead", "dead", "published", "published", "retried", "retried"]
+    assert {(each["run"], each["algorithm"]) for each in events} == {("cell", "picky-1.0.0")}
     os.kill(process.pid, signal.SIGUSR1)
     os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=SECONDS)

@@ -376,3 +376,34 @@ def test_the_list_tells_how_objects_are_kept(laboratory: Path) -> None:
         )
     assert "DEEP_ARCHIVE, aws:kms, locked for 30 days" in told("tier", "list")
     assert objects("tier", "list")[2]["lock_days"] == 30
+
+
+def test_runs_of_two_instruments_that_are_called_alike_are_told_apart(
+    laboratory: Path,
+) -> None:
+    """A run is called by all of its name; so are its results, for policies too."""
+    names = ("air/001", "berries/001")
+    configured = CONFIGURATION.replace('"a*"', '"air/*"\ndata = "result"')
+    (laboratory / "forebay.toml").write_text('results = "runs/results"' + configured)
+    found = {}
+    for name in names:
+        told("acquire", "simulated:shape=16x16", name, "--frames", "4", "--frames-per-block", "2")
+        told("process", name, "find-particles", "--cluster", "none", "-p", "diameter=3")
+        (found[name],) = (laboratory / "runs" / "results" / name).iterdir()
+        assert open_run(laboratory / "runs" / name).name == name
+        assert open_result(found[name]).job.run_name == name
+        assert str(found[name]) in told("process", name, "find-particles", "-p", "diameter=3")
+    (result,) = objects("tier", "apply")
+    assert result["run"] == f"air/001/{found['air/001'].name}"
+    assert len(open_result(found["air/001"]).done) == 2
+
+
+@pytest.mark.parametrize(
+    "words", ["scan", "plan", "status", "cancel 1", "hold apple", "release apple", "unpin apple"]
+)
+def test_where_no_tiers_are_configured_nothing_is_made(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no tiers are configured" in told("tier", *words.split(), code=2)
+    assert list(tmp_path.iterdir()) == []

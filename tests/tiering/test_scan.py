@@ -10,7 +10,7 @@ import pytest
 from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, on_each_database
 from tests.tiering.stream import OPTIONS, Stream
 
-from forebay.cli.catalogue import find_runs
+from forebay.acquisition.run.finding import find_runs
 from forebay.tiering.catalogue.records import MoveState, RunRecord, ShelfRecord
 from forebay.tiering.errors import PlaceUnavailableError, RunNotTieredError
 from forebay.tiering.handoff.contents import contents_of

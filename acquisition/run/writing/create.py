@@ -28,6 +28,7 @@ def create_run(
     path: str | os.PathLike[str],
     geometry: Geometry,
     *,
+    name: str | None = None,
     metadata: ImageMetadata | None,
     provenance: Mapping[str, Any] | None = None,
     frames_per_block: int,
@@ -43,9 +44,11 @@ def create_run(
     Parameters
     ----------
     path
-        The folder; its last part is the run's name.
+        The folder.
     geometry
         The layout of every frame to come.
+    name
+        What the run is called; as the last part of its folder if not given.
     metadata
         What is known of the instrument.
     provenance
@@ -76,7 +79,7 @@ def create_run(
     """
     path = Path(path).absolute()
     run = new_layout(
-        path.name,
+        path.name if name is None else name,
         geometry,
         metadata=metadata,
         provenance=provenance,

@@ -48,6 +48,8 @@ def opened_catalogue(
     from forebay.engine.queue.database import Database
     from forebay.tiering.catalogue.catalogue import Catalogue
 
+    # No ledger is made where a command was given in the wrong folder.
+    configured_tiers(call)
     database: Database
     with Database(call.ledger(ledger, results, runs)) as database:
         yield Catalogue(database)

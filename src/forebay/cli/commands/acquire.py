@@ -158,7 +158,9 @@ def acquire(
             elif resume:
                 acquisition = prepare_again(opened, target, settings=settings)
             else:
-                acquisition = prepare(opened, target, settings=settings, expected_frames=frames)
+                acquisition = prepare(
+                    opened, target, name=run, settings=settings, expected_frames=frames
+                )
             if armed:
                 typer.echo(f"armed: 'forebay control {run} start' begins the recording", err=True)
             with LiveStatus() as live:

@@ -46,5 +46,5 @@ def _entered_in(results: Path) -> Path | str | None:
     """Return the ledger in which a result of a folder is entered; None where there is no result."""
     from forebay.engine.results.folder import DESCRIPTION, ResultFolder
 
-    described = next(results.glob(f"*/*/{DESCRIPTION}"), None)
+    described = next(results.rglob(DESCRIPTION), None)
     return None if described is None else ResultFolder(described.parent).ledger

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from forebay.config import Settings
     from forebay.engine.execution.events import JobEvent
     from forebay.engine.queue.database import Database
+    from forebay.engine.unit import Unit
 
 _log = logging.getLogger("forebay.engine")
 
@@ -188,14 +189,18 @@ class _Told:
             case UnitPublished(unit=unit, seconds=took, latency=latency):
                 if self._as_json:
                     fields = {"seconds": took, "latency_seconds": latency}
-                    self._line("published", unit.job.run_name, unit.label, **fields)
+                    self._line("published", unit, **fields)
             case UnitRetried(unit=unit, error=error):
-                self._line("retried", unit.job.run_name, unit.label, error=error)
+                self._line("retried", unit, error=error)
             case UnitFailed(unit=unit, error=error):
-                self._line("dead", unit.job.run_name, unit.label, error=error)
+                self._line("dead", unit, error=error)
 
-    def _line(self, event: str, run: str, unit: str, **fields: Any) -> None:
+    def _line(self, event: str, unit: "Unit", **fields: Any) -> None:
+        run, label = unit.job.run_name, unit.label
+        algorithm = f"{unit.job.algorithm}-{unit.job.version}"
         if self._as_json:
-            print_json({"event": event, "run": run, "unit": unit, **fields})
+            print_json(
+                {"event": event, "run": run, "algorithm": algorithm, "unit": label, **fields}
+            )
         else:
-            typer.echo(f"{event}: {run} {unit}: {fields.get('error', '')}")
+            typer.echo(f"{event}: {run} {algorithm} {label}: {fields.get('error', '')}")

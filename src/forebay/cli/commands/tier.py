@@ -322,8 +322,8 @@ def scan(
     from forebay.tiering.scan import scan as look_through
 
     call = session(context)
+    tiers = configured_tiers(call)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = configured_tiers(call)
         anew = repair and not catalogue.runs()
         volumes = published_in(catalogue, tiers)
         unknown = volumes.unknown()
