@@ -63,6 +63,24 @@ def test_killed_anywhere_no_object_is_lost(
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_movers_killed_at_random_lose_nothing(quick: Path, warmed: Path, seed: int) -> None:
+    """All of a run is read after each of twelve kills, and what was begun is ended at last."""
+    program = Path(__file__).with_name("killed_at_random.py")
+    ended = subprocess.run(
+        [str(warmed / "python"), str(program), str(quick), "12", str(seed)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) >= 6, "the movers had ended before they were killed"
+
+
+@pytest.mark.fault
 @pytest.mark.s3
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", ["seaweedfs"], indirect=True)
