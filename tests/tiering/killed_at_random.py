@@ -40,7 +40,7 @@ def ask(folder: Path, tier: str, since: float) -> None:
     with Site(folder) as site:
         site.pass_by(since)
         run = site.take_in()
-        if not site.moves.find() and site.lies_in_tiers(run) != {tier}:
+        if not site.moves.find() and tier not in site.lies_in_tiers(run):
             site.moves.plan(run, tier=tier, keep=False, why="a test")
 
 
