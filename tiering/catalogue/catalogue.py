@@ -246,6 +246,14 @@ class Catalogue:
             rows = connection.execute(wanted.order_by(SHELVES.c.run_id, SHELVES.c.shelf))
             return [shelf_of(row) for row in rows.mappings()]
 
+    def is_read(self, shelf: str) -> bool:
+        """Tell whether readers are sent to a copy now."""
+        wanted = sa.select(SHELVES.c.shelf).where(
+            SHELVES.c.shelf == shelf, SHELVES.c.state.in_(READABLE)
+        )
+        with self.database.read() as connection:
+            return connection.execute(wanted).first() is not None
+
     def used(self) -> dict[str, int]:
         """Return the bytes that copies take in each tier, or have reserved."""
         with self.database.read() as connection:
