@@ -19,8 +19,11 @@ from forebay.tiering.handoff.contents import contents_of
 from forebay.tiering.handoff.exporting import export_run
 from forebay.tiering.handoff.importing import check_bundle
 from forebay.tiering.homes.finding import homes_in
+from forebay.tiering.moving.taking_in import take_in
 from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
+from forebay.tiering.specification import TierSpecification
+from forebay.tiering.storage.tiers import Tiers
 
 
 @on_each_database
@@ -411,6 +414,16 @@ def test_a_run_whose_folder_was_renamed_is_followed(site: Site) -> None:
     site.move("cold", name="sea/salt")
     site.check_readable("sea/salt")
     assert site.lies_in("sea/salt") == {"cold"}
+
+
+def test_a_tier_that_has_another_path_elsewhere_renames_nothing(site: Site) -> None:
+    """As on a machine that has mounted it otherwise: the two would take the run from each other."""
+    site.take_in()
+    elsewhere = site.folder / "elsewhere"
+    site.runs.rename(elsewhere)
+    there = Tiers({**site.specifications, "hot": TierSpecification(url=elsewhere)})
+    with pytest.raises(RunNotTieredError, match="is the same run as"):
+        take_in(site.catalogue, there, elsewhere / "water")
 
 
 def test_a_folder_that_was_renamed_after_its_run_was_moved_is_told(site: Site) -> None:
