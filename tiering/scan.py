@@ -188,6 +188,9 @@ def _scan_copies(
             found.not_whole.append(str(error))
             continue
         if manifest is None or (manifest.run.run_id, manifest.shelf) != (run_id, name):
+            if not (sizes := shelf.sizes()):
+                # A mover has deleted it since the tier was listed.
+                continue
             found.left_over.append(f"{where}: {len(sizes)} objects of no copy")
             if repair and _was_a_copy(catalogue, run_id, name):
                 shelf.delete(list(sizes))
@@ -371,17 +374,27 @@ def _check_known(
     for shelf in catalogue.shelves():
         if shelf.state not in READABLE:
             continue
-        tier = tiers[shelf.tier]
-        objects = catalogue.objects(shelf.run_id)
-        if shelf.home:
-            sizes = home_at(tiers, tier.where(shelf.path)).lengths(objects)
-        else:
-            stored = contents[tier.name].get((shelf.run_id, shelf.shelf), {})
-            sizes = lengths_in(catalogue.packs(shelf.shelf), objects, stored)
-        lacking = [key for key, each in objects.items() if sizes.get(key) != each.bytes]
-        if lacking:
+        stored = contents[shelf.tier].get((shelf.run_id, shelf.shelf), {})
+        if _lacking_of(catalogue, tiers, shelf, stored):
+            # Movers go on: it may have come since its tier was listed, or have been given up.
+            now = {} if shelf.home else tiers[shelf.tier].shelf(shelf.path).sizes()
+            lacking = _lacking_of(catalogue, tiers, shelf, now)
+            if not lacking or not catalogue.is_read(shelf.shelf):
+                continue
             catalogue.doubted(shelf.shelf)
             found.not_whole.append(
-                f"{tier.where(shelf.path)}/{lacking[0]}: missing, or of another length"
+                f"{tiers[shelf.tier].where(shelf.path)}/{lacking[0]}: missing, or of another length"
                 + (f" (and {len(lacking) - 1} more)" if lacking[1:] else "")
             )
+
+
+def _lacking_of(
+    catalogue: Catalogue, tiers: Tiers, shelf: ShelfRecord, stored: dict[str, int]
+) -> list[str]:
+    """Return the keys that a copy lacks: at home as of now, elsewhere by what was stored there."""
+    objects = catalogue.objects(shelf.run_id)
+    if shelf.home:
+        sizes = home_at(tiers, tiers[shelf.tier].where(shelf.path)).lengths(objects)
+    else:
+        sizes = lengths_in(catalogue.packs(shelf.shelf), objects, stored)
+    return [key for key, each in objects.items() if sizes.get(key) != each.bytes]

@@ -88,7 +88,7 @@ def scrub(
 
     copies = [(run, shelf) for run in runs for shelf in catalogue.shelves(run.run_id)]
     for run, shelf in sorted(copies, key=lambda each: each[1].verified_at or 0):
-        if not _is_read(catalogue, shelf):
+        if not catalogue.is_read(shelf.shelf):
             continue
         on_copy(run, shelf)
         try:
@@ -110,14 +110,8 @@ class _GivenUpError(Exception):
     """A mover deletes the copy: what it lacks is not missing."""
 
 
-def _is_read(catalogue: Catalogue, shelf: ShelfRecord) -> bool:
-    """Tell whether readers are sent to a copy now."""
-    now = [each for each in catalogue.shelves(shelf.run_id) if each.shelf == shelf.shelf]
-    return any(each.state in READABLE for each in now)
-
-
 def _check_read(catalogue: Catalogue, shelf: ShelfRecord) -> None:
-    if not _is_read(catalogue, shelf):
+    if not catalogue.is_read(shelf.shelf):
         raise _GivenUpError
 
 

@@ -5,20 +5,25 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, on_each_database
 from tests.tiering.stream import OPTIONS, Stream
 
 from forebay.acquisition.run.finding import find_runs
+from forebay.tiering import scan as scanning
 from forebay.tiering.catalogue.records import MoveState, RunRecord, ShelfRecord
 from forebay.tiering.errors import PlaceUnavailableError, RunNotTieredError
 from forebay.tiering.handoff.contents import contents_of
 from forebay.tiering.handoff.exporting import export_run
 from forebay.tiering.handoff.importing import check_bundle
 from forebay.tiering.homes.finding import homes_in
+from forebay.tiering.moving.taking_in import take_in
 from forebay.tiering.scan import scan
 from forebay.tiering.scrub import scrub
+from forebay.tiering.specification import TierSpecification
+from forebay.tiering.storage.tiers import Tiers
 
 
 @on_each_database
@@ -38,6 +43,33 @@ def test_what_the_catalogue_says_is_what_lies_there(site: Site) -> None:
         site.pass_by(GRACE + 1)
         site.work()
     assert scan(site.catalogue, site.tiers, repair=False).agrees
+
+
+@pytest.mark.parametrize(
+    ("then", "source", "graced"),
+    [("homes_in", "hot", False), ("home_at", "hot", True), ("homes_in", "warm", True)],
+)
+def test_what_a_mover_does_meanwhile_is_no_damage(
+    site: Site, monkeypatch: pytest.MonkeyPatch, then: str, source: str, graced: bool
+) -> None:
+    """A copy that has come counts, so that the old one goes; and that one is not missed."""
+    if source != "hot":
+        site.move(source)
+    site.plan("cold")
+    if graced:
+        site.work()
+        site.pass_by(GRACE + 1)
+    looked_at = getattr(scanning, then)
+
+    def looked_at_later(*given: Any) -> Any:
+        # Tiers were listed by then.
+        site.work()
+        return looked_at(*given)
+
+    monkeypatch.setattr(scanning, then, looked_at_later)
+    assert scan(site.catalogue, site.tiers, repair=False).agrees
+    site.settle()
+    assert site.lies_in() == {"cold"}
 
 
 def test_what_goes_while_runs_are_looked_for_keeps_none_from_being_found(
@@ -382,6 +414,16 @@ def test_a_run_whose_folder_was_renamed_is_followed(site: Site) -> None:
     site.move("cold", name="sea/salt")
     site.check_readable("sea/salt")
     assert site.lies_in("sea/salt") == {"cold"}
+
+
+def test_a_tier_that_has_another_path_elsewhere_renames_nothing(site: Site) -> None:
+    """As on a machine that has mounted it otherwise: the two would take the run from each other."""
+    site.take_in()
+    elsewhere = site.folder / "elsewhere"
+    site.runs.rename(elsewhere)
+    there = Tiers({**site.specifications, "hot": TierSpecification(url=elsewhere)})
+    with pytest.raises(RunNotTieredError, match="is the same run as"):
+        take_in(site.catalogue, there, elsewhere / "water")
 
 
 def test_a_folder_that_was_renamed_after_its_run_was_moved_is_told(site: Site) -> None:

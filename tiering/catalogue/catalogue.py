@@ -134,19 +134,25 @@ class Catalogue:
         Returns
         -------
         bool
-            Whether it was written down: not of a run that has other copies, or is to be moved.
+            Whether it was written down: not of a run that has other copies, is to be moved, or has
+            the same place in its tier.
         """
         of_run = SHELVES.c.run_id == run.run_id
         with self.database.write() as connection:
             copies = connection.execute(
-                sa.select(SHELVES.c.home).where(of_run, SHELVES.c.state != ShelfState.DELETED)
-            ).scalars()
+                sa.select(SHELVES.c.home, SHELVES.c.tier, SHELVES.c.path).where(
+                    of_run, SHELVES.c.state != ShelfState.DELETED
+                )
+            ).all()
             moving = connection.execute(
                 sa.select(MOVES.c.move).where(
                     MOVES.c.run_id == run.run_id, MOVES.c.ended_at.is_(None)
                 )
             ).first()
-            if list(copies) != [True] or moving is not None:
+            if moving is not None or [each.home for each in copies] != [True]:
+                return False
+            if (copies[0].tier, copies[0].path) == (shelf.tier, shelf.path):
+                # Another machine has the tier by another path, and nothing was renamed.
                 return False
             followed = connection.execute(
                 sa.update(RUNS)
@@ -245,6 +251,14 @@ class Catalogue:
         with self.database.read() as connection:
             rows = connection.execute(wanted.order_by(SHELVES.c.run_id, SHELVES.c.shelf))
             return [shelf_of(row) for row in rows.mappings()]
+
+    def is_read(self, shelf: str) -> bool:
+        """Tell whether readers are sent to a copy now."""
+        wanted = sa.select(SHELVES.c.shelf).where(
+            SHELVES.c.shelf == shelf, SHELVES.c.state.in_(READABLE)
+        )
+        with self.database.read() as connection:
+            return connection.execute(wanted).first() is not None
 
     def used(self) -> dict[str, int]:
         """Return the bytes that copies take in each tier, or have reserved."""
