@@ -318,7 +318,7 @@ def test_what_was_just_asked_for_may_be_unknown_for_a_moment(scene: Scene) -> No
     scene.run(job)
     scene.turn()
     assert scene.keeper.standing.working == 1
-    assert scene.keeper.standing.notes == ()
+    assert not scene.keeper.standing.notes
     del scene.batch.jobs[job]
     scene.turn()
     assert len(scene.batch.there()) == 1
