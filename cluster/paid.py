@@ -70,6 +70,11 @@ class PaidModel(ElasticModel, ABC):
             )
         return self
 
+    @property
+    def cost_besides_per_hour(self) -> float:
+        """What it costs in an hour while it runs, beside its workers."""
+        return 0.0
+
     @abstractmethod
     def larger(self) -> Self | None:
         """Return the one worker of more memory, as a cluster of its own; None without a ceiling.

@@ -37,7 +37,7 @@ def plan(specification: AwsModel, name: str) -> Plan:
         problems=tuple(problems),
         workers=(specification.minimum_workers, specification.maximum_workers),
         cost_per_worker_hour=specification.cost_per_worker_hour,
-        cost_besides_per_hour=specification.cost_of_scheduler_per_hour,
+        cost_besides_per_hour=specification.cost_besides_per_hour,
     )
 
 

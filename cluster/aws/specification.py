@@ -123,6 +123,11 @@ class AwsModel(PaidModel, ABC):
             raise ValueError("machines on AWS speak TLS only: leave protocol out")
         return self
 
+    @property
+    def cost_besides_per_hour(self) -> float:
+        """What it costs in an hour while it runs, beside its workers."""
+        return self.cost_of_scheduler_per_hour
+
     def plan(self, name: str) -> Plan:
         """Return what would be asked of AWS, and what is missing for it."""
         from forebay.cluster.aws.plan import plan

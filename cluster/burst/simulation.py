@@ -46,6 +46,8 @@ class Site:
     """How that stood, in the order of time; its threads are what the last one before a time says."""
     price_there: float
     """What a worker-hour costs on the costlier cluster."""
+    price_besides: float = 0.0
+    """What that cluster costs in an hour beside its workers, for as long as there is work."""
     threads_per_worker: int = 1
     """Threads of a worker there."""
     look_seconds: float = 5.0
@@ -324,6 +326,8 @@ def simulate(load: Sequence[LoadUnit], site: Site, rules: BurstRules) -> Outcome
         run.send_home(now)
     for each in run.workers:
         run.cost_there += (now - each.asked_at) / 3600 * site.price_there
+    if site.burst:
+        run.cost_there += (now - began) / 3600 * site.price_besides
     return Outcome(
         units=len(run.latencies),
         units_there=run.units_there,

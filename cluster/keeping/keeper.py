@@ -165,8 +165,9 @@ class Keeper:
             if self._silent:
                 self._silent = False
                 self._tell("the batch system answers again")
+            await self._take_in(seen, self._crew.look())
+            # That may have taken a while, in which workers have come and begun.
             members = self._crew.look()
-            await self._take_in(seen, members)
             self._tell_time(members)
             await self._let_go(members)
             await self._ask_for_more()
@@ -328,7 +329,7 @@ class Keeper:
         """Send workers home that are to leave or are too many, once they have nothing to do."""
         staying = self._staying()
         surplus = len(staying) - self.wanted
-        unused = [each for each in staying if not each.came]
+        unused = [each for each in staying if not each.came and each.name not in members]
         # The newest have waited for the shortest time.
         unused.sort(key=lambda each: each.seen.stage is Stage.WAITING)
         cancel = unused[::-1][: max(0, surplus)]

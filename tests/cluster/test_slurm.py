@@ -223,6 +223,13 @@ def test_an_unknown_kind_is_refused(forebay: Forebay, tmp_path: Path) -> None:
     assert "did you mean 'slurm'?" in outcome.error
 
 
+@pytest.mark.parametrize("workers", ["some", "²", "1.5", "9" * 5000])
+def test_what_is_no_number_of_workers_is_refused(forebay: Forebay, workers: str) -> None:
+    outcome = forebay("cluster", "scale", "gpus", workers)
+    assert outcome.code == 2
+    assert outcome.error.endswith("is neither a number of workers nor 'auto'")
+
+
 def test_a_cluster_without_a_gpu_is_one_sentence(forebay: Forebay, tmp_path: Path) -> None:
     """Whether dask-cuda is missing, or the GPU."""
     (tmp_path / "forebay.toml").write_text("[clusters.gpus]\nkind = 'local-cuda'\ngpus = [99]")

@@ -1,5 +1,6 @@
 """What the rule would have done with a recorded load, at what cost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,15 @@ def test_a_burst_meets_the_deadline_and_is_paid_for() -> None:
     assert 0.8 * most < outcome.cost_there <= most + 1e-9
     assert outcome.units_there is not None
     assert outcome.units_there * 60 / 3600 * 1.2 < outcome.cost_there
+
+
+def test_the_scheduler_is_paid_for_as_long_as_there_is_work() -> None:
+    """Also where no worker is asked for; without a burst there is none."""
+    load = [LoadUnit(at=20.0 * number, seconds=60.0) for number in range(50)]
+    site = Site(threads=4, price_there=1.2, price_besides=0.1)
+    outcome = simulate(load, site, RULES)
+    assert outcome.cost == outcome.cost_there == pytest.approx(0.1 * outcome.makespan / 3600)
+    assert simulate(load, replace(site, burst=False), RULES).cost == 0.0
 
 
 def test_work_that_comes_slowly_brings_no_burst() -> None:

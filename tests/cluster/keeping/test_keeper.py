@@ -222,6 +222,28 @@ def test_fewer_are_wanted_and_only_those_without_work_go(scene: Scene) -> None:
     assert scene.batch.there() == [one]
 
 
+def test_a_worker_that_comes_just_now_is_not_cancelled(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has begun a unit while the batch system was asked about another job."""
+    scene.keeper.wanted = 2
+    scene.turn()
+    failed, coming = scene.batch.there()
+    scene.batch.jobs |= {failed: FAILED, coming: RUNNING}
+    scene.keeper.wanted = 0
+
+    async def slow(job: str, name: str) -> str:
+        scene.people.come(scene.batch.names[coming])
+        return f"the last words of {name}, job {job}"
+
+    monkeypatch.setattr(scene.batch, "story", slow)
+    scene.turn()
+    assert scene.batch.there() == [coming]
+    scene.people.rest(scene.batch.names[coming])
+    scene.turn()
+    assert scene.batch.there() == []
+
+
 def test_one_whose_time_is_nearly_up_finishes_what_it_has(scene: Scene) -> None:
     """Another one is asked for at once, and it goes when it has nothing to do."""
     (job,) = scene.working(1)
@@ -318,7 +340,7 @@ def test_what_was_just_asked_for_may_be_unknown_for_a_moment(scene: Scene) -> No
     scene.run(job)
     scene.turn()
     assert scene.keeper.standing.working == 1
-    assert scene.keeper.standing.notes == ()
+    assert not scene.keeper.standing.notes
     del scene.batch.jobs[job]
     scene.turn()
     assert len(scene.batch.there()) == 1

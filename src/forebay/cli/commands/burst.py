@@ -121,6 +121,7 @@ def simulate(
         threads=specification.burst.threads_here,
         own=_own(specification, name, units) if recorded else (),
         price_there=price,
+        price_besides=specification.cost_besides_per_hour,
         threads_per_worker=specification.threads_per_worker,
         look_seconds=specification.look_seconds,
         price_here=price_here,
