@@ -106,8 +106,8 @@ class SubmittedJob:
                 late = deadline is not None and time.monotonic() > deadline
                 if late or stop.wait(_LOOK_SECONDS):
                     raise JobInterruptedError(
-                        f"job {self.number} is {record.state} and was waited for no longer; it "
-                        "goes on without that"
+                        f"job {self.number} {record.told} and is not waited for any longer; it "
+                        "goes on all the same"
                     )
 
 

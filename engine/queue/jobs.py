@@ -69,6 +69,11 @@ class JobRecord:
     ended_at: int | None
 
     @property
+    def told(self) -> str:
+        """What is said of how it stands."""
+        return JobState(self.state).told
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more happens to it by itself."""
         return self.state in ENDED_JOBS
@@ -305,7 +310,7 @@ class Jobs:
         with self._database.write() as connection:
             record = job_of(connection, job)
             if record.state != JobState.PAUSED:
-                raise JobError(f"job {job} is {record.state}, not paused")
+                raise JobError(f"job {job} {record.told}: only one that is paused can be resumed")
             after = sa.select(DEPENDENCIES.c.after).where(DEPENDENCIES.c.job == job)
             state = self._state_after(connection, list(connection.execute(after).scalars()))
             connection.execute(_with(job, state=state))
@@ -381,7 +386,7 @@ class Jobs:
     ) -> None:
         state = job_of(connection, job).state
         if state not in among:
-            raise JobError(f"job {job} cannot be {verb}: it is {state}")
+            raise JobError(f"job {job} cannot be {verb}: it {JobState(state).told}")
 
     def _reassign(self, connection: sa.Connection, job: int) -> list[str]:
         identities = self._identities(connection, job)
@@ -407,7 +412,7 @@ class Jobs:
             before = job_of(connection, each)
             if before.state in {JobState.FAILED, JobState.CANCELLED}:
                 raise JobError(
-                    f"job {each} is {before.state}: nothing can come after it; retry it first "
+                    f"job {each} {before.told}: nothing can come after it; retry it first "
                     f"('forebay jobs retry {each}')"
                 )
             if before.state != JobState.DONE:
