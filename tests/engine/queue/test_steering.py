@@ -10,6 +10,7 @@ from forebay.engine.errors import JobError
 from forebay.engine.queue.dead import DeadLetters
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.states import JobState
 
 STATES = ["waiting", "ready", "paused", "done", "failed", "cancelled"]
 

@@ -227,7 +227,7 @@ def test_what_waits_for_a_job_that_ends_badly_is_cancelled(desk: Desk, end: str)
     else:
         desk.jobs.cancel(first)
     assert (desk.state(second), desk.state(third)) == ("cancelled", "cancelled")
-    assert desk.job(second).error == f"job {first} is {end}"
+    assert desk.job(second).error == f"job {first} {JobState(end).told}"
     assert desk.job(third).error == f"job {second} was cancelled"
     assert desk.job(third).ended_at == NOON
     assert desk.states("b") == desk.states("c") == {"cancelled": 2}
