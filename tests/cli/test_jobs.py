@@ -239,7 +239,7 @@ MISTAKES: list[tuple[tuple[object, ...], ExitCode, str]] = [
     (
         ("submit", "picky", "cell", "-p", "limit=9", "--after", 2),
         ExitCode.USAGE,
-        "job 2 is cancelled: nothing",
+        "job 2 was cancelled: nothing",
     ),
     (("submit", "picky", "cell", "--failures-allowed", -1), ExitCode.USAGE, "failures_allowed"),
     (("submit", "picky", "cell", "--key", "k" * 201), ExitCode.USAGE, "a key has 1 to 200"),
@@ -442,7 +442,7 @@ def test_dead_letters_are_replayed_with_other_parameters(
     owners = {each["owner"] for each in forebay("jobs", "list", "--json").json}
     assert owners == {user()}
     shown = done(forebay("jobs", "watch", "2"))
-    assert "2 of 2 units are published" in shown.out
+    assert "2 of 2 units published" in shown.out
     folders = sorted((tmp_path / "results" / "cell").iterdir())
     frames = sorted(open_result(folder).frames for folder in folders)
     assert frames == [4, 4]
