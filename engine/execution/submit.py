@@ -24,8 +24,9 @@ from forebay.engine.execution.wanted import (
 from forebay.engine.given import check_fields, check_given
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
-from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
+from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.progress import Progress
 from forebay.engine.queue.recall_costs import charge
 from forebay.engine.queue.submission import Submission
 

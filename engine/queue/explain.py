@@ -6,9 +6,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
+from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.places import hindrances
+from forebay.engine.queue.progress import Progress
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
 from forebay.engine.queue.settle import open_unit
 from forebay.engine.queue.states import HELD_UNITS, OPEN_UNITS, JobState, UnitState

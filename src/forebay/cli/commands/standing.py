@@ -15,7 +15,8 @@ from forebay.errors import ExitCode
 if TYPE_CHECKING:
     from forebay.engine import SubmittedJob
     from forebay.engine.queue.explain import Explanation
-    from forebay.engine.queue.jobs import JobRecord, Progress
+    from forebay.engine.queue.jobs import JobRecord
+    from forebay.engine.queue.progress import Progress
 
 
 def told(job: "SubmittedJob", *, as_json: bool) -> None:
