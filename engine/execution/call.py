@@ -58,7 +58,7 @@ def call(
         pair = algorithm(frames, **arguments, **{needs.state: state})
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise OutputError(
-                f"{algorithm.label} returned a {type(pair).__name__}; a sequential algorithm "
+                f"{algorithm.label} returned an object of the type {type(pair).__name__}; a sequential algorithm "
                 "returns a pair of its result and the state for the next block"
             )
         ((returned, given),) = compute(pair, **chosen)  # type: ignore[no-untyped-call]

@@ -97,13 +97,14 @@ class AttemptNotes:
 
     def seconds(self) -> float | None:
         """Return for how long somebody has been at it, by the storage's clock; None if nobody is."""
+        clock = Path(self.begun).with_name("clock")
         try:
             begun_at = os.stat(self.begun).st_mtime  # noqa: PTH116
+            clock.touch()
+            return clock.stat().st_mtime - begun_at
         except OSError:
+            # Nor is that known of storage that cannot be written.
             return None
-        clock = Path(self.begun).with_name("clock")
-        clock.touch()
-        return clock.stat().st_mtime - begun_at
 
     def withdraw(self) -> None:
         """Let nobody begin it any more; whoever is at it may end it."""
@@ -123,8 +124,12 @@ class AttemptNotes:
         return _outcome(noted)
 
     def forget(self) -> None:
-        """Take away what it has come to, once that is recorded elsewhere."""
-        _take_away(self.ended)
+        """Take away what it has come to, once that is recorded elsewhere.
+
+        Where that cannot be, as in a folder that is read-only, it goes with the folder.
+        """
+        with contextlib.suppress(OSError):
+            _take_away(self.ended)
 
 
 class Making:

@@ -23,8 +23,9 @@ from forebay.engine.execution.wanted import (
 from forebay.engine.given import check_given
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.dead import DeadLetter, DeadLetters
-from forebay.engine.queue.jobs import Jobs, Progress
+from forebay.engine.queue.jobs import Jobs
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.progress import Progress
 from forebay.engine.queue.submission import Submission
 
 

@@ -24,8 +24,9 @@ from forebay.engine.execution.wanted import (
 from forebay.engine.given import check_fields, check_given
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.explain import Explanation, explain
-from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
+from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.progress import Progress
 from forebay.engine.queue.recall_costs import charge
 from forebay.engine.queue.submission import Submission
 
@@ -106,8 +107,8 @@ class SubmittedJob:
                 late = deadline is not None and time.monotonic() > deadline
                 if late or stop.wait(_LOOK_SECONDS):
                     raise JobInterruptedError(
-                        f"job {self.number} is {record.state} and was waited for no longer; it "
-                        "goes on without that"
+                        f"job {self.number} {record.told} and is not waited for any longer; it "
+                        "goes on all the same"
                     )
 
 

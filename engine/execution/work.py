@@ -129,7 +129,8 @@ def compute_unit(order: Order) -> Computed | Failed | NotBegun:
         return notes.outcome() or died
     except OSError as error:
         gone = f"{type(error).__name__}: {order.staging} cannot be written here ({error.strerror})"
-        advice = "; workers and this process must see the same folder"
+        missing = isinstance(error, FileNotFoundError)
+        advice = "; workers and this process must see the same folder" if missing else ""
         return Failed(Failure(FailureClass.INPUT_OUTPUT, gone + advice, worker=worker))
     finally:
         forget_names()

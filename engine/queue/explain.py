@@ -6,13 +6,15 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import JobRecord, Jobs, Progress
+from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.places import hindrances
+from forebay.engine.queue.progress import Progress
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
 from forebay.engine.queue.settle import open_unit
 from forebay.engine.queue.states import HELD_UNITS, OPEN_UNITS, JobState, UnitState
 from forebay.engine.queue.submission import Target, target_of
+from forebay.engine.wording import counted
 
 _LATELY_SECONDS = 300
 _RESULTS_LOOKED_AT = 200
@@ -145,19 +147,23 @@ def _reasons(
             if record.error:
                 reasons.append(record.error)
         case JobState.PAUSED:
-            reasons.append(f"it is paused ('forebay jobs resume {record.job}' goes on)")
+            reasons.append(f"'forebay jobs resume {record.job}' goes on with it")
         case JobState.WAITING:
             query = (
                 sa.select(JOBS.c.job, JOBS.c.state)
                 .join(DEPENDENCIES, DEPENDENCIES.c.after == JOBS.c.job)
                 .where(DEPENDENCIES.c.job == record.job, JOBS.c.state != JobState.DONE)
             )
-            waits = [f"job {job}, which is {state}" for job, state in connection.execute(query)]
-            reasons.append(f"it waits for {' and '.join(waits)}")
+            waits = [
+                f"job {job}, which {JobState(state).told}"
+                for job, state in connection.execute(query)
+            ]
+            reasons.append(f"it comes after {' and '.join(waits)}")
         case JobState.READY:
             reasons += _reasons_to_wait(connection, record, progress, now=now)
     if dead := progress.count(UnitState.DEAD):
-        reasons.append(f"{dead} units are dead letters ('forebay dead list --job {record.job}')")
+        letters = counted(dead, "dead letter")
+        reasons.append(f"it has {letters} ('forebay dead list --job {record.job}' shows them)")
     reasons += progress.errors
     return reasons
 
@@ -181,7 +187,7 @@ def _reasons_to_wait(
         return [nobody]
     reasons = []
     if held := progress.count(*HELD_UNITS):
-        reasons.append(f"{held} of its units are being computed")
+        reasons.append(f"{counted(held, 'unit')} in the hands of workers")
     if retried := progress.count(UnitState.FAILED):
         of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == record.job)
         first = sa.select(sa.func.min(UNITS.c.not_before), sa.func.max(UNITS.c.error)).where(
@@ -189,7 +195,9 @@ def _reasons_to_wait(
         )
         at, error = connection.execute(first).one()
         wait = max(0.0, (at - now) / 1e9)
-        reasons.append(f"{retried} units failed and are tried again, in {wait:.0f} s ({error})")
+        reasons.append(
+            f"{counted(retried, 'unit')} failed, to be tried again in {wait:.0f} s ({error})"
+        )
     of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == record.job)
     small = sa.select(sa.func.count(), sa.func.max(UNITS.c.memory)).where(
         UNITS.c.result.in_(of_job), UNITS.c.state.in_(OPEN_UNITS), UNITS.c.memory.is_not(None)
@@ -197,12 +205,12 @@ def _reasons_to_wait(
     number, most = connection.execute(small).one()
     if number:
         reasons.append(
-            f"{number} units ran out of memory and are for a worker with more than "
+            f"{counted(number, 'unit')} ran out of memory, and must have a worker with more than "
             f"{most / 2**30:.3g} GiB, which is started if the cluster has a memory_ceiling"
         )
     if behind := progress.count(UnitState.WAITING):
         reasons.append(
-            f"{behind} units wait for the block before them, with whose state they go on"
+            f"{counted(behind, 'unit')} must wait for the block before, whose state is carried on"
         )
     held_back = (
         sa.select(RESULTS.c.held_until, RESULTS.c.held_because)
@@ -217,7 +225,7 @@ def _reasons_to_wait(
         )
     if progress.planned + len(progress.errors) < progress.results:
         known = progress.planned
-        reasons.append(f"{known} of its {progress.results} runs are divided into units so far")
+        reasons.append(f"{known} of {counted(progress.results, 'run')} divided into units so far")
     if not held and progress.count(UnitState.READY):
         lane = Lane(record.lane).label
         reasons.append(f"the jobs before it are served first; it is in the lane {lane}")

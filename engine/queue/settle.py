@@ -254,7 +254,7 @@ def _go_on_after(connection: sa.Connection, ended: int, *, now: int) -> list[int
         )
         states = connection.execute(before).all()
         bad = [
-            f"job {each} is {state}"
+            f"job {each} {JobState(state).told}"
             for each, state in states
             if state in {JobState.FAILED, JobState.CANCELLED}
         ]

@@ -19,6 +19,23 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     """Nothing is computed for it any more."""
 
+    @property
+    def told(self) -> str:
+        """What is said of a job in this state.
+
+        Examples
+        --------
+        >>> f"job 3 {JobState.FAILED.told}"
+        'job 3 has failed'
+        """
+        match self:
+            case JobState.FAILED:
+                return "has failed"
+            case JobState.CANCELLED:
+                return "was cancelled"
+            case _:
+                return f"is {self}"
+
 
 class UnitState(StrEnum):
     """How a unit stands."""

@@ -45,7 +45,7 @@ def normalise(returned: Any, *, algorithm: str) -> Output:
         case pa.Table():
             return _named(returned.to_pandas(), algorithm)
     raise OutputError(
-        f"{algorithm} returned a {type(returned).__name__}; return an xarray DataArray or "
+        f"{algorithm} returned an object of the type {type(returned).__name__}; return an xarray DataArray or "
         "Dataset, a pandas DataFrame or a pyarrow Table"
     )
 

@@ -127,7 +127,7 @@ def failed(forebay: Forebay, cell: str, serving: Serving) -> Iterator[list[dict[
     with serving():
         outcome = forebay("jobs", "submit", "picky", cell, "-p", "cure=cure.txt", "--wait")
         assert outcome.code == ExitCode.INCOMPLETE, outcome.err
-        assert "job 1 is failed: 2 of 4 units are published, 2 are dead letters" in outcome.out
+        assert "job 1 has failed: 2 of 4 units published, 2 dead letters" in outcome.out
         yield forebay("dead", "list", "--json").json
 
 
@@ -149,7 +149,7 @@ def test_a_job_is_submitted_watched_and_shown(
     assert watched.json[-1]["state"] == "done"
     assert watched.json[-1]["units"] == {"done": 4}
     told = done(forebay("jobs", "watch", "1")).out
-    assert told == "job 1 is done: 4 of 4 units are published, 0 are dead letters\n"
+    assert told == "job 1 is done: 4 of 4 units published, 0 dead letters\n"
     (shown,) = done(forebay("jobs", "show", "1", "--json")).json
     assert (shown["frames"], shown["labels"]) == ({"done": 8}, {"day": "monday"})
     (folder,) = shown["results"]
@@ -203,18 +203,18 @@ def test_a_job_is_explained_paused_resumed_and_prioritised(forebay: Forebay, cel
     """Each change is told, and explained afterwards."""
     done(forebay("jobs", "submit", "picky", cell))
     done(forebay("jobs", "submit", "picky", cell, "-p", "limit=7", "--after", 1))
-    assert "it waits for job 1, which is ready" in done(forebay("jobs", "explain", "2")).out
+    assert "it comes after job 1, which is ready" in done(forebay("jobs", "explain", "2")).out
     assert "job 1 is paused" in done(forebay("jobs", "pause", "1")).out
     (explained,) = done(forebay("jobs", "explain", "1", "--json")).json
-    assert explained["reasons"] == ["it is paused ('forebay jobs resume 1' goes on)"]
+    assert explained["reasons"] == ["'forebay jobs resume 1' goes on with it"]
     assert explained["state"] == "paused"
     assert done(forebay("jobs", "resume", "1")).out == "job 1 is ready\n"
     outcome = done(forebay("jobs", "prioritise", "1", "--lane", "realtime", "--priority", 5))
     assert outcome.out == "job 1 is in the lane realtime, priority 5\n"
-    assert done(forebay("jobs", "cancel", "1")).out.startswith("job 1 is cancelled")
+    assert done(forebay("jobs", "cancel", "1")).out.startswith("job 1 was cancelled")
     assert "cancelled by" in forebay("jobs", "explain", "1").out
     # What waited for it will never be its turn.
-    assert "job 1 is cancelled" in forebay("jobs", "explain", "2").out
+    assert "job 1 was cancelled" in forebay("jobs", "explain", "2").out
     assert done(forebay("jobs", "retry", "1")).out.endswith("job 1 is ready\n")
 
 
@@ -239,7 +239,7 @@ MISTAKES: list[tuple[tuple[object, ...], ExitCode, str]] = [
     (
         ("submit", "picky", "cell", "-p", "limit=9", "--after", 2),
         ExitCode.USAGE,
-        "job 2 is cancelled: nothing",
+        "job 2 was cancelled: nothing",
     ),
     (("submit", "picky", "cell", "--failures-allowed", -1), ExitCode.USAGE, "failures_allowed"),
     (("submit", "picky", "cell", "--key", "k" * 201), ExitCode.USAGE, "a key has 1 to 200"),
@@ -254,9 +254,9 @@ MISTAKES: list[tuple[tuple[object, ...], ExitCode, str]] = [
     (("explain", 9), ExitCode.INPUT, "there is no job 9"),
     (("watch", 9), ExitCode.INPUT, "there is no job 9"),
     (("cancel", 9), ExitCode.INPUT, "there is no job 9"),
-    (("cancel", 2), ExitCode.USAGE, "job 2 cannot be cancelled: it is cancelled"),
-    (("pause", 2), ExitCode.USAGE, "job 2 cannot be paused: it is cancelled"),
-    (("resume", 1), ExitCode.USAGE, "job 1 is ready, not paused"),
+    (("cancel", 2), ExitCode.USAGE, "job 2 cannot be cancelled: it was cancelled"),
+    (("pause", 2), ExitCode.USAGE, "job 2 cannot be paused: it was cancelled"),
+    (("resume", 1), ExitCode.USAGE, "job 1 is ready: only one that is paused"),
     (("retry", 9), ExitCode.INPUT, "there is no job 9"),
     (("prioritise", 1), ExitCode.USAGE, "say what to change"),
     (("prioritise", 1, "--lane", "slow"), ExitCode.USAGE, "no lane 'slow'"),
@@ -397,7 +397,7 @@ def test_dead_letters_are_listed_and_shown(forebay: Forebay, failed: list[dict[s
     (fields,) = done(forebay("dead", "show", unit, "--json")).json
     assert [each["attempt"] for each in fields["history"]] == [1, 2]
     told = forebay("jobs", "explain", "1").out
-    assert "2 units are dead letters ('forebay dead list --job 1')" in told
+    assert "it has 2 dead letters ('forebay dead list --job 1' shows them)" in told
 
 
 def test_dead_letters_are_replayed_when_the_cause_is_mended(
@@ -406,7 +406,7 @@ def test_dead_letters_are_replayed_when_the_cause_is_mended(
     """Replaying them takes up the job that had failed, and it ends well."""
     (tmp_path / "cure.txt").touch()
     outcome = forebay("dead", "replay", failed[0]["unit"][:10], failed[1]["unit"])
-    assert done(outcome).out == "dead letters that are tried again: 2\n"
+    assert done(outcome).out == "dead letters to be tried again: 2\n"
     assert "job 1 is done: 4 of 4 units" in done(forebay("jobs", "watch", "1")).out
     assert forebay("dead", "list").out == "there are no such dead letters\n"
 
@@ -420,7 +420,7 @@ def test_a_cancelled_job_that_is_tried_again_tells_what_is_left(
         desk = Desk(database)
         desk.jobs.cancel(desk.queue_up(number=3))
     assert done(forebay("jobs", "retry", "1")).out == (
-        "dead letters that are tried again: 0; job 1 is ready, and 3 units are to be computed\n"
+        "dead letters to be tried again: 0; job 1 is ready, with 3 units to compute\n"
     )
 
 
@@ -429,9 +429,7 @@ def test_the_dead_letters_of_a_job_are_tried_again_with_it(
 ) -> None:
     """The job goes on, and is done when they are."""
     (tmp_path / "cure.txt").touch()
-    assert done(forebay("jobs", "retry", "1")).out.startswith(
-        "dead letters that are tried again: 2"
-    )
+    assert done(forebay("jobs", "retry", "1")).out.startswith("dead letters to be tried again: 2")
     done(forebay("jobs", "watch", "1"))
 
 
@@ -444,7 +442,7 @@ def test_dead_letters_are_replayed_with_other_parameters(
     owners = {each["owner"] for each in forebay("jobs", "list", "--json").json}
     assert owners == {user()}
     shown = done(forebay("jobs", "watch", "2"))
-    assert "2 of 2 units are published" in shown.out
+    assert "2 of 2 units published" in shown.out
     folders = sorted((tmp_path / "results" / "cell").iterdir())
     frames = sorted(open_result(folder).frames for folder in folders)
     assert frames == [4, 4]
@@ -474,7 +472,7 @@ def test_a_job_for_a_cluster_waits_for_a_service_that_has_it(
 def test_dead_letters_are_discarded(forebay: Forebay, failed: list[dict[str, Any]]) -> None:
     """They are not listed any more, and submitting the same again computes them again."""
     outcome = done(forebay("dead", "discard", "--job", 1))
-    assert outcome.out.startswith("dead letters that are discarded: 2;")
+    assert outcome.out.startswith("dead letters discarded: 2;")
     assert forebay("dead", "list", "--json").json == []
     again = forebay("jobs", "submit", "picky", "cell", "-p", "cure=cure.txt", "--wait", "--json")
     assert again.code == ExitCode.INCOMPLETE
@@ -739,5 +737,5 @@ def test_an_interrupt_ends_the_waiting_and_not_the_job(
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED, err
-    assert "job 1 is ready and was waited for no longer; it goes on without that" in err
+    assert "job 1 is ready and is not waited for any longer; it goes on all the same" in err
     assert forebay("jobs", "show", "1", "--json").json[0]["state"] == "ready"

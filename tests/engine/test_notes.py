@@ -1,5 +1,7 @@
 """An attempt at a unit is made once, however often a cluster begins it."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +116,29 @@ def test_one_that_ends_while_it_is_asked_for_is_not_begun(tmp_path: Path) -> Non
         pass
     assert notes.outcome() == Computed(Part("part", "digest", 1, None), 0.5)
     assert notes.seconds() is None
+
+
+def test_notes_in_a_folder_that_has_become_read_only_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is recorded already is no reason to end a service; they go with the folder."""
+    notes = AttemptNotes.of("unit", 1, tmp_path)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with notes.making("tcp://worker") as making:
+        with monkeypatch.context() as read_only:
+            read_only.setattr(Path, "touch", refused)
+            assert notes.seconds() is None
+        assert notes.seconds() is not None
+        making.end(Computed(Part("part", "digest", 1, None), 0.5))
+    with monkeypatch.context() as read_only:
+        read_only.setattr(os, "unlink", refused)
+        notes.forget()
+    assert notes.outcome() is not None
+    notes.forget()
+    assert notes.outcome() is None
 
 
 def test_a_folder_that_cannot_be_written_is_said(orders: list[Order]) -> None:

@@ -243,9 +243,17 @@ def of_two_types(frames: xr.DataArray) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("function", "needs", "reason"),
     [
-        (lambda frames: None, None, "tried-1.0.0 returned a NoneType; return an xarray"),
-        (lambda frames: frames.to_numpy(), None, "returned a ndarray; return an xarray"),
-        (lambda frames: pd.Series([1]), None, "returned a Series"),
+        (
+            lambda frames: None,
+            None,
+            "tried-1.0.0 returned an object of the type NoneType; return an xarray",
+        ),
+        (
+            lambda frames: frames.to_numpy(),
+            None,
+            "returned an object of the type ndarray; return an xarray",
+        ),
+        (lambda frames: pd.Series([1]), None, "returned an object of the type Series"),
         (lambda frames: frames.astype(object), None, "'frames' with the dtype object"),
         (without_t, Blockwise(halo_frames=1), "has no column 't'"),
         (without_t, None, "has no column 't'"),

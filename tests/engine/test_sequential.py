@@ -306,7 +306,7 @@ def test_what_is_no_pair_is_told(write_run: WriteRun) -> None:
     )
     (unit,) = result.failed
     assert unit.error == (
-        "OutputError: single-1.0.0 returned a DataArray; a sequential algorithm returns a pair of "
+        "OutputError: single-1.0.0 returned an object of the type DataArray; a sequential algorithm returns a pair of "
         "its result and the state for the next block"
     )
 
@@ -319,7 +319,9 @@ def test_a_state_that_cannot_be_kept_is_told(write_run: WriteRun) -> None:
         write_run(frames=2, frames_per_block=2), Algorithm("odd", "1.0.0", odd, Sequential())
     )
     (unit,) = result.failed
-    assert str(unit.error).startswith("OutputError: odd-1.0.0's state returned a dict")
+    assert str(unit.error).startswith(
+        "OutputError: odd-1.0.0's state returned an object of the type dict"
+    )
 
 
 def test_a_function_without_the_argument_is_refused() -> None:

@@ -153,7 +153,7 @@ def test_a_cancelled_job_ends_at_once(runs: list[forebay.Run]) -> None:
     job = forebay.submit(runs, brightest)
     job.cancel()
     assert job.wait(timeout=0).state == JobState.CANCELLED
-    with pytest.raises(JobError, match="cannot be cancelled: it is cancelled"):
+    with pytest.raises(JobError, match="cannot be cancelled: it was cancelled"):
         job.cancel()
     with pytest.raises(JobError, match="nothing can come after it"):
         forebay.submit(runs, mean, after=[job.number])

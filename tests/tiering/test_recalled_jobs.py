@@ -22,7 +22,8 @@ from forebay.engine.execution.recalls import needed_recalls
 from forebay.engine.execution.serve import ServiceOptions, serve
 from forebay.engine.execution.wanted import targets
 from forebay.engine.queue.database import Database
-from forebay.engine.queue.jobs import JobRecord, Progress
+from forebay.engine.queue.jobs import JobRecord
+from forebay.engine.queue.progress import Progress
 from forebay.engine.queue.states import UnitState
 from forebay.opening import open_run
 from forebay.tiering.archive.signposted import archived_objects, recalls_of

@@ -243,7 +243,7 @@ def test_private_jobs_of_the_dead_are_cancelled(desk: Desk, clock: Clock) -> Non
     assert desk.service.bury_the_dead() == [own.identity]
     for job in (private, paused, waiting):
         assert (desk.state(job), desk.job(job).error) == ("cancelled", "its process has ended")
-    assert desk.job(after).error == f"job {private} is cancelled"
+    assert desk.job(after).error == f"job {private} was cancelled"
     assert (desk.states("b"), desk.states("a")) == ({"cancelled": 2}, {"ready": 2})
     desk.publish(desk.take())
     assert desk.state(shared) == "done"

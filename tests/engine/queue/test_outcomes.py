@@ -340,7 +340,7 @@ def test_too_many_dead_letters_end_a_job(desk: Desk, allowed: int) -> None:
     assert (desk.job(job).error, desk.job(job).ended_at) == (error, NOON)
     assert desk.states() == {"done": 1, "dead": dead, "cancelled": 5 - dead}
     assert desk.publish(claims) == []
-    assert desk.job(after).error == f"job {job} is failed"
+    assert desk.job(after).error == f"job {job} has failed"
 
 
 def test_a_job_that_is_given_up_leaves_what_others_want(desk: Desk) -> None:

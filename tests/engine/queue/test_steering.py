@@ -10,6 +10,7 @@ from forebay.engine.errors import JobError
 from forebay.engine.queue.dead import DeadLetters
 from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.leases import Service
+from forebay.engine.queue.states import JobState
 
 STATES = ["waiting", "ready", "paused", "done", "failed", "cancelled"]
 
@@ -58,7 +59,9 @@ def test_what_is_over_cannot_be_steered(desk: Desk, verb: str, states: list[str]
     for state in states:
         job = bring(desk, state, run=state)
         before = desk.everything()
-        with pytest.raises(JobError, match=f"job {job} cannot be {verb}: it is {state}"):
+        with pytest.raises(
+            JobError, match=f"job {job} cannot be {verb}: it {JobState(state).told}"
+        ):
             change(job)
         assert desk.everything() == before
         if state == "paused":
@@ -69,7 +72,7 @@ def test_what_is_over_cannot_be_steered(desk: Desk, verb: str, states: list[str]
 def test_only_what_is_paused_can_be_resumed(desk: Desk, state: str) -> None:
     """The message says how it stands instead."""
     job = bring(desk, state)
-    with pytest.raises(JobError, match=f"job {job} is {state}, not paused"):
+    with pytest.raises(JobError, match=f"job {job} {JobState(state).told}: only one"):
         desk.jobs.resume(job)
 
 
@@ -152,7 +155,7 @@ def test_a_paused_job_after_one_that_failed_cannot_go_on(desk: Desk) -> None:
     job = desk.queue_up("run", 1, after=[first])
     desk.jobs.pause(job)
     desk.kill(desk.take())
-    with pytest.raises(JobError, match=f"job {first} is failed: nothing can come after it; retry"):
+    with pytest.raises(JobError, match=f"job {first} has failed: nothing can come after it; retry"):
         desk.jobs.resume(job)
     assert desk.state(job) == "paused"
     desk.jobs.cancel(job)
@@ -317,7 +320,7 @@ def test_a_job_is_not_tried_again_before_what_it_comes_after(desk: Desk) -> None
     desk.kill(desk.take())
     assert desk.state(job) == "cancelled"
     before = desk.everything()
-    with pytest.raises(JobError, match=f"job {first} is failed: nothing can come after it; retry"):
+    with pytest.raises(JobError, match=f"job {first} has failed: nothing can come after it; retry"):
         desk.jobs.retry(job)
     assert desk.everything() == before
     desk.jobs.retry(first)
@@ -353,5 +356,5 @@ def test_a_long_chain_of_jobs_is_cancelled_as_a_whole(desk: Desk) -> None:
         desk.jobs.cancel(first)
     finally:
         sys.setrecursionlimit(usual)
-    assert desk.job(last).error == f"job {last - 1} is cancelled"
+    assert desk.job(last).error == f"job {last - 1} was cancelled"
     assert {each.state for each in desk.jobs.find(limit=1000)} == {"cancelled"}

@@ -7,6 +7,7 @@ from tests.engine.queue.desk import NOON, SECOND, Clock, Desk, target
 
 from forebay.engine.errors import JobError, KeyTakenError, UnknownJobError
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.states import JobState
 from forebay.engine.queue.submission import Submission, Target
 
 
@@ -154,7 +155,7 @@ def test_nothing_comes_after_a_job_that_ended_badly(desk: Desk, end: str) -> Non
         desk.kill(desk.take())
     else:
         desk.jobs.cancel(first)
-    message = f"job {first} is {end}: nothing can come after it; retry it first"
+    message = f"job {first} {JobState(end).told}: nothing can come after it; retry it first"
     with pytest.raises(JobError, match=message):
         desk.submit("b", after=[first])
     assert [each.job for each in desk.jobs.find()] == [first]
@@ -226,8 +227,8 @@ def test_what_waits_for_a_job_that_ends_badly_is_cancelled(desk: Desk, end: str)
     else:
         desk.jobs.cancel(first)
     assert (desk.state(second), desk.state(third)) == ("cancelled", "cancelled")
-    assert desk.job(second).error == f"job {first} is {end}"
-    assert desk.job(third).error == f"job {second} is cancelled"
+    assert desk.job(second).error == f"job {first} {JobState(end).told}"
+    assert desk.job(third).error == f"job {second} was cancelled"
     assert desk.job(third).ended_at == NOON
     assert desk.states("b") == desk.states("c") == {"cancelled": 2}
     assert desk.state(beside) == "ready"

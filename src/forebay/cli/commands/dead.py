@@ -161,7 +161,7 @@ def replay(
         units = _chosen(database, unit, job, algorithm, failure, text, everything=everything)
         if version is None and not parameter:
             number = DeadLetters(database).replay(units)
-            typer.echo(f"dead letters that are tried again: {number}")
+            typer.echo(f"dead letters to be tried again: {number}")
             return
         for submitted in _replayed(call, database, units, version, parameter):
             told(submitted, as_json=False)
@@ -186,7 +186,7 @@ def discard(
     with opened(session(context), ledger, results, runs) as database:
         units = _chosen(database, unit, job, algorithm, failure, text, everything=everything)
         number = DeadLetters(database).discard(units)
-    typer.echo(f"dead letters that are discarded: {number}; their frames have no result")
+    typer.echo(f"dead letters discarded: {number}; their frames have no result")
 
 
 @app.command()

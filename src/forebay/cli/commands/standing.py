@@ -15,7 +15,8 @@ from forebay.errors import ExitCode
 if TYPE_CHECKING:
     from forebay.engine import SubmittedJob
     from forebay.engine.queue.explain import Explanation
-    from forebay.engine.queue.jobs import JobRecord, Progress
+    from forebay.engine.queue.jobs import JobRecord
+    from forebay.engine.queue.progress import Progress
 
 
 def told(job: "SubmittedJob", *, as_json: bool) -> None:
@@ -25,16 +26,20 @@ def told(job: "SubmittedJob", *, as_json: bool) -> None:
         print_json({"job": job.number, "new": job.new, "state": found.job.state})
         return
     again = "" if job.new else " was submitted already and"
-    typer.echo(f"job {job.number}{again} is {found.job.state}")
+    typer.echo(f"job {job.number}{again} {found.job.told}")
     for line in explanation(found)[1:]:
         typer.echo(f"  {line}")
 
 
 def explanation(found: "Explanation") -> list[str]:
     """Return an explanation in lines."""
-    lines = [f"it is {found.job.state}", *found.reasons]
+    from forebay.engine.wording import counted
+
+    lines = [f"it {found.job.told}", *found.reasons]
     if found.place is not None and found.units_before:
-        lines.append(f"served before it: {found.place - 1} jobs, {found.units_before} units")
+        lines.append(
+            f"served before it: {counted(found.place - 1, 'job')}, {counted(found.units_before, 'unit')}"
+        )
     if found.starts_in:
         lines.append(f"it should start in {seconds(found.starts_in)}")
     if found.ends_in:
@@ -45,6 +50,7 @@ def explanation(found: "Explanation") -> list[str]:
 def watched(job: "SubmittedJob", *, as_json: bool) -> None:
     """Watch a job to its end, and exit with what that tells."""
     from forebay.engine.queue.states import JobState, UnitState
+    from forebay.engine.wording import counted
 
     last: dict[str, Any] = {}
 
@@ -69,8 +75,8 @@ def watched(job: "SubmittedJob", *, as_json: bool) -> None:
     if not as_json:
         done = job.progress()
         typer.echo(
-            f"job {job.number} is {record.state}: {done.count(UnitState.DONE)} of {done.total} "
-            f"units are published, {done.count(UnitState.DEAD)} are dead letters"
+            f"job {job.number} {record.told}: {done.count(UnitState.DONE)} of {done.total} units "
+            f"published, {counted(done.count(UnitState.DEAD), 'dead letter')}"
         )
         for error in [*done.errors, *([record.error] if record.error else [])]:
             typer.echo(f"  {error}")

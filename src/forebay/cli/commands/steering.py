@@ -20,7 +20,7 @@ def cancel(
 
     with opened(session(context), ledger, results, runs) as database:
         Jobs(database).cancel(job, reason=f"cancelled by {user()}")
-    typer.echo(f"job {job} is cancelled; what is published stays")
+    typer.echo(f"job {job} was cancelled; what is published stays")
 
 
 def pause(
@@ -35,7 +35,7 @@ def pause(
 
     with opened(session(context), ledger, results, runs) as database:
         Jobs(database).pause(job)
-    typer.echo(f"job {job} is paused; units that are being computed are still published")
+    typer.echo(f"job {job} is paused; units already being computed will still be published")
 
 
 def resume(
@@ -50,8 +50,8 @@ def resume(
 
     with opened(session(context), ledger, results, runs) as database:
         Jobs(database).resume(job)
-        state = Jobs(database).get(job).state
-    typer.echo(f"job {job} is {state}")
+        told = Jobs(database).get(job).told
+    typer.echo(f"job {job} {told}")
 
 
 def retry(
@@ -64,13 +64,14 @@ def retry(
     """Try the dead letters of a job again, and go on with one that was cancelled."""
     from forebay.engine.queue.jobs import Jobs
     from forebay.engine.queue.states import OPEN_UNITS
+    from forebay.engine.wording import counted
 
     with opened(session(context), ledger, results, runs) as database:
         jobs = Jobs(database)
         number = jobs.retry(job)
-        state, left = jobs.get(job).state, jobs.tallies([job])[job].count(*OPEN_UNITS)
-    more = f", and {left} units are to be computed" if left else ""
-    typer.echo(f"dead letters that are tried again: {number}; job {job} is {state}{more}")
+        told, left = jobs.get(job).told, jobs.tallies([job])[job].count(*OPEN_UNITS)
+    more = f", with {counted(left, 'unit')} to compute" if left else ""
+    typer.echo(f"dead letters to be tried again: {number}; job {job} {told}{more}")
 
 
 def prioritise(
