@@ -80,7 +80,7 @@ class Acquisition:
             on_thread=self._place_thread,
             patience=_PATIENCE_SECONDS,
         )
-        self._flow = FlowWatch(parts, self._recording)
+        self._flow = FlowWatch(parts, self._receiving, self._recording)
         self._last_frames = LastFrames(parts, patience=_PATIENCE_SECONDS)
         self._control: ControlServer | None = None
         self._precedence: Precedence | None = None
