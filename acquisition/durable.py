@@ -16,6 +16,10 @@ from forebay.acquisition.errors import (
     StorageError,
 )
 
+_NOT_SUPPORTED = (
+    "the file system does not support what is needed ({}); a run needs one with hard links, fsync and "
+    "locks, such as ext4, XFS, Btrfs or tmpfs"
+)
 _REMEDIES = {
     errno.ENOSPC: "no space is left there; free some and try again; a recording goes on by 'forebay acquire --resume'",
     errno.EDQUOT: "the quota is used up; raise it or free some space and go on",
@@ -27,6 +31,10 @@ _REMEDIES = {
     errno.EEXIST: "a file is where a folder is needed; name another place",
     errno.ENOTDIR: "a file is where a folder is needed; name another place",
     errno.ENAMETOOLONG: "the name is too long for the file system; give a shorter one",
+    **{
+        each: _NOT_SUPPORTED.format(os.strerror(each))
+        for each in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+    },
     errno.EIO: "the device reported an I/O error; check it before going on",
 }
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

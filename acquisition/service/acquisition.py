@@ -17,6 +17,7 @@ from forebay.acquisition.control.messages import (
 from forebay.acquisition.control.server import ControlServer
 from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
 from forebay.acquisition.intake import AnomalyKind
+from forebay.acquisition.memory.cuda import pinned_for_cuda
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import FlowState, Watermarks
 from forebay.acquisition.service.flow_watch import FlowWatch
@@ -79,7 +80,7 @@ class Acquisition:
             on_thread=self._place_thread,
             patience=_PATIENCE_SECONDS,
         )
-        self._flow = FlowWatch(parts, self._recording)
+        self._flow = FlowWatch(parts, self._receiving, self._recording)
         self._last_frames = LastFrames(parts, patience=_PATIENCE_SECONDS)
         self._control: ControlServer | None = None
         self._precedence: Precedence | None = None
@@ -287,6 +288,10 @@ class Acquisition:
             unlocked = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))
             if unlocked:
                 self._warn(unlocked)
+        if settings.scheduling.pin_memory:
+            unpinned = around.enter_context(pinned_for_cuda(self._ring.memory.mapping.bytes))
+            if unpinned:
+                self._warn(unpinned)
         around.enter_context(self._recording.flushing())
         self._control = self._open_control(around)
         self._precedence = self._take_precedence(around)

@@ -3,6 +3,7 @@
 from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
 from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
 from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
 
 
@@ -13,13 +14,16 @@ class FlowWatch:
     ----------
     parts
         What the acquisition is made of.
+    receiving
+        Its half before the ring.
     recording
         Its half behind the ring.
     """
 
-    def __init__(self, parts: Parts, recording: Recording) -> None:
+    def __init__(self, parts: Parts, receiving: Receiving, recording: Recording) -> None:
         self._ring = parts.ring
         self._account = parts.run.account
+        self._receiving = receiving
         self._recording = recording
         self._holds = isinstance(parts.gate, Holding)
         self._drops = DropWatch(parts.clock)
@@ -47,7 +51,8 @@ class FlowWatch:
         return FlowState.HOLDING if self.holding else FlowState.NORMAL
 
     def _lost(self) -> int:
-        """Return how many frames were lost here, and not by the camera."""
+        """Return how many frames were lost here, and not by the camera or on their way."""
         dropped = self._account.dropped + self._ring.lost_waiting
         by_reason = self._account.dropped_by_reason
-        return dropped - sum(by_reason.get(reason, 0) for reason in (NOT_DELIVERED, NOT_RECORDED))
+        elsewhere = sum(by_reason.get(reason, 0) for reason in (NOT_DELIVERED, NOT_RECORDED))
+        return dropped - elsewhere - self._receiving.refused

@@ -53,6 +53,8 @@ class Receiving:
         if isinstance(self._source, AccountingSource):
             self._source.on_lost = self._lose
         self._received = 0
+        self.refused = 0
+        """Frames that came and were written down as dropped, for what was wrong with them."""
         self.latency = LatencyHistogram()
         """From a frame's delivery to its place in the ring."""
 
@@ -105,12 +107,14 @@ class Receiving:
         """Write down an exposure that the source knows of and does not deliver."""
         lost = self._intake.lose(counter, why or NOT_DELIVERED)
         if lost is not None:
+            self.refused += why is not None
             self._ring.lose(lost.counter, lost.counter, reason=lost.reason)
 
     def _take_in(self, frame: Frame) -> Frame | None:
         """Return a frame as it is to be put into the ring; None if it is not."""
         outcome = self._intake.receive(frame)
         if isinstance(outcome, Refused):
+            self.refused += 1
             self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)
             return None
         self._received += outcome is not None

@@ -16,7 +16,7 @@ from forebay.acquisition.errors import AcquisitionError
 
 
 class SchedulingSettings(BaseModel):
-    """How the threads of an acquisition are scheduled, and whether its memory is locked.
+    """How the threads of an acquisition are scheduled, and what is done about its memory.
 
     Each is a wish.  Where it is not permitted the acquisition runs without, and says so.
     """
@@ -36,6 +36,10 @@ class SchedulingSettings(BaseModel):
     )
     lock_memory: bool = Field(
         default=False, description="Keep the buffer for frames in memory, never in swap."
+    )
+    pin_memory: bool = Field(
+        default=False,
+        description="Pin the buffer for frames with CUDA, for a program that copies frames from it to a GPU.",
     )
 
 

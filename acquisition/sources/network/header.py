@@ -37,7 +37,7 @@ class DamagedFrameError(MessageError):
     """The header of a frame is right, and its pixels are not."""
 
     def __init__(self, counter: int, text: str, *, why: str) -> None:
-        super().__init__(f"frame {counter} {text}")
+        super().__init__(text)
         self.counter = counter
         """Counter of the frame."""
         self.why = why

@@ -141,14 +141,15 @@ def _damage(
     if len(pixels) != geometry.frame_bytes:
         return DamagedFrameError(
             header.counter,
-            f"with {len(pixels)} bytes of pixels: {_described(geometry)} are "
+            f"frame {header.counter} with {len(pixels)} bytes of pixels: {_described(geometry)} are "
             f"{geometry.frame_bytes}",
             why=f"its message had {len(pixels)} bytes of pixels, not {geometry.frame_bytes}",
         )
     if header.crc32c is not None and header.crc32c != (found := crc32c.crc32c(pixels)):
         return DamagedFrameError(
             header.counter,
-            f"whose pixels have the CRC-32C {found} and not {header.crc32c}",
+            f"frame {header.counter}, whose pixels have the CRC-32C {found} and not "
+            f"{header.crc32c}",
             why="its checksum did not fit its pixels",
         )
     return None

@@ -178,7 +178,7 @@ def test_those_that_start_at_once_do_not_remove_each_other(
             assert go_on.wait(SECONDS)
             super().listen(*args)
 
-    monkeypatch.setattr(folders.socket, "socket", Slow)
+    monkeypatch.setattr(socket, "socket", Slow)
     with contextlib.ExitStack() as opened:
         threads = opened.enter_context(ThreadPoolExecutor())
         opened.callback(go_on.set)

@@ -258,6 +258,25 @@ def test_a_line_that_could_not_be_flushed_is_taken_back(
     assert log.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [("link", errno.EOPNOTSUPP), ("link", errno.ENOSYS), ("fsync", errno.EINVAL)],
+)
+def test_a_file_system_that_lacks_something_is_refused_with_what_a_run_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """When the run is made, of which nothing is left."""
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(StorageError, match="needs one with hard links, fsync and locks"):
+            RunWriter.create(tmp_path / "run", GEOMETRY)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_that_cannot_be_made_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,9 +155,9 @@ def test_a_frame_with_a_wrong_checksum_is_written_down_as_dropped(
 
 
 def test_a_frame_with_too_few_pixels_is_written_down_as_such(
-    listen: Listen, connect: Connect, tmp_path: Path
+    listen: Listen, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The gap before it keeps the reason of a gap."""
+    """The gap before it keeps the reason of a gap; the recorder is not said to drop frames."""
     source = listen()
     sender = connect(source)
     sender.frame(0)
@@ -166,6 +166,8 @@ def test_a_frame_with_too_few_pixels_is_written_down_as_such(
     sender.end()
     status = forebay.acquire(source.wait(timeout=60), tmp_path / "run")
     assert (status.committed, status.dropped, status.counted) == (2, 3, 5)
+    assert status.flow == "normal"
+    assert "dropping" not in caplog.text
     run = forebay.open_run(tmp_path / "run")
     assert [(each.first, each.last, each.reason) for each in run.dropped] == [
         (1, 2, NOT_DELIVERED),
