@@ -87,11 +87,11 @@ def test_what_has_changed_is_as_if_it_were_not_there(
 
 
 def test_what_had_to_make_room_before_it_was_there_leaves_nothing(tmp_path: Path) -> None:
-    """Another process may need the room while the bytes are being written."""
+    """Another process may need the room before the bytes are written."""
     cache = ReadCache(tmp_path, 100)
 
     def reached(point: str) -> None:
-        if point == "written":
+        if point == "room taken":
             cache.put("dear", bytes(80), cost=100.0)
 
     ReadCache(tmp_path, 100, reached).put("cheap", bytes(60), cost=0.1)
