@@ -63,3 +63,13 @@ def test_there_are_fewer_only_when_fewer_were_enough_for_long(
             assert now - enough_since >= limits.idle_seconds
         if wanted >= before.workers or size.workers < before.workers:
             enough_since = None
+
+
+def test_a_worker_computes_as_many_units_as_it_has_threads() -> None:
+    limits = Limits(minimum=0, maximum=50, threads_per_worker=4, work_seconds=60)
+    assert [workers_for(Demand(1e6, units=units), limits) for units in (1, 4, 5, 8)] == [1, 1, 2, 2]
+
+
+def test_a_bound_that_was_lowered_holds_at_once() -> None:
+    limits = Limits(minimum=0, maximum=4, idle_seconds=1e4)
+    assert next_size(Size(8), Demand(), limits, now=0).workers == 4

@@ -190,3 +190,11 @@ def test_a_unit_knows_when_its_last_frame_was_taken() -> None:
     """Latency counts from the core's last frame, not from the halo's."""
     assert BASE.seen.t.stop == 9
     assert BASE.taken_at == 70
+
+
+def test_a_unit_that_goes_on_with_a_state_is_another_one_behind_another_state() -> None:
+    """What was computed behind a block that is taken anew is not taken for what is behind it now."""
+    first, second, third = units(run_of([2, 2, 2]), Sequential(state="state"))
+    assert (first.before, second.before, third.before) == (None, first.identity, second.identity)
+    for before in (None, "another one"):
+        assert dataclasses.replace(second, before=before).identity != second.identity

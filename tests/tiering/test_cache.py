@@ -86,6 +86,29 @@ def test_what_has_changed_is_as_if_it_were_not_there(
     assert ReadCache(blocked / "cache", 10).get("a") is None
 
 
+def test_what_had_to_make_room_before_it_was_there_leaves_nothing(tmp_path: Path) -> None:
+    """Another process may need the room before the bytes are written."""
+    cache = ReadCache(tmp_path, 100)
+
+    def reached(point: str) -> None:
+        if point == "room taken":
+            cache.put("dear", bytes(80), cost=100.0)
+
+    ReadCache(tmp_path, 100, reached).put("cheap", bytes(60), cost=0.1)
+    assert cache.get("cheap") is None
+    assert cache.get("dear") == bytes(80)
+    assert cache.used() == sum(path.stat().st_size for path in tmp_path.glob("*.bytes")) == 80
+
+
+def test_files_of_no_entry_are_swept_and_no_others(tmp_path: Path) -> None:
+    cache = ReadCache(tmp_path, 100)
+    cache.put("a", b"right", cost=1.0)
+    (tmp_path / "stray.bytes").write_bytes(b"left by who was killed")
+    cache.sweep()
+    assert cache.get("a") == b"right"
+    assert len(list(tmp_path.glob("*.bytes"))) == 1
+
+
 def test_a_run_is_read_from_the_cache_when_its_tier_is_gone(site: Site) -> None:
     """Frames and index by range; what was not read before is not there."""
     site.move("packed")

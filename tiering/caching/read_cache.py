@@ -246,11 +246,8 @@ class ReadCache:
         """Give the index for changes that are made together, or not at all."""
         with self._index() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+            # What is not committed when the connection is closed is taken back.
+            yield connection
             connection.execute("COMMIT")
 
     def _unusable(self, error: Exception) -> None:

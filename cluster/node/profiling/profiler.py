@@ -21,8 +21,6 @@ class Profiler:
 
     name: str
     """What it is called."""
-    purpose: str
-    """What it is good for."""
     install: str
     """Where it comes from."""
     command: Callable[[str, Path, Sequence[str]], list[str]]
@@ -71,7 +69,6 @@ def _read_perf(program: str, raw: Path, during: tuple[float, float]) -> dict[Sta
 PROFILERS = (
     Profiler(
         name="py-spy",
-        purpose="functions of Python",
         install="pip install 'forebay[profile]'",
         command=_py_spy,
         read=_read_raw,
@@ -82,7 +79,6 @@ PROFILERS = (
     ),
     Profiler(
         name="perf",
-        purpose="native functions and the kernel as well",
         install="the package linux-perf (Debian), linux-tools (Ubuntu) or perf (Fedora)",
         command=_perf,
         read=_read_perf,
@@ -93,7 +89,6 @@ PROFILERS = (
     ),
     Profiler(
         name="nsys",
-        purpose="what a GPU does and waits for",
         install="Nsight Systems, a package of NVIDIA's CUDA repository",
         command=_nsys,
         read=None,

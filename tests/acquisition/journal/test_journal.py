@@ -324,13 +324,18 @@ class TestWindow:
     ) -> None:
         """Whoever adds waits for a flush only where the window would be exceeded."""
         begun, may_end = threading.Event(), threading.Event()
+
+        def flush(_: int) -> None:
+            begun.set()
+            assert may_end.wait(30)
+
         with open_journal(records=100, window=Window(bytes=4 * 128)) as journal:
             for counter in range(3):
                 journal.append(frame(counter))
             journal.flush()
             journal.append(frame(3))
             with monkeypatch.context() as patch:
-                patch.setattr(os, "fdatasync", lambda _: begun.set() or may_end.wait(30))
+                patch.setattr(os, "fdatasync", flush)
                 flushing = threading.Thread(target=journal.flush)
                 flushing.start()
                 assert begun.wait(30)

@@ -138,6 +138,32 @@ def test_lost_frames_that_follow_each_other_are_one_item() -> None:
     assert counters_of(ring.take()) == list(range(1000, 2000))
 
 
+def test_lost_frames_are_one_item_only_where_nothing_is_between_them() -> None:
+    """What the camera did not deliver between them was lost for another reason."""
+    ring = FrameRing(GEOMETRY, slots=1)
+    for first, last, reason in ((1, 3, "full"), (4, 4, "full"), (6, 6, "full"), (7, 7, "late")):
+        ring.lose(first, last, reason=reason)
+    assert ring.lost_waiting == 6
+    assert ring.take() == Lost(1, 4, "full")
+    assert ring.lost_waiting == 2
+    assert [ring.take(), ring.take()] == [Lost(6, 6, "full"), Lost(7, 7, "late")]
+    assert ring.lost_waiting == 0
+
+
+def test_a_frame_that_is_overtaken_waits_as_a_lost_one() -> None:
+    ring = FrameRing(GEOMETRY, slots=2)
+    for counter in (3, 4):
+        ring.put(frame(counter), wait=False)
+    slot = ring.reserve_oldest(reason="overtaken")
+    assert slot is not None
+    assert (ring.waiting, ring.lost_waiting) == (1, 1)
+    ring.fill(slot, frame(5))
+    assert (ring.waiting, ring.lost_waiting) == (2, 1)
+    taken = [ring.take() for _ in range(3)]
+    assert [counters_of(each) for each in taken] == [[3], [4], [5]]
+    assert (ring.waiting, ring.lost_waiting) == (0, 0)
+
+
 @pytest.mark.parametrize("how", ["free", "finish"])
 def test_whoever_waits_for_room_is_woken(how: str) -> None:
     """By a slot that is given back, or by the end; then there is none."""

@@ -21,6 +21,7 @@ from forebay.acquisition import (
 )
 from forebay.acquisition.errors import FrameError, SourceError, StorageError
 from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
+from forebay.acquisition.storage.folder import FolderStorage
 
 type Memory = Callable[[], Path]
 
@@ -280,3 +281,16 @@ def test_uncommitted_objects_are_put_aside(tmp_path: Path, write_run: Any) -> No
     assert list((path / "_forebay/aside").iterdir()) == []
     assert verify_run(open_run(path)).ok
     np.testing.assert_array_equal(open_run(path).frames.to_numpy()[4:], pixels)
+
+
+def test_a_writer_keeps_nothing_of_what_it_has_committed(tmp_path: Path) -> None:
+    """However long it runs: neither files aside, nor their names in memory."""
+    writer = RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=2)
+    for counter in range(8):
+        writer.append(frame(counter))
+    storage = writer._run.storage
+    assert isinstance(storage, FolderStorage)
+    assert storage._named == set()
+    aside = tmp_path / "run" / "_forebay/aside"
+    assert [each.name for each in aside.iterdir()] == []
+    writer.close()

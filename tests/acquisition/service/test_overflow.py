@@ -80,8 +80,9 @@ class Full:
         return lost, Arrived(NOT_IN_RING, counter, 0, int(NO_FLAGS), 0.0)
 
     def _losses(self) -> Iterator[Lost]:
-        while self.items and isinstance(self.items[0], Lost):
-            yield self.items.popleft()
+        while self.items and isinstance(item := self.items[0], Lost):
+            self.items.popleft()
+            yield item
 
     def __len__(self) -> int:
         return len(self.items)

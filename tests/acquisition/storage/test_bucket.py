@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore, MemoryStore
 from tests.acquisition.storage.frames import (
     GEOMETRY,
@@ -34,6 +36,8 @@ from forebay.acquisition.format.history import replay
 from forebay.acquisition.format.logs import row_object_key
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import Opened, decode_line, encode_line
+from forebay.acquisition.run.writing import bucket as taking_over
+from forebay.acquisition.storage.conditional import ConditionalPuts, Stamped
 
 
 @pytest.fixture
@@ -319,3 +323,46 @@ def test_a_log_that_ends_otherwise_than_it_was_read_is_an_error(bucket: MemorySt
         replay(objects, since=seen)
     obstore.put(bucket, key, encode_line(opened, previous=seen.last_digest))
     assert replay(objects, since=seen).epoch == 2
+
+
+def test_an_answer_that_is_lost_takes_the_run_from_nobody(
+    bucket: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each object is put once, and its own writer knows it again by what is written on it."""
+    put = ConditionalPuts._put
+    lost: set[str] = set()
+
+    def losing(self: ConditionalPuts, key: str, *rest: Any) -> Stamped:
+        made = put(self, key, *rest)
+        if key not in lost:
+            lost.add(key)
+            raise GenericError("the answer was lost")
+        return made
+
+    monkeypatch.setattr(ConditionalPuts, "_put", losing)
+    with create(bucket) as writer:
+        append(writer, range(5))
+    assert "_forebay/log/00000001/000000000001.log" in lost
+    assert check_whole(bucket) == [0, 1, 2, 3, 4]
+    assert not keys_of(bucket, "_forebay/quarantine")
+
+
+def test_what_is_committed_while_the_end_of_the_log_is_sought_is_kept(
+    bucket: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place is taken then: whoever takes the run over reads on, and seals behind it."""
+    former = create(bucket)
+    append(former, range(2))
+    seal = taking_over._seal
+    coming = [range(2, 4), range(4, 6)]
+
+    def sealed(*args: Any, **options: Any) -> bool:
+        if coming:
+            append(former, coming.pop(0))
+        return seal(*args, **options)
+
+    monkeypatch.setattr(taking_over, "_seal", sealed)
+    with take_over(bucket) as later:
+        assert later.committed == 6
+        append(later, range(6, 7))
+    assert check_whole(bucket) == [0, 1, 2, 3, 4, 5, 6]

@@ -258,6 +258,30 @@ def test_what_kills_two_workers_is_given_up(desk: Desk, clock: Clock) -> None:
     assert desk.fail([claim], DIED) == [UnitState.DEAD]
 
 
+def test_what_is_computed_alone_stays_so(desk: Desk, clock: Clock) -> None:
+    """Whatever it fails at later: it has killed a worker, and the others' units with it."""
+    desk.queue_up("run", 1)
+    desk.fail(desk.take(), DIED)
+    desk.fail(desk.take(), STORAGE)
+    clock.step(10**6)
+    desk.service.outcomes.promote()
+    (claim,) = desk.take()
+    assert (claim.alone, claim.deaths) == (True, 1)
+
+
+def test_what_is_too_large_is_cut_into_twice_as_many_pieces_each_time(desk: Desk) -> None:
+    """As far as it can be, so that it fits after few attempts."""
+    desk.queue_up("run", 1)
+    too_large = Failure(FailureClass.OUT_OF_MEMORY, "MemoryError", most_pieces=8)
+    pieces = []
+    for _ in range(5):
+        (claim,) = desk.take()
+        pieces.append(claim.pieces)
+        desk.fail([claim], too_large)
+    assert pieces == [1, 1, 2, 4, 8]
+    assert desk.take() == []
+
+
 def test_a_wait_ends_when_it_is_over(desk: Desk, steady: Service, clock: Clock) -> None:
     """Until then nobody is given the unit; each wait is twice as long as the one before."""
     desk.queue_up("run", 1)
