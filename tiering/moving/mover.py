@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -104,7 +105,7 @@ class Mover:
         self._avoided = avoided
         self._tell_failed = failed
         self._holder = new_holder()
-        self._full: set[str] = set()
+        self._found_full: dict[str, float] = {}
 
     def work(self) -> list[MoveRecord]:
         """Carry out everything that is due; return the moves as they stand then."""
@@ -192,11 +193,9 @@ class Mover:
         packs: Sequence[Pack] = ()
         if pack_bytes is not None and not home:
             packs = pack_up(self._context.catalogue.objects(run.run_id), pack_bytes)
-        begun = self._context.held.begin(
+        return self._context.held.begin(
             claim, size=run.bytes, capacity=capacity, home=home, path=path, packs=packs
         )
-        self._full.discard(tier.name)
-        return begun
 
     def _publish(self, claim: Claim) -> MoveRecord:
         target = self._context.target(claim)
@@ -241,8 +240,11 @@ class Mover:
         It is said once of the tier, and not of each of the moves that wait.
         """
         told = {"move": claim.move.move, "run": claim.move.run_id, "tier": claim.move.tier}
-        if claim.move.tier not in self._full:
-            self._full.add(claim.move.tier)
+        now = time.monotonic()
+        before = self._found_full.get(claim.move.tier)
+        self._found_full[claim.move.tier] = now
+        # While one of them waits it is found again within the longest pause.
+        if before is None or now - before > 2 * _LONGEST_PAUSE_FOR_ROOM:
             _log.warning("moves wait for room in a tier", extra={**told, "error": said})
         try:
             pause = min(_LONGEST_PAUSE_FOR_ROOM, self._pause(claim))
