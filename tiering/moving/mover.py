@@ -257,7 +257,7 @@ class Mover:
         first = self._context.settings.first_pause_seconds
         # Movers that were hindered by the same thing shall not all come back at once.
         spread = random.uniform(0.8, 1.2)  # noqa: S311
-        return min(_LONGEST_PAUSE, first * 2 ** min(claim.move.attempts, 32)) * spread
+        return min(_LONGEST_PAUSE, first * 2.0 ** min(claim.move.attempts, 32)) * spread
 
     def _other_source(self, claim: Claim) -> bool:
         """Go on from another copy where the one at hand is damaged; tell whether there is one."""
