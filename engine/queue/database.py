@@ -167,7 +167,10 @@ class Database:
             if _revision(connection) == REVISION:
                 return
         if not create and not sa.inspect(self._engine).has_table("units"):
-            raise LedgerError(f"{self.name} is not a ledger: it has none of its tables")
+            raise LedgerError(
+                f"{self.name} is not a ledger: it has none of its tables; 'forebay serve' or the "
+                "first job makes them in an empty database"
+            )
         with self._engine.connect() as connection:
             # References are not looked at while tables are taken to pieces and put together.
             self._check_references(connection, yes=False)

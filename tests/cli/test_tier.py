@@ -399,7 +399,16 @@ def test_runs_of_two_instruments_that_are_called_alike_are_told_apart(
 
 
 @pytest.mark.parametrize(
-    "words", ["scan", "plan", "status", "cancel 1", "hold apple", "release apple", "unpin apple"]
+    "words",
+    [
+        "scan",
+        "plan",
+        "status",
+        "cancel 1",
+        "hold apple --reason audit",
+        "release apple",
+        "unpin apple",
+    ],
 )
 def test_where_no_tiers_are_configured_nothing_is_made(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -321,28 +321,39 @@ def test_a_copy_that_is_itself_on_its_way_out_does_not_count(site: Site) -> None
     )
 
 
-def test_a_tier_that_is_full_is_tried_again(site: Site) -> None:
-    """With longer and longer pauses, and then given up; nothing is lost or left."""
-    full = site.specifications["cold"].model_copy(update={"capacity": 100})
-    site.specifications["cold"] = full
+def test_a_tier_that_is_full_is_tried_again_until_it_has_room(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often, with pauses of up to a minute; it is said once, and not of each move."""
+    site.record("fire")
+    size = site.take_in().bytes
+    site.specifications["cold"] = site.specifications["cold"].model_copy(update={"capacity": 100})
     site.database.close()
     site.open()
-    move = site.plan("cold")
-    pauses = []
-    for _ in range(3):
-        site.work()
-        now = site.moves.get(move.move)
+    moves = site.plan("cold"), site.plan("cold", name="fire")
+    mover, pauses = site.mover(), []
+    for _ in range(6):
+        mover.work()
+        now = site.moves.get(moves[0].move)
         assert now.error is not None
         assert "'cold' holds or expects 0 of its 100 bytes" in now.error
         assert now.not_before is not None
         pauses.append((now.not_before - site.time) / 1e9)
         # A float does not hold every nanosecond.
-        site.pass_by(pauses[-1] + 0.001)
-    for pause, expected in zip(pauses, (10, 20, 40), strict=True):
+        site.pass_by(75.001)
+    for pause, expected in zip(pauses, (10, 20, 40, 60, 60, 60), strict=True):
         assert 0.8 * expected <= pause <= 1.2 * expected
-    site.work()
-    assert site.moves.get(move.move).state == MoveState.FAILED
+    (said,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert "wait for room" in said.message
     assert site.files("cold") == set()
+    site.check_readable()
+    site.specifications["cold"] = site.specifications["cold"].model_copy(
+        update={"capacity": 3 * size}
+    )
+    site.database.close()
+    site.open()
+    site.work()
+    assert {site.moves.get(each.move).state for each in moves} == {MoveState.GRACE}
     site.check_readable()
 
 

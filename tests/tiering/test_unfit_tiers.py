@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.tiering.site import Site
 
+from forebay.acquisition import durable
 from forebay.acquisition.errors import RunNameError
 from forebay.acquisition.format.layout import check_run_name
 from forebay.acquisition.storage.conditional import refusal
@@ -221,6 +222,24 @@ def test_a_prefix_with_dots_is_refused(path: str) -> None:
     with pytest.raises(ValidationError, match=r"knows no '\.' and '\.\.'"):
         TierSpecification(url=f"s3://lab/{path}")
     assert TierSpecification(url="s3://lab//a//b/").url == "s3://lab/a/b"
+
+
+def test_two_that_try_a_tier_out_at_once_are_not_in_each_others_way(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Services on one ledger do, when something has failed: none may take the tier for broken."""
+    tier = site.tiers["warm"]
+    make_folders = durable.make_folders
+
+    def others_come(path: Path) -> None:
+        make_folders(path)
+        monkeypatch.setattr(durable, "make_folders", make_folders)
+        assert probe(tier).problem is None
+
+    monkeypatch.setattr(durable, "make_folders", others_come)
+    assert probe(tier).problem is None
+    assert durable.make_folders is make_folders, "another one came"
+    assert [each.name for each in (tier.folder or Path()).iterdir()] == []
 
 
 def test_two_names_of_one_folder_are_one_place(tmp_path: Path) -> None:

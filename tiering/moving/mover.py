@@ -3,6 +3,7 @@
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from forebay.tiering.catalogue.catalogue import Catalogue
@@ -16,7 +17,12 @@ from forebay.tiering.catalogue.records import (
     ShelfRecord,
     ShelfState,
 )
-from forebay.tiering.errors import CopyDamagedError, MoveTakenOverError, TieringError
+from forebay.tiering.errors import (
+    CopyDamagedError,
+    MoveTakenOverError,
+    TierFullError,
+    TieringError,
+)
 from forebay.tiering.homes.home import goes_home
 from forebay.tiering.moving.archives import Archives
 from forebay.tiering.moving.context import MoveContext, Reached
@@ -30,6 +36,7 @@ from forebay.tiering.specification import TieringSettings
 from forebay.tiering.storage.tiers import Tiers
 
 _LONGEST_PAUSE = 3600.0
+_LONGEST_PAUSE_FOR_ROOM = 60.0
 _NO_WORK = NoWork()
 
 _log = logging.getLogger("forebay.tiering")
@@ -98,6 +105,7 @@ class Mover:
         self._avoided = avoided
         self._tell_failed = failed
         self._holder = new_holder()
+        self._found_full: dict[str, float] = {}
 
     def work(self) -> list[MoveRecord]:
         """Carry out everything that is due; return the moves as they stand then."""
@@ -204,6 +212,9 @@ class Mover:
     def _failed(self, claim: Claim, error: Exception) -> None:
         """Write down why a step could not be done, and when it is tried again."""
         said = " ".join(str(error).split())
+        if isinstance(error, TierFullError) and claim.move.state is MoveState.PLANNED:
+            self._wait_for_room(claim, said)
+            return
         if isinstance(error, CopyAgainError):
             claim = error.claim
         told = {"move": claim.move.move, "run": claim.move.run_id, "error": said}
@@ -219,14 +230,34 @@ class Mover:
             if attempts >= self._context.settings.most_attempts and not final:
                 self._context.held.fail(claim, f"given up after {attempts} attempts: {said}")
                 return
-            pause = min(
-                _LONGEST_PAUSE, self._context.settings.first_pause_seconds * 2 ** (attempts - 1)
-            )
-            # Movers that were hindered by the same thing shall not all come back at once.
-            pause *= random.uniform(0.8, 1.2)  # noqa: S311
+            self._context.held.pause(claim, seconds=self._pause(claim), error=said)
+        except MoveTakenOverError:
+            _log.warning("move taken over", extra=told)
+
+    def _wait_for_room(self, claim: Claim, said: str) -> None:
+        """Try again later what has no room in its tier, however often: nothing has failed there.
+
+        It is said once of the tier, and not of each of the moves that wait.
+        """
+        told = {"move": claim.move.move, "run": claim.move.run_id, "tier": claim.move.tier}
+        now = time.monotonic()
+        before = self._found_full.get(claim.move.tier)
+        self._found_full[claim.move.tier] = now
+        # While one of them waits it is found again within the longest pause.
+        if before is None or now - before > 2 * _LONGEST_PAUSE_FOR_ROOM:
+            _log.warning("moves wait for room in a tier", extra={**told, "error": said})
+        try:
+            pause = min(_LONGEST_PAUSE_FOR_ROOM, self._pause(claim))
             self._context.held.pause(claim, seconds=pause, error=said)
         except MoveTakenOverError:
             _log.warning("move taken over", extra=told)
+
+    def _pause(self, claim: Claim) -> float:
+        """Return the seconds until the next attempt, when one has failed."""
+        first = self._context.settings.first_pause_seconds
+        # Movers that were hindered by the same thing shall not all come back at once.
+        spread = random.uniform(0.8, 1.2)  # noqa: S311
+        return min(_LONGEST_PAUSE, first * 2.0 ** min(claim.move.attempts, 32)) * spread
 
     def _other_source(self, claim: Claim) -> bool:
         """Go on from another copy where the one at hand is damaged; tell whether there is one."""

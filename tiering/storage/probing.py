@@ -38,7 +38,7 @@ def probe(tier: Tier) -> Probe:
             archive.check()
         if (lock := tier.lock(_PROBES)) is not None:
             lock.check()
-        shelf = tier.shelf(_PROBES)
+        shelf = tier.shelf(_place(tier))
         # Some servers make a bucket of any name that is put to: a list is refused.
         shelf.stored()
         content = uuid.uuid4().bytes * 64
@@ -61,6 +61,14 @@ def probe(tier: Tier) -> Probe:
         what = f"{tier.where('')} does not encrypt as it is asked to"
         return Probe(tier.name, f"{what}: an object put with {wanted} has {encrypted_as}", free)
     return Probe(tier.name, None, free)
+
+
+def _place(tier: Tier) -> str:
+    """Return where an object is put.
+
+    On a disk a folder of its own: others who try the tier out remove theirs meanwhile.
+    """
+    return _PROBES if tier.folder is None else f"{_PROBES}-{uuid.uuid4().hex}"
 
 
 def _encryption_of(tier: Tier, key: str) -> str | None:
