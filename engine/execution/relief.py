@@ -4,6 +4,7 @@ import logging
 import time
 
 from forebay.acquisition.control import ControlClient
+from forebay.acquisition.control.errors import RequestError
 from forebay.errors import ForebayError
 
 _LOOK_SECONDS = 1.0
@@ -31,6 +32,7 @@ class Relief:
         self._next = 0.0
         self._level = 0
         self._refused = False
+        self._unheard = False
 
     @property
     def due(self) -> bool:
@@ -46,11 +48,18 @@ class Relief:
         try:
             with ControlClient(self._run_id, timeout=1.0) as client:
                 client.request("reduce", level=level, seconds=_ASK_SECONDS)
-        except ForebayError as error:
-            # The run may end at any time; that it declares no reductions is not going to change.
+        except RequestError as error:
+            # That it declares no reductions is not going to change.
             self._refused = True
             _log.warning("the acquisition does not reduce its frames for processing: %s", error)
             return
+        except ForebayError as error:
+            # A machine that is too busy to answer at once is what reductions are for.
+            if not self._unheard:
+                _log.warning("the acquisition cannot be asked for reductions now: %s", error)
+            self._unheard = True
+            return
+        self._unheard = False
         if level != self._level:
             _log.warning(
                 "processing is %d blocks late: the acquisition is asked for %d reductions",

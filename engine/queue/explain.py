@@ -67,7 +67,8 @@ def explain(database: Database, job: int) -> Explanation:
         now = database.now(connection)
         before = _before(connection, record) if record.state == JobState.READY else None
         rate = _rate(connection, now=now)
-        reasons = [*_reasons(connection, record, progress, now=now)]
+        first = before is None or not before[0]
+        reasons = [*_reasons(connection, record, progress, now=now, first=first)]
         unfinished = _unfinished(connection, record)
     # Files may be slow to answer, and nothing is kept waiting in the database meanwhile.
     where = Path(database.name) if database.dialect == "sqlite" else database.name
@@ -137,7 +138,7 @@ def _rate(connection: sa.Connection, *, now: int) -> float | None:
 
 
 def _reasons(
-    connection: sa.Connection, record: JobRecord, progress: Progress, *, now: int
+    connection: sa.Connection, record: JobRecord, progress: Progress, *, now: int, first: bool
 ) -> list[str]:
     reasons: list[str] = []
     match record.state:
@@ -160,7 +161,7 @@ def _reasons(
             ]
             reasons.append(f"it comes after {' and '.join(waits)}")
         case JobState.READY:
-            reasons += _reasons_to_wait(connection, record, progress, now=now)
+            reasons += _reasons_to_wait(connection, record, progress, now=now, first=first)
     if dead := progress.count(UnitState.DEAD):
         letters = counted(dead, "dead letter")
         reasons.append(f"it has {letters} ('forebay dead list --job {record.job}' shows them)")
@@ -169,7 +170,7 @@ def _reasons(
 
 
 def _reasons_to_wait(
-    connection: sa.Connection, record: JobRecord, progress: Progress, *, now: int
+    connection: sa.Connection, record: JobRecord, progress: Progress, *, now: int, first: bool
 ) -> list[str]:
     alive = sa.select(sa.func.count()).where(SERVICES.c.alive_until > now)
     if record.private is not None:
@@ -187,48 +188,58 @@ def _reasons_to_wait(
         return [nobody]
     reasons = []
     if held := progress.count(*HELD_UNITS):
-        reasons.append(f"{counted(held, 'unit')} in the hands of workers")
+        reasons.append(f"{_counted(held, 'of its units is', 'of its units are')} being computed")
     if retried := progress.count(UnitState.FAILED):
         of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == record.job)
-        first = sa.select(sa.func.min(UNITS.c.not_before), sa.func.max(UNITS.c.error)).where(
+        soonest = sa.select(sa.func.min(UNITS.c.not_before), sa.func.max(UNITS.c.error)).where(
             UNITS.c.result.in_(of_job), UNITS.c.state == UnitState.FAILED
         )
-        at, error = connection.execute(first).one()
+        at, error = connection.execute(soonest).one()
         wait = max(0.0, (at - now) / 1e9)
-        reasons.append(
-            f"{counted(retried, 'unit')} failed, to be tried again in {wait:.0f} s ({error})"
-        )
+        one, more = "unit failed and is tried again,", "units failed and are tried again, the first"
+        reasons.append(f"{_counted(retried, one, more)} in {wait:.0f} s ({error})")
     of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == record.job)
     small = sa.select(sa.func.count(), sa.func.max(UNITS.c.memory)).where(
         UNITS.c.result.in_(of_job), UNITS.c.state.in_(OPEN_UNITS), UNITS.c.memory.is_not(None)
     )
     number, most = connection.execute(small).one()
     if number:
+        one, more = "unit ran out of memory and is", "units ran out of memory and are"
         reasons.append(
-            f"{counted(number, 'unit')} ran out of memory, and must have a worker with more than "
+            f"{_counted(number, one, more)} for a worker with more than "
             f"{most / 2**30:.3g} GiB, which is started if the cluster has a memory_ceiling"
         )
     if behind := progress.count(UnitState.WAITING):
-        reasons.append(
-            f"{counted(behind, 'unit')} must wait for the block before, whose state is carried on"
-        )
+        one = "unit waits for the block before it, with whose state it goes on"
+        more = "units wait for the block before them, with whose state they go on"
+        reasons.append(_counted(behind, one, more))
+    if late := progress.count(UnitState.DEFERRED):
+        were = _counted(late, "unit was put off and is", "units were put off and are")
+        lane = Lane.REPROCESS.label
+        reasons.append(f"it was late: {were} computed in the lane {lane}, when there is time")
     held_back = (
         sa.select(RESULTS.c.held_until, RESULTS.c.held_because)
         .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
         .where(JOB_RESULTS.c.job == record.job, RESULTS.c.held_until > now)
         .order_by(RESULTS.c.held_until)
     )
-    for until, because in connection.execute(held_back.limit(3)):
+    waiting = connection.execute(held_back.limit(3)).all()
+    for until, because in waiting:
         wait = (until - now) / 1e9
         reasons.append(
             f"it waits for what it needs, and is tried again in {wait:.0f} s ({because})"
         )
     if progress.planned + len(progress.errors) < progress.results:
         known = progress.planned
-        reasons.append(f"{known} of {counted(progress.results, 'run')} divided into units so far")
-    if not held and progress.count(UnitState.READY):
+        reasons.append(
+            "it follows what is recorded: blocks are computed as they are committed"
+            if record.live
+            else f"{known} of its {progress.results} runs are divided into units so far"
+        )
+    if not held and not waiting and progress.count(UnitState.READY):
         lane = Lane(record.lane).label
-        reasons.append(f"the jobs before it are served first; it is in the lane {lane}")
+        order = "it is next, when there is room" if first else "the jobs before it are served first"
+        reasons.append(f"{order}; it is in the lane {lane}")
     driven = (
         sa.select(RESULTS.c.driver)
         .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
@@ -240,3 +251,8 @@ def _reasons_to_wait(
         names = ", ".join(str(each) for each in others)
         reasons.append(f"job {names} asks for some of the same and is served first")
     return reasons
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    """Return a number with what it counts."""
+    return f"{number} {one if number == 1 else more}"

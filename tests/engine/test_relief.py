@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ from tests.engine.test_keeping_up import serving
 from forebay.acquisition import AcquisitionStatus, FrameFlag, acquire, open_run
 from forebay.acquisition.control import ControlClient
 from forebay.acquisition.control.errors import RequestError
+from forebay.acquisition.errors import ControlError
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.sources import open_source
 from forebay.engine import Algorithm, submit
 from forebay.engine.errors import JobError
+from forebay.engine.execution.relief import Relief
 
 SECONDS = 60
 REDUCED = int(FrameFlag.REDUCED | FrameFlag.OVERLOAD_STEP_1)
@@ -156,3 +159,41 @@ def test_only_a_live_job_can_ask_for_it(write_run: WriteRun, tmp_path: Path) -> 
     algorithm = Algorithm("nothing", "1.0.0", lambda frames: frames)
     with pytest.raises(JobError, match="it is a number of blocks of a live job"):
         submit(write_run(), algorithm, ledger=tmp_path / "ledger.sqlite", reduce_at=5)
+
+
+def test_an_acquisition_that_does_not_answer_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A machine that is too busy to answer within a second is what reductions are for."""
+    answers: list[Exception | None] = [
+        ControlError("it does not answer"),
+        ControlError("it does not answer"),
+        None,
+        ControlError("it does not answer"),
+        RequestError("no reductions are declared"),
+    ]
+    asked: list[int] = []
+
+    class Client:
+        def __init__(self, run: str, *, timeout: float) -> None: ...
+
+        def request(self, name: str, *, level: int, seconds: float) -> None:
+            asked.append(level)
+            answer = answers[len(asked) - 1]
+            if answer is not None:
+                raise answer
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *exc_info: object) -> None: ...
+
+    monkeypatch.setattr("forebay.engine.execution.relief.ControlClient", Client)
+    monkeypatch.setattr("forebay.engine.execution.relief._LOOK_SECONDS", 0.0)
+    relief = Relief("id of the run", 5)
+    while relief.due:
+        relief.look(11)
+    assert asked == [2] * 5
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("cannot be asked for reductions now" in each for each in told) == 2
+    assert told[-1].endswith("for processing: no reductions are declared")

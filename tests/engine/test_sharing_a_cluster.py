@@ -150,10 +150,14 @@ def test_work_that_follows_an_instrument_passes_what_waits(
     assert job.record().lane == Lane.REALTIME
 
 
+@pytest.mark.parametrize("avoid", [None, "tcp://127.0.0.1:1"], ids=["anywhere", "restricted"])
 def test_urgent_work_waits_for_the_end_of_one_unit_alone(
-    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, avoid: str | None
 ) -> None:
-    """It lies at a worker before what waits there, and not in the scheduler's own queue."""
+    """It lies at a worker before what waits there, and not in the scheduler's own queue.
+
+    What is not for any worker does not wait in that queue, but all of it at the workers.
+    """
     begun = tmp_path / "begun"
 
     def gated(packed: bytes, number: int) -> list[Any]:
@@ -178,21 +182,26 @@ def test_urgent_work_waits_for_the_end_of_one_unit_alone(
     monkeypatch.setattr("forebay.engine.execution.executor.compute_packed", gated)
     came: SimpleQueue[object] = SimpleQueue()
     executor = DaskExecutor(client)
-    olds = [f"old-{number}" for number in range(8)]
+    assert executor.slots == 2
+    olds, later = ([f"{when}-{number}" for number in range(8)] for when in ("old", "later"))
     try:
         for each in olds:
-            executor.submit(given(each), came.put, priority=0)
+            executor.submit(given(each), came.put, priority=0, avoid=avoid)
         wait_for(lambda: len(names()) == 2)
         executor.submit(given("urgent"), came.put, priority=10, urgent=True)
-        wait_for(lambda: "urgent" in str(client.run(at_workers)))
+        # Of one priority, Dask may begin with what came first or with what came last.
+        for each in later:
+            executor.submit(given(each), came.put, priority=0, avoid=avoid)
+        there = ["urgent", *olds, *later] if avoid else ["urgent"]
+        wait_for(lambda: all(each in str(client.run(at_workers)) for each in there))
         for each in names():
             (tmp_path / each).touch()
         wait_for(lambda: len(names()) == 4)
         assert "urgent" in names()
     finally:
-        for each in (*olds, "urgent"):
+        for each in (*olds, "urgent", *later):
             (tmp_path / each).touch()
-    assert [came.get(timeout=30) for _ in range(9)] == [[None]] * 9
+    assert [came.get(timeout=30) for _ in range(17)] == [[None]] * 17
     executor.close()
 
 
