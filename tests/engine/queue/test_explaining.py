@@ -39,10 +39,10 @@ def test_units_are_counted_in_words_that_fit(desk: Desk) -> None:
     claims += desk.take(1)
     assert reasons(desk, job) == ["2 of its units are being computed"]
     desk.kill(claims[:1])
-    dead = f"('forebay dead list --job {job}')"
-    assert reasons(desk, job)[1:] == [f"1 unit is a dead letter {dead}"]
+    dead = f"('forebay dead list --job {job}' shows them)"
+    assert reasons(desk, job)[1:] == [f"it has 1 dead letter {dead}"]
     desk.kill(claims[1:])
-    assert reasons(desk, job)[1:] == [f"2 units are dead letters {dead}"]
+    assert reasons(desk, job)[1:] == [f"it has 2 dead letters {dead}"]
 
 
 def test_what_is_tried_again_says_when(desk: Desk, clock: Clock) -> None:
