@@ -42,22 +42,22 @@ def moved_after(run: Run, units: int) -> tuple[Path, Callable[[JobEvent], None]]
 
 def test_one_failure_tells_of_all_that_cannot_be_computed(write_run: WriteRun) -> None:
     """Each block was a dead letter, and none said that the run was gone."""
-    run = write_run(frames=80)
+    run = write_run(frames=400)
     elsewhere, watch = moved_after(run, 3)
-    told = r"means-1\.0\.0: the run .*/run is not there any more, .*; (\d+) of 20 units are"
+    told = r"means-1\.0\.0: the run .*/run is not there any more, .*; (\d+) of 100 units are"
     with pytest.raises(UnitsFailedError, match=told) as failed:
         process(run, MEANS, on_event=watch)
     (published,) = re.findall(told, str(failed.value))
     assert run.path is not None
     shutil.move(elsewhere, run.path)
     result = process(run, MEANS)
-    assert len(result.done) == 20
-    assert result.computed == 20 - int(published) > 0
+    assert len(result.done) == 100
+    assert result.computed == 100 - int(published) > 0
 
 
 def test_other_runs_of_the_job_are_done(write_run: WriteRun) -> None:
     """The report names the run, and one dead letter tells what was missing first."""
-    runs = [write_run("deleted", frames=80), write_run("good", frames=40)]
+    runs = [write_run("deleted", frames=400), write_run("good", frames=40)]
     _, watch = moved_after(runs[0], 3)
     report = reprocess(runs, MEANS, on_event=watch)
     assert not report.complete
@@ -66,5 +66,5 @@ def test_other_runs_of_the_job_are_done(write_run: WriteRun) -> None:
     assert {each.target.job.run_name for each in report.dead} == {"deleted"}
     assert 1 <= len(report.dead) < 10
     done = report.progress.units["done"]
-    assert 13 <= done < 30
-    assert done + report.progress.units["cancelled"] + len(report.dead) == 30
+    assert 13 <= done < 110
+    assert done + report.progress.units["cancelled"] + len(report.dead) == 110
