@@ -271,7 +271,7 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
     return _open(Objects(LocalStore(path, read_only=True)), str(path))
 
 
-def _start_of(blocks: Sequence[Block], extent: Extent) -> int:
+def _start_of(blocks: Any, extent: Any) -> int:
     """Return the first frame of blocks that hold the frames of an extent."""
     of_blocks = isinstance(blocks, Sequence) and all(isinstance(each, Block) for each in blocks)
     if not (of_blocks and isinstance(extent, Extent)):
@@ -286,7 +286,7 @@ def _start_of(blocks: Sequence[Block], extent: Extent) -> int:
             f"frames {extent.start} to {extent.stop} are not among the frames {start} to {stop} of "
             f"the {len(blocks)} blocks given: give the blocks that hold them"
         )
-    return start
+    return int(start)
 
 
 def _open(objects: Objects, location: str) -> Run:
