@@ -24,6 +24,8 @@ _REMEDIES = {
     errno.ENOSPC: "no space is left there; free some and try again; a recording goes on by 'forebay acquire --resume'",
     errno.EDQUOT: "the quota is used up; raise it or free some space and go on",
     errno.EFBIG: "the file would be larger than is allowed there; raise the limit",
+    errno.ENOENT: "its folder is not there any more; somebody has moved or deleted it, which a run can only be "
+    "when it is closed",
     errno.EROFS: "the file system is read-only; mount it for writing",
     errno.EACCES: "permission is denied; let this user write there",
     errno.EPERM: "the operation is not permitted; the folder must not be write-protected, and a run needs a "

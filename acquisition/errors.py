@@ -49,6 +49,12 @@ class RunNotFoundError(AcquisitionError, FileNotFoundError):
         )
 
 
+class ExtentError(AcquisitionError, IndexError):
+    """Frames were asked for that are not in what they were to be read from."""
+
+    exit_code = ExitCode.USAGE
+
+
 class FolderError(AcquisitionError, OSError):
     """The folder of the runs cannot be looked through."""
 

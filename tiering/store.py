@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from forebay.acquisition.errors import RunNotFoundError
 from forebay.acquisition.format.layout import check_run_name
+from forebay.acquisition.run.finding import run_folder
 from forebay.tiering.caching.in_force import cache_in_force
 from forebay.tiering.connect import RETRIES, check_no_credentials, connect
 from forebay.tiering.errors import UnknownPlaceError
@@ -62,7 +62,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
     forebay.tiering.errors.UnknownPlaceError: ftp://instrument-7/runs/water is not ...
     """
     if not isinstance(location, str) or "://" not in location:
-        return _tiered(LocalStore(_folder(Path(location)), read_only=True))
+        return _tiered(LocalStore(run_folder(location), read_only=True))
     check_no_credentials(location)
     parts = urlsplit(location)
     whole = parts.netloc or parts.scheme == "file"
@@ -73,7 +73,7 @@ def open_store(location: str | os.PathLike[str]) -> Store:
             f"{known} and goes on with a bucket and a prefix (file:// with a folder)"
         )
     if parts.scheme == "file":
-        folder = _folder(Path(unquote(parts.path)))
+        folder = run_folder(Path(unquote(parts.path)))
         if (folder / SIGNPOST).exists():
             return _tiered(LocalStore(folder, read_only=True))
     # obstore takes a tenth of a second to import, and most runs lie in a folder.
@@ -124,10 +124,3 @@ def open_bucket(url: str) -> "ObjectStore[Bucket]":
 
 def _tiered(home: Store) -> TieredStore:
     return TieredStore(home, cache=cache_in_force(), read_only=True)
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise RunNotFoundError.no_folder(path)
-    # A worker in another folder must find the same place.
-    return path.absolute()

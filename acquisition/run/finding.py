@@ -4,11 +4,36 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from forebay.acquisition.errors import FolderError
+from forebay.acquisition.errors import FolderError, RunNotFoundError
 from forebay.acquisition.format.layout import CONTROL
 
 _BUNDLE_MARK = "bagit.txt"
 _DEPTH = 8
+
+
+def run_folder(location: object) -> Path:
+    """Return the folder of a run, which a worker in another folder finds as well.
+
+    Raises
+    ------
+    RunNotFoundError
+        If there is no such folder, or what was given names none.
+    """
+    if not isinstance(location, str | os.PathLike):
+        raise RunNotFoundError(
+            f"{location!r} is no place of a run: give its folder as text or as a path, or its URL"
+        )
+    path = Path(location)
+    try:
+        there = path.is_dir()
+    except OSError as error:
+        raise RunNotFoundError(
+            f"{path} cannot be opened as a run: {error.strerror}; check the name and who may read "
+            "the folders above it"
+        ) from error
+    if not there:
+        raise RunNotFoundError.no_folder(path)
+    return path.absolute()
 
 
 def find_runs(folder: str | os.PathLike[str], *, depth: int = _DEPTH) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,14 +13,14 @@ import numpy as np
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
+from forebay.acquisition.errors import ExtentError, RunDamagedError, RunNotFoundError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.history import History, replay
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout, shown_frames
 from forebay.acquisition.format.objects import Objects, ObjectsAtHand
 from forebay.acquisition.format.record import Block, Dropped, Extent, Noted
 from forebay.acquisition.run.blocks import BlockArray
-from forebay.acquisition.run.finding import find_runs
+from forebay.acquisition.run.finding import find_runs, run_folder
 from forebay.acquisition.run.lock import current_writer
 from forebay.acquisition.run.verify import Verification, verify_run
 
@@ -145,10 +146,12 @@ class Run:
 
         Raises
         ------
+        ExtentError
+            If the blocks do not hold the frames, or no blocks and extent were given.
         RunDamagedError
             If what was committed is missing or has changed.
         """
-        first = blocks[0].extent.start
+        first = _start_of(blocks, extent)
         within = slice(extent.start - first, extent.stop - first)
         keys = [
             self.layout.object_key(name, block.number)
@@ -264,10 +267,26 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
     """
     if isinstance(location, Store):
         return _open(Objects(location), str(location).removeprefix("file://"))
-    path = Path(location).absolute()
-    if not path.is_dir():
-        raise RunNotFoundError.no_folder(path)
+    path = run_folder(location)
     return _open(Objects(LocalStore(path, read_only=True)), str(path))
+
+
+def _start_of(blocks: Any, extent: Any) -> int:
+    """Return the first frame of blocks that hold the frames of an extent."""
+    of_blocks = isinstance(blocks, Sequence) and all(isinstance(each, Block) for each in blocks)
+    if not (of_blocks and isinstance(extent, Extent)):
+        raise ExtentError(
+            f"({reprlib.repr(blocks)}, {reprlib.repr(extent)}) is not what frames are read by: "
+            "give blocks of the run and an Extent of frames, as in "
+            "run.read(run.blocks, Extent(0, 3)), or take run.frames[0:3]"
+        )
+    start, stop = (blocks[0].extent.start, blocks[-1].extent.stop) if blocks else (0, 0)
+    if not (blocks and start <= extent.start <= extent.stop <= stop):
+        raise ExtentError(
+            f"frames {extent.start} to {extent.stop} are not among the frames {start} to {stop} of "
+            f"the {len(blocks)} blocks given: give the blocks that hold them"
+        )
+    return int(start)
 
 
 def _open(objects: Objects, location: str) -> Run:

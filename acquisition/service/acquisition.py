@@ -158,6 +158,7 @@ class Acquisition:
             bytes=committer.frames * frame_bytes,
             stored_bytes=committer.stored_bytes,
             received_bytes=self._receiving.received_bytes,
+            received_per_second=self._receiving.frames_per_second,
             seconds=self._clock.monotonic() - self._started,
             frames_per_second=frames_rate,
             bytes_per_second=bytes_rate,

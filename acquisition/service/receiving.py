@@ -52,7 +52,8 @@ class Receiving:
         )
         if isinstance(self._source, AccountingSource):
             self._source.on_lost = self._lose
-        self._received = 0
+        self._received = self._came = 0
+        self._first = self._latest = 0.0
         self.refused = 0
         """Frames that came and were written down as dropped, for what was wrong with them."""
         self.latency = LatencyHistogram()
@@ -76,6 +77,12 @@ class Receiving:
     def received_bytes(self) -> int:
         """Bytes of the frames that have come."""
         return self._received * self._source.geometry.frame_bytes
+
+    @property
+    def frames_per_second(self) -> float:
+        """Rate at which frames came, from the first to the last; 0 until there are two."""
+        seconds = self._latest - self._first
+        return (self._came - 1) / seconds if seconds > 0 else 0.0
 
     @property
     def stalled(self) -> bool:
@@ -113,6 +120,9 @@ class Receiving:
     def _take_in(self, frame: Frame) -> Frame | None:
         """Return a frame as it is to be put into the ring; None if it is not."""
         outcome = self._intake.receive(frame)
+        self._latest = self._intake.last or self._latest
+        self._first = self._first if self._came else self._latest
+        self._came += 1
         if isinstance(outcome, Refused):
             self.refused += 1
             self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)

@@ -30,6 +30,8 @@ class AcquisitionStatus:
     """Bytes of the committed blocks, as they are stored."""
     received_bytes: int
     """Bytes of the frames that came, before any reduction."""
+    received_per_second: float
+    """Rate at which frames came, from the first to the last; 0 until there are two."""
     seconds: float
     """Time since the start."""
     frames_per_second: float

@@ -19,6 +19,7 @@ CALM = AcquisitionStatus(
     bytes=10**9,
     stored_bytes=10**9,
     received_bytes=10**9,
+    received_per_second=100.0,
     seconds=125.0,
     frames_per_second=99.96,
     bytes_per_second=800 * 2**20,

@@ -1,11 +1,14 @@
 """Runs are found in a folder, and told where one is asked for that is not there."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from forebay.acquisition import Geometry, RunWriter, find_runs, open_run
+import forebay
+from forebay.acquisition import Geometry, Run, RunWriter, find_runs, open_run
 from forebay.acquisition.errors import FolderError, RunNotFoundError
 
 
@@ -42,3 +45,20 @@ def test_a_folder_of_runs_that_is_opened_tells_of_them(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunNotFoundError, match="has no _forebay/log; check the name"):
         open_run(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("location", [7, None, b"water", ["water"]])
+@pytest.mark.parametrize("opening", [open_run, forebay.open_run], ids=["folder", "url"])
+def test_what_names_no_place_is_told(opening: Callable[[Any], Run], location: object) -> None:
+    """Not by an error of Python's own, which does not say what is to be given."""
+    with pytest.raises(RunNotFoundError, match="is no place of a run: give its folder"):
+        opening(location)
+
+
+@pytest.mark.parametrize("opening", [open_run, forebay.open_run], ids=["folder", "url"])
+def test_a_name_that_no_folder_can_have_is_no_run(
+    opening: Callable[[Any], Run], tmp_path: Path
+) -> None:
+    """The system will not even look for it."""
+    with pytest.raises(RunNotFoundError, match="File name too long"):
+        opening(tmp_path / ("water" * 100))

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.acquisition import (
+    Extent,
     Frame,
     FrameFlag,
     Geometry,
@@ -22,6 +23,7 @@ from forebay.acquisition import (
     open_run,
     verify_run,
 )
+from forebay.acquisition.errors import ExtentError
 from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.run.blocks import BlockArray
 
@@ -182,6 +184,44 @@ def test_the_last_block_alone_is_read_whole(sliced_run: tuple[Path, npt.NDArray[
     last = run.frames_of(run.blocks[-1:])
     assert last.t.to_numpy().tolist() == [9]
     np.testing.assert_array_equal(last.to_numpy(), pixels[9:])
+
+
+@pytest.mark.parametrize("extent", [Extent(2, 5), Extent(5, 10), Extent(6, 7), Extent(4, 4)])
+def test_frames_are_read_at_once(sliced_run: tuple[Path, npt.NDArray[Any]], extent: Extent) -> None:
+    """Of blocks that hold them, whichever frames those are."""
+    path, pixels = sliced_run
+    run = open_run(path)
+    read = run.read(run.blocks, extent)
+    np.testing.assert_array_equal(read, pixels[extent.start : extent.stop])
+    assert read.t.to_numpy().tolist() == list(range(extent.start, extent.stop))
+
+
+@pytest.mark.parametrize("extent", [Extent(0, 3), Extent(5, 11), Extent(8, 7)])
+def test_frames_that_the_blocks_do_not_hold_are_not_read(
+    sliced_run: tuple[Path, npt.NDArray[Any]], extent: Extent
+) -> None:
+    """Fewer than were asked for are not given in their place."""
+    run = open_run(sliced_run[0])
+    with pytest.raises(ExtentError, match="not among the frames 3 to 10 of the 3 blocks"):
+        run.read(run.blocks[1:], extent)
+    with pytest.raises(ExtentError, match="the 0 blocks given"):
+        run.read((), extent)
+
+
+def test_numbers_in_the_place_of_blocks_are_told(
+    sliced_run: tuple[Path, npt.NDArray[Any]],
+) -> None:
+    """What was meant is named."""
+    run = open_run(sliced_run[0])
+    read: Callable[..., object] = run.read
+    for wrong in [
+        (0, 3),
+        (run.blocks, (0, 3)),
+        (run.blocks[0], Extent(0, 3)),
+        ("ab", Extent(0, 1)),
+    ]:
+        with pytest.raises(ExtentError, match=r"run.read\(run.blocks, Extent\(0, 3\)\)"):
+            read(*wrong)
 
 
 def test_a_chunk_is_a_block(sliced_run: tuple[Path, npt.NDArray[Any]]) -> None:

@@ -22,6 +22,7 @@ from forebay.acquisition import (
     open_run,
     verify_run,
 )
+from forebay.acquisition.clock import SystemClock
 from forebay.acquisition.errors import FrameError, RunExistsError, SourceError, StorageError
 from forebay.acquisition.recorder.recorder import Recorder
 from forebay.acquisition.ring.ring import FrameRing
@@ -461,6 +462,52 @@ def test_a_storage_that_refuses_ends_the_source(
     taken = check_sums(open_run(tmp_path / "run"))
     assert taken == [*range(len(taken) - 1), 40]
     assert len(committed) <= len(taken) - 1 <= 12
+
+
+def test_a_run_that_is_moved_away_meanwhile_ends_and_keeps_what_was_committed(
+    tmp_path: Path,
+) -> None:
+    """Whoever records is told that the folder is gone; nothing is made anew in its place."""
+    path, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    source = Scripted([*range(8), lambda: path.rename(elsewhere), *range(8, LONG)])
+    with pytest.raises(StorageError, match="moved or deleted"):
+        acquire(source, path, frames_per_block=4)
+    frames = open_run(elsewhere).frames
+    np.testing.assert_array_equal(frames.to_numpy()[:, 0, 0], frames.frame_id)
+    assert not path.exists()
+
+
+class _TimePasses(SystemClock):
+    """The system's clock, and what passes beside."""
+
+    passed = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return super().monotonic() + self.passed
+
+    def passes(self, seconds: float) -> None:
+        self.passed += seconds
+
+
+def test_the_rate_of_a_source_is_that_of_its_frames(tmp_path: Path) -> None:
+    """How long the first one was waited for, and how long all took in the end, is not in it."""
+    clock = _TimePasses()
+
+    def passes(seconds: float) -> Callable[[], None]:
+        return lambda: clock.passes(seconds)
+
+    between = [step for counter in range(1, 5) for step in (passes(100), counter)]
+    source = Scripted([passes(10_000), 0, *between, passes(10_000)])
+    status = acquire(source, tmp_path / "run", clock=clock)
+    assert status.seconds > 20_000
+    assert 0.005 < status.received_per_second <= 0.01
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_one_frame_has_no_rate(tmp_path: Path, frames: int) -> None:
+    """Nor has none."""
+    assert acquire(Scripted(range(frames)), tmp_path / "run").received_per_second == 0
 
 
 def test_a_run_that_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -291,13 +291,15 @@ def _described(status: "AcquisitionStatus") -> dict[str, Any]:
 
 
 def _print(status: "AcquisitionStatus", truth: Path | None) -> None:
-    rate = status.committed / status.seconds if status.seconds else 0.0
+    rate = status.received_per_second
+    # Not what was taken by the time that all took: the first frame may have been long in coming.
+    came = f"; frames came at {rate:.1f}/s" if rate else ""
     facts: list[tuple[str, object]] = [
         ("frames counted", status.counted),
         ("committed", f"{status.committed} ({size(status.bytes)})"),
         ("dropped", status.dropped),
         *((f"  {count}", reason) for reason, count in status.dropped_by_reason.items()),
-        ("took", f"{seconds(status.seconds)}, {rate:.1f} frames/s"),
+        ("took", f"{seconds(status.seconds)}{came}"),
         ("ring", f"{status.ring_highest} of {status.ring_slots} frames at most"),
     ]
     if truth is not None:
