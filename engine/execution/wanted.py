@@ -163,7 +163,7 @@ def results_folder(run: Run, given: str | os.PathLike[str] | None) -> Path:
     Raises
     ------
     ParameterError
-        If there is none.
+        If there is none, or cannot be one.
     """
     if given is not None:
         results = Path(given).absolute()
@@ -171,6 +171,11 @@ def results_folder(run: Run, given: str | os.PathLike[str] | None) -> Path:
         results = run.path.absolute().parent / "results"
     else:
         raise ParameterError(f"{run.location} is not on this machine: say where results go")
+    nearest = next(each for each in (results, *results.parents) if os.path.lexists(each))
+    if not nearest.is_dir():
+        raise ParameterError(
+            f"results cannot go to {results}: {nearest} is no folder, choose another (--results)"
+        )
     if (within := run_around(results)) is not None:
         raise ParameterError(
             f"results cannot go to {results}, which is in the run {within}: choose another "

@@ -70,6 +70,7 @@ def explain(database: Database, job: int) -> Explanation:
         first = before is None or not before[0]
         reasons = [*_reasons(connection, record, progress, now=now, first=first)]
         unfinished = _unfinished(connection, record)
+        tried_again = _tried_again_in(connection, record, now=now)
     # Files may be slow to answer, and nothing is kept waiting in the database meanwhile.
     where = Path(database.name) if database.dialect == "sqlite" else database.name
     reasons += hindrances(unfinished, ledger=where, live=record.live)
@@ -77,9 +78,11 @@ def explain(database: Database, job: int) -> Explanation:
     own = progress.count(*OPEN_UNITS)
     starts = ends = None
     if before is not None and rate:
-        starts, ends = units_before / rate, (units_before + own) / rate
+        starts, ends = units_before / rate, max((units_before + own) / rate, tried_again[1])
         if progress.count(*HELD_UNITS):
             starts = 0.0
+        elif progress.count(UnitState.FAILED) == own:
+            starts = max(starts, tried_again[0])
     place = None if before is None else before[0] + 1
     return Explanation(record, progress, tuple(reasons), place, units_before, starts, ends)
 
@@ -117,6 +120,18 @@ def _before(connection: sa.Connection, record: JobRecord) -> tuple[int, int]:
     query = sa.select(left).where(JOBS.c.state == JobState.READY, order < sa.tuple_(*mine))
     numbers = [int(number) for number in connection.execute(query).scalars() if number]
     return len(numbers), sum(numbers)
+
+
+def _tried_again_in(
+    connection: sa.Connection, record: JobRecord, *, now: int
+) -> tuple[float, float]:
+    """Return in how many seconds the first and the last of a job's failed units are tried again."""
+    of_job = sa.select(JOB_RESULTS.c.result).where(JOB_RESULTS.c.job == record.job)
+    query = sa.select(sa.func.min(UNITS.c.not_before), sa.func.max(UNITS.c.not_before)).where(
+        UNITS.c.result.in_(of_job), UNITS.c.state == UnitState.FAILED
+    )
+    first, last = (max(0.0, ((at or now) - now) / 1e9) for at in connection.execute(query).one())
+    return first, last
 
 
 def _rate(connection: sa.Connection, *, now: int) -> float | None:

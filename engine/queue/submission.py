@@ -114,9 +114,14 @@ def check(submission: Submission) -> None:
         each.job.parameters != submission.targets[0].job.parameters for each in submission.targets
     ):
         raise JobError("a job has the same parameters for all its runs: submit one for each")
-    identities = [each.job.identity for each in submission.targets]
-    if len(set(identities)) < len(identities):
-        raise JobError("a job cannot go over the same run twice")
+    given: dict[str, Target] = {}
+    for each in submission.targets:
+        if same := given.get(each.job.identity):
+            raise JobError(
+                f"a job cannot go over the same run twice: {same.location} and {each.location} "
+                "are one, leave one of them out"
+            )
+        given[each.job.identity] = each
     if submission.key is not None and not 0 < len(submission.key) <= _LONGEST_KEY:
         raise JobError(f"a key has 1 to {_LONGEST_KEY} characters, not {len(submission.key)}")
     if submission.keep_up < 1:

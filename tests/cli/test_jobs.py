@@ -244,6 +244,11 @@ MISTAKES: list[tuple[tuple[object, ...], ExitCode, str]] = [
     (("submit", "picky", "cell", "--failures-allowed", -1), ExitCode.USAGE, "failures_allowed"),
     (("submit", "picky", "cell", "--key", "k" * 201), ExitCode.USAGE, "a key has 1 to 200"),
     (("submit", "picky", "cell", "--results", "cell"), ExitCode.USAGE, "in the run"),
+    (
+        ("submit", "picky", "cell", "--results", "forebay.toml/in"),
+        ExitCode.USAGE,
+        "forebay.toml is no folder, choose another",
+    ),
     (("submit", "picky", "cell", "--ledger", "cell/x"), ExitCode.USAGE, "in the run"),
     (("submit", "picky", "cell", "--ledger", "mysql://x/y"), ExitCode.STORAGE, "mysql"),
     (("list", "--state", "lost"), ExitCode.USAGE, "there is no state 'lost'"),

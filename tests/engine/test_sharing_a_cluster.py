@@ -13,6 +13,7 @@ import cloudpickle  # type: ignore[import-untyped]
 import pandas as pd
 import pytest
 import xarray as xr
+from distributed import get_worker
 from tests.engine.conftest import WriteRun
 
 from forebay.engine import Algorithm, SubmittedJob, process, submit
@@ -62,17 +63,19 @@ def test_the_scheduler_keeps_nothing_of_what_is_done(write_run: WriteRun, client
     """One prefix for all units, whatever they are called; no task and no future stays."""
 
     def kept(dask_scheduler: Any = None) -> tuple[list[str], int]:
-        prefixes = [each for each in dask_scheduler.task_prefixes if "forebay" in each]
-        return prefixes, len(dask_scheduler.tasks)
+        return [*dask_scheduler.task_prefixes], len(dask_scheduler.tasks)
 
     run = write_run(frames=24, frames_per_block=1)
+    before = {*client.run_on_scheduler(kept)[0], "forebay-unit"}
     for version in ("1.0.0", "1.0.1"):
         result = process(run, listing(version), client=client)
         assert len(result.done) == 24
     deadline = time.monotonic() + 10
     while (state := client.run_on_scheduler(kept))[1] and time.monotonic() < deadline:
         threading.Event().wait(0.05)
-    assert state == (["forebay-unit"], 0)
+    assert "forebay-unit" in state[0]
+    assert set(state[0]) == before
+    assert state[1] == 0
     assert client.futures == {}
 
 
@@ -200,6 +203,66 @@ def test_urgent_work_waits_for_the_end_of_one_unit_alone(
         assert "urgent" in names()
     finally:
         for each in (*olds, "urgent", *later):
+            (tmp_path / each).touch()
+    assert [came.get(timeout=30) for _ in range(17)] == [[None]] * 17
+    executor.close()
+
+
+def test_stealing_leaves_urgent_work_where_it_is_next(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that runs dry takes from another what it will, and what is urgent waits no longer."""
+    begun = tmp_path / "begun"
+
+    def gated(packed: bytes, number: int) -> list[Any]:
+        name = cloudpickle.loads(packed)[0].attempt
+        with begun.open("a") as file:
+            file.write(f"{name} {get_worker().address}\n")
+        while not (tmp_path / name).exists():
+            time.sleep(0.005)
+        return [None] * number
+
+    def at_worker(dask_worker: Any) -> list[str]:
+        return [str(key) for key in dask_worker.state.tasks]
+
+    def given(name: str) -> Any:
+        unit, algorithm = SimpleNamespace(identity="unit"), SimpleNamespace(label="gated-1")
+        return [SimpleNamespace(unit=unit, attempt=name, algorithm=algorithm, seconds=None)]
+
+    def begun_by(worker: str) -> list[str]:
+        lines = begun.read_text().splitlines() if begun.exists() else []
+        return [name for name, at in map(str.split, lines) if at == worker]
+
+    def begun_in_all() -> int:
+        return sum(len(begun_by(each)) for each in workers)
+
+    def runs_dry() -> bool:
+        for each in begun_by(thief):
+            (tmp_path / each).touch()
+        return len(begun_by(thief)) > own or "urgent" in begun_by(thief)
+
+    monkeypatch.setattr("forebay.engine.execution.executor.compute_packed", gated)
+    came: SimpleQueue[object] = SimpleQueue()
+    executor = DaskExecutor(client)
+    assert executor.slots == 2
+    workers = list(client.scheduler_info()["workers"])
+    olds = [f"old-{number}" for number in range(16)]
+    try:
+        for each in olds:
+            executor.submit(given(each), came.put, priority=0, avoid="tcp://127.0.0.1:1")
+        wait_for(lambda: begun_in_all() == 2)
+        executor.submit(given("urgent"), came.put, priority=10, urgent=True)
+        wait_for(lambda: "urgent" in str(client.run(at_worker)))
+        lying = {worker: str(keys) for worker, keys in client.run(at_worker).items()}
+        victim = next(worker for worker in workers if "urgent" in lying[worker])
+        thief = next(worker for worker in workers if worker != victim)
+        own = sum(f"unit-{each}'" in lying[thief] for each in olds)
+        wait_for(runs_dry)
+        (tmp_path / begun_by(victim)[0]).touch()
+        wait_for(lambda: "urgent" in begun_by(thief) or len(begun_by(victim)) > 1)
+        assert "urgent" in (*begun_by(victim)[:2], *begun_by(thief))
+    finally:
+        for each in (*olds, "urgent"):
             (tmp_path / each).touch()
     assert [came.get(timeout=30) for _ in range(17)] == [[None]] * 17
     executor.close()

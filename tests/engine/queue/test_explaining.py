@@ -59,6 +59,20 @@ def test_what_is_tried_again_says_when(desk: Desk, clock: Clock) -> None:
     assert reasons(desk, job) == [again]
 
 
+def test_what_is_tried_again_ends_no_sooner(desk: Desk, clock: Clock) -> None:
+    """However fast units are done lately."""
+    service = Service(desk.database, policy=RetryPolicy(chance=Longest()), lease_seconds=1e6)
+    job = desk.queue_up("a", 9)
+    clock.step(0.2)
+    claims = desk.take(9, by=service)
+    desk.publish(claims[:7], by=service)
+    desk.fail(claims[7:], STORAGE, by=service)
+    assert (found := explain(desk.database, job)).ends_in == 1.0
+    assert found.starts_in == 1.0
+    clock.step(0.75)
+    assert explain(desk.database, job).starts_in == 0.25
+
+
 def test_what_a_late_job_has_put_off_is_told(desk: Desk) -> None:
     """With nothing else to do there would be no reason at all."""
     job = desk.submit("live", live=True, keep_up=2, lane=0)

@@ -112,7 +112,7 @@ def test_without_a_key_what_is_asked_for_is_the_key(desk: Desk) -> None:
             {"targets": [target("a", sigma=1), target("b", sigma=2)]},
             "a job has the same parameters for all its runs",
         ),
-        ({"targets": [target(), target()]}, "a job cannot go over the same run twice"),
+        ({"targets": [target(), target()]}, "the same run twice: /runs/run and /runs/run are one"),
         ({"key": ""}, "a key has 1 to 200 characters, not 0"),
         ({"key": "k" * 201}, "a key has 1 to 200 characters, not 201"),
         ({"keep_up": 0}, "keep_up cannot be 0: 1 is every block"),
