@@ -26,6 +26,7 @@ from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.aws.start import started
+from forebay.cluster.keeping.certificates import new_certificate
 from forebay.cluster.keeping.fit import expectation
 from forebay.cluster.keeping.place import passing_place
 from forebay.cluster.keeping.site import site_of
@@ -226,7 +227,7 @@ def test_orphans_are_found_by_their_tags_and_ended(
         (kept,) = bought(paid, alive, spent)
         with owning(paid.folder, "cloud") as killed:
             orphans = bought(paid, killed, spent, 2)
-            certificates.publish(certificates.make(), killed, paid.region, {})
+            certificates.publish(*new_certificate(), killed, paid.region, {})
         with owning(paid.folder.parent / "elsewhere", "cloud") as stranger:
             (foreign,) = bought(paid, stranger, spent)
         # The command died before it could write down what it was given.
