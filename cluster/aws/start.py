@@ -101,6 +101,7 @@ def started(
         place.write(name=name, kind=specification.kind, address=cluster.scheduler_address, tls=True)
         yield stack.enter_context(client_of(cluster, timeout=specification.start_seconds))
     # Had anything failed to end, this would not be reached: reaping finds the start by its file.
+    spending.over(owner.start)
     forget(specification.folder, name, owner.start)
 
 

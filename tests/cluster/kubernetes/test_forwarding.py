@@ -13,6 +13,7 @@ from forebay.cluster import ClusterError, KubernetesClusterSpecification
 from forebay.cluster.kubernetes import forwarding
 from forebay.cluster.kubernetes.forwarding import forwarded
 
+SERVICE = "service/forebay-pods-1a2b3c-scheduler"
 _KUBECTL = """#!{python} -SE
 import os, signal, sys
 folder = {folder!r}
@@ -73,24 +74,23 @@ def test_it_is_forwarded_again_where_it_was(
     async def used() -> None:
         async with forwarded(specification, "forebay-pods-1a2b3c", kubectl / "log") as port:
             assert port == 41234
-            await eventually_said(caplog, "leads to service/forebay-pods-1a2b3c-scheduler again", 2)
+            await eventually_said(caplog, f"leads to {SERVICE} again", 2)
 
     asyncio.run(used())
     assert [each[0] for each in calls(kubectl)] == [":8786", *["41234:8786"] * 4]
     with pytest.raises(ProcessLookupError):
         os.kill(int(calls(kubectl)[-1][1]), 0)
-    lost = "port 41234 does not lead to service/forebay-pods-1a2b3c-scheduler any more"
+    lost = f"port 41234 does not lead to {SERVICE} any more"
     assert [each.partition(", it is tried again: ")[::2] for each in caplog.messages] == [
         (lost, "kubectl has ended: lost connection to pod"),
         # Said once, however often it is tried.
         (
             lost,
-            "kubectl does not forward a port to service/forebay-pods-1a2b3c-scheduler: "
-            "no route to host",
+            f"kubectl does not forward a port to {SERVICE}: no route to host",
         ),
-        ("port 41234 leads to service/forebay-pods-1a2b3c-scheduler again", ""),
+        (f"port 41234 leads to {SERVICE} again", ""),
         (lost, "kubectl has ended: lost connection to pod"),
-        ("port 41234 leads to service/forebay-pods-1a2b3c-scheduler again", ""),
+        (f"port 41234 leads to {SERVICE} again", ""),
     ]
 
 
