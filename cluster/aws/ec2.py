@@ -71,10 +71,11 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
         try:
             return await self._bought()
         except BaseException as error:
-            if self.instance is None and self.unanswered is None:
-                cluster.spending.refused(token)
-            elif self.instance is None:
-                self.unanswered.take(token, error)
+            if self.instance is None:
+                if self.unanswered is None:
+                    cluster.spending.refused(token)
+                else:
+                    self.unanswered.take(token, error)
             raise
 
     async def _bought(self) -> tuple[str, str | None]:

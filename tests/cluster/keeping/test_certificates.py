@@ -4,6 +4,7 @@ import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
@@ -39,8 +40,8 @@ def test_a_machine_whose_clock_is_behind_takes_it() -> None:
 def test_all_of_a_cluster_show_and_trust_it(tmp_path: Path) -> None:
     """From its files and from memory alike; nobody else may read the files."""
     place = Place(tmp_path)
-    from_files = put_new(place)
-    in_memory = security_of(place.ca_file.read_text(), place.key_file.read_text())
+    from_files: Any = put_new(place)
+    in_memory: Any = security_of(place.ca_file.read_text(), place.key_file.read_text())
     for served, asking in ((from_files, in_memory), (in_memory, from_files)):
         handshake(
             served.get_listen_args("scheduler")["ssl_context"],
