@@ -130,9 +130,9 @@ budget_per_day, or wait until 00:00 UTC
             connection.execute("UPDATE charges SET machine = ? WHERE token = ?", (machine, token))
 
     def refused(self, token: str) -> None:
-        """Write down that no machine came of a request, and that it cost nothing."""
+        """Write down that no machine came of a request, as far as none is known, and no cost."""
         with self._writing() as connection:
-            connection.execute("DELETE FROM charges WHERE token = ?", (token,))
+            connection.execute("DELETE FROM charges WHERE token = ? AND machine IS NULL", (token,))
 
     def ended(self, machines: Collection[str]) -> None:
         """Write down that machines cost nothing any more."""

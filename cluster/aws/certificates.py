@@ -6,27 +6,20 @@ instead, which only the role of the machines may read, and which goes when the c
 """
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from forebay.cluster.aws.account import asking, client
 from forebay.cluster.aws.owner import Owner
+from forebay.cluster.keeping.certificates import security_of
 
-
-def make() -> Any:
-    """Return a `distributed.Security` with a new key and certificate, which exist in memory."""
+if TYPE_CHECKING:
     from distributed import Security
 
-    temporary: Any = Security.temporary
-    return temporary()
 
-
-def publish(security: Any, owner: Owner, region: str, tags: dict[str, str]) -> None:
-    """Leave the certificates where the machines of a start fetch them."""
-    content = {
-        "ca": security.tls_ca_file,
-        "certificate": security.tls_worker_cert,
-        "key": security.tls_worker_key,
-    }
+def publish(certificate: str, key: str, owner: Owner, region: str, tags: Mapping[str, str]) -> None:
+    """Leave the certificate and its key where the machines of a start fetch them."""
+    content = {"certificate": certificate, "key": key}
     with asking("to keep the certificates of the cluster"):
         client("ssm", region).put_parameter(
             Name=owner.parameter,
@@ -44,19 +37,9 @@ def withdraw(owner: Owner, region: str) -> None:
         client("ssm", region).delete_parameters(Names=[owner.parameter])
 
 
-def fetch(parameter: str, region: str) -> Any:
+def fetch(parameter: str, region: str) -> "Security":
     """Return the `distributed.Security` that was published, on a machine of the cluster."""
-    from distributed import Security
-
     with asking("for the certificates of the cluster"):
         answer = client("ssm", region).get_parameter(Name=parameter, WithDecryption=True)
     content = json.loads(answer["Parameter"]["Value"])
-    return Security(  # type: ignore[no-untyped-call]
-        require_encryption=True,
-        tls_ca_file=content["ca"],
-        **{
-            f"tls_{who}_{what}": content[field]
-            for who in ("scheduler", "worker", "client")
-            for what, field in (("cert", "certificate"), ("key", "key"))
-        },
-    )
+    return security_of(content["certificate"], content["key"])

@@ -19,6 +19,7 @@ from dask_cloudprovider.generic.vmcluster import SchedulerMixin, WorkerMixin
 from forebay.cluster.aws.account import asking, code_of, share_models
 from forebay.cluster.aws.owner import LARGER_TAG, REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
+from forebay.cluster.aws.unanswered import Unanswered
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.environment import worker_environment
 from forebay.cluster.spending import Spending
@@ -51,6 +52,8 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
     markets: tuple[bool, ...] = (False,)
     """Whether spot is asked for, in turn."""
     price: float = 0.0
+    unanswered: Unanswered | None = None
+    """Where it is noted that the answer was lost, if what came of the request is looked for."""
     instance_tags: dict[str, str]
     instance: Any
     """What EC2 says of it; None before it is there, and when it has ended."""
@@ -67,9 +70,12 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
         self.token = token
         try:
             return await self._bought()
-        except BaseException:
+        except BaseException as error:
             if self.instance is None:
-                cluster.spending.refused(token)
+                if self.unanswered is None:
+                    cluster.spending.refused(token)
+                else:
+                    self.unanswered.take(token, error)
             raise
 
     async def _bought(self) -> tuple[str, str | None]:

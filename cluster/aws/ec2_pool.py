@@ -6,8 +6,9 @@ from typing import Any
 
 from forebay.cluster.aws.account import asking, of_a_pool
 from forebay.cluster.aws.ec2 import Ec2Cluster, reason_of
-from forebay.cluster.aws.owner import LARGER_TAG, START_TAG
+from forebay.cluster.aws.owner import LARGER_TAG, REQUEST_TAG, START_TAG
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
+from forebay.cluster.aws.unanswered import Unanswered
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.pool import Seen, Stage
 
@@ -34,10 +35,12 @@ class Ec2Pool:
     def __init__(self, cluster: Ec2Cluster, larger: Ec2ClusterSpecification | None = None) -> None:
         self._cluster = cluster
         self._larger = larger
+        self._unanswered = Unanswered(cluster.spending)
 
     async def ask(self, name: str, *, without: Collection[str]) -> str:  # noqa: ARG002
         """Start an instance, and return what EC2 calls it; each has a node of its own."""
         worker = self._cluster.worker(name, self._larger)
+        worker.unanswered = self._unanswered
         try:
             await worker.start()
         except ClusterError as error:
@@ -49,12 +52,16 @@ class Ec2Pool:
         own = [{"Name": f"tag:{START_TAG}", "Values": [self._cluster.owner.start]}]
         scheduler = self._cluster.scheduler.instance["InstanceId"]
         seen: dict[str, Seen] = {}
+        requests: dict[str, str] = {}
         async for page in self._pages("describe_instances", Filters=own):
             for reservation in page["Reservations"]:
                 for instance in reservation["Instances"]:
-                    larger = any(each["Key"] == LARGER_TAG for each in instance["Tags"])
-                    if instance["InstanceId"] != scheduler and larger == bool(self._larger):
-                        seen[instance["InstanceId"]] = _seen(instance)
+                    machine = instance["InstanceId"]
+                    tags = {each["Key"]: each["Value"] for each in instance["Tags"]}
+                    if machine != scheduler and (LARGER_TAG in tags) == bool(self._larger):
+                        seen[machine] = _seen(instance)
+                        requests[tags.get(REQUEST_TAG, "")] = machine
+        self._unanswered.settle(requests)
         # What was taken away, or ended by itself, costs nothing any more.
         over = {name for name, each in seen.items() if each.stage is Stage.OVER}
         running = {each.machine for each in self._cluster.spending.running()}

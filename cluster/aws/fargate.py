@@ -27,6 +27,7 @@ from forebay.cluster.aws.definitions import (
 )
 from forebay.cluster.aws.owner import REQUEST_TAG, Owner
 from forebay.cluster.aws.specification import FargateClusterSpecification
+from forebay.cluster.aws.unanswered import Unanswered
 from forebay.cluster.errors import ClusterError
 from forebay.cluster.keeping.pool import Seen, Stage
 from forebay.cluster.spending import Spending
@@ -53,6 +54,8 @@ class _Charged(Task):  # type: ignore[misc]  # it has no types
     tags: dict[str, str]
     _fargate_capacity_provider: str | None
     _overrides: dict[str, Any]
+    unanswered: Unanswered | None = None
+    """Where it is noted that the answer was lost, if what came of the request is looked for."""
     token: str = ""
     noted: bool = False
 
@@ -68,11 +71,13 @@ class _Charged(Task):  # type: ignore[misc]  # it has no types
         try:
             with asking(f"for the task of a {self.task_type}"):
                 await self._run()
-        except BaseException:
+        except BaseException as error:
             if self.task:
                 await self.close()
-            else:
+            elif self.unanswered is None:
                 fargate.spending.refused(self.token)
+            else:
+                self.unanswered.take(self.token, error)
             raise
 
     async def _run(self) -> None:
@@ -286,6 +291,7 @@ class FargatePool:
     def __init__(self, cluster: Fargate, larger: FargateClusterSpecification | None = None) -> None:
         self._cluster = cluster
         self._larger = larger
+        self._unanswered = Unanswered(cluster.spending)
         self._arguments = {
             "cluster": cluster.specification.ecs_cluster,
         }
@@ -293,6 +299,7 @@ class FargatePool:
     async def ask(self, name: str, *, without: Collection[str]) -> str:  # noqa: ARG002
         """Start a task, and return what ECS calls it."""
         worker = self._cluster.worker(name, self._larger)
+        worker.unanswered = self._unanswered
         try:
             await worker.start()
         except ClusterError as error:
@@ -307,6 +314,7 @@ class FargatePool:
         ecs = client("ecs", self._cluster.specification.region)
         arns: list[str] = []
         seen: dict[str, Seen] = {}
+        requests: dict[str, str] = {}
         try:
             with asking("which tasks there are"):
                 for status in ("RUNNING", "STOPPED"):
@@ -319,10 +327,14 @@ class FargatePool:
                 arns = [arn for arn in arns if arn != self._cluster.scheduler.task_arn]
                 for first in range(0, len(arns), _MANY):
                     some = arns[first : first + _MANY]
-                    answer = ecs.describe_tasks(tasks=some, **self._arguments)
-                    seen |= {task["taskArn"]: _seen(task) for task in answer["tasks"]}
+                    answer = ecs.describe_tasks(tasks=some, include=["TAGS"], **self._arguments)
+                    for task in answer["tasks"]:
+                        seen[task["taskArn"]] = _seen(task)
+                        tags = {each["key"]: each["value"] for each in task.get("tags", [])}
+                        requests[tags.get(REQUEST_TAG, "")] = task["taskArn"]
         except ClusterError as error:
             raise of_a_pool(error) from error.__cause__
+        self._unanswered.settle(requests)
         over = {arn for arn, each in seen.items() if each.stage is Stage.OVER}
         running = {each.machine for each in self._cluster.spending.running()}
         if ended := [arn for arn in over if arn in running]:

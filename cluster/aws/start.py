@@ -20,6 +20,7 @@ from forebay.cluster.aws.specification import (
 )
 from forebay.cluster.client import client_of, close_in_time, line_of
 from forebay.cluster.errors import ClusterError
+from forebay.cluster.keeping.certificates import new_certificate, security_of
 from forebay.cluster.keeping.distant_crew import DistantCrew, WatchedPool
 from forebay.cluster.keeping.joining import joined_or_started
 from forebay.cluster.keeping.keeper import Keeper
@@ -81,15 +82,15 @@ def started(
     spending = specification.spending(name)
     with place.taken(), sheltered_loop() as loop, ExitStack() as stack:
         owner = stack.enter_context(owning(specification.folder, name))
-        security = certificates.make()
-        place.put_certificate(security.tls_worker_cert, security.tls_worker_key)
-        certificates.publish(security, owner, specification.region, specification.tags)
+        certificate, key = new_certificate()
+        place.put_certificate(certificate, key)
+        certificates.publish(certificate, key, owner, specification.region, specification.tags)
         stack.callback(certificates.withdraw, owner, specification.region)
         try:
             with signals_held(), warnings.catch_warnings():
                 # Machines take a while to come, as everybody knows.
                 warnings.filterwarnings("ignore", "Creating your cluster is taking")
-                made = _made(specification, owner, spending, security, loop)
+                made = _made(specification, owner, spending, security_of(certificate, key), loop)
         except (OSError, RuntimeError) as error:
             cause = error.__cause__ or error
             raise ClusterError(f"the cluster {name} does not start: {line_of(cause)}") from error
@@ -100,6 +101,7 @@ def started(
         place.write(name=name, kind=specification.kind, address=cluster.scheduler_address, tls=True)
         yield stack.enter_context(client_of(cluster, timeout=specification.start_seconds))
     # Had anything failed to end, this would not be reached: reaping finds the start by its file.
+    spending.over(owner.start)
     forget(specification.folder, name, owner.start)
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from forebay.cluster.errors import ClusterError, ClusterTakenError
+from forebay.cluster.keeping.logs import prune, split
 
 _RECORD = "cluster.json"
+_LOCK = "lock"
 _YOUNG_SECONDS = 60.0
 _ASIDE_SECONDS = 1.0
 
@@ -63,6 +65,14 @@ class Place:
         """Folder of what the workers say."""
         return self.path / "logs"
 
+    def split_logs(self) -> tuple[list[Path], list[Path]]:
+        """Return the logs of earlier starts, and those of the last one; the oldest first."""
+        try:
+            start = (self.path / _LOCK).stat().st_mtime
+        except FileNotFoundError:
+            start = 0.0
+        return split(self.logs, start)
+
     @property
     def ca_file(self) -> Path:
         """The certificate that scheduler, workers and clients show and trust."""
@@ -87,7 +97,7 @@ class Place:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             self.path.chmod(0o700)
-            lock = (self.path / "lock").open("w")
+            lock = (self.path / _LOCK).open("a")
         except OSError as error:
             raise ClusterError(
                 f"{self.path} cannot be written ({error.strerror}): give another folder"
@@ -98,6 +108,9 @@ class Place:
                     f"a cluster runs in {self.path} already: 'forebay cluster stop "
                     f"{self.path.name}' ends it"
                 )
+            # Whoever tries in vain does not change it: it tells when the last start was.
+            os.utime(lock.fileno())
+            prune(self.logs)
             try:
                 yield
             finally:
@@ -108,7 +121,7 @@ class Place:
     def is_taken(self) -> bool:
         """Whether somebody has the folder for himself."""
         try:
-            with (self.path / "lock").open("r+") as lock:
+            with (self.path / _LOCK).open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False

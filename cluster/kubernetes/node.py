@@ -18,7 +18,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m forebay.cluster.kubernetes.node")
     parser.add_argument("--certificate", type=Path, required=True, help="certificate, in PEM")
     parser.add_argument("--key", type=Path, required=True, help="its private key, in PEM")
-    return container.main(parser, lambda each: security_of(each.certificate, each.key), given)
+    return container.main(
+        parser, lambda each: security_of(str(each.certificate), str(each.key)), given
+    )
 
 
 if __name__ == "__main__":

@@ -14,20 +14,25 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
+from dask_cloudprovider.aws.ec2 import EC2Instance
 from tests.cluster.aws.cloud import KEYS, Cloud
 from tests.tracebacks import TRACEBACK
 from typer.testing import CliRunner
 
 from forebay.cli.app import app
 from forebay.cluster import ClusterError
-from forebay.cluster.aws import certificates
+from forebay.cluster.aws import certificates, unanswered
 from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Scheduler, Ec2Worker, complete
+from forebay.cluster.aws.ec2_pool import Ec2Pool
 from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
 from forebay.cluster.aws.specification import Ec2ClusterSpecification
 from forebay.cluster.aws.start import started
+from forebay.cluster.keeping.certificates import new_certificate
 from forebay.cluster.keeping.fit import expectation
 from forebay.cluster.keeping.place import passing_place
+from forebay.cluster.keeping.pool import PoolSilentError
 from forebay.cluster.keeping.site import site_of
 from forebay.cluster.keeping.talk import scale
 from forebay.cluster.spending import Spending
@@ -181,17 +186,26 @@ def crew_of(client: Any) -> dict[str, tuple[str, str, bool]]:
     return found
 
 
+def asked_of(specification: Ec2ClusterSpecification, owner: Any, spent: Spending) -> Any:
+    """Return what workers' instances are made from, where there is no scheduler."""
+    from distributed.core import Status
+
+    cluster: Any = Ec2Cluster(specification, owner, spent, None, asynchronous=True)
+    cluster.status = Status.closed
+    cluster.scheduler = SimpleNamespace(
+        address="tls://10.0.0.1:8786", instance={"InstanceId": "i-of-the-scheduler"}
+    )
+    complete(cluster.boto_session, specification)
+    return cluster
+
+
 def bought(
     specification: Ec2ClusterSpecification, owner: Any, spent: Spending, number: int = 1
 ) -> list[Any]:
     """Ask for workers' instances, and forget about them."""
 
     async def ask() -> list[Any]:
-        from distributed.core import Status
-
-        cluster: Any = Ec2Cluster(specification, owner, spent, None, asynchronous=True)
-        cluster.status = Status.closed
-        complete(cluster.boto_session, specification)
+        cluster = asked_of(specification, owner, spent)
         workers = [
             Ec2Worker("tls://10.0.0.1:8786", name=f"cloud.{each}", **cluster.worker_options)
             for each in range(number)
@@ -226,7 +240,7 @@ def test_orphans_are_found_by_their_tags_and_ended(
         (kept,) = bought(paid, alive, spent)
         with owning(paid.folder, "cloud") as killed:
             orphans = bought(paid, killed, spent, 2)
-            certificates.publish(certificates.make(), killed, paid.region, {})
+            certificates.publish(*new_certificate(), killed, paid.region, {})
         with owning(paid.folder.parent / "elsewhere", "cloud") as stranger:
             (foreign,) = bought(paid, stranger, spent)
         # The command died before it could write down what it was given.
@@ -247,6 +261,52 @@ def test_orphans_are_found_by_their_tags_and_ended(
         assert other.site == site_of(paid.folder.parent / "elsewhere")
     assert [each.machine for each in reap(paid, "cloud")] == [kept["InstanceId"]]
     assert not [each for each in spent.running() if each.start == alive.start]
+
+
+@pytest.mark.usefixtures("asleep")
+def test_an_instance_whose_answer_was_lost_is_charged_until_it_is_ended(
+    aws: Cloud, paid: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is known by its tags; what never came of a request is taken back after a while."""
+    create: Any = EC2Instance.create_vm
+
+    async def unknown(*_: Any) -> tuple[str, None]:
+        return "10.0.0.9", None
+
+    def lost(*, started: bool) -> Any:
+        async def create_vm(worker: Any) -> Any:
+            if started:
+                await create(worker)
+                worker.instance = None
+            raise ReadTimeoutError(endpoint_url="https://ec2.example.org")
+
+        return create_vm
+
+    async def used(owner: Any, spent: Spending) -> None:
+        pool = Ec2Pool(asked_of(paid, owner, spent))
+        monkeypatch.setattr(Ec2Worker, "configure_vm", unknown)
+        monkeypatch.setattr(EC2Instance, "create_vm", lost(started=True))
+        with pytest.raises(PoolSilentError, match="Read timeout"):
+            await pool.ask("cloud.1", without=())
+        (charge,) = spent.running()
+        assert charge.machine is None
+        assert set(await pool.look()) == {instances(aws)[0].id}
+        (machine,) = [str(each.id) for each in instances(aws)]
+        assert [each.machine for each in spent.running()] == [machine]
+        await pool.give_up([machine])
+        assert [each.ended is None for each in spent.charges()] == [False]
+
+        monkeypatch.setattr(EC2Instance, "create_vm", lost(started=False))
+        with pytest.raises(PoolSilentError, match="Read timeout"):
+            await pool.ask("cloud.2", without=())
+        await pool.look()
+        assert len(spent.running()) == 1
+        monkeypatch.setattr(unanswered, "SEEN_SECONDS", -1.0)
+        await pool.look()
+        assert spent.running() == []
+
+    with owning(paid.folder, "cloud") as owner:
+        asyncio.run(used(owner, spending(paid)))
 
 
 @pytest.mark.usefixtures("asleep")

@@ -174,7 +174,7 @@ def logs(
     name: NameArgument,
     lines: Annotated[int, typer.Option(min=1, help="Last lines of each worker's log.")] = 20,
 ) -> None:
-    """Show what has happened to a cluster lately, and what its workers have said."""
+    """Show what has happened to a cluster lately, and what workers of its last start have said."""
     from forebay.cluster.keeping.place import passing_places, standing_place
     from forebay.cluster.keeping.talk import standing
 
@@ -192,9 +192,12 @@ def logs(
                 told = standing(client)
                 for note in (*told["notes"], *filter(None, [told["stopped_because"]])):
                     typer.echo(note)
-        places = (place, *passing_places(specification.place, name))
-        logs = [log for each in places for log in each.logs.glob("*.log")]
-        for log in sorted(logs, key=lambda path: path.stat().st_mtime):
+        earlier, logs = place.split_logs()
+        for each in passing_places(specification.place, name):
+            logs += each.split_logs()[1]
+        if earlier:
+            typer.echo(f"logs of earlier starts, in {place.logs}: {len(earlier)}")
+        for log in logs:
             typer.echo(f"== {log}")
             for line in last_lines(log, lines):
                 typer.echo(line)
