@@ -216,6 +216,8 @@ def test_all_that_is_wrong_is_told_at_once(bundle: Path) -> None:
     (bundle / DATA / "flags/c.1").write_bytes(bytes(12))
     (bundle / DATA / "flags/c.0").unlink()
     assert len(check_bundle(bundle)) == 3
+    (bundle / DATA / "zarr.json").unlink()
+    assert len(check_bundle(bundle)) == 4
 
 
 def test_a_tar_file_that_was_cut_off_or_is_none(site: Site, away: Path) -> None:
