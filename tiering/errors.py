@@ -19,6 +19,12 @@ class PlaceUnavailableError(TieringError, OSError):
     exit_code = ExitCode.INPUT
 
 
+class HomeBusyError(PlaceUnavailableError, BlockingIOError):
+    """Another mover changes the place at this time; it is waited for, and nothing has failed."""
+
+    exit_code = ExitCode.CONFLICT
+
+
 class ArchivedError(TieringError):
     """An object lies in an archive, and cannot be read until it is recalled."""
 

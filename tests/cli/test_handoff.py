@@ -28,6 +28,11 @@ def test_a_run_goes_into_a_bundle_and_out_of_it(forebay: Forebay, tmp_path: Path
     assert (checked.code, checked.json[0]["ok"]) == (5, False)
     damaged = forebay("runs", "import", "bundle", "runs")
     assert (damaged.code, "flags/c.0' is missing" in damaged.error) == (5, True)
+    (tmp_path / "bundle" / "tagmanifest-sha512.txt").unlink()
+    (tmp_path / "bundle" / "manifest-sha512.txt").write_text("")
+    for words in (["check-bundle", "bundle"], ["import", "bundle", "runs"]):
+        emptied = forebay("runs", *words)
+        assert (emptied.code, "is in no manifest" in emptied.out + emptied.error) == (5, True)
 
 
 def test_results_go_along_where_they_are_named(forebay: Forebay, tmp_path: Path) -> None:

@@ -216,6 +216,21 @@ def test_all_that_is_wrong_is_told_at_once(bundle: Path) -> None:
     (bundle / DATA / "flags/c.1").write_bytes(bytes(12))
     (bundle / DATA / "flags/c.0").unlink()
     assert len(check_bundle(bundle)) == 3
+    (bundle / DATA / "zarr.json").unlink()
+    assert len(check_bundle(bundle)) == 4
+
+
+def test_paths_are_told_plainly_and_a_link_is_followed_as_the_system_does(
+    site: Site, bundle: Path, away: Path
+) -> None:
+    """Words that lead up again are not part of a place's name."""
+    assert import_run(bundle, away / ".." / away.name).path == str(away / "water")
+    deep = site.folder / "deep" / "inside"
+    deep.mkdir(parents=True)
+    (site.folder / "link").symlink_to(deep)
+    told = import_run(bundle, site.folder / "link" / "..").path
+    assert told == str(deep.parent.resolve() / "water")
+    assert contents_of(away / "water" / "frames" / "..").name == "water"
 
 
 def test_a_tar_file_that_was_cut_off_or_is_none(site: Site, away: Path) -> None:

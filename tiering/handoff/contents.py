@@ -15,6 +15,7 @@ from forebay.acquisition.errors import RunDamagedError, RunNameError
 from forebay.acquisition.format import layout
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import RunNotTieredError
+from forebay.tiering.handoff.plain_path import plain_path
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import STAYING, of_this_place
@@ -96,6 +97,8 @@ def contents_of(location: str | os.PathLike[str], *, name: str | None = None) ->
     RunNameError
         If its folder has a name that no run has, and no other one is given.
     """
+    if not (isinstance(location, str) and "://" in location):
+        location = plain_path(location)
     run = open_in_store(open_store(location))
     if not run.closed:
         raise RunNotTieredError(
@@ -161,4 +164,4 @@ def _known(run: Run, key: str) -> KnownObject:
 def _last_part(location: str | os.PathLike[str]) -> str:
     if isinstance(location, str) and "://" in location:
         return unquote(urlsplit(location).path).rstrip("/").rpartition("/")[2]
-    return Path(location).absolute().name
+    return Path(location).name

@@ -11,6 +11,7 @@ from forebay.acquisition import durable
 from forebay.tiering.connect import check_no_credentials, connect
 from forebay.tiering.errors import TargetTakenError, UnknownPlaceError
 from forebay.tiering.handoff.aside import clear_aside, emptied, flush_below, held_aside, name_whole
+from forebay.tiering.handoff.plain_path import plain_path
 from forebay.tiering.handoff.receipt import MANIFEST, manifest_objects
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.shelf import Shelf
@@ -62,8 +63,9 @@ class FolderDestination:
     """
 
     def __init__(self, root: Path, name: str) -> None:
-        self._path = root.absolute() / name
-        self._bucket = connect(root.absolute())
+        root = plain_path(root)
+        self._path = root / name
+        self._bucket = connect(root)
 
     @property
     def shelf(self) -> Shelf:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from types import MappingProxyType
 
 from forebay.tiering.errors import BundleError
@@ -15,6 +14,7 @@ from forebay.tiering.handoff import bagit
 from forebay.tiering.handoff.aside import fresh_aside, name_whole
 from forebay.tiering.handoff.contents import Contents
 from forebay.tiering.handoff.packing import Packing, packing_for
+from forebay.tiering.handoff.plain_path import plain_path
 
 RUNS = f"{bagit.PAYLOAD}runs/"
 """Where the run lies in the payload, in a folder of its name."""
@@ -78,7 +78,7 @@ def export_run(
     -----
     The format is that of RFC 8493, *The BagIt File Packaging Format (V1.0)*, 2018.
     """
-    path = Path(bundle).absolute()
+    path = plain_path(bundle)
     if not path.name:
         raise BundleError(f"{bundle} cannot be a bundle: give the name of a folder to be made")
     with fresh_aside(path, contents.run.run_id) as aside:

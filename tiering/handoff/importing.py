@@ -18,6 +18,7 @@ from forebay.tiering.handoff.aside import flush_below, fresh_aside, name_whole
 from forebay.tiering.handoff.bag import Bag, check_bag, read_bag
 from forebay.tiering.handoff.contents import contents_of
 from forebay.tiering.handoff.exporting import RESULTS, RUNS, Bundled
+from forebay.tiering.handoff.plain_path import plain_path
 from forebay.tiering.handoff.unpacking import files_of
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import of_this_place
@@ -68,13 +69,13 @@ def import_run(
     PlaceUnavailableError, StorageError
         If the folder of runs cannot be used.
     """
-    with files_of(Path(bundle).absolute()) as files:
+    with files_of(plain_path(bundle)) as files:
         bag = read_bag(files)
         if problems := list(bag.incomplete()):
             more = f" ({len(problems)} problems in all)" if problems[1:] else ""
             raise BundleDamagedError(f"{problems[0]}{more}: get the bundle once more")
         name, run_id = _run_in(bag)
-        target = Path(root).absolute() / name
+        target = plain_path(root) / name
         results = {path: path.removeprefix(f"{RESULTS}{name}/") for path in _results_in(bag)}
         paths = [path for path in bag.paths if path not in results]
         size = sum(bag.files.sizes[path] for path in bag.paths)
@@ -108,9 +109,11 @@ def check_bundle(bundle: str | os.PathLike[str]) -> list[str]:
     BundleDamagedError
         If it cannot even be told what it should hold.
     """
-    with files_of(Path(bundle).absolute()) as files:
+    with files_of(plain_path(bundle)) as files:
         bag = read_bag(files)
-        _run_in(bag)
+        # What is incomplete is damage, as it is for who imports it: no run can be told from that.
+        if not any(bag.incomplete()):
+            _run_in(bag)
         return list(check_bag(bag))
 
 

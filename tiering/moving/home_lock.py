@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from forebay.tiering.errors import PlaceUnavailableError
+from forebay.tiering.errors import HomeBusyError, PlaceUnavailableError
 
 # struct flock of Linux: type, whence, start, length, process; see the lock of a run's writer.
 _FLOCK = struct.Struct("@hhqqi")
@@ -24,8 +24,10 @@ def home_lock(path: Path) -> Iterator[None]:
 
     Raises
     ------
+    HomeBusyError
+        If another mover holds it.
     PlaceUnavailableError
-        If another mover holds it, or there is no such folder.
+        If there is no such folder.
     """
     try:
         path.parent.mkdir(exist_ok=True)
@@ -37,7 +39,7 @@ def home_lock(path: Path) -> Iterator[None]:
         try:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
         except BlockingIOError as error:
-            raise PlaceUnavailableError(
+            raise HomeBusyError(
                 f"{path.parent.parent} is being changed by another mover"
             ) from error
         yield

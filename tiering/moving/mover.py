@@ -19,6 +19,7 @@ from forebay.tiering.catalogue.records import (
 )
 from forebay.tiering.errors import (
     CopyDamagedError,
+    HomeBusyError,
     MoveTakenOverError,
     TierFullError,
     TieringError,
@@ -137,6 +138,9 @@ class Mover:
             if shelf.state is ShelfState.DELETING or self._are_remains(shelf):
                 try:
                     self._departing.delete_given_up(shelf)
+                except HomeBusyError:
+                    # Whoever holds it is at work there; the next sweep finds what is left.
+                    continue
                 except TieringError as error:
                     told = {"copy": shelf.shelf, "tier": shelf.tier, "error": str(error)}
                     _log.warning("copy that was given up cannot be deleted", extra=told)
@@ -166,8 +170,8 @@ class Mover:
             while not claim.move.state.over and not self._context.stop.is_set():
                 before = claim.move.state
                 claim = Claim(steps[before](claim), claim.holder)
-                told = {"move": claim.move.move, "run": claim.move.run_id, "from": before}
-                _log.info("move goes on", extra={**told, "to": claim.move.state})
+                told = {**self._named(claim), "from": before, "to": claim.move.state}
+                _log.info("move goes on", extra=told)
                 self._context.reached(f"{claim.move.state}")
                 if claim.move.state is before:
                     break
@@ -176,7 +180,7 @@ class Mover:
             if not claim.move.state.over and claim.move.holder is not None:
                 self._context.held.release(claim)
         except MoveTakenOverError as error:
-            _log.warning("move taken over", extra={"move": claim.move.move, "error": str(error)})
+            _log.warning("move taken over", extra={**self._named(claim), "error": str(error)})
         except (TieringError, OSError) as error:
             self._failed(claim, error)
 
@@ -215,9 +219,12 @@ class Mover:
         if isinstance(error, TierFullError) and claim.move.state is MoveState.PLANNED:
             self._wait_for_room(claim, said)
             return
+        if isinstance(error, HomeBusyError):
+            self._wait_for_other(claim, said)
+            return
         if isinstance(error, CopyAgainError):
             claim = error.claim
-        told = {"move": claim.move.move, "run": claim.move.run_id, "error": said}
+        told = {**self._named(claim), "error": said}
         _log.warning("move does not go on", extra=told)
         attempts = claim.move.attempts + 1
         self._tell_failed({claim.move.tier, self._context.source(claim).tier})
@@ -239,7 +246,7 @@ class Mover:
 
         It is said once of the tier, and not of each of the moves that wait.
         """
-        told = {"move": claim.move.move, "run": claim.move.run_id, "tier": claim.move.tier}
+        told = {**self._named(claim), "tier": claim.move.tier}
         now = time.monotonic()
         before = self._found_full.get(claim.move.tier)
         self._found_full[claim.move.tier] = now
@@ -251,6 +258,21 @@ class Mover:
             self._context.held.pause(claim, seconds=pause, error=said)
         except MoveTakenOverError:
             _log.warning("move taken over", extra=told)
+
+    def _wait_for_other(self, claim: Claim, said: str) -> None:
+        """Try again soon what another mover is in the way of, however often: nothing has failed."""
+        told = self._named(claim)
+        _log.info("move waits for another mover", extra={**told, "error": said})
+        try:
+            pause = min(SHORT_PAUSE, self._pause(claim))
+            self._context.held.pause(claim, seconds=pause, error=said, counts=False)
+        except MoveTakenOverError:
+            _log.warning("move taken over", extra=told)
+
+    def _named(self, claim: Claim) -> dict[str, object]:
+        """Return what a log says of which move it is, and of which run."""
+        run = self._context.catalogue.run(claim.move.run_id)
+        return {"move": claim.move.move, "run": run.name}
 
     def _pause(self, claim: Claim) -> float:
         """Return the seconds until the next attempt, when one has failed."""

@@ -40,11 +40,14 @@ class Tier:
     def path_of(self, location: Path | str) -> str | None:
         """Return the path within it of a folder, or of a URL; None if that lies elsewhere."""
         if isinstance(location, Path):
-            inside = self.folder is not None and self.folder in location.absolute().parents
-            return str(location.absolute().relative_to(self.folder or "")) if inside else None
+            if self.folder is None or self.folder not in location.absolute().parents:
+                return None
+            within = location.absolute().relative_to(self.folder)
+            # A path that leads out again names what lies elsewhere.
+            return None if ".." in within.parts else str(within)
         where = location.rstrip("/")
-        within = where.removeprefix(f"{self.where('')}/")
-        return None if self.folder is not None or within == where else check_key(within)
+        key = where.removeprefix(f"{self.where('')}/")
+        return None if self.folder is not None or key == where else check_key(key)
 
     def shelf(self, path: str) -> Shelf:
         """Return a place within it, for copies of objects.
