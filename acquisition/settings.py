@@ -50,7 +50,8 @@ class AcquisitionSettings(BaseModel):
     buffer_bytes: ByteSize = Field(
         default=ByteSize(512 * 2**20),
         description="Most memory for frames that wait to be recorded; as much as the blocks in "
-        "flight need until they are durable, six at the most, and one more, is taken in any case.",
+        "flight need until they are durable, six at the most, and one more, is taken in any case; where "
+        "frames are reduced, which copies them, as much as one block.",
     )
     buffer_seconds: PositiveFloat | None = Field(
         default=None,
@@ -184,17 +185,15 @@ class AcquisitionSettings(BaseModel):
             frames = min(frames, int(self.block_seconds * frame_rate))
         return max(1, frames)
 
-    def slots_for(
-        self, geometry: Geometry, *, frames_per_block: int, frame_rate: float | None
-    ) -> int:
+    def slots_for(self, geometry: Geometry, *, held: int, frame_rate: float | None) -> int:
         """Return the number of frames that the buffer holds.
 
         Parameters
         ----------
         geometry
             Layout of the frames.
-        frames_per_block
-            Frames in a block.
+        held
+            Frames that lie there until they are durable, for which there is room in any case.
         frame_rate
             Frames per second, where that is known.
 
@@ -202,15 +201,15 @@ class AcquisitionSettings(BaseModel):
         --------
         >>> import numpy as np
         >>> camera = Geometry(("y", "x"), (2048, 2048), np.dtype("uint16"))
-        >>> AcquisitionSettings().slots_for(camera, frames_per_block=8, frame_rate=50)
+        >>> AcquisitionSettings().slots_for(camera, held=48, frame_rate=50)
         64
-        >>> AcquisitionSettings(buffer_seconds=0.8).slots_for(camera, frames_per_block=8, frame_rate=50)
-        56
+        >>> AcquisitionSettings(buffer_seconds=0.8).slots_for(camera, held=48, frame_rate=50)
+        48
         """
         slots = slots_in(geometry, capacity_bytes=self.buffer_bytes)
         if self.buffer_seconds is not None and frame_rate is not None:
             slots = min(slots, math.ceil(self.buffer_seconds * frame_rate))
-        return max(slots, (self.blocks_in_ring + 1) * frames_per_block)
+        return max(slots, held)
 
     @property
     def blocks_in_ring(self) -> int:

@@ -234,15 +234,15 @@ class _Plan:
         self._chain = self._reduction()
         self.recorded = self._chain.geometry if self._chain else self._came
         self._overload = self._overload_steps()
-        self._frames_per_block = settings.frames_for(
-            self.recorded, frame_rate=source.metadata.frame_rate
-        )
+        rate = source.metadata.frame_rate
+        self._frames_per_block = settings.frames_for(self.recorded, frame_rate=rate)
         own_frames = settings.blocks_in_flight * self._frames_per_block
-        slots = settings.slots_for(
-            self._came,
-            frames_per_block=self._frames_per_block,
-            frame_rate=source.metadata.frame_rate,
-        )
+        if self._chain:
+            # They are held as copies, and a block has far more of them than as they came.
+            held = min(self._frames_per_block, settings.block_bytes // self._came.frame_bytes)
+        else:
+            held = (settings.blocks_in_ring + 1) * self._frames_per_block
+        slots = settings.slots_for(self._came, held=max(1, held), frame_rate=rate)
         shared = isinstance(source, SlotSource)
         self._ring = FrameRing(self._came, slots=slots, clock=clock, shared=shared)
         in_ring = 0 if self._chain else settings.blocks_in_ring * self._frames_per_block
@@ -288,6 +288,7 @@ class _Plan:
         return self._create(
             path,
             self.recorded,
+            frames_per_block=self._frames_per_block,
             name=name,
             metadata=self._metadata(),
             provenance=self._provenance(),
@@ -317,10 +318,17 @@ class _Plan:
         return self._create(
             path.with_name(path.name + RAW),
             self._came,
+            frames_per_block=self._raw_frames_per_block(every),
             name=name + RAW,
             metadata=self._source.metadata,
             provenance={"raw_of": name, "every": every},
             gap=NOT_KEPT_RAW.format(every=every),
+        )
+
+    def _raw_frames_per_block(self, every: int) -> int:
+        rate = self._source.metadata.frame_rate
+        return self._settings.frames_for(
+            self._came, frame_rate=None if rate is None else rate / every
         )
 
     def parts(self, run: WritableRun, raw: WritableRun | None) -> Parts:
@@ -399,7 +407,6 @@ class _Plan:
         return create_run(
             path,
             geometry,
-            frames_per_block=self._frames_per_block,
             compression=settings.compression,
             clock=self._clock,
             direct=settings.direct_io,

@@ -370,3 +370,21 @@ def test_a_group_without_a_command_shows_its_help_alone(
     assert outcome.code == ExitCode.USAGE
     assert "Usage: forebay" in outcome.out + outcome.err
     assert "forebay: error" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("scrub", "scrub [OPTIONS] [RUN]..."),
+        ("profile", "profile [OPTIONS] [UNIT]"),
+        ("dead replay", "replay [OPTIONS] [UNIT]..."),
+        ("jobs submit", "submit [OPTIONS] {algorithm} {RUN}..."),
+    ],
+)
+def test_the_usage_marks_once_what_may_be_left_out_or_repeated(
+    forebay: Forebay, command: str, usage: str
+) -> None:
+    """A name of an argument holds no brackets or dots of its own: they are added to it."""
+    shown = forebay(*command.split(), "--help").out
+    (line,) = (each.strip() for each in shown.splitlines() if "Usage:" in each)
+    assert line.endswith(usage)

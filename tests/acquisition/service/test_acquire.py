@@ -31,6 +31,7 @@ from forebay.acquisition.run.writing import account as writer_module
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service import acquisition as service
 from forebay.acquisition.service.flow import RING_FULL
+from forebay.acquisition.settings import AcquisitionSettings
 
 FRAME_BYTES = 24
 SMALL = 8 * FRAME_BYTES
@@ -525,3 +526,15 @@ def test_a_buffer_that_does_not_fit_makes_no_run(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not fit into memory"):
         acquire(Scripted(range(3)), tmp_path / "run", frames_per_block=2**40)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_that_become_smaller_take_no_larger_buffer(tmp_path: Path) -> None:
+    """A block has more of them than of frames as they came, of which the buffer's memory is."""
+    reduction = {"steps": ["region:0:1,0:1"], "keep_raw_every": 2}
+    few = {"buffer_bytes": 6 * FRAME_BYTES, "block_bytes": 4 * FRAME_BYTES}
+    settings = AcquisitionSettings.model_validate({"reduction": reduction, **few})
+    status = acquire(Scripted(range(96)), tmp_path / "run", settings=settings)
+    assert status.committed == 96
+    assert status.ring_slots == 6
+    assert open_run(tmp_path / "run").layout.frames_per_block == 48
+    assert open_run(tmp_path / "run.raw").layout.frames_per_block == 4

@@ -232,7 +232,8 @@ def test_a_storage_that_hangs_is_told_at_the_end_with_the_way_out(
     finally:
         logging.getLogger("forebay.acquisition").removeHandler(telling)
     ((lost, counted, how),) = told(HANGS, caplog)
-    assert 0 < int(lost) < int(counted) <= 12
+    # Those of the block before are still on their way too, on a slow machine.
+    assert 0 < int(lost) <= int(counted) <= 12
     assert how == ("once more" if stopped else "twice")
     run = open_run(tmp_path / "run")
     assert run.closed

@@ -68,13 +68,21 @@ def acquire(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Frames to take; a recording is repeated as often as needed."),
+        typer.Option(
+            min=1,
+            help="Frames to take; a recording is repeated as often as needed. All if not given.",
+        ),
     ] = None,
     frames_per_block: Annotated[
-        int | None, typer.Option(min=1, help="Frames that are committed together.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Frames that are committed together; else by the setting 'acquisition.block_bytes'.",
+        ),
     ] = None,
     compression: Annotated[
-        Compression | None, typer.Option(help="How the pixels are packed.")
+        Compression | None,
+        typer.Option(help="How the pixels are packed; else the setting 'acquisition.compression'."),
     ] = None,
     overload: Annotated[
         Overload | None,
@@ -95,7 +103,10 @@ def acquire(
     ] = None,
     durability: Annotated[
         Durability | None,
-        typer.Option(help="What a power cut may not take: whole blocks, or each frame."),
+        typer.Option(
+            help="What a power cut may not take: whole blocks, or each frame; else the setting "
+            "'acquisition.durability'."
+        ),
     ] = None,
     reduce: Annotated[
         list[str] | None,

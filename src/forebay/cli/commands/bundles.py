@@ -78,8 +78,8 @@ def import_(
 ) -> None:
     """Put the run of a bundle into a folder of runs, every byte compared.
 
-    Nothing is seen of it there before all of it is there.  Results that the bundle holds are put
-    among the others and entered in the ledger; what is there already stays.  Ends with code 5 and
+    Nothing is seen of it there before all of it is there. Results that the bundle holds are put
+    among the others and entered in the ledger; what is there already stays. Ends with code 5 and
     names the file where something of the bundle is missing, has changed, or does not belong there.
     """
     from forebay.tiering.handoff.importing import import_run

@@ -33,7 +33,7 @@ UnitArgument = Annotated[
 ]
 UnitsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[UNIT]...", help="Units, or how their identities begin."),
+    typer.Argument(metavar="UNIT", help="Units, or how their identities begin."),
 ]
 JobOption = Annotated[int | None, typer.Option("--job", help="Those of a job.")]
 AlgorithmOption = Annotated[

@@ -51,7 +51,7 @@ def submit(
     run: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Names of runs in the folder of the runs, or their paths or URLs.",
             autocompletion=complete_runs,
         ),

@@ -34,7 +34,7 @@ def profile(
     context: typer.Context,
     unit: Annotated[
         str | None,
-        typer.Argument(metavar="[UNIT]", help="The unit, or how its identity begins."),
+        typer.Argument(metavar="UNIT", help="The unit, or how its identity begins."),
     ] = None,
     job: Annotated[
         int | None,

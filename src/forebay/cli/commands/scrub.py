@@ -23,7 +23,7 @@ def scrub(
     run: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Names or paths of runs; all in the catalogue if not given.",
             autocompletion=complete_runs,
         ),

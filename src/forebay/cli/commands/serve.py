@@ -128,7 +128,7 @@ def _moving(
 class _Division:
     """How workers are divided between lanes, as it stands in the configuration now.
 
-    The file is read again when it has changed.  One that cannot be used leaves all as it was, with
+    The file is read again when it has changed. One that cannot be used leaves all as it was, with
     a warning: a slip of the pen does not stop a service.
     """
 

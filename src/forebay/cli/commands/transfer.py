@@ -59,9 +59,9 @@ def transfer(
 ) -> None:
     """Send a closed run to another site: whole, compared there, acknowledged at both ends.
 
-    Nothing is seen of it there before all of it has been read back.  A transfer that was
-    interrupted goes on when it is given again; one that is done already says so.  Results go along
-    where they are named, behind the run: '--result "*"' for all of it.  With --compression another
+    Nothing is seen of it there before all of it has been read back. A transfer that was
+    interrupted goes on when it is given again; one that is done already says so. Results go along
+    where they are named, behind the run: '--result "*"' for all of it. With --compression another
     run with the same pixels is made and sent: what a run holds never changes.
     """
     from forebay.tiering.handoff.contents import contents_of
