@@ -86,7 +86,9 @@ def test_a_result_tells_what_it_is(write_run: WriteRun) -> None:
     told = json.loads((result.path / "result.json").read_bytes())
     assert (told["run_id"], told["algorithm"], told["version"]) == (run.run_id, "blurred", "2.1.0")
     assert (told["parameters"], told["job"]) == ({"sigma": 1.5}, result.job.identity)
-    short = f"<Result {str(result.path)!r}: blurred-2.1.0 over run, 10 frames in 3 parts>"
+    short = (
+        f"<Result {str(result.path)!r}: blurred-2.1.0(sigma=1.5) over run, 10 frames in 3 parts>"
+    )
     assert repr(result) == short
 
 
