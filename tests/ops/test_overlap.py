@@ -45,7 +45,7 @@ def test_a_block_sees_its_whole_rim(
     pairs = [rim if isinstance(rim, tuple) else (rim, rim) for rim in rims]
     before, behind = zip(*pairs, strict=True)
     kwargs = {"before": before, "behind": behind}
-    dims = dict(zip(("y", "x"), rims, strict=True))
+    dims: dict[Hashable, Rim] = dict(zip(("y", "x"), rims, strict=True))
 
     eager = apply_with_rim(largest, frames, dims, kwargs=kwargs)
     lazy = apply_with_rim(largest, frames.chunk(chunks), dims, kwargs=kwargs)
