@@ -83,6 +83,15 @@ def test_a_mean_is_the_nearest_integer_and_of_two_the_even_one(
     assert all(abs(got - mean) <= 0.5 for got, mean in zip(result.values.flat, exact, strict=True))
 
 
+def test_a_mean_of_the_brightest_pixels_does_not_wrap() -> None:
+    """Of 257 bytes the sum is the last of 16 bits, and what is added to round it is beyond them."""
+    frames = xr.DataArray(np.full((1, 257, 2), 255, "uint8"), dims=("t", "y", "x"))
+
+    result = bin_pixels(frames, factor=(257, 1))
+
+    assert result.values.tolist() == [[[255, 255]]]
+
+
 def test_rounding_adds_no_bias(rng: np.random.Generator) -> None:
     """The mean over many bins is that of the pixels, to well below what rounding up would add."""
     values = rng.integers(0, 4096, (1, 1000, 1000), dtype=np.uint16)
@@ -147,7 +156,9 @@ def test_a_bin_lies_in_the_middle_of_its_pixels(frames: xr.DataArray) -> None:
     assert result.encoding == {}
 
 
-@pytest.mark.parametrize("chunks", [{"t": 2}, {"y": 6, "x": 10}, {"y": 7, "x": (1, 39)}])
+@pytest.mark.parametrize(
+    "chunks", [{"t": 2}, {"y": 6, "x": 10}, {"y": 7, "x": (1, 39)}, {"y": (3, 4, 23)}]
+)
 def test_chunks_of_any_size_give_the_same(frames: xr.DataArray, chunks: dict[str, Any]) -> None:
     """Chunks that tear a bin are merged, lazily; others stay apart."""
     whole = frames.isel(x=slice(0, 40))

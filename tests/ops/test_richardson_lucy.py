@@ -14,7 +14,13 @@ import xarray as xr
 from PIL import Image
 
 from forebay.ops import OperationError, gaussian_psf, richardson_lucy
-from forebay.ops.deconvolution.richardson_lucy import Steps, restored
+from forebay.ops.deconvolution.richardson_lucy import (
+    Steps,
+    discrepancy_of,
+    restored,
+    starting_point,
+)
+from forebay.ops.deconvolution.transfer import make_blur
 
 WATER = Path(__file__).parents[2] / "examples" / "data" / "bulk_water" / "bulk_water_000.png"
 
@@ -242,6 +248,40 @@ def test_it_stops_where_it_is_told_to(small: xr.DataArray, psf: xr.DataArray) ->
     np.testing.assert_array_equal(stopped, by_steps[5])
     huge = richardson_lucy(small[:1], **options, iterations=7, discrepancy=1e9).values
     assert np.unique(huge).size == 1
+
+
+def test_the_discrepancy_is_that_of_what_was_seen(rng: np.random.Generator) -> None:
+    """However much lies around a frame, the model is as near to it, and one is photon noise."""
+    model = rng.uniform(50, 90, (60, 70))
+    observed = rng.poisson(model).astype(float)
+    seen = np.ones_like(model)
+
+    alone = discrepancy_of(observed, model, seen)
+    around = [np.pad(each, ((0, 40), (0, 30)), constant_values=0) for each in (observed, seen)]
+    padded = discrepancy_of(
+        around[0], np.pad(model, ((0, 40), (0, 30)), constant_values=70), around[1]
+    )
+
+    assert float(alone) == pytest.approx(1, abs=0.1)
+    assert float(padded) == pytest.approx(float(alone), rel=1e-12)
+
+
+def test_what_a_frame_sees_next_to_nothing_of_is_taken_as_dark(rng: np.random.Generator) -> None:
+    """Divided by how little of it is seen, noise there would be a bright rim."""
+    spread = gaussian_psf(sigma=1.0).values
+    seen = np.zeros((30, 30))
+    seen[:12, :12] = 1
+    sight = scipy.ndimage.correlate(seen, spread, mode="wrap")
+    dim = (sight < 0.009) & (sight > 1e-6)
+    assert dim.any()
+
+    level, weight = starting_point(
+        seen * rng.poisson(40, seen.shape), seen, make_blur(spread, seen.shape, seen)
+    )
+
+    assert 35 < float(level) < 45
+    assert not np.asarray(weight)[dim].any()
+    np.testing.assert_allclose(np.asarray(weight)[sight > 0.011], 1 / sight[sight > 0.011])
 
 
 def test_no_value_is_negative_whatever_the_frame(

@@ -25,6 +25,7 @@ from forebay.acquisition import (
 )
 from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.errors import NoSpaceError, SourceError, StorageError
+from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.create import create_run
@@ -441,6 +442,26 @@ def test_a_disk_that_stays_full_ends_the_run_when_the_source_has_ended(
     run = open_run(tmp_path / "run")
     assert not run.closed
     assert ids(run) == list(range(4))
+
+
+def test_the_frame_journal_gives_up_what_is_committed_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever kills the recorder then finds every other frame there."""
+    freed: list[tuple[int, int]] = []
+    free = FrameJournal.free_through
+
+    def noted(self: FrameJournal, counter: int) -> None:
+        freed.append((counter, open_run(tmp_path / "run").history.frames))
+        free(self, counter)
+
+    monkeypatch.setattr(FrameJournal, "free_through", noted)
+    camera = Camera(11, can_wait=True)
+    camera.go_on.set()
+    settings = AcquisitionSettings(frames_per_block=4, durability="frame")
+    acquire(camera, tmp_path / "run", settings=settings)
+    assert freed[-1] == (11, 12)
+    assert all(counter % 4 == 3 and counter < committed for counter, committed in freed)
 
 
 def test_too_little_room_for_the_declared_run_is_said_before_it_begins(tmp_path: Path) -> None:

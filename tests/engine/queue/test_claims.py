@@ -295,6 +295,18 @@ def test_it_moves_up_by_one_lane_after_the_other(
     assert by_run(patient.claim(3), desk) == ["now", "now", "now"]
 
 
+def test_of_two_that_have_aged_the_one_that_moved_up_further_goes_first(
+    desk: Desk, patient: Service, clock: Clock
+) -> None:
+    """It is told by the lane that it is in by now, and not by which of them waits for longer."""
+    desk.queue_up("old", 9)
+    clock.step(300)
+    desk.queue_up("valid", 9, lane=Lane.VALIDATION)
+    desk.queue_up("now", 20, lane=Lane.REALTIME)
+    clock.step(1250)
+    assert by_run(patient.claim(2), desk) == ["valid", "now"]
+
+
 def test_the_most_urgent_lane_does_not_age(desk: Desk, patient: Service, clock: Clock) -> None:
     """There is nothing above it: its units are taken together, in their usual order."""
     desk.queue_up("b", 3, lane=Lane.REALTIME)

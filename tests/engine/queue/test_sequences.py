@@ -103,6 +103,14 @@ def test_behind_one_that_is_discarded_nothing_comes(desk: Desk) -> None:
     assert states(desk) == ["done", "ready", "waiting", "waiting"]
 
 
+def test_what_is_discarded_stays_so_when_the_job_is_retried(desk: Desk) -> None:
+    """Nor does what stands behind it wait for it."""
+    job = dead_at(desk, 1)
+    DeadLetters(desk.database).discard([desk.units(CHAIN)[1].unit])
+    desk.jobs.retry(job)
+    assert states(desk) == ["done", "cancelled", "cancelled", "cancelled"]
+
+
 def test_computed_anew_it_begins_with_the_first(desk: Desk) -> None:
     """Whoever is at a later one has a state that is not to be used any more."""
     desk.queue_up(CHAIN, 3)
