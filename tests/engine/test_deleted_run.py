@@ -64,7 +64,9 @@ def test_other_runs_of_the_job_are_done(write_run: WriteRun) -> None:
     (error,) = report.progress.errors
     assert "deleted is not there any more" in error
     assert {each.target.job.run_name for each in report.dead} == {"deleted"}
-    assert 1 <= len(report.dead) < 10
-    done = report.progress.units["done"]
-    assert 13 <= done < 110
-    assert done + report.progress.units["cancelled"] + len(report.dead) == 110
+    done, cancelled = report.progress.units["done"], report.progress.units["cancelled"]
+    assert done >= 13
+    # What flew when the run went is a dead letter, and nothing behind it.
+    assert cancelled > 0
+    assert done + cancelled + len(report.dead) == 110
+    assert report.dead
