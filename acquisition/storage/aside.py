@@ -5,6 +5,7 @@ import errno
 import fcntl
 import mmap
 import os
+from collections import deque
 from collections.abc import Buffer, Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ _PAGE = 4096
 _STAGING_BYTES = 4 * 2**20
 _DIRECT_BYTES = 8 * 2**20
 """Bytes that are written at a time past the cache: the disk has something to do while the next ones
-are prepared, and nobody's flush stands long behind them."""
+are prepared, nobody's flush stands long behind them, and it is a multiple of what disks take at once."""
 _CACHED_BYTES = 4 * 2**20
 """Bytes that are copied into the cache at a time: the processor has them at hand from the digest."""
 _MOST_PARTS = 1024
@@ -50,6 +51,8 @@ class AsideFile:
         self._direct = False
         self._staging: mmap.mmap | None = None
         self._staged = 0
+        self._taken: deque[memoryview] = deque()
+        self._taken_bytes = 0
         self._descriptor = _create(path, direct=direct)
         self._direct = direct and _is_direct(self._descriptor)
 
@@ -62,24 +65,22 @@ class AsideFile:
         """Write parts one behind the other, behind what is there.
 
         Each is asked for when those before it are part of the digest: what is computed of a part
-        as it is given and the digest find it in the processor's cache, one after the other.
+        as it is given and the digest find it in the processor's cache, one after the other.  Past
+        the page cache nothing is written before all of them are part of it: the disk would be
+        waited for while what has just come leaves the cache.  What is no whole piece then waits
+        for what comes behind it, and is to stay where it is until the file is finished.
         """
-        views: list[memoryview] = []
-        size, together = 0, _DIRECT_BYTES if self._direct else _CACHED_BYTES
         for part in parts:
             view = memoryview(part).cast("B")
             self._digest.update(view)
-            views.append(view)
-            size += view.nbytes
-            if size >= together:
-                self._put(views)
-                views, size = [], 0
-        if views:
-            self._put(views)
+            self._take(view)
+        while self._taken_bytes >= _DIRECT_BYTES or (self._taken and not self._direct):
+            self._put()
 
     def finish(self) -> tuple[int, str]:
         """Flush the file and close it; return length and digest."""
         try:
+            self._put_all()
             self._write_staged()
             os.fsync(self._descriptor)
         finally:
@@ -92,13 +93,34 @@ class AsideFile:
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 
-    def _put(self, views: list[memoryview]) -> None:
-        """Write, or gather, what is part of the digest."""
-        if self._direct and (self._staged or any(view.nbytes % _PAGE for view in views)):
-            for view in views:
-                self._stage(view)
-        else:
-            self._write_views(views)
+    def _take(self, view: memoryview) -> None:
+        """Take what is part of the digest, to be written behind what is there."""
+        if self._direct and (self._staged or view.nbytes % _PAGE):
+            self._put_all()
+            self._stage(view)
+            return
+        self._taken.append(view)
+        self._taken_bytes += view.nbytes
+        if not self._direct and self._taken_bytes >= _CACHED_BYTES:
+            self._put_all()
+
+    def _put_all(self) -> None:
+        while self._taken:
+            self._put()
+
+    def _put(self) -> None:
+        """Write the next piece of what was taken."""
+        piece: list[memoryview] = []
+        room = _DIRECT_BYTES
+        while self._taken and room:
+            view = self._taken.popleft()
+            if view.nbytes > room:
+                self._taken.appendleft(view[room:])
+                view = view[:room]
+            piece.append(view)
+            room -= view.nbytes
+        self._taken_bytes -= _DIRECT_BYTES - room
+        self._write_views(piece)
 
     def _stage(self, view: memoryview) -> None:
         """Gather what does not begin and end on pages into memory that does."""
@@ -147,6 +169,8 @@ class AsideFile:
         self._direct = False
 
     def _close(self) -> None:
+        self._taken.clear()
+        self._taken_bytes = 0
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -87,12 +87,22 @@ class BlockInFlight:
             self._given_up = True
             self._changed.notify_all()
 
-    def _arriving(self) -> Iterator[Sequence[FrameRoom]]:
-        """Yield all frames, those that are there together, until the block is sealed."""
+    def _arriving(self) -> Iterator[Iterator[Sequence[FrameRoom]]]:
+        """Yield all frames until the block is sealed: each time those that are there.
+
+        Those that come while these are taken are among them.
+        """
         taken = 0
+
+        def at_hand(frames: Sequence[FrameRoom]) -> Iterator[Sequence[FrameRoom]]:
+            nonlocal taken
+            while frames:
+                taken += len(frames)
+                yield frames
+                frames = self._frames[taken:]
+
         while frames := self._frames_behind(taken):
-            taken += len(frames)
-            yield frames
+            yield at_hand(frames)
 
     def _frames_behind(self, taken: int) -> Sequence[FrameRoom]:
         """Wait for the frames behind the first `taken`; return none when there will be none."""
@@ -139,8 +149,8 @@ class BlockInFlight:
         expected = _expected_bytes(run, frames)
         target = storage.new_object(key, expected_bytes=expected, large=True)
         begun.callback(target.discard)
-        for arrived in self._arriving():
-            target.write(_parts(encoder, arrived))
+        for arriving in self._arriving():
+            target.write(part for frames in arriving for part in _parts(encoder, frames))
         target.write(encoder.finish())
         return target
 

@@ -1,5 +1,6 @@
 """Files that are written aside: by which way their bytes go to the file."""
 
+import mmap
 import os
 import tempfile
 from collections.abc import Buffer, Iterator, Sequence
@@ -67,3 +68,35 @@ def test_past_the_cache_of_a_disk_parts_are_gathered_on_pages(written: list[memo
     assert [size % 4096 for size in whole] == [0] * len(whole)
     assert last < 4096
     assert [*whole, last] != [len(part) for part in _PARTS]
+
+
+def test_past_the_cache_all_that_is_there_is_digested_and_then_written_in_whole_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not a piece for each frame, whose end the disk would have to take by itself."""
+    size, count = 4 * 2**20 + 4096, 5
+    memory = memoryview(mmap.mmap(-1, count * size))
+    events: list[object] = []
+    pwritev = os.pwritev
+
+    def note(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
+        events.append(sum(memoryview(each).nbytes for each in buffers))
+        return pwritev(descriptor, buffers, offset)
+
+    def frames() -> Iterator[memoryview]:
+        for number in range(count):
+            events.append("asked for")
+            frame = memory[number * size : (number + 1) * size]
+            frame[:] = bytes([number]) * size
+            yield frame
+
+    monkeypatch.setattr(os, "pwritev", note)
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="forebay-") as folder:
+        path = Path(folder) / "shard"
+        file = AsideFile(path, direct=True)
+        file.write(frames())
+        file.write([b"index"])
+        assert file.finish() == (count * size + 5, blake3(bytes(memory) + b"index").hexdigest())
+        assert path.read_bytes() == bytes(memory) + b"index"
+    piece = 8 * 2**20
+    assert events == ["asked for"] * count + [piece, piece, count * size - 2 * piece, 5]
