@@ -374,8 +374,15 @@ def _shown(name: str, value: Any) -> str:
         case "provenance":
             return ", ".join(value)
         case "instrument":
-            return ", ".join(f"{key}={each}" for key, each in value.items())
+            return _some([f"{key}: {_told(each)}" for key, each in value.items()])
     return str(value)
+
+
+def _told(value: Any) -> str:
+    """Return what is known of an instrument, by its names."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return ", ".join(f"{key}={each}" for key, each in value.items())
 
 
 def _extent(dropped: Mapping[str, Any]) -> str:
