@@ -161,6 +161,22 @@ def test_a_new_array_without_coordinates_is_placed_by_its_length(write_run: Writ
     assert arrays["result"].values.tolist() == run.frames.max(("y", "x")).values.tolist()
 
 
+def test_what_lies_between_two_blocks_comes_once(write_run: WriteRun) -> None:
+    """A value for the gap between two frames belongs to the block of the later one, not to both."""
+
+    def steps(frames: xr.DataArray) -> xr.DataArray:
+        """Return the change of brightness from each frame to the next, half-way between them."""
+        bright = frames.mean(("y", "x"))
+        change = bright.diff("t").drop_vars(["frame_id", "timestamp", "flags"], errors="ignore")
+        return change.assign_coords(t=change["t"] - 0.5)
+
+    run = write_run()
+    arrays = process(run, of(steps, Blockwise(halo_frames=1))).arrays()
+    assert arrays["t"].values.tolist() == [number + 0.5 for number in range(9)]
+    expected = np.diff(run.frames.mean(("y", "x")).to_numpy())
+    np.testing.assert_allclose(arrays["frames"], expected, rtol=1e-6)
+
+
 def test_lazy_tables_are_computed(write_run: WriteRun) -> None:
     """A Dask DataFrame is a table too."""
 

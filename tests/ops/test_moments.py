@@ -43,6 +43,14 @@ def test_what_is_not_finite_is_nan_in_both() -> None:
         np.testing.assert_array_equal(variance, [[np.nan, 0], [0, np.nan]])
 
 
+def test_a_mean_is_not_taken_over_what_is_left_of_a_pixel() -> None:
+    """A pixel that is NaN in one frame has no mean; the others' sum by the number would be less."""
+    frames = xr.DataArray(np.ones((3, 2, 2)), dims=("t", "y", "x"))
+    frames[2, 1, 1] = np.nan
+    for given in (frames, frames.chunk(t=1)):
+        np.testing.assert_array_equal(mean_along(given, "t"), [[1, 1], [1, np.nan]])
+
+
 def test_a_single_frame_does_not_vary() -> None:
     _, variance = moments_along(xr.DataArray(np.ones((1, 2, 2)), dims=("t", "y", "x")), "t")
     assert (variance == 0).all()
