@@ -19,7 +19,7 @@ from tests.engine.conftest import WriteRun
 
 from forebay.engine import Algorithm, Blockwise, Result, process
 from forebay.engine.errors import ResultDamagedError, ResultStorageError, UnitsFailedError
-from forebay.engine.results.folder import ResultFolder
+from forebay.engine.results.folder import ResultFolder, part_name
 
 
 def blurred(frames: xr.DataArray, *, sigma: float = 1.5) -> xr.DataArray:
@@ -173,6 +173,21 @@ def test_a_sweep_never_takes_what_a_running_call_has(tmp_path: Path) -> None:
         list(pool.map(come_and_go, range(6)))
     folder.sweep(frozenset)
     assert list(folder.staging.iterdir()) == []
+
+
+def test_a_sweep_leaves_what_a_running_call_has_put_among_the_parts(tmp_path: Path) -> None:
+    """It is there before the ledger names it; when its call has ended, nobody will publish it."""
+    folder = ResultFolder(tmp_path / "results" / "run" / "listed")
+    with folder.session() as staging:
+        name = part_name("t0-4", "0" * 64, staging)
+        (staging / name).mkdir()
+        folder.take_in(staging, [name])
+        folder.sweep(frozenset)
+        assert [path.name for path in folder.parts.iterdir()] == [name]
+    folder.sweep(lambda: frozenset({name}))
+    assert [path.name for path in folder.parts.iterdir()] == [name]
+    folder.sweep(frozenset)
+    assert list(folder.parts.iterdir()) == []
 
 
 def test_no_space_left_is_said_in_one_line(
