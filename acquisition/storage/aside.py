@@ -67,20 +67,18 @@ class AsideFile:
         Each is asked for when those before it are part of the digest: what is computed of a part
         as it is given and the digest find it in the processor's cache, one after the other.  Past
         the page cache nothing is written before all of them are part of it: the disk would be
-        waited for while what has just come leaves the cache.  What is no whole piece then waits
-        for what comes behind it, and is to stay where it is until the file is finished.
+        waited for while what has just come leaves the cache.  So parts stay where they are until
+        this returns.
         """
         for part in parts:
             view = memoryview(part).cast("B")
             self._digest.update(view)
             self._take(view)
-        while self._taken_bytes >= _DIRECT_BYTES or (self._taken and not self._direct):
-            self._put()
+        self._put_all()
 
     def finish(self) -> tuple[int, str]:
         """Flush the file and close it; return length and digest."""
         try:
-            self._put_all()
             self._write_staged()
             os.fsync(self._descriptor)
         finally:
@@ -169,8 +167,6 @@ class AsideFile:
         self._direct = False
 
     def _close(self) -> None:
-        self._taken.clear()
-        self._taken_bytes = 0
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
