@@ -78,7 +78,7 @@ class KubernetesPool:
         try:
             await kubectl(each, "create", "--filename=-", given=as_json([made]))
         except PoolError:
-            self._spending.refused(token)
+            self._spending.ended([group])
             raise
         return group
 
