@@ -5,11 +5,22 @@ import os
 import signal
 from typing import Any
 
+from distributed.comm import CommClosedError
+
 
 def dask_setup(worker: Any) -> None:  # noqa: ARG001  # Dask's signature
-    """Keep quiet about tasks under way when the cluster was closed; leave SIGTERM to the parent."""
+    """Keep quiet about what a cluster cuts short when it closes; leave SIGTERM to the parent."""
     logging.getLogger("distributed.worker.state_machine").setLevel(logging.ERROR)
+    logging.getLogger("distributed.worker").addFilter(_tells_more_than_a_closed_connection)
     _outlive_sigterm()
+
+
+def _tells_more_than_a_closed_connection(record: logging.LogRecord) -> bool:
+    """Tell whether a record has more than that a connection was closed under a call.
+
+    The scheduler is in the process that closes the cluster: a heartbeat may be on its way to it.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], CommClosedError))
 
 
 def _outlive_sigterm() -> None:

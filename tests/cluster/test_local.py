@@ -294,6 +294,27 @@ def test_ctrl_c_while_the_workers_start_leaves_nothing_behind(
     assert children() <= processes
 
 
+def test_a_heartbeat_that_a_closing_cluster_cuts_short_is_not_told(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Its worker ends with the scheduler that it was meant for."""
+
+    async def keep_one_waiting(dask_scheduler: Any) -> None:
+        under_way = asyncio.Event()
+
+        async def never(**_: object) -> None:
+            under_way.set()
+            await asyncio.Event().wait()
+
+        dask_scheduler.handlers["heartbeat_worker"] = never
+        await asyncio.wait_for(under_way.wait(), 60)
+
+    with connect(PROCESSES) as connected:
+        client: Any = connected
+        client.run_on_scheduler(keep_one_waiting)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_worker_that_dies_is_replaced() -> None:
     """A unit that kills its worker does not take the cluster with it."""
     with connect(PROCESSES) as client:
