@@ -13,6 +13,7 @@ PACKAGES = {
     "raw": "numpy",
     "raw_buffered": "numpy",
     "forebay": "forebay",
+    "forebay_in_ring": "forebay",
     "acquire_zarr": "acquire_zarr",
     "tensorstore": "tensorstore",
     "zarr_python": "zarr",
@@ -52,7 +53,8 @@ def test_every_writer_that_is_installed_is_compared_with_raw_writing(
 
 def test_each_part_of_recording_is_left_out_in_turn(figures: dict[str, Rows]) -> None:
     rows = {row["way"]: row for row in figures["parts, disk"]}
-    assert {"raw", "as it is", "without the digest", "small pages"} <= set(rows)
+    ways = {"as it is", "without the digest", "not copied into the ring", "small pages"}
+    assert {"raw", "tensorstore", *ways} <= set(rows)
     assert all(row["of_raw"] > 0 for row in rows.values())
 
 

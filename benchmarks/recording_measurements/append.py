@@ -17,6 +17,7 @@ PEERS = (
     "raw",
     "raw_buffered",
     "forebay",
+    "forebay_in_ring",
     "acquire_zarr",
     "tensorstore",
     "zarr_python",

@@ -12,14 +12,13 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks.recording_measurements.cost import Cost, cost_of
+from benchmarks.recording_measurements.ring_source import RingSource
 from benchmarks.recording_measurements.source import PreparedSource
-from benchmarks.recording_peers import raw
 from benchmarks.recording_peers.forebay import settings_for
-from benchmarks.recording_peers.peer import Stream
+from benchmarks.recording_peers.peer import Stream, load_peer
 
 from forebay.acquisition import durable
 from forebay.acquisition.format import shard
-from forebay.acquisition.memory.slots import FrameRoom
 from forebay.acquisition.service.prepare import prepare
 from forebay.acquisition.storage import aside
 
@@ -36,6 +35,8 @@ class Way:
     """What is put in place of a part while this is measured: where, its name, and the other."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Settings that are different."""
+    in_ring: bool = False
+    """Whether frames lie in the ring already, and are not copied there."""
 
     @contextmanager
     def set_up(self) -> Iterator[None]:
@@ -64,13 +65,16 @@ class _NoDigest:
 _NO_DIGEST = (aside, "blake3", _NoDigest)
 _NO_CHECKSUMS = (shard, "crc32c", lambda *_: bytes(4))
 
+PEERS = ("raw", "tensorstore")
+"""What takes turns with them: the limit first, then what does without digest and ring."""
 LEFT_OUT = (
     Way("as it is"),
     Way("without the digest", (_NO_DIGEST,)),
     Way("without the checksums", (_NO_CHECKSUMS,)),
     Way("without both", (_NO_DIGEST, _NO_CHECKSUMS)),
     Way("folders not flushed", ((durable, "flush_folder", _nothing),)),
-    Way("not copied into the ring", ((FrameRoom, "fill", _nothing),)),
+    Way("not copied into the ring", in_ring=True),
+    Way("neither digest nor copy", (_NO_DIGEST,), in_ring=True),
     Way("small pages", ((mmap, "MADV_HUGEPAGE", mmap.MADV_NOHUGEPAGE),)),
     Way("through the page cache", settings={"direct_io": False}),
     Way("six blocks in flight", settings={"blocks_in_flight": 6}),
@@ -85,7 +89,7 @@ def in_flight(most: int) -> Way:
 def parts(
     stream: Stream, folder: Path, *, rounds: int, ways: tuple[Way, ...] = LEFT_OUT
 ) -> list[Row]:
-    """Record a stream in each way, and raw, in turns; return a row for each.
+    """Record a stream in each way, and with some peers, in turns; return a row for each.
 
     What was recorded without its checksums is no run that anybody could read: it is removed
     unread.
@@ -94,7 +98,8 @@ def parts(
     costs: dict[str, list[Cost]] = defaultdict(list)
     for turn in range(rounds):
         order = ways[:: -1 if turn % 2 else 1]
-        costs["raw"].append(_record_raw(stream, folder / "raw"))
+        for peer in PEERS:
+            costs[peer].append(_record_with(peer, stream, folder / peer))
         for way in order:
             costs[way.name].append(_record(stream, folder / "run", way))
     return [_row(name, stream, costs) for name in costs]
@@ -103,23 +108,29 @@ def parts(
 def _record(stream: Stream, run: Path, way: Way) -> Cost:
     try:
         with way.set_up():
-            source = PreparedSource(stream.shard(), count=stream.frames)
-            settings = settings_for(stream, **way.settings)
-            return cost_of(prepare(source, run, settings=settings).run)
+            source = (RingSource if way.in_ring else PreparedSource)(
+                stream.shard(), count=stream.frames
+            )
+            acquisition = prepare(source, run, settings=settings_for(stream, **way.settings))
+            if isinstance(source, RingSource):
+                source.fill(acquisition._ring)  # noqa: SLF001
+            return cost_of(acquisition.run)
     finally:
         shutil.rmtree(run, ignore_errors=True)
 
 
-def _record_raw(stream: Stream, folder: Path) -> Cost:
+def _record_with(peer: str, stream: Stream, folder: Path) -> Cost:
     try:
-        return cost_of(raw.prepare(stream, folder).record)
+        return cost_of(load_peer(peer).prepare(stream, folder).record)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _row(name: str, stream: Stream, costs: Mapping[str, list[Cost]]) -> Row:
     own = costs[name]
-    ratios = [limit.seconds / cost.seconds for limit, cost in zip(costs["raw"], own, strict=True)]
+    ratios = [
+        limit.seconds / cost.seconds for limit, cost in zip(costs[PEERS[0]], own, strict=True)
+    ]
     rates = [stream.nbytes / cost.seconds / 1e6 for cost in own]
     cpu = statistics.median(cost.cpu_seconds for cost in own)
     return {

@@ -5,7 +5,7 @@ import os
 import signal
 from typing import Any
 
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 
 def dask_setup(worker: Any) -> None:  # noqa: ARG001  # Dask's signature
