@@ -1,12 +1,10 @@
 """An acquisition while it goes on: its threads, how it ends, and how it is doing."""
 
 import contextlib
-import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from forebay.acquisition.control.messages import (
     ClosedEvent,
@@ -21,9 +19,9 @@ from forebay.acquisition.memory.cuda import pinned_for_cuda
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import FlowState, Watermarks
 from forebay.acquisition.service.flow_watch import FlowWatch
+from forebay.acquisition.service.handle import AcquisitionHandle
 from forebay.acquisition.service.interpreter import prompt_interpreter
 from forebay.acquisition.service.last_frames import LastFrames
-from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.precedence import Precedence
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
@@ -169,8 +167,8 @@ class Acquisition:
             spilled_frames=self._recording.spilled_frames,
             disk_free_bytes=free,
             seconds_left=free / bytes_rate if free is not None and bytes_rate > 0 else None,
-            latency_seconds=_summary(self._recording.latency),
-            receive_seconds=_summary(self._receiving.latency),
+            latency_seconds=self._recording.latency.summary(),
+            receive_seconds=self._receiving.latency.summary(),
             anomalies=self._receiving.anomalies(),
             source_state=self._source_state(),
             warnings=tuple(self._warnings),
@@ -448,7 +446,7 @@ class Acquisition:
     def _open_control(self, around: contextlib.ExitStack) -> ControlServer | None:
         try:
             return around.enter_context(
-                ControlServer(self._run.layout.run_id, _Handle(self), clock=self._clock)
+                ControlServer(self._run.layout.run_id, AcquisitionHandle(self), clock=self._clock)
             )
         except ControlError as error:
             _log.warning("%s; the recording goes on without", error)
@@ -481,34 +479,3 @@ class Acquisition:
         if self._receiving.stalled:
             return "stalled"
         return "delivering" if self._receiver.is_alive() else "ended"
-
-
-class _Handle:
-    """What of an acquisition the control socket may do."""
-
-    def __init__(self, acquisition: Acquisition) -> None:
-        self._acquisition = acquisition
-
-    def status(self) -> Mapping[str, Any]:
-        return dataclasses.asdict(self._acquisition.status())
-
-    def stop(self, reason: str) -> None:
-        self._acquisition.stop(reason)
-
-    def start(self) -> None:
-        self._acquisition.start()
-
-    def note(self, topic: str, text: str) -> None:
-        self._acquisition.note(topic, text)
-
-    def reduce(self, level: int, seconds: float) -> None:
-        self._acquisition.reduce(level, seconds)
-
-
-def _summary(latency: LatencyHistogram) -> dict[str, float]:
-    if not latency.count:
-        return {}
-    points = {"median": 50.0, "p99": 99.0, "p999": 99.9}
-    return {name: latency.percentile(point) for name, point in points.items()} | {
-        "max": latency.max
-    }

@@ -12,6 +12,7 @@ SHORTEST = 1e-6
 LONGEST = 1e3
 """Seconds; what is longer is counted together."""
 
+_SUMMARY = {"median": 50.0, "p99": 99.0, "p999": 99.9}
 _BINS_PER_OCTAVE = 32
 _FIRST = log2(SHORTEST) * _BINS_PER_OCTAVE
 _BINS = math.ceil(log2(LONGEST) * _BINS_PER_OCTAVE - _FIRST) + 1
@@ -106,3 +107,11 @@ class LatencyHistogram:
                 middle = SHORTEST * 2 ** ((place + 0.5) / _BINS_PER_OCTAVE)
                 return self._max if place == _BINS - 1 else min(max(middle, self._min), self._max)
         return math.nan
+
+    def summary(self) -> dict[str, float]:
+        """Return median, p99, p99.9 and the longest, in seconds; nothing where there is none."""
+        if not self.count:
+            return {}
+        return {name: self.percentile(point) for name, point in _SUMMARY.items()} | {
+            "max": self.max
+        }

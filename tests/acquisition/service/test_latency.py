@@ -110,3 +110,12 @@ def test_others_may_read_while_one_records() -> None:
         assert counts[-1] == 0 or histogram.percentile(99) == pytest.approx(0.25)
     writer.join(60)
     assert histogram.count == 20_000
+
+
+def test_a_summary_has_what_is_looked_at() -> None:
+    histogram = LatencyHistogram()
+    assert histogram.summary() == {}
+    for milliseconds in range(1, 1001):
+        histogram.record(milliseconds / 1000)
+    wanted = {"median": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
+    assert histogram.summary() == pytest.approx(wanted, rel=0.011)
