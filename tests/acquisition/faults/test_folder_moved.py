@@ -1,0 +1,103 @@
+"""The folder of a run is moved away while it is written, and another run is made in its place."""
+
+from pathlib import Path
+
+import pytest
+from tests.acquisition.faults.checks import check_committed, check_whole
+from tests.acquisition.faults.recordings import RUN, SMALL, ListedSource, frame
+
+from forebay.acquisition import RunWriter, acquire, open_run
+from forebay.acquisition.errors import StorageError
+from forebay.acquisition.format.layout import COORDINATES, FRAMES
+from forebay.acquisition.journal.journal import FrameJournal
+from forebay.acquisition.journal.row import Room
+from forebay.acquisition.settings import AcquisitionSettings
+
+pytestmark = pytest.mark.fault
+
+MOVED = "moved"
+GONE = "its folder is not there any more"
+
+
+def test_a_writer_puts_no_block_into_the_run_that_takes_the_place_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """It ends with an error, and each run holds its own frames and nothing else."""
+    writer = RunWriter.create(tmp_path / RUN, SMALL, frames_per_block=2)
+    for counter in range(3):
+        writer.append(frame(counter))
+    (tmp_path / RUN).rename(tmp_path / MOVED)
+    with RunWriter.create(tmp_path / RUN, SMALL, frames_per_block=2) as other:
+        for counter in range(10, 13):
+            other.append(frame(counter))
+        with pytest.raises(StorageError, match=GONE):
+            writer.append(frame(3))
+        writer.close()
+        for counter in range(13, 17):
+            other.append(frame(counter))
+    check_whole(tmp_path / RUN, range(10, 17))
+    check_committed(tmp_path / MOVED, 2)
+    with RunWriter.resume(tmp_path / MOVED) as again:
+        again.append(frame(2))
+    check_whole(tmp_path / MOVED, range(3))
+
+
+@pytest.mark.parametrize("durability", ["block", "frame"])
+def test_a_recording_whose_folder_is_exchanged_ends_with_an_error(
+    tmp_path: Path, durability: str
+) -> None:
+    """What it has committed stays in the folder that was moved; the other run is left alone."""
+
+    def exchange(place: int) -> None:
+        if place == 9:
+            (tmp_path / RUN).rename(tmp_path / MOVED)
+            with RunWriter.create(tmp_path / RUN, SMALL, frames_per_block=2) as other:
+                for counter in range(100, 103):
+                    other.append(frame(counter))
+
+    settings = AcquisitionSettings.model_validate(
+        {"durability": durability, "frames_per_block": 2, "show_seconds": 0}
+    )
+    with pytest.raises(StorageError, match=GONE):
+        acquire(ListedSource(range(40), before=exchange), tmp_path / RUN, settings=settings)
+    check_whole(tmp_path / RUN, range(100, 103))
+    for array in (*COORDINATES, FRAMES):
+        assert len([*(tmp_path / RUN / array).rglob("c.*")]) == 2
+    assert not (tmp_path / RUN / "_forebay/journal").exists()
+    RunWriter.resume(tmp_path / MOVED).close()
+    counters = open_run(tmp_path / MOVED).frames.frame_id.to_numpy().tolist()
+    assert counters == list(range(len(counters)))
+
+
+def test_a_folder_that_is_gone_is_told_of_as_such_though_only_its_room_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    """The status, which tells how much room there is, is no place to fail."""
+
+    def move(place: int) -> None:
+        if place == 1:
+            (tmp_path / RUN).rename(tmp_path / MOVED)
+
+    settings = AcquisitionSettings(frames_per_block=100)
+    seen = []
+    source = ListedSource(range(5), before=move)
+    with pytest.raises(StorageError, match=GONE):
+        acquire(source, tmp_path / RUN, settings=settings, on_status=seen.append)
+    assert seen[-1].disk_free_bytes is None
+
+
+def test_a_journal_makes_no_segment_in_a_folder_that_takes_the_place_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """It ends with an error; what it has stays where its folder is now."""
+    folder = tmp_path / "journal"
+    identity = "6f1d3a52-0d0b-4a8e-9a53-6a4a3c1f2e10"
+    room = Room(capacity_bytes=2**20, segment_bytes=16_384)
+    with FrameJournal(folder, run_id=identity, geometry=SMALL, epoch=1, room=room) as journal:
+        journal.append(frame(0))
+        folder.rename(tmp_path / MOVED)
+        folder.mkdir()
+        with pytest.raises(StorageError, match=GONE):
+            for counter in range(1, 1000):
+                journal.append(frame(counter))
+        assert list(folder.iterdir()) == []
