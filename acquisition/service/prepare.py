@@ -17,8 +17,9 @@ from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import SlotSource
+from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
-from forebay.acquisition.run.writing.create import create_run
+from forebay.acquisition.run.writing.create import create_run, place_of_run
 from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, spill_folder
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
@@ -88,7 +89,7 @@ def prepare(
     StorageError
         If the disk refuses, or has no room for the expected frames.
     """
-    path = Path(path).absolute()
+    path = place_of_run(path)
     plan = _Plan(source, settings, clock)
     if expected_frames is not None:
         plan.check_room(path, expected_frames)
@@ -185,7 +186,7 @@ def prepare_again(
         settings = settings.model_copy(
             update={"reduction": settings.reduction.model_copy(update={"keep_raw_every": None})}
         )
-    path = Path(path).absolute()
+    path = run_folder(path)
     before = open_run(path)
     run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
     with contextlib.ExitStack() as opened:
@@ -227,6 +228,11 @@ class _Plan:
         *,
         again: bool = False,
     ) -> None:
+        if not (hasattr(source, "geometry") and hasattr(source, "frames")):
+            raise SourceError(
+                f"{source!r} is no source of frames: open one with open_source, or give an object "
+                "of a class of your own that is a FrameSource"
+            )
         self._source = source
         self._settings = settings
         self._clock = clock

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 from collections.abc import Buffer, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path

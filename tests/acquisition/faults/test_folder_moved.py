@@ -6,7 +6,7 @@ import pytest
 from tests.acquisition.faults.checks import check_committed, check_whole
 from tests.acquisition.faults.recordings import RUN, SMALL, ListedSource, frame
 
-from forebay.acquisition import RunWriter, acquire, open_run
+from forebay.acquisition import AcquisitionStatus, RunWriter, acquire, open_run
 from forebay.acquisition.errors import StorageError
 from forebay.acquisition.format.layout import COORDINATES, FRAMES
 from forebay.acquisition.journal.journal import FrameJournal
@@ -79,7 +79,7 @@ def test_a_folder_that_is_gone_is_told_of_as_such_though_only_its_room_is_asked_
             (tmp_path / RUN).rename(tmp_path / MOVED)
 
     settings = AcquisitionSettings(frames_per_block=100)
-    seen = []
+    seen: list[AcquisitionStatus] = []
     source = ListedSource(range(5), before=move)
     with pytest.raises(StorageError, match=GONE):
         acquire(source, tmp_path / RUN, settings=settings, on_status=seen.append)
@@ -98,6 +98,5 @@ def test_a_journal_makes_no_segment_in_a_folder_that_takes_the_place_of_its_own(
         folder.rename(tmp_path / MOVED)
         folder.mkdir()
         with pytest.raises(StorageError, match=GONE):
-            for counter in range(1, 1000):
-                journal.append(frame(counter))
+            all(journal.append(frame(counter)) for counter in range(1, 1000))
         assert list(folder.iterdir()) == []
