@@ -130,6 +130,15 @@ class FrameSource(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
+@runtime_checkable
+class CountedSource(Protocol):
+    """A source that knows beforehand how many frames it will deliver."""
+
+    @property
+    def expected_frames(self) -> int | None:
+        """The most that it will deliver; None where nobody knows."""
+
+
 type OnLost = Callable[[int, str | None], None]
 """Called with the counter of an exposure that is not delivered, and why, if that is known."""
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
 from forebay.acquisition.format import layout
-from forebay.acquisition.frames import FrameSource, Geometry, ImageMetadata, check_geometry
+from forebay.acquisition.frames import (
+    CountedSource,
+    FrameSource,
+    Geometry,
+    ImageMetadata,
+    check_geometry,
+)
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.row import Room, Written
 from forebay.acquisition.journal.spill import SpillQueue
@@ -90,7 +96,7 @@ def prepare(
         If the disk refuses, or has no room for the expected frames.
     """
     path = place_of_run(path)
-    plan = _Plan(source, settings, clock)
+    plan = _Plan(source, settings, clock, expected=expected_frames)
     if expected_frames is not None:
         plan.check_room(path, expected_frames)
     with contextlib.ExitStack() as opened:
@@ -227,6 +233,7 @@ class _Plan:
         clock: Clock,
         *,
         again: bool = False,
+        expected: int | None = None,
     ) -> None:
         if not (hasattr(source, "geometry") and hasattr(source, "frames")):
             raise SourceError(
@@ -236,6 +243,9 @@ class _Plan:
         self._source = source
         self._settings = settings
         self._clock = clock
+        if expected is None and isinstance(source, CountedSource):
+            expected = source.expected_frames
+        self._expected = expected
         self._came = _little_endian(check_geometry(source.geometry))
         self._chain = self._reduction()
         self.recorded = self._chain.geometry if self._chain else self._came
@@ -250,13 +260,18 @@ class _Plan:
             held = (settings.blocks_in_ring + 1) * self._frames_per_block
         slots = settings.slots_for(self._came, held=max(1, held), frame_rate=rate)
         shared = isinstance(source, SlotSource)
-        self._ring = FrameRing(self._came, slots=slots, clock=clock, shared=shared)
+        self._ring = FrameRing(
+            self._came, slots=slots, clock=clock, shared=shared, expected=expected
+        )
         in_ring = 0 if self._chain else settings.blocks_in_ring * self._frames_per_block
         marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()
-        needs_own = again or self._chain is not None or settings.overload == "spill"
-        self._own = FrameSlots(self.recorded, own_frames) if needs_own else None
+        passing = self._chain is not None or settings.overload == "spill"
+        # Nobody knows how much an earlier writer has left; that does not come as fast as frames.
+        copied = expected if passing else 0
+        needs_own = again or passing
+        self._own = FrameSlots(self.recorded, own_frames, expected=copied) if needs_own else None
 
     def _reduction(self) -> "ReductionChain | None":
         steps = self._settings.reduction.steps
@@ -353,6 +368,7 @@ class _Plan:
             reduction=self._chain,
             overload=self._overload,
             raw=raw,
+            expected=self._expected,
         )
         if settings.overload == "spill" and settings.spill is not None:
             spill = SpillQueue.recover(
