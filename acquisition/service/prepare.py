@@ -18,7 +18,7 @@ from forebay.acquisition.frames import (
 )
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.row import Room, Written
-from forebay.acquisition.journal.spill import SpillQueue
+from forebay.acquisition.journal.spill import SpillQueue, check_spill_folder
 from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.ring.ring import FrameRing
@@ -267,6 +267,8 @@ class _Plan:
         marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()
+        if settings.overload == "spill" and settings.spill is not None:
+            check_spill_folder(settings.spill.absolute())
         passing = self._chain is not None or settings.overload == "spill"
         # Nobody knows how much an earlier writer has left; that does not come as fast as frames.
         copied = expected if passing else 0
