@@ -1,6 +1,8 @@
 """The folder of a run is moved away while it is written, and another run is made in its place."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.acquisition.faults.checks import check_committed, check_whole
@@ -12,6 +14,7 @@ from forebay.acquisition.format.layout import COORDINATES, FRAMES
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.row import Room
 from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage.folder import FolderObject, FolderStorage
 
 pytestmark = pytest.mark.fault
 
@@ -84,6 +87,42 @@ def test_a_folder_that_is_gone_is_told_of_as_such_though_only_its_room_is_asked_
     with pytest.raises(StorageError, match=GONE):
         acquire(source, tmp_path / RUN, settings=settings, on_status=seen.append)
     assert seen[-1].disk_free_bytes is None
+
+
+def test_the_error_tells_how_many_frames_are_committed_when_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not how many were when the block was begun."""
+    begun, may_commit, committed = threading.Event(), threading.Event(), threading.Event()
+    new_object, append = FolderStorage.new_object, FolderStorage.append
+
+    def new(self: FolderStorage, key: str, **options: Any) -> FolderObject:
+        if key.startswith("frames/c.2"):
+            begun.set()
+        return new_object(self, key, **options)
+
+    def late(self: FolderStorage, lines: bytes) -> None:
+        if b'"number":1' in lines:
+            assert may_commit.wait(60)
+        append(self, lines)
+
+    def tell(status: AcquisitionStatus) -> None:
+        if status.committed == 4:
+            committed.set()
+
+    def move(place: int) -> None:
+        if place == 5:
+            assert begun.wait(60)
+            may_commit.set()
+            assert committed.wait(60)
+            (tmp_path / RUN).rename(tmp_path / MOVED)
+
+    monkeypatch.setattr(FolderStorage, "new_object", new)
+    monkeypatch.setattr(FolderStorage, "append", late)
+    settings = AcquisitionSettings(frames_per_block=2, show_seconds=1000)
+    source = ListedSource(range(10), before=move)
+    with pytest.raises(StorageError, match=rf"\(the 4 frames before it stay readable\): {GONE}"):
+        acquire(source, tmp_path / RUN, settings=settings, on_status=tell)
 
 
 def test_a_journal_makes_no_segment_in_a_folder_that_takes_the_place_of_its_own(
