@@ -30,6 +30,12 @@ class RunNameError(AcquisitionError, ValueError):
     exit_code = ExitCode.USAGE
 
 
+class NoteError(AcquisitionError, TypeError):
+    """What is to be written down in a run is not text."""
+
+    exit_code = ExitCode.USAGE
+
+
 class RunNotFoundError(AcquisitionError, FileNotFoundError):
     """There is no run at that place."""
 

@@ -2,10 +2,11 @@
 
 import math
 import operator
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, SupportsIndex, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -129,6 +130,15 @@ class FrameSource(Protocol):
     def __exit__(self, *exc_info: object) -> None: ...
 
 
+@runtime_checkable
+class CountedSource(Protocol):
+    """A source that knows beforehand how many frames it will deliver."""
+
+    @property
+    def expected_frames(self) -> int | None:
+        """The most that it will deliver; None where nobody knows."""
+
+
 type OnLost = Callable[[int, str | None], None]
 """Called with the counter of an exposure that is not delivered, and why, if that is known."""
 
@@ -153,7 +163,12 @@ def check_geometry(geometry: Geometry) -> Geometry:
     FrameError
         If the axes, the shape or the dtype cannot be kept.
     """
-    if geometry.dims not in {("y", "x"), ("c", "y", "x")}:
+    if not _is_geometry(geometry):
+        raise FrameError(
+            f"{geometry!r} does not say what frames are like: give a Geometry, as in "
+            "Geometry(('y', 'x'), (512, 512), np.dtype('uint16'))"
+        )
+    if tuple(geometry.dims) not in {("y", "x"), ("c", "y", "x")}:
         raise FrameError(f"frames have the axes {geometry.dims}; a run keeps (y, x) or (c, y, x)")
     if len(geometry.shape) != len(geometry.dims) or min(geometry.shape) < 1:
         raise FrameError(f"frames have the shape {geometry.shape}; every axis needs a length")
@@ -183,6 +198,7 @@ def check_frame(frame: Frame, geometry: Geometry, *, following: int | None) -> i
         If its shape or dtype is another one, its counter does not go up, or a number of it is
         outside what a run can hold.
     """
+    _check_types(frame)
     counter = operator.index(frame.counter)
     if frame.data.shape != geometry.shape or frame.data.dtype != geometry.dtype:
         raise FrameError(
@@ -201,3 +217,23 @@ def check_frame(frame: Frame, geometry: Geometry, *, following: int | None) -> i
             "camera's counter must go up"
         )
     return counter
+
+
+def _is_geometry(given: Any) -> bool:
+    return isinstance(given, Geometry) and isinstance(given.dtype, np.dtype)
+
+
+def _check_types(frame: Any) -> None:
+    if not isinstance(frame, Frame):
+        raise FrameError(
+            f"{reprlib.repr(frame)} is no frame: give a Frame of its counter, its time in "
+            "nanoseconds, and its pixels"
+        )
+    if not isinstance(frame.data, np.ndarray):
+        raise FrameError(
+            f"the pixels of frame {frame.counter!r} are of the type {type(frame.data).__name__}: "
+            "give a NumPy array"
+        )
+    for name in ("counter", "timestamp", "flags"):
+        if not isinstance(value := getattr(frame, name), SupportsIndex):
+            raise FrameError(f"the {name} of a frame is {value!r}: give an integer")

@@ -8,6 +8,7 @@ import re
 import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,7 @@ SUFFIX = ".sock"
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BACKLOG = 64
+_LOCK_SECONDS = 2.0
 _RUN_ID = re.compile(r"[A-Za-z0-9-]{1,64}", flags=re.ASCII)
 
 
@@ -143,9 +145,10 @@ class SocketFolder:
         try:
             # The file gets the mode that the socket has when it is bound.
             os.fchmod(listener.fileno(), 0o600)
-            with self._alone():
-                for left in self._left_behind(name):
-                    self.remove(left)
+            with self._alone() as alone:
+                if alone:
+                    for left in self._left_behind(name):
+                        self.remove(left)
                 self._bind(listener, name)
                 listener.listen(_BACKLOG)
             listener.setblocking(False)
@@ -173,13 +176,30 @@ class SocketFolder:
             listener.bind(self._address(name))
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let nobody else look at sockets that do not listen yet, within the block."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+    def _alone(self) -> Iterator[bool]:
+        """Let nobody else look at sockets that do not listen yet, within the block.
+
+        False where somebody else does not let go, as a process that was stopped: what can be done
+        beside it is done, and the rest left for the next one.
+        """
+        alone = self._lock()
         try:
-            yield
+            yield alone
         finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            if alone:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _lock(self) -> bool:
+        until = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    return False
+                time.sleep(_LOCK_SECONDS / 100)
+            else:
+                return True
 
     def _left_behind(self, own: str) -> list[str]:
         """Return the control sockets of runs that nobody records any more.

@@ -12,6 +12,7 @@ from forebay.acquisition.frames import Geometry
 from forebay.acquisition.journal.folder import SPARE, remove_leftovers
 from forebay.acquisition.journal.records import SEGMENT_HEADER_BYTES, SegmentHeader, padded
 from forebay.acquisition.journal.segment import SegmentFile, make_spare
+from forebay.acquisition.storage.held import HeldFolder
 
 _AHEAD = f"ahead.{SPARE}"
 """Name of the spare that is made beforehand."""
@@ -102,6 +103,7 @@ class SegmentRow:
         self.current: SegmentFile | None = None
         """The segment that is added to."""
         durable.make_folders(folder)
+        self._held = HeldFolder(folder)
         remove_leftovers(folder)
 
     @property
@@ -119,6 +121,7 @@ class SegmentRow:
             self._run_id, self._epoch, self._number, first_record, self._geometry
         )
         with self._beginning:
+            self._held.check()
             with self._lock:
                 spare = self._spares.pop() if self._spares and size == self._segment_bytes else None
             if not spare and self.bytes + size > self._room.capacity_bytes:
@@ -143,6 +146,7 @@ class SegmentRow:
             fits = self.bytes + self._segment_bytes <= self._room.capacity_bytes
             if self._spares or not soon or not fits:
                 return
+            self._held.check()
             path = self.folder / _AHEAD
             try:
                 make_spare(path, size=self._segment_bytes)
@@ -178,6 +182,7 @@ class SegmentRow:
                 written = self._written.popleft()
                 whole = written.bytes == self._segment_bytes
                 keep = whole and len(self._spares) < self._room.spares
+            self._held.check()
             spare = written.path.with_suffix(f".{SPARE}")
             if keep:
                 written.path.rename(spare)
@@ -194,3 +199,4 @@ class SegmentRow:
         """Close the current segment; everything stays."""
         if self.current:
             self.current.close()
+        self._held.close()

@@ -1,5 +1,6 @@
 """A queue of frames on disk, for the time in which the recorder is slower than the camera."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from forebay.acquisition import durable
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import NoSpaceError, RunDamagedError, RunExistsError
 from forebay.acquisition.format.record import Dropped
@@ -36,6 +38,25 @@ class Spilled:
     """The frame, in the array that was given; None where only what was dropped is left."""
     dropped: tuple[Dropped, ...]
     """What was dropped before it."""
+
+
+def check_spill_folder(folder: Path) -> None:
+    """Refuse a folder to which no frame could be spilled, before one has to be.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written, or its file system cannot do what a journal needs.
+    """
+    aside, named = (folder / f".tried-{uuid.uuid4().hex}{end}" for end in ("", ".named"))
+    with durable.storage_errors(f"the folder of spilled frames, {folder}"):
+        durable.make_folders(folder)
+        try:
+            durable.write_aside(aside, [b"tried"])
+            durable.publish(aside, named)
+        finally:
+            for each in (aside, named):
+                each.unlink(missing_ok=True)
 
 
 class SpillQueue:

@@ -24,7 +24,7 @@ _MEMORY_LEFT = 64 * 2**20
 class Mapping:
     """Zeroed memory, which another process may map too by its file descriptor.
 
-    The pages are there from the beginning, so that no frame waits for one, and are huge where the
+    Pages are there from the beginning, so that no frame waits for one, and are huge where the
     system gives such pages: what lies in small ones goes to the disk in smaller requests.
 
     Parameters
@@ -35,6 +35,9 @@ class Mapping:
         What it is for, for messages.
     shared
         Whether another process will map it.
+    used
+        Bytes from its beginning that will be used, where that is known.  The pages behind them are
+        taken when somebody uses them after all.
 
     Raises
     ------
@@ -42,16 +45,19 @@ class Mapping:
         If there is not so much memory.
     """
 
-    def __init__(self, size: int, *, what: str, shared: bool = False) -> None:
+    def __init__(
+        self, size: int, *, what: str, shared: bool = False, used: int | None = None
+    ) -> None:
         self.descriptor = -1
         """The memory as a file, for another process to map; -1 where it is this process's own."""
         page = mmap.PAGESIZE if size < _HUGE_PAGE else _HUGE_PAGE
         self.size = -(-size // page) * page
         """Bytes that were taken."""
+        used = self.size if used is None else min(used, self.size)
         available = _available_memory()
-        if self.size > available - _MEMORY_LEFT:
+        if used > available - _MEMORY_LEFT:
             raise SourceError(
-                f"{what} of {size_text(self.size)} does not fit into memory, of which "
+                f"{what} of {size_text(used)} does not fit into memory, of which "
                 f"{size_text(available)} are free: take a smaller one"
             )
         if shared:
@@ -75,7 +81,7 @@ class Mapping:
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
         """The memory; nothing once it is given back."""
         # Not by MAP_POPULATE, which would take small pages before anybody could ask for huge ones.
-        self.bytes[:: mmap.PAGESIZE] = 0
+        self.bytes[: used : mmap.PAGESIZE] = 0
 
     def release(self) -> None:
         """Give the memory back at once: whatever array still shows it shows zeros then.

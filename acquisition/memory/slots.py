@@ -75,6 +75,9 @@ class FrameSlots:
         Number of slots.
     shared
         Whether another process will write into them.
+    expected
+        How many of them will be used, the first ones first, where that is known: the others take no
+        memory.
 
     Raises
     ------
@@ -82,7 +85,9 @@ class FrameSlots:
         If there is not so much memory.
     """
 
-    def __init__(self, geometry: Geometry, count: int, *, shared: bool = False) -> None:
+    def __init__(
+        self, geometry: Geometry, count: int, *, shared: bool = False, expected: int | None = None
+    ) -> None:
         self.geometry = geometry
         """The layout of a frame."""
         self.count = count
@@ -92,7 +97,8 @@ class FrameSlots:
         self.stride = _rounded_up(self._stored_bytes, _LINE)
         """Bytes from one slot to the next."""
         what = f"a buffer of {count} frames"
-        self.mapping = Mapping(count * self.stride, what=what, shared=shared)
+        used = None if expected is None else expected * self.stride
+        self.mapping = Mapping(count * self.stride, what=what, shared=shared, used=used)
         """The memory."""
         little = geometry.dtype.newbyteorder("<")
         self._stored = memoryview(self.mapping.bytes)

@@ -325,14 +325,18 @@ class BlocksInFlight:
 
     def _store(self, block: BlockInFlight) -> Block:
         """Write a block; runs in one of the writers' threads."""
-        what = (
-            f"block {block.number} of {self._run.storage.where} (the "
-            f"{self._run.committer.frames} frames before it stay readable)"
-        )
 
         def store() -> Block:
-            with durable.storage_errors(what):
+            try:
                 return block.store(self._run.storage)
+            except OSError:
+                # Others were committed while it was filled.
+                what = (
+                    f"block {block.number} of {self._run.storage.where} (the "
+                    f"{self._run.committer.frames} frames before it stay readable)"
+                )
+                with durable.storage_errors(what):
+                    raise
 
         for _ in range(_REWRITES):
             try:

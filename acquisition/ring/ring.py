@@ -68,6 +68,8 @@ class FrameRing:
         Source of times.
     shared
         Whether another process writes into the slots.
+    expected
+        Frames that will come in all, where that is known: the ring takes no memory for more.
 
     Raises
     ------
@@ -76,9 +78,15 @@ class FrameRing:
     """
 
     def __init__(
-        self, geometry: Geometry, *, slots: int, clock: Clock = SYSTEM_CLOCK, shared: bool = False
+        self,
+        geometry: Geometry,
+        *,
+        slots: int,
+        clock: Clock = SYSTEM_CLOCK,
+        shared: bool = False,
+        expected: int | None = None,
     ) -> None:
-        self.memory = FrameSlots(geometry, slots, shared=shared)
+        self.memory = FrameSlots(geometry, slots, shared=shared, expected=expected)
         """The slots."""
         self._clock = clock
         self._free = deque(range(slots))

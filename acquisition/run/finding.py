@@ -54,6 +54,8 @@ def find_runs(folder: str | os.PathLike[str], *, depth: int = _DEPTH) -> Iterato
     FolderError
         If `folder` cannot be read.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise FolderError(f"{folder!r} is no folder of runs: give it as text or as a path")
     folder = Path(folder)
     try:
         with os.scandir(folder) as entries:

@@ -5,7 +5,7 @@ import os
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,13 @@ class Run:
             Zarr's way to the memory where frames are to be: with
             ``zarr.buffer.gpu.buffer_prototype`` a chunk is a CuPy array. Bytes are checked and
             decoded by the host before. None keeps them in its memory; coordinates are always there.
+
+        Raises
+        ------
+        ExtentError
+            If they are no blocks, or do not follow each other.
         """
+        _check_row(blocks)
         start = blocks[0].extent.start if blocks else 0
         return self._labelled(
             start, self._lazy(FRAMES, blocks, prototype), lambda name: self._lazy(name, blocks)
@@ -273,13 +279,13 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
 
 def _start_of(blocks: Any, extent: Any) -> int:
     """Return the first frame of blocks that hold the frames of an extent."""
-    of_blocks = isinstance(blocks, Sequence) and all(isinstance(each, Block) for each in blocks)
-    if not (of_blocks and isinstance(extent, Extent)):
+    if not (_are_blocks(blocks) and isinstance(extent, Extent)):
         raise ExtentError(
             f"({reprlib.repr(blocks)}, {reprlib.repr(extent)}) is not what frames are read by: "
             "give blocks of the run and an Extent of frames, as in "
             "run.read(run.blocks, Extent(0, 3)), or take run.frames[0:3]"
         )
+    _check_row(blocks)
     start, stop = (blocks[0].extent.start, blocks[-1].extent.stop) if blocks else (0, 0)
     if not (blocks and start <= extent.start <= extent.stop <= stop):
         raise ExtentError(
@@ -287,6 +293,25 @@ def _start_of(blocks: Any, extent: Any) -> int:
             f"the {len(blocks)} blocks given: give the blocks that hold them"
         )
     return int(start)
+
+
+def _are_blocks(blocks: Any) -> bool:
+    return isinstance(blocks, Sequence) and all(isinstance(each, Block) for each in blocks)
+
+
+def _check_row(blocks: Any) -> None:
+    """Refuse what are no blocks, or do not follow each other."""
+    if not _are_blocks(blocks):
+        raise ExtentError(
+            f"{reprlib.repr(blocks)} are no blocks of the run: give some of run.blocks, as "
+            "run.blocks[2:5]"
+        )
+    for before, after in pairwise(blocks):
+        if after.number != before.number + 1:
+            raise ExtentError(
+                f"block {after.number} does not follow block {before.number}: give blocks without "
+                "a gap between them, as run.blocks[2:5]"
+            )
 
 
 def _open(objects: Objects, location: str) -> Run:

@@ -46,6 +46,8 @@ class Parts:
     """What is done to them besides when they are too many."""
     raw: WritableRun | None
     """Where some of them go to as they came."""
+    expected: int | None = None
+    """How many will come, where that is known."""
     spill: SpillQueue | None = None
     """Where they go when the disk is too slow."""
     journal: FrameJournal | None = None

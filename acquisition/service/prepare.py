@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Any
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
 from forebay.acquisition.format import layout
-from forebay.acquisition.frames import FrameSource, Geometry, ImageMetadata, check_geometry
+from forebay.acquisition.frames import (
+    CountedSource,
+    FrameSource,
+    Geometry,
+    ImageMetadata,
+    check_geometry,
+)
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.row import Room, Written
-from forebay.acquisition.journal.spill import SpillQueue
+from forebay.acquisition.journal.spill import SpillQueue, check_spill_folder
 from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import SlotSource
+from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
-from forebay.acquisition.run.writing.create import create_run
+from forebay.acquisition.run.writing.create import create_run, place_of_run
 from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, spill_folder
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
@@ -88,8 +95,8 @@ def prepare(
     StorageError
         If the disk refuses, or has no room for the expected frames.
     """
-    path = Path(path).absolute()
-    plan = _Plan(source, settings, clock)
+    path = place_of_run(path)
+    plan = _Plan(source, settings, clock, expected=expected_frames)
     if expected_frames is not None:
         plan.check_room(path, expected_frames)
     with contextlib.ExitStack() as opened:
@@ -185,7 +192,7 @@ def prepare_again(
         settings = settings.model_copy(
             update={"reduction": settings.reduction.model_copy(update={"keep_raw_every": None})}
         )
-    path = Path(path).absolute()
+    path = run_folder(path)
     before = open_run(path)
     run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
     with contextlib.ExitStack() as opened:
@@ -226,10 +233,19 @@ class _Plan:
         clock: Clock,
         *,
         again: bool = False,
+        expected: int | None = None,
     ) -> None:
+        if not (hasattr(source, "geometry") and hasattr(source, "frames")):
+            raise SourceError(
+                f"{source!r} is no source of frames: open one with open_source, or give an object "
+                "of a class of your own that is a FrameSource"
+            )
         self._source = source
         self._settings = settings
         self._clock = clock
+        if expected is None and isinstance(source, CountedSource):
+            expected = source.expected_frames
+        self._expected = expected
         self._came = _little_endian(check_geometry(source.geometry))
         self._chain = self._reduction()
         self.recorded = self._chain.geometry if self._chain else self._came
@@ -244,13 +260,20 @@ class _Plan:
             held = (settings.blocks_in_ring + 1) * self._frames_per_block
         slots = settings.slots_for(self._came, held=max(1, held), frame_rate=rate)
         shared = isinstance(source, SlotSource)
-        self._ring = FrameRing(self._came, slots=slots, clock=clock, shared=shared)
+        self._ring = FrameRing(
+            self._came, slots=slots, clock=clock, shared=shared, expected=expected
+        )
         in_ring = 0 if self._chain else settings.blocks_in_ring * self._frames_per_block
         marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()
-        needs_own = again or self._chain is not None or settings.overload == "spill"
-        self._own = FrameSlots(self.recorded, own_frames) if needs_own else None
+        if settings.overload == "spill" and settings.spill is not None:
+            check_spill_folder(settings.spill.absolute())
+        passing = self._chain is not None or settings.overload == "spill"
+        # Nobody knows how much an earlier writer has left; that does not come as fast as frames.
+        copied = expected if passing else 0
+        needs_own = again or passing
+        self._own = FrameSlots(self.recorded, own_frames, expected=copied) if needs_own else None
 
     def _reduction(self) -> "ReductionChain | None":
         steps = self._settings.reduction.steps
@@ -347,6 +370,7 @@ class _Plan:
             reduction=self._chain,
             overload=self._overload,
             raw=raw,
+            expected=self._expected,
         )
         if settings.overload == "spill" and settings.spill is not None:
             spill = SpillQueue.recover(

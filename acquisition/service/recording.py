@@ -195,7 +195,8 @@ class Recording:
         if raw is None or every is None:
             return None
         size = settings.blocks_in_flight * raw.layout.frames_per_block
-        own = FrameSlots(raw.layout.geometry, size)
+        expected = None if self._parts.expected is None else -(-self._parts.expected // every)
+        own = FrameSlots(raw.layout.geometry, size, expected=expected)
         return RawTap(raw, self._blocks_of(raw, on_commit=_nothing), own=own, every=every)
 
     def _overflow_of_parts(self) -> SpillOverflow | None:

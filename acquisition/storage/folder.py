@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 from collections.abc import Buffer, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from forebay.acquisition.format import layout
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import StoredObject
 from forebay.acquisition.storage.aside import AsideFile
+from forebay.acquisition.storage.held import HeldFolder
 from forebay.acquisition.storage.room import CountedRoom, free_bytes
 
 _log = logging.getLogger("forebay.acquisition")
@@ -42,6 +42,8 @@ class FolderObject:
 class FolderStorage:
     """The folder of a run, made or taken over already.
 
+    Nothing is written once its path leads to another folder, which may be another run by then.
+
     Parameters
     ----------
     path
@@ -61,6 +63,7 @@ class FolderStorage:
         self._epoch = epoch
         self._direct = direct
         self._seized = seized
+        self._folder = HeldFolder(path)
         self._log = durable.AppendLog(path / log_key(epoch))
         self._room = CountedRoom(path)
         self._named: set[str] = set()
@@ -73,6 +76,7 @@ class FolderStorage:
 
     def new_object(self, key: str, *, expected_bytes: int = 0, large: bool = False) -> FolderObject:
         """Begin an object that will have the name `key`."""
+        self._folder.check()
         # What an attempt before this one left behind is not believed.
         aside = self._aside(key)
         with contextlib.suppress(FileNotFoundError):
@@ -84,6 +88,7 @@ class FolderStorage:
 
     def publish(self, objects: Sequence[StoredObject]) -> None:
         """Link each file to its name, never replacing one, and flush the folders."""
+        self._folder.check()
         for stored in objects:
             if stored.key not in self._named:
                 self._give_name(stored.key)
@@ -101,6 +106,7 @@ class FolderStorage:
 
     def show(self, documents: Mapping[str, bytes]) -> None:
         """Rename documents over those of the same keys, the last one behind all others."""
+        self._folder.check()
         show(self._path, documents)
 
     def superseded(self) -> bool:
@@ -109,27 +115,34 @@ class FolderStorage:
 
     def free_bytes(self) -> int | None:
         """Return the room that this user may still fill."""
-        return free_bytes(self._path)
+        try:
+            return free_bytes(self._path)
+        except OSError:
+            # Whoever writes there next says what is wrong with it.
+            return None
 
     def close(self) -> None:
-        """Close the log."""
+        """Close the log, and let go of the folder."""
         self._log.close()
+        self._folder.close()
 
     def _aside(self, key: str) -> Path:
-        return self._path / layout.ASIDE / f"{self._epoch:08d}.{key.replace('/', '.')}"
+        return self._path / self._aside_key(key)
+
+    def _aside_key(self, key: str) -> str:
+        return f"{layout.ASIDE}/{self._epoch:08d}.{key.replace('/', '.')}"
 
     def _give_name(self, key: str) -> None:
-        aside, target = self._aside(key), self._path / key
         try:
-            os.link(aside, target)
+            self._folder.link(self._aside_key(key), key)
         except FileExistsError as error:
             if not self._seized or self.superseded():
                 raise RunExistsError(
-                    f"{target} exists already: another writer was here; resume the run"
+                    f"{self._path / key} exists already: another writer was here; resume the run"
                 ) from error
             # The log knows of no such object: the writer from which the run was taken has left it.
             put_aside(self._path, [key], epoch=self._epoch)
-            os.link(aside, target)
+            self._folder.link(self._aside_key(key), key)
 
 
 def show(path: Path, documents: Mapping[str, bytes]) -> None:

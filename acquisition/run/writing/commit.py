@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import NoSpaceError, RunTakenOverError, StorageError
+from forebay.acquisition.errors import NoSpaceError, NoteError, RunTakenOverError, StorageError
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import (
     Block,
@@ -93,6 +93,8 @@ class Committer:
 
     def note(self, topic: str, text: str, *, counter: int | None) -> Noted:
         """Write down what happened or was said; durable when this returns."""
+        if not all(isinstance(each, str) for each in (topic, text)):
+            raise NoteError(f"a note is a topic and a text, and not {topic!r} and {text!r}")
         noted = Noted(topic, text, counter, self._clock.time_ns())
         if self._run.format_version < 2:
             raise StorageError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import FrameError, SourceError
+from forebay.acquisition.errors import FrameError, RunNameError, SourceError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.codec import Compression, CompressionName
 from forebay.acquisition.format.layout import RunLayout
@@ -77,7 +77,7 @@ def create_run(
     StorageError
         If the folder cannot be made.
     """
-    path = Path(path).absolute()
+    path = place_of_run(path)
     run = new_layout(
         path.name if name is None else name,
         geometry,
@@ -108,6 +108,19 @@ def create_run(
         release=lock.release,
         show_every=show_every,
     )
+
+
+def place_of_run(path: object) -> Path:
+    """Return the absolute path at which a run is to be made.
+
+    Raises
+    ------
+    RunNameError
+        If what was given is none.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise RunNameError(f"{path!r} is no place for a run: give its folder as text or as a path")
+    return Path(path).absolute()
 
 
 def new_layout(

@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import SupportsIndex
 
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import StorageError
+from forebay.acquisition.errors import FrameError, StorageError
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Block, Closed
 from forebay.acquisition.run.writing.account import NOT_DELIVERED, Account
@@ -92,6 +93,10 @@ class WritableRun:
             If the writer has ended.
         """
         self.check_alive()
+        if not all(isinstance(each, SupportsIndex) for each in (first, last)):
+            raise FrameError(f"cannot drop the frames {first!r} to {last!r}: give integers")
+        if not isinstance(reason, str):
+            raise FrameError(f"frames cannot be dropped for the reason {reason!r}: give a text")
         if first <= last and first >= 0 and last < 2**64:
             self.begin(first)
         self.account.drop(first, last, reason=reason)

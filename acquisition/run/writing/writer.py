@@ -13,9 +13,10 @@ from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Block, Dropped
 from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_frame, check_geometry
 from forebay.acquisition.memory.slots import FrameSlots
+from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
 from forebay.acquisition.run.writing.block import BlockInFlight
-from forebay.acquisition.run.writing.create import create_run
+from forebay.acquisition.run.writing.create import create_run, place_of_run
 from forebay.acquisition.run.writing.leftovers import leftovers, remove_leftovers, spill_folder
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
@@ -103,6 +104,7 @@ class RunWriter:
         StorageError
             If the folder cannot be made.
         """
+        path = place_of_run(path)
         memory = _room_for_block(check_geometry(geometry), frames_per_block)
         run = create_run(
             path,
@@ -114,7 +116,7 @@ class RunWriter:
             clock=clock,
             run_id=run_id,
         )
-        return cls(Path(path).absolute(), run, memory)
+        return cls(path, run, memory)
 
     @classmethod
     def resume(
@@ -152,7 +154,7 @@ class RunWriter:
         RunDamagedError
             If its log has changed.
         """
-        path = Path(path).absolute()
+        path = run_folder(path)
         known = open_run(path)
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
         writer = cls(path, resume_run(path, take_over=take_over, clock=clock), memory)
@@ -337,6 +339,8 @@ class RunWriter:
 
         Raises
         ------
+        NoteError
+            If it is not text.
         StorageError
             If it cannot be written; the writer is done.
         """
@@ -400,6 +404,8 @@ class RunWriter:
 
 
 def _room_for_block(geometry: Geometry, frames: int) -> FrameSlots:
+    if not isinstance(frames, int):
+        raise FrameError(f"a block of {frames!r} frames cannot be; give a whole number")
     try:
         return FrameSlots(geometry, max(1, frames))
     except SourceError as error:

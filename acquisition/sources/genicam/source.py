@@ -170,6 +170,11 @@ class GenicamSource:
         self._begun = True
         return self._deliver()
 
+    @property
+    def expected_frames(self) -> int | None:
+        """The most frames that it will deliver; None where it goes on until it is stopped."""
+        return self._limit
+
     def stop(self) -> None:
         """Make `frames` end after the frame that it is at; may be called from any thread."""
         self._stopped.set()

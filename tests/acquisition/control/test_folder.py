@@ -1,6 +1,7 @@
 """The sockets lie where only their user can have put them."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -193,6 +194,25 @@ def test_those_that_start_at_once_do_not_remove_each_other(
         for run in ("first", "second"):
             with ControlClient(run) as client:
                 assert client.request("status")
+
+
+def test_a_process_that_was_stopped_while_it_had_the_folder_holds_nobody_up(
+    controlled: Remembering, runtime_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts listens all the same, and leaves old sockets to the next one."""
+    monkeypatch.setattr(folders, "_LOCK_SECONDS", 0.1)
+    runtime_folder.mkdir(0o700)
+    left = runtime_folder / "00000000-0000-0000-0000-000000000000.sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left))
+    held = os.open(runtime_folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with ControlServer(RUN, controlled), ControlClient(RUN) as client:
+        assert client.request("status")
+        assert left.exists()
+    os.close(held)
+    with ControlServer(RUN, controlled):
+        assert not left.exists()
 
 
 @pytest.mark.parametrize("run_id", ["", "../run", "a/b", "x" * 65, "run\n"])

@@ -54,14 +54,46 @@ def test_its_pages_are_there_from_the_beginning() -> None:
         assert told(mapping, "Rss") >= mapping.size
 
 
+def test_pages_that_nobody_is_going_to_use_are_not_taken() -> None:
+    """They are there for whoever uses them after all."""
+    with Mapping(2**20, what="a buffer", shared=True, used=2**16) as mapping:
+        assert 2**16 <= told(mapping, "Rss") < 2**19
+        assert not mapping.bytes.any()
+        mapping.bytes[:] = 1
+        assert told(mapping, "Rss") >= mapping.size
+
+
+@pytest.mark.parametrize("more", [{}, {"overload": "spill"}, {"reduction": {"steps": ["bin:2"]}}])
+def test_a_short_recording_takes_memory_for_the_frames_that_it_will_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    """Whatever the settings allow for, in the ring and behind it."""
+    taken: list[int] = []
+    release = Mapping.release
+
+    def told_at_the_end(self: Mapping) -> None:
+        taken.append(told(self, "Rss"))
+        release(self)
+
+    monkeypatch.setattr(Mapping, "release", told_at_the_end)
+    settings = AcquisitionSettings.model_validate(
+        {"buffer_bytes": 2**26, "block_bytes": 2**24, "spill": tmp_path / "second", **more}
+    )
+    with open_source("simulated:shape=64x64", frames=25) as source:
+        assert acquire(source, tmp_path / "run", settings=settings).committed == 25
+    # A huge page or two for each, and neighbours are told of together.
+    assert len(taken) == 1 + bool(more)
+    assert max(taken) <= 2**23
+
+
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many mappings that were made are still there, with no garbage collected."""
     made: list[weakref.ref[npt.NDArray[np.uint8]]] = []
     make = Mapping.__init__
 
-    def counted(self: Mapping, size: int, *, what: str, shared: bool = False) -> None:
-        make(self, size, what=what, shared=shared)
+    def counted(self: Mapping, size: int, **options: Any) -> None:
+        make(self, size, **options)
         made.append(weakref.ref(self.bytes))
 
     monkeypatch.setattr(Mapping, "__init__", counted)
@@ -130,8 +162,8 @@ def test_a_recording_that_fails_gives_its_memory_back(
     shown: list[npt.NDArray[np.uint8]] = []
     make = Mapping.__init__
 
-    def kept(self: Mapping, size: int, *, what: str, shared: bool = False) -> None:
-        make(self, size, what=what, shared=shared)
+    def kept(self: Mapping, size: int, **options: Any) -> None:
+        make(self, size, **options)
         shown.append(self.bytes)
 
     monkeypatch.setattr(Mapping, "__init__", kept)

@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from forebay.acquisition import RunWriter, open_run, verify_run
 from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
+from forebay.acquisition.format.layout import COORDINATES, FRAMES
 from forebay.acquisition.run.writing.folder import show
 
 type Write = Callable[..., npt.NDArray[Any]]
@@ -275,6 +276,19 @@ def test_arrays_that_disagree_with_the_log_are_reported(
         path.unlink()
     (problem,) = verify_run(run).problems
     assert problem.key == key
+
+
+@pytest.mark.parametrize(("shown", "ok"), [(0, True), (4, True), (8, True), (12, False)])
+def test_what_a_killed_writer_had_committed_and_not_shown_is_no_damage(
+    write_run: Write, tmp_path: Path, shown: int, ok: bool
+) -> None:
+    """Closing or resuming the run shows it; more than is committed nobody can have shown."""
+    write_run(frames=8, frames_per_block=4, close=False)
+    run = open_run(tmp_path / "run")
+    for array in (*COORDINATES, FRAMES):
+        path = tmp_path / "run" / array / "zarr.json"
+        path.write_bytes(path.read_bytes().replace(b'"shape": [8', b'"shape": [%d' % shown))
+    assert verify_run(run).ok == ok
 
 
 def test_two_copies_do_not_pass_for_one_another(write_run: Write, tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
     """Every call that changes or flushes something, with the path that it concerns."""
     calls: list[tuple[str, str]] = []
 
-    def name(what: Any) -> str:
+    def name(what: Any, below: int | None = None) -> str:
         path = Path(f"/proc/self/fd/{what}").readlink() if isinstance(what, int) else Path(what)
+        if below is not None:
+            path = Path(f"/proc/self/fd/{below}").readlink() / path
         return path.relative_to(tmp_path).as_posix() if path.is_relative_to(tmp_path) else ""
 
     def watch(call: str, *, of: int) -> None:
@@ -31,7 +33,7 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
             kind = call
             if call == "fsync" and stat.S_ISDIR(os.fstat(args[0]).st_mode):
                 kind = "fsync folder"
-            calls.append((kind, name(args[of])))
+            calls.append((kind, name(args[of], options.get("dst_dir_fd"))))
             return original(*args, **options)
 
         monkeypatch.setattr(os, call, watched)

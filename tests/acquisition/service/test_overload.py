@@ -207,6 +207,31 @@ def test_spill_loses_nothing(tmp_path: Path, disk: threading.Event, rings: list[
     assert not [path for path in (tmp_path / "second").rglob("*") if path.is_file()]
 
 
+def test_a_second_path_without_hard_links_is_refused_before_a_run_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not when the first frame is to be spilled, which may be days later."""
+    settings = AcquisitionSettings(overload="spill", spill=tmp_path / "second")
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refused)
+        with pytest.raises(StorageError, match=r"folder of spilled frames, .*hard links"):
+            acquire(Camera(), tmp_path / "run", settings=settings)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "second"]
+
+
+def test_a_second_path_that_cannot_be_made_leaves_no_run_behind(tmp_path: Path) -> None:
+    """The same name can be taken when the folder is put right."""
+    (tmp_path / "file").touch()
+    settings = AcquisitionSettings(overload="spill", spill=tmp_path / "file" / "second")
+    with pytest.raises(StorageError, match="folder of spilled frames"):
+        acquire(Camera(), tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
 def test_spill_and_reduction_go_together(
     tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
 ) -> None:
