@@ -52,11 +52,14 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
     markets: tuple[bool, ...] = (False,)
     """Whether spot is asked for, in turn."""
     price: float = 0.0
-    unanswered: Unanswered | None = None
-    """Where it is noted that the answer was lost, if what came of the request is looked for."""
     instance_tags: dict[str, str]
     instance: Any
     """What EC2 says of it; None before it is there, and when it has ended."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A pool gives its own, and looks for what came of the request; else reaping does.
+        self.unanswered = Unanswered(self.cluster.spending)
 
     async def create_vm(self) -> tuple[str, str | None]:
         """Start it where there is capacity; return its private and its public address."""
@@ -72,10 +75,7 @@ class _Instance(EC2Instance):  # type: ignore[misc]  # it has no types
             return await self._bought()
         except BaseException as error:
             if self.instance is None:
-                if self.unanswered is None:
-                    cluster.spending.refused(token)
-                else:
-                    self.unanswered.take(token, error)
+                self.unanswered.take(token, error)
             raise
 
     async def _bought(self) -> tuple[str, str | None]:

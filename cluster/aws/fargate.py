@@ -54,8 +54,9 @@ class _Charged(Task):  # type: ignore[misc]  # it has no types
     tags: dict[str, str]
     _fargate_capacity_provider: str | None
     _overrides: dict[str, Any]
+    task_kwargs: dict[str, Any]
     unanswered: Unanswered | None = None
-    """Where it is noted that the answer was lost, if what came of the request is looked for."""
+    """Where a pool notes that the answer was lost, and looks for what came of the request."""
     token: str = ""
     noted: bool = False
 
@@ -74,13 +75,17 @@ class _Charged(Task):  # type: ignore[misc]  # it has no types
         except BaseException as error:
             if self.task:
                 await self.close()
-            elif self.unanswered is None:
-                fargate.spending.refused(self.token)
             else:
-                self.unanswered.take(self.token, error)
+                # Where no pool looks for what came of the request, reaping does.
+                unanswered = self.unanswered or Unanswered(fargate.spending)
+                unanswered.take(self.token, error)
             raise
 
     async def _run(self) -> None:
+        # It is asked for again where no answer came, for a minute: with its token, ECS then tells
+        # of the task that it has started already.  What is asked of another market is another task.
+        token = f"{self.token}-{self._fargate_capacity_provider}"
+        self.task_kwargs = {**self.task_kwargs, "clientToken": token}
         try:
             await super().start()
         except RuntimeError as error:

@@ -92,8 +92,13 @@ def started(
                 warnings.filterwarnings("ignore", "Creating your cluster is taking")
                 made = _made(specification, owner, spending, security_of(certificate, key), loop)
         except (OSError, RuntimeError) as error:
-            cause = error.__cause__ or error
-            raise ClusterError(f"the cluster {name} does not start: {line_of(cause)}") from error
+            why = line_of(error.__cause__ or error)
+            if any(each.start == owner.start for each in spending.running()):
+                why += (
+                    f". Its scheduler may have started all the same: 'forebay cluster reap {name}' "
+                    "ends it"
+                )
+            raise ClusterError(f"the cluster {name} does not start: {why}") from error
         cluster = made.cluster
         stack.callback(close_in_time, cluster)
         keeping = _Keeping(specification, owner, spending, made, stop)

@@ -124,6 +124,7 @@ async def _worker(arguments: argparse.Namespace, security: Any) -> None:
         "death_timeout": DEATH_SECONDS,
         "security": security,
         "protocol": "tls",
+        "dashboard": False,
         "dashboard_address": "127.0.0.1:0",
         "preload": [
             "forebay.cluster.keeping.worker",

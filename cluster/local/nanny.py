@@ -41,7 +41,8 @@ class LocalNanny(Nanny):
     def __init__(
         self, *arguments: Any, start_seconds: float, closing: Closing, **options: Any
     ) -> None:
-        super().__init__(*arguments, **options)
+        # A local cluster gives its workers dashboards wherever bokeh is installed.
+        super().__init__(*arguments, **{**options, "dashboard": False})
         self._start_seconds = start_seconds
         self._closing = closing
 

@@ -1,5 +1,6 @@
 """Start a cluster on this machine, and leave nothing of it behind."""
 
+import functools
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,12 +51,15 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
                     loop=loop, **_options(specification, workers, closing)
                 )
                 stack.callback(close_in_time, cluster)
+                sync(loop, _end_dashboard_at_once, cluster.scheduler)
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local cluster does not start: {line_of(error)}") from error
         try:
             client = stack.enter_context(client_of(cluster))
         except (OSError, RuntimeError) as error:
             raise ClusterError(f"the local workers do not start: {line_of(error)}") from error
+        # Else each would serve a dashboard of its own wherever bokeh is installed.
+        cluster.new_spec["options"]["dashboard"] = False
         # The workers come once the cluster can be closed, so that Ctrl-C finds it in order, and
         # once there is a client, which would wait for them without end.
         stack.callback(loop.add_callback, closing.set)
@@ -73,6 +77,13 @@ def start(specification: LocalClusterSpecification, name: str) -> Iterator["Clie
         if specification.memory_ceiling is not None:
             sync(loop, LargerWorker(cluster, int(specification.memory_ceiling)).answer)
         yield client
+
+
+async def _end_dashboard_at_once(scheduler: Any) -> None:
+    """Have the end of a scheduler not wait for bokeh, which from 3.10 on refuses to be waited for."""
+    for each in scheduler.http_application.applications:
+        if hasattr(each, "stop"):
+            each.stop = functools.partial(each.stop, wait=False)
 
 
 def _options(

@@ -1,5 +1,6 @@
 """What a machine is for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,21 @@ class Role(StrEnum):
     """Works on units, with or without GPUs."""
     STORAGE = "storage"
     """Keeps runs and results, and hands them out."""
+
+
+type Reason = str | Mapping[Role, str]
+"""Why something matters, in a sentence: the same for each role that it matters to, or one for each."""
+
+
+def reason_for(role: Role, reason: Reason) -> str:
+    """Return why something matters to a role.
+
+    Examples
+    --------
+    >>> reason_for(Role.STORAGE, {Role.COMPUTE: "Units wait.", Role.STORAGE: "Readers wait."})
+    'Readers wait.'
+    """
+    return reason if isinstance(reason, str) else reason[role]
 
 
 @dataclass(frozen=True, slots=True)

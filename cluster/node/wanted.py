@@ -47,8 +47,15 @@ DIRTY = Sysctl(
     },
     rule=Rule.AT_MOST,
     grave=frozenset({Role.ACQUISITION}),
-    why="At this limit every program that writes is stopped until the disk has caught up; a fifth "
-    "of a large memory takes a disk many seconds, in which a camera's ring runs over.",
+    why={
+        role: "At this limit every program that writes is stopped until the disk has caught up; a "
+        f"fifth of a large memory takes a disk many seconds, in which {what}."
+        for role, what in {
+            Role.ACQUISITION: "a camera's ring runs over",
+            Role.COMPUTE: "units wait with their results",
+            Role.STORAGE: "all who bring runs or results wait",
+        }.items()
+    },
 )
 SYSCTLS = (
     DIRTY_BACKGROUND,
@@ -57,7 +64,12 @@ SYSCTLS = (
         key="vm.swappiness",
         values={Role.ACQUISITION: "1", Role.COMPUTE: "10", Role.STORAGE: "10"},
         rule=Rule.AT_MOST,
-        why="A buffer that was swapped out comes back slower than a camera sends.",
+        why={
+            Role.ACQUISITION: "A buffer that was swapped out comes back slower than a camera sends.",
+            Role.COMPUTE: "Arrays that were swapped out come back slower than they are computed.",
+            Role.STORAGE: "A program that was swapped out, to keep files in memory that nobody may "
+            "read again, answers late.",
+        },
     ),
     Sysctl(
         key="vm.zone_reclaim_mode",
@@ -139,16 +151,27 @@ GOVERNOR = Attribute(
     key="scaling_governor",
     pattern="sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
     values=_each("performance", Role.ACQUISITION, Role.COMPUTE),
-    why="Another governor lowers the clock between bursts and raises it after milliseconds, in "
-    "which packets and frames wait.",
+    why={
+        Role.ACQUISITION: "Another governor lowers the clock between bursts and raises it after "
+        "milliseconds, in which packets and frames wait.",
+        Role.COMPUTE: "Another governor lowers the clock whenever a unit waits for data, and raises "
+        "it milliseconds after they are there.",
+    },
 )
 HUGE_PAGES = Attribute(
     key="enabled",
     pattern="sys/kernel/mm/transparent_hugepage/enabled",
     values=_each("madvise"),
     others=("always",),
-    why="The ring of frames asks for pages of 2 MiB; in pages of 4 KiB the processor spends its "
-    "time on looking addresses up.",
+    why={
+        role: f"{who} for pages of 2 MiB; in pages of 4 KiB the processor spends its time on "
+        "looking addresses up."
+        for role, who in {
+            Role.ACQUISITION: "The ring of frames asks",
+            Role.COMPUTE: "Large arrays ask",
+            Role.STORAGE: "Large arrays, into which blocks are read, ask",
+        }.items()
+    },
 )
 SHARED_HUGE_PAGES = Attribute(
     key="shmem_enabled",
@@ -163,7 +186,7 @@ HUGE_PAGE_EFFORT = Attribute(
     values=_each("madvise"),
     others=("defer+madvise",),
     why="Only who asks for huge pages waits until there are some; with 'always' any program may "
-    "stop for it at any moment, with 'never' or 'defer' the ring may get small pages.",
+    "stop for it at any moment, with 'never' or 'defer' who asks may get small pages.",
 )
 ATTRIBUTES = (GOVERNOR, HUGE_PAGES, SHARED_HUGE_PAGES, HUGE_PAGE_EFFORT)
 """Files below ``/sys`` that are no device's."""
@@ -223,8 +246,8 @@ OPEN_FILES = Limit(
     systemd="LimitNOFILE",
     values=_each(65536),
     rule=Rule.AT_LEAST,
-    why="Each worker, each connection and each shard that is read has one; the usual 1024 are "
-    "used up by a cluster of some hundred workers.",
+    why="Each connection and each shard that is open has one; the usual 1024 are used up by some "
+    "hundred workers or readers.",
 )
 LOCKED_MEMORY = Limit(
     key="memlock",
@@ -232,8 +255,12 @@ LOCKED_MEMORY = Limit(
     systemd="LimitMEMLOCK",
     values=_each(UNLIMITED, Role.ACQUISITION, Role.COMPUTE),
     rule=Rule.AT_LEAST,
-    why="A ring that stays in memory, and memory that RDMA or a GPU reads by itself, is locked; "
-    "more than this is refused.",
+    why={
+        Role.ACQUISITION: "A ring that stays in memory is locked, and so is memory that RDMA or a "
+        "GPU reads by itself; more than this is refused.",
+        Role.COMPUTE: "Memory that RDMA or a GPU reads by itself is locked; more than this is "
+        "refused.",
+    },
 )
 REALTIME = Limit(
     key="rtprio",

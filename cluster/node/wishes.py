@@ -11,7 +11,7 @@ from enum import StrEnum
 from forebay.cluster.node.devices import DiskKind
 from forebay.cluster.node.errors import UnreadableError
 from forebay.cluster.node.machine import shown
-from forebay.cluster.node.purpose import Role
+from forebay.cluster.node.purpose import Reason, Role, reason_for
 from forebay.cluster.node.verdict import Verdict
 
 UNLIMITED = "unlimited"
@@ -36,8 +36,8 @@ class Wish:
     """What it is called where it is set."""
     values: Mapping[Role, str]
     """The wanted value by role; a role that is missing does not care."""
-    why: str
-    """Why it matters, in a sentence."""
+    why: Reason
+    """Why it matters."""
     rule: Rule = Rule.EXACTLY
     """How it is compared."""
     others: tuple[str, ...] = ()
@@ -48,6 +48,10 @@ class Wish:
     def wanted(self, role: Role) -> str | None:
         """Return what a role wants, or None."""
         return self.values.get(role)
+
+    def reason(self, role: Role) -> str:
+        """Return why it matters to a role that cares."""
+        return reason_for(role, self.why)
 
     def told(self, role: Role) -> str:
         """Return what a role wants, for people."""

@@ -2,7 +2,8 @@
 
 import importlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,17 @@ GATE = "forebay.cluster.keeping.fit"
 """The module that ends it before, if it has other versions."""
 _ORPHAN_SECONDS = 60
 """Time after which a worker ends itself that finds no scheduler."""
+_OWN_WORDS = {
+    **dict.fromkeys(
+        (
+            *("queue", "account", "project", "interface", "job-cpu", "job-mem", "log-directory"),
+            # What some of these and others were called once; each of them costs a warning.
+            *("extra", "env-extra", "job-extra", "header-skip"),
+        )
+    ),
+    "worker-command": "distributed.cli.dask_worker",
+}
+"""What dask-jobqueue would look up in the user's configuration where it is given nothing."""
 
 
 def options_of(
@@ -94,4 +106,19 @@ def options_of(
 def script_of(worker: str, scheduler: str, options: dict[str, Any]) -> str:
     """Return the script of the job that carries a worker."""
     slurm: Any = importlib.import_module("dask_jobqueue.slurm")
-    return str(slurm.SLURMJob(scheduler, name=worker, **options).job_script())
+    with own_words():
+        return str(slurm.SLURMJob(scheduler, name=worker, **options).job_script())
+
+
+@contextmanager
+def own_words() -> Iterator[None]:
+    """Let dask-jobqueue not look into the user's configuration of it for what is said here.
+
+    Where a specification names no partition, that is Slurm's default one; and with logs elsewhere
+    nobody would find out why a job has failed.  What has no name here counts, such as a local
+    directory, or directives that the site's Slurm does not take.
+    """
+    import dask
+
+    with dask.config.set({f"jobqueue.slurm.{name}": it for name, it in _OWN_WORDS.items()}):
+        yield

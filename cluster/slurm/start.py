@@ -25,7 +25,7 @@ from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.larger import CEILING, RESOURCE
 from forebay.cluster.loop import sheltered_loop
 from forebay.cluster.slurm.pool import SlurmPool
-from forebay.cluster.slurm.script import options_of, script_of
+from forebay.cluster.slurm.script import options_of, own_words, script_of
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -114,18 +114,19 @@ def _scheduler(
     """Start dask-jobqueue's cluster without a worker: the keeper asks for those."""
     dask_jobqueue: Any = importlib.import_module("dask_jobqueue")
     try:
-        return dask_jobqueue.SLURMCluster(
-            n_workers=0,
-            loop=loop,
-            security=security,
-            silence_logs=logging.WARNING,
-            scheduler_options={
-                "dashboard": False,
-                "dashboard_address": "127.0.0.1:0",
-                "port": 0,
-            },
-            **_options(specification, name, place),
-        )
+        with own_words():
+            return dask_jobqueue.SLURMCluster(
+                n_workers=0,
+                loop=loop,
+                security=security,
+                silence_logs=logging.WARNING,
+                scheduler_options={
+                    "dashboard": False,
+                    "dashboard_address": "127.0.0.1:0",
+                    "port": 0,
+                },
+                **_options(specification, name, place),
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"the scheduler does not start: {line_of(error)}") from error
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +101,27 @@ def test_a_specification_that_cannot_work_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         small(tmp_path, **wrong)
+
+
+def test_the_users_configuration_of_dask_jobqueue_says_nothing_here(tmp_path: Path) -> None:
+    """Neither where jobs go and what they need, nor where their logs lie; what has no name here does."""
+    elsewhere = {
+        "queue": "urgent",
+        "account": "somebody",
+        "interface": "eth0",
+        "job-mem": "1M",
+        "log-directory": str(tmp_path / "elsewhere"),
+        "worker-command": "other.worker",
+        "worker-extra-args": ["--dashboard-address", "0.0.0.0:8787"],
+        "extra": ["--dashboard"],
+        "env-extra": ["export SITE=north"],
+        "job-extra": ["--exclusive"],
+    }
+    own = small(tmp_path, interface=None).plan("gpu").submitted
+    with dask.config.set({f"jobqueue.slurm.{name}": it for name, it in elsewhere.items()}):
+        assert small(tmp_path, interface=None).plan("gpu").submitted == own
+    with dask.config.set({"jobqueue.slurm.local-directory": "/scratch"}):
+        assert "--local-directory /scratch" in small(tmp_path).plan("gpu").submitted
 
 
 BIG = Nodes("main", True, 4, 8000 << 20, 7200.0, "gpu:1")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from forebay.cluster.node.errors import UnreadableError
 from forebay.cluster.node.machine import Machine
-from forebay.cluster.node.purpose import Purpose, Role
+from forebay.cluster.node.purpose import Purpose, Reason, Role, reason_for
 from forebay.cluster.node.verdict import Finding, Verdict
 
 
@@ -39,7 +39,7 @@ class Check:
     """What it is called."""
     reads: tuple[str, ...]
     """Where it looks, below the root; ``*`` stands for any part of a name."""
-    why: str
+    why: Reason
     """Why it matters."""
     mend: str
     """What to do where it is not as it should be."""
@@ -62,25 +62,25 @@ class Check:
         try:
             subjects = self.subjects(machine, purpose)
         except UnreadableError as error:
-            yield self._finding("", Seen(Verdict.UNKNOWN, str(error)))
+            yield self._finding(purpose, "", Seen(Verdict.UNKNOWN, str(error)))
             return
         if not subjects:
-            yield self._finding("", Seen(Verdict.OK, self.nothing))
+            yield self._finding(purpose, "", Seen(Verdict.OK, self.nothing))
         for subject in subjects:
             try:
                 for seen in self.look(machine, purpose, subject):
-                    yield self._finding(subject, seen)
+                    yield self._finding(purpose, subject, seen)
             except UnreadableError as error:
-                yield self._finding(subject, Seen(Verdict.UNKNOWN, str(error)))
+                yield self._finding(purpose, subject, Seen(Verdict.UNKNOWN, str(error)))
 
-    def _finding(self, subject: str, seen: Seen) -> Finding:
+    def _finding(self, purpose: Purpose, subject: str, seen: Seen) -> Finding:
         return Finding(
             check=self.name,
             subject=subject if seen.subject is None else seen.subject,
             verdict=seen.verdict,
             found=seen.found,
             wanted=seen.wanted,
-            why=self.why if seen.why is None else seen.why,
+            why=reason_for(purpose.role, self.why) if seen.why is None else seen.why,
             mend=self.mend if seen.mend is None else seen.mend,
             reads=self.reads,
         )

@@ -24,7 +24,9 @@ def _attribute(name: str, machine: Machine, purpose: Purpose, disk: str) -> Iter
         if (wish.key, wish.kind) == (name, kind):
             found = machine.choice(f"{BLOCK}/{disk}/queue/{name}")
             verdict = wish.verdict(purpose.role, found)
-            yield Seen(verdict, f"{found} ({kind})", wish.told(purpose.role), why=wish.why)
+            yield Seen(
+                verdict, f"{found} ({kind})", wish.told(purpose.role), why=wish.reason(purpose.role)
+            )
 
 
 CHECKS = tuple(

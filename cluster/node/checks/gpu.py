@@ -7,10 +7,12 @@ from forebay.cluster.node.checks.check import Check, Seen
 from forebay.cluster.node.devices import NVIDIA, PCI, Kind, pci_devices
 from forebay.cluster.node.errors import UnreadableError
 from forebay.cluster.node.machine import Machine, shown
-from forebay.cluster.node.purpose import Purpose
+from forebay.cluster.node.purpose import Purpose, Role
 from forebay.cluster.node.verdict import Verdict
 
 VERSION = "proc/driver/nvidia/version"
+COMPUTING = frozenset({Role.ACQUISITION, Role.COMPUTE})
+"""Roles of machines on which units may run on a GPU: recordings are processed live."""
 _PERSISTENCED = "run/nvidia-persistenced/socket"
 _OLDEST = (525, 60, 13)
 """The oldest driver that CUDA 12 runs on."""
@@ -96,6 +98,7 @@ CHECKS = (
         look=_driver,
         subjects=nvidia_gpus,
         nothing="there is no GPU of NVIDIA",
+        roles=COMPUTING,
     ),
     Check(
         name="GPU persistence",
@@ -104,6 +107,7 @@ CHECKS = (
         "to several seconds for it.",
         mend="systemctl enable --now nvidia-persistenced",
         look=_persistence,
+        roles=COMPUTING,
     ),
     Check(
         name="GPU window",
@@ -115,5 +119,6 @@ CHECKS = (
         look=_window,
         subjects=nvidia_gpus,
         nothing="there is no GPU of NVIDIA",
+        roles=COMPUTING,
     ),
 )

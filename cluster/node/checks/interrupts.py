@@ -39,7 +39,8 @@ def _placement(machine: Machine, purpose: Purpose, interface: str) -> Iterator[S
             worst,
             found,
             "several cores",
-            why="One core takes all packets of the card; beyond what it can do they are lost.",
+            why="One core takes all packets of the card; beyond what it can do they "
+            + ("are lost." if purpose.role is Role.ACQUISITION else "wait."),
             mend="start irqbalance, or spread them: 'echo CORE > /proc/irq/NUMBER/smp_affinity_list'",
         )
         return

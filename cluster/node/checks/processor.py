@@ -39,5 +39,6 @@ CHECKS = (
         why=GOVERNOR.why,
         mend="set it with 'forebay tune' (tmpfiles.d), or 'cpupower frequency-set -g performance'",
         look=_governor,
+        roles=frozenset(GOVERNOR.values),
     ),
 )

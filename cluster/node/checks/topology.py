@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from forebay.cluster.node.checks.check import Check, Seen
+from forebay.cluster.node.checks.gpu import COMPUTING
 from forebay.cluster.node.cpu_list import as_list, cores_of
 from forebay.cluster.node.devices import (
     NET,
@@ -151,6 +152,7 @@ CHECKS = (
         look=_gpu,
         subjects=_gpus,
         nothing="there is no GPU",
+        roles=COMPUTING,
     ),
     Check(
         name="camera layout",

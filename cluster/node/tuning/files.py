@@ -12,9 +12,16 @@ from forebay.cluster.node.cpu_list import as_list, cores_of
 from forebay.cluster.node.devices import BLOCK, NET, DiskKind, disk_kind, disks
 from forebay.cluster.node.errors import UnreadableError
 from forebay.cluster.node.machine import Machine
-from forebay.cluster.node.purpose import Purpose, Role
+from forebay.cluster.node.purpose import Purpose, Role, reason_for
 from forebay.cluster.node.tuning.plan import Line, LiveValue, Plan, PlannedFile
-from forebay.cluster.node.wanted import ARGUMENTS, ATTRIBUTES, DISK_ATTRIBUTES, LIMITS, SYSCTLS
+from forebay.cluster.node.wanted import (
+    ARGUMENTS,
+    ATTRIBUTES,
+    DISK_ATTRIBUTES,
+    GOVERNOR,
+    LIMITS,
+    SYSCTLS,
+)
 from forebay.cluster.node.wishes import (
     UNLIMITED,
     Attribute,
@@ -121,7 +128,7 @@ class _Present:
 
 def _sysctl_file(present: _Present, purpose: Purpose) -> PlannedFile:
     lines = tuple(
-        Line(f"{wish.key} = {present.parameter(wish, purpose.role)}", wish.why)
+        Line(f"{wish.key} = {present.parameter(wish, purpose.role)}", wish.reason(purpose.role))
         for wish in SYSCTLS
         if wish.wanted(purpose.role) is not None
     )
@@ -136,13 +143,18 @@ def _sysctl_file(present: _Present, purpose: Purpose) -> PlannedFile:
 
 def _attribute_file(present: _Present, purpose: Purpose) -> PlannedFile:
     lines = tuple(
-        Line(f"w- /{wish.pattern} - - - - {present.attribute(wish, purpose.role)}", wish.why)
+        Line(
+            f"w- /{wish.pattern} - - - - {present.attribute(wish, purpose.role)}",
+            wish.reason(purpose.role),
+        )
         for wish in ATTRIBUTES
         if wish.wanted(purpose.role) is not None
     )
     return PlannedFile(
         "etc/tmpfiles.d/forebay.conf",
-        "The processor's clock, and huge pages.",
+        "The processor's clock, and huge pages."
+        if GOVERNOR.wanted(purpose.role)
+        else "Huge pages.",
         lines,
         "`systemd-tmpfiles --create`",
         "a restart",
@@ -154,7 +166,7 @@ def _rules_file(present: _Present, purpose: Purpose, notes: list[str]) -> Planne
         Line(
             f'ACTION=="add|change", SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", '
             f'{_MATCHES[wish.kind]}, ATTR{{queue/{wish.key}}}="{present.queue(wish, purpose.role)}"',
-            wish.why,
+            wish.reason(purpose.role),
         )
         for wish in DISK_ATTRIBUTES
         if wish.wanted(purpose.role) is not None
@@ -162,16 +174,21 @@ def _rules_file(present: _Present, purpose: Purpose, notes: list[str]) -> Planne
     lines += _packet_rules(present.machine, purpose, notes)
     return PlannedFile(
         "etc/udev/rules.d/90-forebay.rules",
-        "Queues of disks, and the size of packets.",
+        "Queues of disks, and the size of packets." if purpose.interfaces else "Queues of disks.",
         tuple(lines),
-        "`udevadm control --reload && udevadm trigger --subsystem-match=block --action=change`; "
-        "for interfaces a restart, or `ip link set dev NAME mtu 9000`, which interrupts them",
+        "`udevadm control --reload && udevadm trigger --subsystem-match=block --action=change`"
+        + (
+            "; for interfaces a restart, or `ip link set dev NAME mtu 9000`, which interrupts them"
+            if purpose.interfaces
+            else ""
+        ),
         "a restart",
     )
 
 
 def _packet_rules(machine: Machine, purpose: Purpose, notes: list[str]) -> Iterator[Line]:
-    why = next(check.why for check in NETWORK_CHECKS if check.name == "packet size")
+    (check,) = (each for each in NETWORK_CHECKS if each.name == "packet size")
+    why = reason_for(purpose.role, check.why)
     for interface in purpose.interfaces:
         try:
             address = machine.text(f"{NET}/{interface}/address")
@@ -193,7 +210,9 @@ def _packet_rules(machine: Machine, purpose: Purpose, notes: list[str]) -> Itera
 
 def _limits_file(purpose: Purpose) -> PlannedFile:
     lines = tuple(
-        Line(f"@{purpose.group} - {wish.key} {wish.values[purpose.role]}", wish.why)
+        Line(
+            f"@{purpose.group} - {wish.key} {wish.values[purpose.role]}", wish.reason(purpose.role)
+        )
         for wish in LIMITS
         if wish.wanted(purpose.role) is not None
     )
@@ -209,7 +228,7 @@ def _limits_file(purpose: Purpose) -> PlannedFile:
 
 def _service_file(purpose: Purpose) -> PlannedFile:
     lines = tuple(
-        Line(f"{wish.systemd}={_for_systemd(wish.values[purpose.role])}", wish.why)
+        Line(f"{wish.systemd}={_for_systemd(wish.values[purpose.role])}", wish.reason(purpose.role))
         for wish in LIMITS
         if wish.wanted(purpose.role) is not None
     )
@@ -264,7 +283,7 @@ def _modules_file(machine: Machine, purpose: Purpose) -> PlannedFile:
 
 def _arguments_file(machine: Machine, purpose: Purpose, notes: list[str]) -> PlannedFile:
     wanted = [
-        (f"{wish.key}={wish.values[purpose.role]}", wish.why)
+        (f"{wish.key}={wish.values[purpose.role]}", wish.reason(purpose.role))
         for wish in ARGUMENTS
         if wish.wanted(purpose.role) is not None
     ]

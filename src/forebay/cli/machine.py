@@ -53,7 +53,7 @@ def purpose(settings: "Settings", role: str | None) -> "Purpose":
     return Purpose(
         Role(named),
         interfaces=settings.node.interfaces,
-        cores=settings.acquisition.scheduling.cores or (),
+        cores=(named == Role.ACQUISITION and settings.acquisition.scheduling.cores) or (),
         group=settings.node.group,
     )
 

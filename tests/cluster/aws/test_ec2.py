@@ -3,12 +3,8 @@
 import asyncio
 import json
 import os
-import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +19,7 @@ from typer.testing import CliRunner
 from forebay.cli.app import app
 from forebay.cluster import ClusterError
 from forebay.cluster.aws import certificates, unanswered
-from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Scheduler, Ec2Worker, complete
+from forebay.cluster.aws.ec2 import Ec2Cluster, Ec2Worker, _Instance, complete
 from forebay.cluster.aws.ec2_pool import Ec2Pool
 from forebay.cluster.aws.owner import owning
 from forebay.cluster.aws.reap import reap
@@ -58,29 +54,6 @@ def tags(instance: Any) -> dict[str, str]:
 
 def spending(specification: Ec2ClusterSpecification) -> Spending:
     return Spending(specification.folder / "cloud" / "spending.sqlite")
-
-
-@contextmanager
-def no_aws(asked: list[bytes]) -> Iterator[str]:
-    """Answer everything with a page, and note what was asked."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<!doctype html>\n<title>Log in</title>")
-
-        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -268,24 +241,10 @@ def test_an_instance_whose_answer_was_lost_is_charged_until_it_is_ended(
     aws: Cloud, paid: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is known by its tags; what never came of a request is taken back after a while."""
-    create: Any = EC2Instance.create_vm
-
-    async def unknown(*_: Any) -> tuple[str, None]:
-        return "10.0.0.9", None
-
-    def lost(*, started: bool) -> Any:
-        async def create_vm(worker: Any) -> Any:
-            if started:
-                await create(worker)
-                worker.instance = None
-            raise ReadTimeoutError(endpoint_url="https://ec2.example.org")
-
-        return create_vm
 
     async def used(owner: Any, spent: Spending) -> None:
         pool = Ec2Pool(asked_of(paid, owner, spent))
-        monkeypatch.setattr(Ec2Worker, "configure_vm", unknown)
-        monkeypatch.setattr(EC2Instance, "create_vm", lost(started=True))
+        lose_answers(monkeypatch, started=True)
         with pytest.raises(PoolSilentError, match="Read timeout"):
             await pool.ask("cloud.1", without=())
         (charge,) = spent.running()
@@ -296,7 +255,7 @@ def test_an_instance_whose_answer_was_lost_is_charged_until_it_is_ended(
         await pool.give_up([machine])
         assert [each.ended is None for each in spent.charges()] == [False]
 
-        monkeypatch.setattr(EC2Instance, "create_vm", lost(started=False))
+        lose_answers(monkeypatch, started=False)
         with pytest.raises(PoolSilentError, match="Read timeout"):
             await pool.ask("cloud.2", without=())
         await pool.look()
@@ -307,6 +266,57 @@ def test_an_instance_whose_answer_was_lost_is_charged_until_it_is_ended(
 
     with owning(paid.folder, "cloud") as owner:
         asyncio.run(used(owner, spending(paid)))
+
+
+@pytest.mark.usefixtures("asleep")
+def test_a_scheduler_whose_answer_was_lost_is_charged_until_it_is_reaped(
+    aws: Cloud, paid: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start fails, and says what to do; what was refused is not charged."""
+    asked, spent = paid.model_copy(update={"cost_of_scheduler_per_hour": 0.5}), spending(paid)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        from moto.ec2.exceptions import EC2ClientError
+
+        raise EC2ClientError("InstanceLimitExceeded", "There are as many as there may be.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aws.backend, "run_instances", refuse)
+        with (
+            pytest.raises(ClusterError, match=r"as many as there may be[^:]*$"),
+            started(asked, "cloud", passing_place(asked.folder, "cloud")),
+        ):
+            pass
+    assert spent.charges() == []
+    reap(asked, "cloud")
+
+    lose_answers(monkeypatch, started=True)
+    with (
+        pytest.raises(ClusterError, match=r"Read timeout.*'forebay cluster reap cloud' ends it"),
+        started(asked, "cloud", passing_place(asked.folder, "cloud")),
+    ):
+        pass
+    assert spent.promised() == pytest.approx(0.5)
+    (orphan,) = reap(asked, "cloud")
+    assert [each.machine for each in spent.charges()] == [orphan.machine]
+    assert not spent.running()
+
+
+def lose_answers(monkeypatch: pytest.MonkeyPatch, *, started: bool) -> None:
+    """Have no request for an instance be answered, whether one is started for it or not."""
+    create: Any = EC2Instance.create_vm
+
+    async def unknown(*_: Any) -> tuple[str, None]:
+        return "10.0.0.9", None
+
+    async def create_vm(instance: Any) -> Any:
+        if started:
+            await create(instance)
+            instance.instance = None
+        raise ReadTimeoutError(endpoint_url="https://ec2.example.org")
+
+    monkeypatch.setattr(_Instance, "configure_vm", unknown)
+    monkeypatch.setattr(EC2Instance, "create_vm", create_vm)
 
 
 @pytest.mark.usefixtures("asleep")
@@ -399,121 +409,3 @@ def test_check_shows_the_request_and_starts_nothing(
     assert f' -e FOREBAY_EXPECTS="{expectation()}" ' in command
     assert dict(plan.facts)["spent today"] == "0.00"
     assert plan.cost_per_hour == pytest.approx((0.04, 3 * 0.1 + 0.04))
-
-
-def test_what_is_not_there_is_said_before_anything_is_started(
-    aws: Cloud, specification: Ec2ClusterSpecification
-) -> None:
-    """A sentence for each, from check and from start alike."""
-    wrong = specification.model_copy(
-        update={
-            "instance_type": "c5.huge",
-            "machine_image": "ami-0000000000000dead",
-            "subnets": ("subnet-0000000000000dead",),
-            "security_groups": ("sg-0000000000000dead",),
-            "instance_profile": "nobody",
-        }
-    )
-    problems = wrong.plan("cloud").problems
-    for why in (
-        "the region eu-central-1 has no instances of the type",
-        "ami-0000000000000dead",
-        "subnet-0000000000000dead",
-        "sg-0000000000000dead",
-        "nobody",
-    ):
-        assert any(why in problem for problem in problems), problems
-    with (
-        pytest.raises(ClusterError, match="the cluster cloud cannot be started"),
-        wrong.connected("cloud"),
-    ):
-        pass
-    assert not instances(aws)
-
-
-def test_an_image_without_the_package_is_what_is_asked_about() -> None:
-    """Its container ends at once, and the instance with it: nobody waits for its time to be up."""
-
-    async def why_ended(machine: str) -> str:
-        return "Client.InstanceInitiatedShutdown"
-
-    cluster = SimpleNamespace(specification=SimpleNamespace(start_seconds=60), why_ended=why_ended)
-    scheduler: Any = SimpleNamespace(
-        address="tls://127.0.0.1:1",
-        external_address=None,
-        cluster=cluster,
-        instance={"InstanceId": "i-0a"},
-        docker_image="registry.example.org/other:1",
-    )
-    with pytest.raises(
-        ClusterError,
-        match=r"i-0a has ended \(Client.Inst\w+\): has registry.example.org/other:1 forebay\[aws\]",
-    ):
-        asyncio.run(Ec2Scheduler.wait_for_scheduler(scheduler))
-
-
-def test_the_reason_is_told_also_where_the_instance_cannot_be_ended(
-    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The mock has forgotten the network of one that has ended by itself."""
-    monkeypatch.setattr(aws, "python", Path("/bin/false"))
-    with (
-        pytest.raises(
-            ClusterError, match=r"does not start: .*has ended .*forebay:1 forebay\[aws\]"
-        ),
-        specification.connected("cloud"),
-    ):
-        pass
-    assert not instances(aws)
-
-
-def test_what_is_no_aws_is_told(
-    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such as the page of a proxy that asks for a password, in the place of an answer.
-
-    What would be asked for is shown, and was not sent for that: the first question is the only one.
-    """
-    asked: list[bytes] = []
-    with no_aws(asked) as endpoint:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        plan = specification.plan("cloud")
-    (problem,) = plan.problems
-    assert json.loads(plan.submitted)["InstanceType"] == WORKER
-    assert all(b"GetCallerIdentity" in each for each in asked), asked
-    assert problem == (
-        f"what answered who we are does not speak as AWS does: at AWS_ENDPOINT_URL, {endpoint}"
-    )
-
-
-def test_without_credentials_it_says_how_to_give_them(
-    aws: Cloud, specification: Ec2ClusterSpecification, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And still shows what would be asked for."""
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    plan = specification.plan("cloud")
-    assert "there are no credentials for AWS: name a profile in AWS_PROFILE" in plan.problems[0]
-    assert json.loads(plan.submitted)["InstanceType"] == WORKER
-
-
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
-        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE names a profile that is not configured: .*nobody"),
-        ({"AWS_SECRET_ACCESS_KEY": ""}, "there are no credentials for AWS: name a profile"),
-    ],
-    ids=["unknown profile", "half of a key"],
-)
-def test_credentials_that_cannot_be_are_one_sentence(
-    aws: Cloud,
-    specification: Ec2ClusterSpecification,
-    monkeypatch: pytest.MonkeyPatch,
-    variables: dict[str, str],
-    said: str,
-) -> None:
-    """Whoever shows the request needs them too, before it asks who we are."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    (problem,) = specification.plan("cloud").problems
-    assert re.match(said, problem)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from pydantic import ValidationError
 from tests.cluster.aws.cloud import REGION, Cloud
 from tests.cluster.aws.tasks import running_tasks
@@ -67,37 +68,14 @@ def test_tasks_are_as_they_were_asked_for_and_stop(
     aws: Cloud, specification: FargateClusterSpecification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Definition, capacity, network, tags and command of a worker; what it costs; its end."""
-    from distributed.core import Status
-
-    from forebay.cluster.aws.fargate import Fargate, FargatePool, FargateWorker
+    from forebay.cluster.aws.fargate import FargatePool, FargateWorker
 
     assert specification.plan("cloud").problems == ()
     ecs = aws.client("ecs")
     spent = Spending(specification.folder / "cloud" / "spending.sqlite")
 
     async def bought(owner: Any) -> None:
-        cluster: Any = Fargate(specification, owner, spent, None, asynchronous=True)
-        cluster.cluster_name = "forebay"
-        options = {
-            "client": cluster._client,
-            "cluster_arn": "forebay",
-            "task_definition_arn": cluster.worker_task_definition_arn,
-            "vpc_subnets": list(specification.subnets),
-            "security_groups": list(specification.security_groups),
-            "fargate": True,
-            "fargate_capacity_provider": "FARGATE_SPOT",
-            "environment": {},
-            "tags": cluster.tags,
-            "task_kwargs": cluster._worker_task_kwargs,
-            "cpu": specification.cpu,
-            "mem": 16384,
-            "gpu": 0,
-            "nthreads": None,
-            "extra_args": [],
-            "fargate_use_private_ip": True,
-            "fargate_cluster": cluster,
-        }
-        cluster.scheduler = FargateWorker("tls://10.0.0.1:8786", name="cloud.0", **options)
+        cluster, options = asked_of(specification, owner, spent)
         worker = FargateWorker("tls://10.0.0.1:8786", name="cloud.1", **options)
         await worker.start()
         pool = FargatePool(cluster)
@@ -125,7 +103,6 @@ def test_tasks_are_as_they_were_asked_for_and_stop(
         assert over.stage is Stage.OVER
         # One more, for the test of what a killed command leaves.
         await FargateWorker("tls://10.0.0.1:8786", name="cloud.2", **options).start()
-        cluster.status = Status.closed
 
     with owning(specification.folder, "cloud") as owner:
         asyncio.run(bought(owner))
@@ -135,6 +112,102 @@ def test_tasks_are_as_they_were_asked_for_and_stop(
     assert ecs.list_tasks(cluster="forebay", desiredStatus="RUNNING")["taskArns"] == []
     assert ecs.list_task_definitions()["taskDefinitionArns"] == []
     assert not spent.running()
+
+
+def asked_of(
+    specification: FargateClusterSpecification, owner: Any, spent: Spending
+) -> tuple[Any, dict[str, Any]]:
+    """Return what workers' tasks are made from, where there is no scheduler, and their options."""
+    from distributed.core import Status
+
+    from forebay.cluster.aws.fargate import Fargate, FargateWorker
+
+    cluster: Any = Fargate(specification, owner, spent, None, asynchronous=True)
+    cluster.status = Status.closed
+    cluster.cluster_name = "forebay"
+    options = {
+        "client": cluster._client,
+        "cluster_arn": "forebay",
+        "task_definition_arn": cluster.worker_task_definition_arn,
+        "vpc_subnets": list(specification.subnets),
+        "security_groups": list(specification.security_groups),
+        "fargate": True,
+        "fargate_capacity_provider": "FARGATE_SPOT",
+        "environment": {},
+        "tags": cluster.tags,
+        "task_kwargs": cluster._worker_task_kwargs,
+        "cpu": specification.cpu,
+        "mem": 16384,
+        "gpu": 0,
+        "nthreads": None,
+        "extra_args": [],
+        "fargate_use_private_ip": True,
+        "fargate_cluster": cluster,
+    }
+    cluster.scheduler = FargateWorker("tls://10.0.0.1:8786", name="cloud.0", **options)
+    return cluster, options
+
+
+class Twice:
+    """How often something is tried, in the place of for how long."""
+
+    def __init__(self, *_: Any) -> None:
+        self._left = 2
+        self._error: Exception | None = None
+
+    def run(self) -> bool:
+        self._left -= 1
+        if self._left < 0 and self._error is not None:
+            raise self._error
+        return True
+
+    def set_exception(self, error: Exception) -> None:
+        self._error = error
+
+
+def test_a_task_whose_answer_was_lost_is_started_once(
+    aws: Cloud, specification: FargateClusterSpecification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for again by the same token, by which ECS knows it; another market has its own."""
+    from aiobotocore.client import AioBaseClient
+
+    from forebay.cluster.aws.fargate import FargateWorker
+
+    both = specification.model_copy(update={"market": "spot-or-on-demand"})
+    spent = Spending(both.folder / "cloud" / "spending.sqlite")
+    tokens: list[str] = []
+    known: dict[str, Any] = {}
+    make = AioBaseClient._make_api_call
+
+    async def lost_once(self: Any, name: str, fields: dict[str, Any]) -> Any:
+        if name != "RunTask":
+            return await make(self, name, fields)
+        (market,) = fields["capacityProviderStrategy"]
+        token = fields.get("clientToken", "")
+        tokens.append(token)
+        if market["capacityProvider"] == "FARGATE_SPOT":
+            raise RuntimeError("Capacity is unavailable at this time.")
+        # As ECS does; moto has no eye for tokens.
+        if token and token in known:
+            return known[token]
+        known[token] = await make(self, name, fields)
+        raise ReadTimeoutError(endpoint_url="https://ecs.example.org")
+
+    async def used(owner: Any) -> None:
+        _, options = asked_of(both, owner, spent)
+        worker = FargateWorker("tls://10.0.0.1:8786", name="cloud.1", **options)
+        await worker.start()
+        assert [each.machine for each in spent.running()] == [worker.task_arn]
+
+    monkeypatch.setattr(AioBaseClient, "_make_api_call", lost_once)
+    monkeypatch.setattr("dask_cloudprovider.aws.ecs.Timeout", Twice)
+    with owning(both.folder, "cloud") as owner:
+        asyncio.run(used(owner))
+    spot, again, first, second = tokens
+    assert spot == again != first == second
+    running = aws.client("ecs").list_tasks(cluster="forebay", desiredStatus="RUNNING")
+    assert len(running["taskArns"]) == 1
+    assert len(reap(both, "cloud")) == 1
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """``forebay process``: run an algorithm over a run, in batch or live."""
 
 import importlib
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,7 +122,7 @@ def anything_left(
 @contextmanager
 def cluster_client(call: Session, name: str | None, *, needed: bool = True) -> Iterator[Any]:
     """Connect to a cluster of the settings; give None where this process computes, or nobody."""
-    from forebay.cluster import connect
+    from forebay.cluster import LocalClusterSpecification, connect
 
     specification = cluster_of(call, name)
     if specification is None or not needed:
@@ -129,11 +130,23 @@ def cluster_client(call: Session, name: str | None, *, needed: bool = True) -> I
         return
     called = name or call.settings.engine.cluster
     with connect(specification, name=called, modules=_OF_UNITS) as client:
+        if isinstance(specification, LocalClusterSpecification) and specification.dashboard:
+            _tell_of_dashboard(client)
         # What a unit needs takes a worker seconds to import; so it does before the first unit.
         # A worker that dies over it is the cluster's to replace.
         for module in _OF_UNITS:
             client.run(importlib.import_module, module, on_error="ignore")
         yield client
+
+
+def _tell_of_dashboard(client: Any) -> None:
+    """Say where the dashboard is, and what whoever sits at another machine has to do first."""
+    port = client.scheduler_info()["services"]["dashboard"]
+    typer.echo(
+        f"Dask's dashboard is at http://127.0.0.1:{port}/status; from another machine, first: "
+        f"ssh -N -L {port}:127.0.0.1:{port} {socket.gethostname()}",
+        err=True,
+    )
 
 
 def cluster_of(call: Session, name: str | None) -> "ClusterSpecification | None":
