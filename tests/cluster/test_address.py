@@ -15,6 +15,7 @@ import distributed
 import pytest
 from distributed.utils import json_load_robust
 from tests.cli.conftest import Forebay, forebay
+from tests.ports import free_port
 
 from forebay.cluster import AddressSpecification, ClusterError, connect
 from forebay.cluster.client import known_workers
@@ -106,12 +107,6 @@ def test_a_joined_cluster_does_not_become_the_default(scheduler: AddressSpecific
     """Dask graphs of the calling program go on being computed where they were."""
     with connect(scheduler), pytest.raises(ValueError, match="No clients found"):
         distributed.default_client()  # type: ignore[no-untyped-call]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

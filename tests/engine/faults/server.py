@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.engine.faults.site import in_session, until
 from tests.engine.queue import servers
+from tests.ports import free_port
 
 
 class MortalServer(servers.Server):
@@ -23,7 +24,7 @@ class MortalServer(servers.Server):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(servers._free_port())
+        super().__init__(free_port())
         programs = servers._programs()
         if programs is None:
             pytest.skip("PostgreSQL is not installed here: there is no initdb")
