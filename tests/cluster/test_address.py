@@ -1,5 +1,6 @@
 """Joining a scheduler that runs already, and leaving it as it was."""
 
+import asyncio
 import platform
 import shutil
 import socket
@@ -139,6 +140,20 @@ def test_where_nothing_listens_the_call_ends_in_time() -> None:
     # The last attempt is refused, or is still under way when the time is up.
     assert reason.endswith(("Connection refused", "is it running?"))
     assert "<" not in reason
+
+
+def test_a_machine_that_is_too_busy_to_be_refused_in_time_says_no_other_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody is said to take the connection where nothing listens."""
+
+    async def endless(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("distributed.comm.core.connect", endless)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    said = refused_in_time(AddressSpecification(address=address, timeout=0.1))
+    assert said.endswith("Connection refused")
 
 
 def test_check_asks_the_scheduler(scheduler: AddressSpecification) -> None:
