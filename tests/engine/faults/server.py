@@ -39,7 +39,8 @@ class MortalServer(servers.Server):
         self._command = [
             *(str(programs / "postgres"), "-D", data, "-p", str(self._port)),
             *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
-            *("-c", "shared_buffers=32MB"),
+            # What a killed process has written is there; to see to every file takes long at a start.
+            *("-c", "shared_buffers=32MB", "-c", "fsync=off"),
         ]
 
     def start(self) -> None:

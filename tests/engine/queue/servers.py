@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from tests.ports import free_port
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 _ENOUGH_BYTES = 1 << 30
 _USER = "forebay"
 
