@@ -1,6 +1,7 @@
 """What all tests have in common."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,11 @@ settings.load_profile("forebay")
 
 # What one of the many interpreters that tests start has compiled, the next one need not.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+# What a shell starts in the background does not notice SIGINT, nor do the commands of tests then.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _SLOW = ("fault", "slurm", "whole", "postgres", "s3", "camera")

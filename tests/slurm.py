@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_ports
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "mungekey", "sbatch", "squeue", "scontrol")
 NODES = ("node0", "node1")
@@ -31,12 +32,6 @@ def until(happens: Callable[[], Any], what: str, *, seconds: float = PATIENCE) -
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.05)
     return value
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def forked(warmed: Path) -> dict[str, Any]:
@@ -126,7 +121,7 @@ def running() -> Iterator[Slurm]:
     before = os.environ.get("SLURM_CONF")
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     # What a job inherits of a test's own environment would be told to be a part of another job.
-    slurm = Slurm(folder, tuple(free_port() for _ in range(3)))
+    slurm = Slurm(folder, tuple(free_ports(3)))
     try:
         _configure(slurm)
         slurm.call("mungekey", "--create", f"--keyfile={folder}/munge.key")

@@ -74,22 +74,29 @@ elif script is None:
         script, module, words = "-m", words[1], words[2:]
     else:
         script, words = words[0], words[1:]
-import json, signal, socket
+import json, select, signal, socket
 channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 passed_on = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 ignored = [int(each) for each in passed_on if signal.getsignal(each) == signal.SIG_IGN]
+# They wait until they can be passed on.
+blocked = signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)
 channel.connect({server!r})
 for each in passed_on:
     if each not in ignored:
-        signal.signal(each, lambda number, _: channel.send(bytes([number])))
+        signal.signal(each, lambda *_: None)
 request = dict(
     script=script, module=module, code=code, words=words, warnings=warnings, ignored=ignored,
-    blocked=[*map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))], numbers=handed,
+    blocked=[*map(int, blocked)], numbers=handed,
     folder=os.getcwd(), environment=dict(os.environ), python={own!r},
     network="/proc/%d/ns/net" % os.getpid(),
 )
 channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, {longest})
 socket.send_fds(channel, [json.dumps(request).encode()], handed)
+# Python sends a signal's number at once, also one that comes just before a call that waits.
+channel.setblocking(False)
+signal.set_wakeup_fd(channel.fileno(), warn_on_full_buffer=False)
+signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+select.select([channel], [], [])
 ended = int(channel.recv(16) or b"70")
 if ended < 0:
     signal.signal(-ended, signal.SIG_DFL) if -ended != signal.SIGKILL else None

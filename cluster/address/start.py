@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from forebay.cluster.versions import check_versions
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_MOMENT = 1.0
 
 
 @contextmanager
@@ -102,8 +105,18 @@ async def _knock(specification: AddressSpecification, security: Any) -> None:
                 specification.address, timeout=seconds, **arguments
             )
     except TimeoutError:
+        # A machine that is busy may not have come so far as to be refused.
+        await asyncio.to_thread(_try, specification.address)
         raise OSError("something takes the connection there, and says nothing") from None
     await comm.close()
+
+
+def _try(address: str) -> None:
+    """Raise what the system says where nothing takes a connection."""
+    from distributed.comm.addressing import get_address_host_port
+
+    with socket.create_connection(get_address_host_port(address), _MOMENT):
+        pass
 
 
 def _reason(error: BaseException) -> str:

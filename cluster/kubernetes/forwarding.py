@@ -8,7 +8,9 @@ speaks to the scheduler finds it where it was.
 import asyncio
 import contextlib
 import logging
+import os
 import re
+import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -157,8 +159,9 @@ class _Forwarding:
             return
         if self._process.returncode is None:
             # SIGTERM is held back from what this loop starts, and there is nothing to be tidied.
+            # asyncio's own kill takes the exit code of what has just ended away from asyncio.
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
         await self._over()
         self._process = None
 

@@ -14,6 +14,19 @@ from forebay import ExitCode, acquire, open_run, open_source
 
 SECONDS = 60
 
+GATED = """
+import time
+from pathlib import Path
+import forebay
+
+@forebay.algorithm("gated", version="1.0.0")
+def gated(frames, *, go_on: str):
+    '''Computes the first block, and then only what it is let.'''
+    while frames["t"][0] > 0 and not Path(go_on).exists():
+        time.sleep(0.01)
+    return frames.mean(("y", "x"))
+"""
+
 STUCK = """
 import threading, forebay
 
@@ -53,13 +66,17 @@ def test_acquire_commits_what_has_come_and_closes_the_run(
 def test_process_publishes_what_is_computed_and_goes_on_when_it_is_called_again(
     start: Start, tmp_path: Path
 ) -> None:
+    (tmp_path / "gated.py").write_text(GATED)
+    (tmp_path / "forebay.toml").write_text('engine.algorithm_modules = ["gated.py"]\n')
     process = start(tmp_path, "acquire", EXAMPLES, "water", "--frames", 40, "--frames-per-block", 2)
     process.communicate(timeout=SECONDS)
-    words = ("process", "water", "find-particles", "--cluster", "none", "-p", "invert=true",
-             "--json")  # fmt: skip
+    go_on = tmp_path / "go on"
+    words = ("process", "water", "gated", "--cluster", "none", "-p", f"go_on={go_on}", "--json")
     process = start(tmp_path, *words)
     lines(process.stdout).readline()
     os.killpg(process.pid, signal.SIGINT)
+    assert any("stopping" in line for line in lines(process.stderr))
+    go_on.touch()
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == ExitCode.INTERRUPTED, err
     assert "Traceback" not in err

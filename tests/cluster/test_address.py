@@ -1,5 +1,6 @@
 """Joining a scheduler that runs already, and leaving it as it was."""
 
+import asyncio
 import platform
 import shutil
 import socket
@@ -15,6 +16,7 @@ import distributed
 import pytest
 from distributed.utils import json_load_robust
 from tests.cli.conftest import Forebay, forebay
+from tests.ports import free_port
 
 from forebay.cluster import AddressSpecification, ClusterError, connect
 from forebay.cluster.client import known_workers
@@ -108,12 +110,6 @@ def test_a_joined_cluster_does_not_become_the_default(scheduler: AddressSpecific
         distributed.default_client()  # type: ignore[no-untyped-call]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def listener() -> Iterator[int]:
     """Something that takes connections, and never says a word."""
@@ -144,6 +140,20 @@ def test_where_nothing_listens_the_call_ends_in_time() -> None:
     # The last attempt is refused, or is still under way when the time is up.
     assert reason.endswith(("Connection refused", "is it running?"))
     assert "<" not in reason
+
+
+def test_a_machine_that_is_too_busy_to_be_refused_in_time_says_no_other_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody is said to take the connection where nothing listens."""
+
+    async def endless(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("distributed.comm.core.connect", endless)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    said = refused_in_time(AddressSpecification(address=address, timeout=0.1))
+    assert said.endswith("Connection refused")
 
 
 def test_check_asks_the_scheduler(scheduler: AddressSpecification) -> None:

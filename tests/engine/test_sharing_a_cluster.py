@@ -27,7 +27,9 @@ from forebay.engine.queue.lanes import Lane
 def listing(version: str = "1.0.0", *, seconds: float = 0.0) -> Algorithm:
     """Return an algorithm that takes some time; workers get its function whole."""
 
-    def listed(frames: xr.DataArray, *, seconds: float = seconds) -> pd.DataFrame:
+    def listed(frames: xr.DataArray, *, seconds: float = seconds, until: str = "") -> pd.DataFrame:
+        while until and not Path(until).exists():
+            time.sleep(0.01)
         time.sleep(seconds)
         return pd.DataFrame({"t": frames.t})
 
@@ -70,7 +72,7 @@ def test_the_scheduler_keeps_nothing_of_what_is_done(write_run: WriteRun, client
     for version in ("1.0.0", "1.0.1"):
         result = process(run, listing(version), client=client)
         assert len(result.done) == 24
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (state := client.run_on_scheduler(kept))[1] and time.monotonic() < deadline:
         threading.Event().wait(0.05)
     assert "forebay-unit" in state[0]
@@ -116,7 +118,7 @@ def test_tasks_are_short_while_an_instrument_is_followed(
     old, new = write_run("old", frames=48, frames_per_block=1), write_run("new", frames=4)
     ledger = tmp_path / "ledger.sqlite"
     with serving(ledger, client, listing(), lambda event: None):
-        submit(new, listing(), ledger=ledger, lane="realtime").wait(timeout=30)
+        submit(new, listing(), ledger=ledger, lane="realtime").wait(timeout=60)
         assert submit(old, listing(), ledger=ledger).wait(timeout=60).state == "done"
     assert set(tasks) == {1}
 
@@ -129,23 +131,23 @@ def test_work_that_follows_an_instrument_passes_what_waits(
     algorithm = listing(seconds=0.3)
     old, new = write_run("old", frames=40, frames_per_block=1), write_run("new", frames=4)
     order: list[str] = []
-    busy, urgent = threading.Event(), threading.Event()
+    urgent = threading.Event()
 
     def observe(event: JobEvent) -> None:
         if isinstance(event, UnitPublished):
             order.append(event.unit.job.run_name)
-            busy.set()
             if event.unit.job.run_name == "new":
                 urgent.set()
 
     with serving(ledger, client, algorithm, observe):
-        batch = submit(old, algorithm, ledger=ledger)
-        assert busy.wait(30)
-        before = len(order)
+        batch = submit(old, algorithm, ledger=ledger, until=str(tmp_path / "go on"))
+        wait_for(lambda: len(list(tmp_path.glob("results/old/*/staging/*/*.begun"))) == 2)
         job = submit(new, algorithm, ledger=ledger, lane="realtime", seconds=0.0)
-        assert urgent.wait(30)
-        passed = len(order) - before - 1
-        assert job.wait(timeout=30).state == "done"
+        wait_for(lambda: job.progress().units.get("running") == 1)
+        (tmp_path / "go on").touch()
+        assert urgent.wait(60)
+        passed = order.index("new")
+        assert job.wait(timeout=60).state == "done"
         assert batch.record().state == "ready"
         batch.cancel()
     # Those that were being computed, and no more than one that each worker had just begun.
@@ -269,7 +271,7 @@ def test_stealing_leaves_urgent_work_where_it_is_next(
 
 
 def wait_for(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
@@ -283,13 +285,12 @@ def test_what_is_cancelled_while_it_runs_is_not_published(
     algorithm = listing(seconds=0.3)
     run = write_run(frames=6, frames_per_block=1)
     with serving(ledger, client, algorithm, lambda event: None):
-        job: SubmittedJob = submit(run, algorithm, ledger=ledger, seconds=1.0)
-        deadline = time.monotonic() + 30
-        while not (running := job.progress().units.get("running")) and time.monotonic() < deadline:
-            threading.Event().wait(0.02)
-        assert running
+        go_on = tmp_path / "go on"
+        job: SubmittedJob = submit(run, algorithm, ledger=ledger, until=str(go_on))
+        wait_for(lambda: job.progress().units.get("running", 0) > 0)
         job.cancel()
         assert job.record().state == "cancelled"
+        go_on.touch()
     assert job.progress().units == {"cancelled": 6}
     assert list(tmp_path.glob("results/*/*/parts/*")) == []
 

@@ -1,12 +1,13 @@
 """Ctrl-C and SIGTERM, as an event that ends the work in order."""
 
-import faulthandler
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from forebay.cli.stacks import stacks_on_sigusr1
 
 
 @contextmanager
@@ -34,11 +35,10 @@ def stop_on_signals(what_follows: str) -> Iterator[threading.Event]:
             # The signal has come in the middle of another line.
             os.write(2, told.encode())
 
-    faulthandler.register(signal.SIGUSR1, sys.__stderr__ or sys.stderr, all_threads=True)
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        with stacks_on_sigusr1():
+            yield stop
     finally:
-        faulthandler.unregister(signal.SIGUSR1)
         for number, handler in previous.items():
             signal.signal(number, handler)

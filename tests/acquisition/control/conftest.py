@@ -15,7 +15,7 @@ from forebay.acquisition.errors import AcquisitionError
 
 RUN = "6f1d3a52-0d0b-4a8e-9a53-6a4a3c1f2e10"
 SERVING = Path(__file__).with_name("serving.py")
-SECONDS = 20
+SECONDS = 60
 
 
 class Remembering:
@@ -26,8 +26,10 @@ class Remembering:
         self.found: Mapping[str, Any] = {"flow": "normal", "committed": 12}
         self.hold = threading.Event()
         self.hold.set()
+        self.held = threading.Event()
 
     def status(self) -> Mapping[str, Any]:
+        self.held.set()
         self.hold.wait(SECONDS)
         return self.found
 

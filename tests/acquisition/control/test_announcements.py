@@ -158,8 +158,10 @@ def test_what_was_announced_while_a_request_took_its_time_is_heard_at_the_end(
         server = serving.enter_context(ControlServer(RUN, controlled))
         with follower() as following:
             controlled.hold.clear()
-            with ControlClient(RUN, timeout=0.1) as client, pytest.raises(ControlError):
-                client.request("status")
+            with ControlClient(RUN, timeout=0.1) as client:
+                with pytest.raises(ControlError):
+                    client.request("status")
+                assert controlled.held.wait(SECONDS)
             server.announce(ClosedEvent(reason="done"))
             answering = threading.Timer(0.2, controlled.hold.set)
             answering.start()
@@ -201,8 +203,10 @@ def test_announcing_waits_for_nobody(controlled: Remembering) -> None:
     """Not even for the server's own thread: what it cannot keep up with is superseded."""
     with ControlServer(RUN, controlled) as server, follower() as following:
         controlled.hold.clear()
-        with ControlClient(RUN, timeout=0.1) as client, pytest.raises(ControlError):
-            client.request("status")
+        with ControlClient(RUN, timeout=0.1) as client:
+            with pytest.raises(ControlError):
+                client.request("status")
+            assert controlled.held.wait(SECONDS)
         for blocks in range(1, 50_001):
             server.announce(committed(blocks))
         controlled.hold.set()

@@ -2,19 +2,19 @@
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from tests.ports import free_ports
 
 ACCESS_KEY, SECRET, REGION = "AKIAEXAMPLE", "hush", "us-east-1"
 _START_SECONDS = 60.0
@@ -39,7 +39,8 @@ def running_seaweedfs(*buckets: str, folder: Path | None = None) -> Iterator[int
         prefix="fb-", dir=folder or (memory if memory.is_dir() else None)
     ) as temporary:
         root = Path(temporary)
-        ports = _free_ports([f"{name}.port{kind}" for name in _LISTENING for kind in ("", ".grpc")])
+        names = [f"{name}.port{kind}" for name in _LISTENING for kind in ("", ".grpc")]
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
         settings: dict[str, Any] = {
             "dir": root,
             "ip": "127.0.0.1",
@@ -70,14 +71,6 @@ def _identity(path: Path) -> Path:
         json.dumps({"identities": [{"name": "lab", "credentials": keys, "actions": ["Admin"]}]})
     )
     return path
-
-
-def _free_ports(names: list[str]) -> dict[str, int]:
-    with ExitStack() as stack:
-        held = {name: stack.enter_context(socket.socket()) for name in names}
-        for each in held.values():
-            each.bind(("127.0.0.1", 0))
-        return {name: int(each.getsockname()[1]) for name, each in held.items()}
 
 
 def _make_buckets(

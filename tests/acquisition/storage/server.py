@@ -2,7 +2,6 @@
 
 import http.client
 import itertools
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from obstore.store import S3Store
+from tests.ports import free_port
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
@@ -61,9 +61,7 @@ def bucket_at(port: int, prefix: str, *, bucket: str = BUCKET) -> S3Store:
 @contextmanager
 def running_server() -> Iterator[int]:
     """Run an S3 server with an empty bucket; give its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     program = Path(sys.executable).with_name("moto_server")
     process = subprocess.Popen(
         [program, "-H", "127.0.0.1", "-p", str(port)],

@@ -107,3 +107,27 @@ def test_one_that_does_not_begin_is_told_at_once(
     with pytest.raises(ClusterError, match="not forward a port to service/x-scheduler: services"):
         asyncio.run(used())
     assert len(calls(kubectl)) == 1
+
+
+def wait_until_it_has_ended(number: int) -> None:
+    """Wait for a process, and leave its exit code to whoever has started it."""
+    os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
+
+
+def test_one_that_has_just_ended_is_ended_without_a_word(
+    kubectl: Path,
+    specification: KubernetesClusterSpecification,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its exit code is for asyncio, which would log that somebody else has taken it."""
+    (kubectl / "says").write_text("ends")
+
+    async def used() -> None:
+        begun = forwarding._Forwarding(specification, SERVICE, kubectl / "log")
+        await begun.begin()
+        # The loop does nothing meanwhile, and so does not know.
+        wait_until_it_has_ended(int(calls(kubectl)[-1][1]))
+        await begun.end()
+
+    asyncio.run(used())
+    assert caplog.messages == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.engine.faults.site import in_session, until
 from tests.engine.queue import servers
+from tests.ports import free_port
 
 
 class MortalServer(servers.Server):
@@ -23,7 +24,7 @@ class MortalServer(servers.Server):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(servers._free_port())
+        super().__init__(free_port())
         programs = servers._programs()
         if programs is None:
             pytest.skip("PostgreSQL is not installed here: there is no initdb")
@@ -38,7 +39,8 @@ class MortalServer(servers.Server):
         self._command = [
             *(str(programs / "postgres"), "-D", data, "-p", str(self._port)),
             *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"),
-            *("-c", "shared_buffers=32MB"),
+            # What a killed process has written is there; to see to every file takes long at a start.
+            *("-c", "shared_buffers=32MB", "-c", "fsync=off"),
         ]
 
     def start(self) -> None:

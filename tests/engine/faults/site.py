@@ -32,7 +32,7 @@ from forebay.engine.queue.schema import ATTEMPTS, SERVICES, UNITS
 
 FRAMES = 4
 """Frames of a block, and so of a unit."""
-PATIENCE = 90.0
+PATIENCE = 150.0
 """Seconds after which what does not happen is taken to never happen."""
 
 type Expected = Callable[[Run], pd.DataFrame]

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.engine.faults.conftest import GiveRun
 from tests.engine.faults.site import Site, in_session, until
+from tests.ports import free_port
 from tests.warmed import TOLD
 
 pytestmark = pytest.mark.fault
@@ -59,9 +59,7 @@ def cluster(port: int, folder: Path, warmed: Path) -> Iterator[int]:
 def test_it_is_waited_for_and_gone_on(
     site: Site, give_run: GiveRun, warmed: Path, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     site.configure(
         cluster={"kind": "address", "address": f"tcp://127.0.0.1:{port}", "timeout": 5.0}
     )

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,8 +14,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.ports import free_port
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 _ENOUGH_BYTES = 1 << 30
 _USER = "forebay"
 
@@ -81,7 +81,7 @@ def running_server() -> Iterator[Server]:
             *("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"),
         ]
         subprocess.run(made, check=True, capture_output=True, cwd=folder, **_as(owner))
-        port = _free_port()
+        port = free_port()
         settings = {
             "port": port,
             "listen_addresses": "127.0.0.1",
@@ -129,12 +129,6 @@ def _as(owner: pwd.struct_passwd | None) -> dict[str, Any]:
     if owner is None:
         return {}
     return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_it_answers(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:

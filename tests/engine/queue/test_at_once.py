@@ -268,7 +268,7 @@ def test_a_writer_that_does_nothing_holds_nobody_up(
     postgresql_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL ends its transaction, so that a process that is stopped does not stop all."""
-    monkeypatch.setattr(database_module, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(database_module, "_IDLE_SECONDS", 2.0)
     with postgresql_server.database("idle") as url, Database(url) as one, Database(url) as other:
         stopped = one.write()
         stopped.__enter__()

@@ -243,7 +243,8 @@ def be_cut_off(database: Database, server: Server) -> None:
 
 def look_for_long(changes: Changes) -> None:
     """Look whether there are changes, until the connection is known to be cut."""
-    for _ in range(1000):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         changes.look()
         time.sleep(0.001)
 

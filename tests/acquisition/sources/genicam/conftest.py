@@ -42,7 +42,7 @@ class Camera:
 
     def await_answer(self) -> None:
         """Return when the camera of this serial number answers, and no other."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((ADDRESS, CONTROL_PORT))
             probe.settimeout(0.05)
