@@ -46,7 +46,7 @@ _TASK_SECONDS = 0.2
 _TASK_SECONDS_BESIDE_LIVE = 0.05
 """The same as long as there is urgent work, which waits for the end of a task."""
 _LIVE_SECONDS = 60.0
-"""How long after the last urgent unit there is believed to be such work."""
+"""How long after the last urgent unit, or frame, there is believed to be such work."""
 _MOST_IN_TASK = 64
 _LANE_PRIORITY = 10_000_000
 _NEW_WORKERS_SECONDS = 2.0
@@ -218,6 +218,9 @@ class Dispatcher:
 
     def grown(self, result: str, run: Run) -> None:
         """Take in how far a run has come."""
+        if not run.closed:
+            # Of its next frames nobody knows when they come.
+            self._urgent_until = time.monotonic() + _LIVE_SECONDS
         self._benches.grown(result, run)
         self._recording.tell(RunGrown(run.history.frames, run.closed))
 
@@ -262,7 +265,10 @@ class Dispatcher:
         if any(_is_alone(each.claim) for each in self._flights):
             return
         slots, shares = self._executor.slots, self._lanes()
-        room = self._per_slot * slots * self._per_task() - len(self._flights)
+        per_task = self._per_task()
+        room = self._per_slot * slots * per_task - len(self._flights)
+        # Filled up unit by unit, there would soon be no task but of a single one.
+        room = round(room / per_task) * per_task
         memory = self._executor.memory
         left = None if memory is None else int(memory * _MEMORY_SHARE) - self._flights.bytes
         # What follows an instrument never stands behind what is there already.
@@ -286,7 +292,7 @@ class Dispatcher:
         if not claims:
             return
         self._alone += [each for each in claims if _is_alone(each)]
-        self._start([each for each in claims if not each.alone])
+        self._start([each for each in claims if not each.alone], last=len(claims) < room)
         if elsewhere := [each for each in claims if each.alone and not _is_alone(each)]:
             self._start(self._service.begin(elsewhere))
         if self._alone:
@@ -320,8 +326,11 @@ class Dispatcher:
         if not self._flights:
             self._start(self._service.begin([self._alone.pop(0)]))
 
-    def _start(self, claims: Sequence[Claim]) -> None:
-        """Have units computed that were begun, as few tasks as does them good."""
+    def _start(self, claims: Sequence[Claim], *, last: bool = True) -> None:
+        """Have units computed that were begun, as few tasks as does them good.
+
+        `last` says that no more of them wait.
+        """
         if any(each.lane == Lane.REALTIME for each in claims):
             self._urgent_until = time.monotonic() + _LIVE_SECONDS
         ready = [each for each in map(self._prepare, claims) if each is not None]
@@ -335,7 +344,7 @@ class Dispatcher:
                 self._submit([each])
             group = [each for each in group if not (each.claim.avoid or each.claim.memory)]
             if group:
-                for some in itertools.batched(group, self._size_of_task(group)):
+                for some in itertools.batched(group, self._size_of_task(group, last=last)):
                     self._submit(some)
 
     def _with_time(self, group: list[InFlight]) -> list[InFlight]:
@@ -407,12 +416,12 @@ class Dispatcher:
         longest = self._benches.seconds()
         return 1 if longest is None else self._units_of(longest)
 
-    def _size_of_task(self, group: Sequence[InFlight]) -> int:
-        """Return how many units to put into a task, so that no worker goes without one."""
+    def _size_of_task(self, group: Sequence[InFlight], *, last: bool) -> int:
+        """Return how many units to put into a task; of the last ones each worker gets its share."""
         if group[0].claim.lane == Lane.REALTIME or group[0].bench.seconds is None:
             return 1
-        share = math.ceil(len(group) / self._executor.slots)
-        return max(1, min(share, self._units_of(group[0].bench.seconds)))
+        most = self._units_of(group[0].bench.seconds)
+        return min(most, math.ceil(len(group) / self._executor.slots)) if last else most
 
     def _units_of(self, seconds: float) -> int:
         beside_live = time.monotonic() < self._urgent_until

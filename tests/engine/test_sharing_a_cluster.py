@@ -10,12 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from distributed import get_worker
 from tests.engine.conftest import WriteRun
 
+from forebay.acquisition import Geometry, RunWriter, open_run
 from forebay.engine import Algorithm, SubmittedJob, process, submit
 from forebay.engine.execution.events import JobEvent, UnitPublished
 from forebay.engine.execution.executor import DaskExecutor
@@ -101,6 +103,29 @@ def test_many_small_units_go_into_few_tasks(
     assert max(tasks) > 1
 
 
+def test_tasks_become_no_smaller_as_they_come_back(
+    write_run: WriteRun, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What there is room for when one comes back is one task again, until there are no more units."""
+    tasks: list[int] = []
+    submitted = DaskExecutor.submit
+
+    def counted(self: DaskExecutor, orders: Any, done: Any, **how: Any) -> None:
+        tasks.append(len(orders))
+        submitted(self, orders, done, **how)
+
+    monkeypatch.setattr(DaskExecutor, "submit", counted)
+    # However slow the machine is just now.
+    monkeypatch.setattr("forebay.engine.execution.dispatcher._TASK_SECONDS", 600.0)
+    monkeypatch.setattr("forebay.engine.execution.dispatcher._MOST_IN_TASK", 4)
+    run = write_run(frames=72, frames_per_block=1)
+    assert len(process(run, listing(), client=client).done) == 72 == sum(tasks)
+    # The first ones tell how long a unit takes.
+    singly = tasks.index(4)
+    assert tasks[:singly] == [1] * singly
+    assert tasks[singly : singly + 12] == [4] * 12
+
+
 def test_tasks_are_short_while_an_instrument_is_followed(
     write_run: WriteRun, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +146,33 @@ def test_tasks_are_short_while_an_instrument_is_followed(
         submit(new, listing(), ledger=ledger, lane="realtime").wait(timeout=60)
         assert submit(old, listing(), ledger=ledger).wait(timeout=60).state == "done"
     assert set(tasks) == {1}
+
+
+def test_tasks_are_short_before_the_first_frame_of_a_run_that_is_followed(
+    write_run: WriteRun, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is as urgent as those after it, and may come at any time."""
+    tasks: list[int] = []
+    submitted = DaskExecutor.submit
+
+    def counted(self: DaskExecutor, orders: Any, done: Any, **how: Any) -> None:
+        tasks.append(len(orders))
+        submitted(self, orders, done, **how)
+
+    monkeypatch.setattr(DaskExecutor, "submit", counted)
+    monkeypatch.setattr("forebay.engine.execution.dispatcher._TASK_SECONDS", 600.0)
+    monkeypatch.setattr("forebay.engine.execution.dispatcher._TASK_SECONDS_BESIDE_LIVE", 0.0)
+    old = write_run("old", frames=48, frames_per_block=1)
+    geometry = Geometry(("y", "x"), (16, 16), np.dtype("uint16"))
+    ledger = tmp_path / "ledger.sqlite"
+    with RunWriter.create(tmp_path / "new", geometry, frames_per_block=1):
+        new = open_run(tmp_path / "new")
+        following = submit(new, listing(), ledger=ledger, lane="realtime", live=True)
+        batch = submit(old, listing(), ledger=ledger)
+        with serving(ledger, client, listing(), lambda event: None):
+            assert batch.wait(timeout=60).state == "done"
+            following.cancel()
+    assert tasks == [1] * 48
 
 
 def test_work_that_follows_an_instrument_passes_what_waits(
