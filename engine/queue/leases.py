@@ -22,7 +22,8 @@ from forebay.engine.queue.turns import Turns
 
 LEASE_SECONDS = 30.0
 """Silence after which a service is taken for dead."""
-_AGEING_SECONDS = 600.0
+AGEING_SECONDS = 600.0
+"""Time without a turn after which a job moves up by one lane."""
 _UNHEARD = 2 * 3600 * 10**9
 """Longer than any lease: since so long before its end a service that died may have been silent."""
 _left: set[tuple[str, str]] = set()
@@ -59,7 +60,7 @@ class Service:
         *,
         policy: RetryPolicy | None = None,
         lease_seconds: float = LEASE_SECONDS,
-        ageing_seconds: float = _AGEING_SECONDS,
+        ageing_seconds: float = AGEING_SECONDS,
         cluster: str | None = None,
     ) -> None:
         self._database = database

@@ -18,6 +18,7 @@ from forebay.acquisition.format.codec import CompressionName
 from forebay.cli.app import app
 from forebay.cli.commands.acquire import Compression
 from forebay.cli.commands.completion import complete_lanes, complete_parameters, complete_settings
+from forebay.cli.deadlines import complete_deadlines
 from forebay.cli.output import print_facts, print_table
 
 
@@ -370,6 +371,7 @@ def test_the_shell_is_offered_what_fits() -> None:
     context.args = ["water", "find-partic"]
     assert list(complete_parameters(context, "")) == []
     assert list(complete_lanes("v")) == ["validation"]
+    assert [span for span, _ in complete_deadlines("8")] == ["8h"]
 
 
 def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, water: str) -> None:
