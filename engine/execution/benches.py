@@ -8,6 +8,7 @@ from pathlib import Path
 from forebay.acquisition import Run, open_run
 from forebay.acquisition.errors import RunNotFoundError
 from forebay.engine.errors import UnknownAlgorithmError
+from forebay.engine.execution.leftovers import Leftovers
 from forebay.engine.execution.recalls_ahead import RecallsAhead
 from forebay.engine.execution.storage import Storage
 from forebay.engine.execution.workbench import FindAlgorithm, Workbench
@@ -64,6 +65,7 @@ class Benches:
         self._recalls = recalls
         self._benches: dict[str, Workbench] = {}
         self._storages: dict[str, Storage] = {}
+        self._leftovers = Leftovers(database, service)
         self._unknown: set[str] = set()
 
     def of(self, claim: Claim) -> Workbench:
@@ -98,6 +100,7 @@ class Benches:
         """Remove what those that have died have left behind."""
         for bench in self._benches.values():
             bench.sweep()
+        self._leftovers.sweep()
 
     def close_idle(self, keep: Container[str] = ()) -> None:
         """Close those of which no unit has been in flight for some time.
@@ -119,6 +122,7 @@ class Benches:
 
     def close(self) -> None:
         """Close all of them."""
+        self._leftovers.close()
         for bench in self._benches.values():
             bench.close()
 

@@ -149,6 +149,7 @@ class Dispatcher:
         )
         self._look_at = self._looked_at = -math.inf
         self._urgent_until = -math.inf
+        self._nothing_to_take = False
         self._drained = False
 
     def wake(self) -> None:
@@ -204,6 +205,7 @@ class Dispatcher:
         if now >= self._look_at:
             self._look_at = now + self._keep_house()
             self._looked_at = now
+            self._nothing_to_take = False
         more = False
         if not self._drained:
             more = self._planner.advance()
@@ -225,7 +227,8 @@ class Dispatcher:
         self._recording.tell(RunGrown(run.history.frames, run.closed))
 
     def skipped(self, result: str, units: list[Unit]) -> None:  # noqa: ARG002
-        """Take in which units are done already."""
+        """Take in which units are done already, of those that were added just now."""
+        self._nothing_to_take = False
         for unit in units:
             self._recording.tell(UnitSkipped(unit))
 
@@ -262,6 +265,8 @@ class Dispatcher:
         if self._alone:
             self._hand_out_alone()
             return
+        if self._nothing_to_take:
+            return
         if any(_is_alone(each.claim) for each in self._flights):
             return
         slots, shares = self._executor.slots, self._lanes()
@@ -290,6 +295,8 @@ class Dispatcher:
         else:
             claims = self._claim_by_lane(room, shares, left)
         if not claims:
+            # Nor is there before something happens, or time passes: to ask takes the write lock.
+            self._nothing_to_take = not urgent and not shares
             return
         self._alone += [each for each in claims if _is_alone(each)]
         self._start([each for each in claims if not each.alone], last=len(claims) < room)
@@ -434,8 +441,9 @@ class Dispatcher:
         """Wait for something to happen, and record all that has."""
         came: list[tuple[Sequence[InFlight], Outcome]] = []
         try:
-            message = self._messages.get(timeout=wait_seconds) if wait_seconds else None
+            message = self._messages.get(wait_seconds > 0, wait_seconds)
             while True:
+                self._nothing_to_take = False
                 if message is not None:
                     came.append(message)
                 message = self._messages.get_nowait()

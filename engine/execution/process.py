@@ -53,7 +53,8 @@ def process(
     client
         A `distributed.Client` whose workers compute; by default this process does.
     results
-        Folder for results; by default ``results`` beside the run.
+        Folder for results; by default ``results`` in the folder of the runs: beside ``water``, and
+        beside the folder ``beads`` of a run that is called ``beads/001``.
     ledger
         The ledger, as a path or an SQLAlchemy URL; by default the one of the results' folder.
     follow

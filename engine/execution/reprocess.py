@@ -80,7 +80,7 @@ def reprocess(
     client
         A `distributed.Client` whose workers compute; by default this process does.
     results
-        Folder for results; by default ``results`` beside the first run.
+        Folder for results; by default ``results`` in the folder that the first run is named from.
     ledger
         The ledger, as a path or an SQLAlchemy URL; by default the one of the results' folder.
     force

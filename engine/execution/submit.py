@@ -149,7 +149,7 @@ def submit(
         The ledger of the service, as a path or an SQLAlchemy URL; by default the one in the
         results' folder.
     results
-        Folder for results; by default ``results`` beside the first run.
+        Folder for results; by default ``results`` in the folder that the first run is named from.
     lane
         ``realtime``, ``validation`` or ``reprocess``.
     priority

@@ -19,6 +19,7 @@ from forebay.engine.queue.ledger import Ledger
 from forebay.engine.queue.states import UnitState
 from forebay.engine.queue.submission import Target
 from forebay.engine.registry import REGISTRY
+from forebay.engine.results.finding import usual_results
 from forebay.engine.results.folder import LEDGER, ResultFolder
 from forebay.engine.unit import Job, plan
 
@@ -78,7 +79,8 @@ def targets(
     parameters
         Its parameters, bound.
     results
-        Folder of all results; by default ``results`` beside each run.
+        Folder of all results; by default ``results`` in the folder of the runs. What was begun
+        beside a run that lies deeper, where it went before, is gone on with there.
     ledger
         Where they are to be entered; by default wherever what is there of them was.
     live
@@ -106,6 +108,9 @@ def targets(
             )
         job = Job.of(run, algorithm, dict(parameters))
         folder = ResultFolder.of(results_folder(run, results), job)
+        if results is None and run.path is not None and not folder.begun:
+            before = ResultFolder.of(run.path.absolute().parent / "results", job)
+            folder = before if before.begun else folder
         folder.check(job, ledger=ledger)
         wanted.append(
             Target(job, str(run.path.absolute()) if run.path else run.location, str(folder.path))
@@ -158,7 +163,7 @@ def common_results(runs: Sequence[Run], given: str | os.PathLike[str] | None) ->
 
 
 def results_folder(run: Run, given: str | os.PathLike[str] | None) -> Path:
-    """Return the folder of all results: as given, or beside the run; never within a run.
+    """Return the folder of all results: as given, or that of the runs'; never within a run.
 
     Raises
     ------
@@ -168,7 +173,7 @@ def results_folder(run: Run, given: str | os.PathLike[str] | None) -> Path:
     if given is not None:
         results = Path(given).absolute()
     elif run.path is not None:
-        results = run.path.absolute().parent / "results"
+        results = usual_results(run.path, run.name)
     else:
         raise ParameterError(f"{run.location} is not on this machine: say where results go")
     nearest = next(each for each in (results, *results.parents) if os.path.lexists(each))

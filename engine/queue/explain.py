@@ -8,12 +8,14 @@ import sqlalchemy as sa
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.jobs import JobRecord, Jobs
 from forebay.engine.queue.lanes import Lane
+from forebay.engine.queue.leases import AGEING_SECONDS
 from forebay.engine.queue.places import hindrances
 from forebay.engine.queue.progress import Progress
 from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
 from forebay.engine.queue.settle import open_unit
 from forebay.engine.queue.states import HELD_UNITS, OPEN_UNITS, JobState, UnitState
 from forebay.engine.queue.submission import Target, target_of
+from forebay.engine.queue.turns import ONE_OF
 from forebay.engine.wording import counted
 
 _LATELY_SECONDS = 300
@@ -21,6 +23,12 @@ _RESULTS_LOOKED_AT = 200
 _UNITS_LOOKED_AT = 2000
 _PLACES_LOOKED_AT = 20
 _NO_DEADLINE = 2**62
+_ORDER = (
+    JOBS.c.lane,
+    -JOBS.c.priority,
+    sa.func.coalesce(JOBS.c.deadline, _NO_DEADLINE),
+    JOBS.c.job,
+)
 _LAST = (
     sa.select(UNITS.c.published_at)
     .where(UNITS.c.result == sa.bindparam("of"), UNITS.c.state == UnitState.DONE)
@@ -51,10 +59,21 @@ class Explanation:
     """Seconds until its turn, by how fast units were done lately; None where nothing tells."""
     ends_in: float | None
     """Seconds until it is done."""
+    deadline_in: float | None
+    """Seconds until it should be done by its deadline; less than 0 after that."""
 
 
-def explain(database: Database, job: int) -> Explanation:
+def explain(database: Database, job: int, *, ageing_seconds: float = AGEING_SECONDS) -> Explanation:
     """Explain how a job stands.
+
+    Parameters
+    ----------
+    database
+        The queue.
+    job
+        Number of the job.
+    ageing_seconds
+        Time without a turn after which services let a job move up by one lane.
 
     Raises
     ------
@@ -69,8 +88,13 @@ def explain(database: Database, job: int) -> Explanation:
         rate = _rate(connection, now=now)
         first = before is None or not before[0]
         reasons = [*_reasons(connection, record, progress, now=now, first=first)]
+        aged = None
+        if not first and progress.count(UnitState.READY) and not progress.count(*HELD_UNITS):
+            aged = _out_of_turn(connection, record, int(ageing_seconds * 1e9), now=now)
         unfinished = _unfinished(connection, record)
         tried_again = _tried_again_in(connection, record, now=now)
+    if aged is not None:
+        reasons.append(aged.told)
     # Files may be slow to answer, and nothing is kept waiting in the database meanwhile.
     where = Path(database.name) if database.dialect == "sqlite" else database.name
     reasons += hindrances(unfinished, ledger=where, live=record.live)
@@ -83,8 +107,11 @@ def explain(database: Database, job: int) -> Explanation:
             starts = 0.0
         elif progress.count(UnitState.FAILED) == own:
             starts = max(starts, tried_again[0])
+        elif aged is not None:
+            starts = min(starts, max(aged.seconds, ONE_OF * aged.others / rate))
     place = None if before is None else before[0] + 1
-    return Explanation(record, progress, tuple(reasons), place, units_before, starts, ends)
+    left = None if record.deadline is None or record.ended else (record.deadline - now) / 1e9
+    return Explanation(record, progress, tuple(reasons), place, units_before, starts, ends, left)
 
 
 def _unfinished(connection: sa.Connection, record: JobRecord) -> list[Target]:
@@ -114,12 +141,60 @@ def _before(connection: sa.Connection, record: JobRecord) -> tuple[int, int]:
         .scalar_subquery()
     )
     mine = (record.lane, -record.priority, record.deadline or _NO_DEADLINE, record.job)
-    deadline = sa.func.coalesce(JOBS.c.deadline, _NO_DEADLINE)
     # Units of those behind it are not counted.
-    order = sa.tuple_(JOBS.c.lane, -JOBS.c.priority, deadline, JOBS.c.job)
-    query = sa.select(left).where(JOBS.c.state == JobState.READY, order < sa.tuple_(*mine))
+    behind = sa.tuple_(*_ORDER) >= sa.tuple_(*mine)
+    query = sa.select(left).where(JOBS.c.state == JobState.READY, ~behind)
     numbers = [int(number) for number in connection.execute(query).scalars() if number]
     return len(numbers), sum(numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _OutOfTurn:
+    """When a job gets a unit though others are served before it."""
+
+    seconds: float
+    """How long it has to wait at least."""
+    others: int
+    """Jobs that have waited longer, and get one before."""
+
+    @property
+    def told(self) -> str:
+        when = f"in {self.seconds:.0f} s" if self.seconds else "now"
+        after = f", after {counted(self.others, 'other job')}" if self.others else ""
+        return (
+            f"of {ONE_OF} units one is of a job that has had no turn for long: of this one {when}"
+            f"{after}"
+        )
+
+
+def _out_of_turn(
+    connection: sa.Connection, record: JobRecord, ageing: int, *, now: int
+) -> _OutOfTurn:
+    """Return when a job gets a unit for having had no turn, however much is before it."""
+    unit = (
+        sa.select(UNITS.c.unit)
+        .join(JOB_RESULTS, JOB_RESULTS.c.result == UNITS.c.result)
+        .where(JOB_RESULTS.c.job == JOBS.c.job, UNITS.c.state == UnitState.READY)
+        .limit(1)
+        .correlate(JOBS)
+        .scalar_subquery()
+        .is_not(None)
+    )
+    ready = sa.and_(JOBS.c.state == JobState.READY, JOBS.c.job != record.job, unit)
+    served = connection.execute(
+        sa.select(JOBS.c.job, JOBS.c.lane).where(ready).order_by(*_ORDER).limit(1)
+    ).first()
+    lanes = 1 if served is None else max(1, record.lane - served.lane)
+    aged_at = record.served_at + lanes * ageing
+    moved = sa.cast(JOBS.c.lane, sa.BigInteger) * ageing + JOBS.c.served_at
+    longer = sa.and_(
+        ready,
+        JOBS.c.job != (0 if served is None else served.job),
+        moved < record.lane * ageing + record.served_at,
+        JOBS.c.served_at <= min(now, aged_at) - ageing,
+    )
+    others = connection.execute(sa.select(sa.func.count()).select_from(JOBS).where(longer)).scalar()
+    return _OutOfTurn(max(0.0, (aged_at - now) / 1e9), int(others or 0))
 
 
 def _tried_again_in(

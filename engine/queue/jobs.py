@@ -273,7 +273,12 @@ class Jobs:
             self._database.announce(connection)
 
     def reprioritise(
-        self, job: int, *, lane: Lane | None = None, priority: int | None = None
+        self,
+        job: int,
+        *,
+        lane: Lane | None = None,
+        priority: int | None = None,
+        deadline: int | None = None,
     ) -> None:
         """Put a job into another lane, or at another place in it."""
         values: dict[str, Any] = {}
@@ -281,6 +286,8 @@ class Jobs:
             values["lane"] = int(lane)
         if priority is not None:
             values["priority"] = checked_priority(priority)
+        if deadline is not None:
+            values["deadline"] = deadline
         with self._database.write() as connection:
             job_of(connection, job)
             if values:

@@ -15,14 +15,17 @@ from forebay.engine.queue.database import Database, plain
 from forebay.engine.queue.many import Names, among
 from forebay.engine.queue.outcomes import Outcomes
 from forebay.engine.queue.retry import Failure, FailureClass, RetryPolicy
-from forebay.engine.queue.schema import JOBS, RESULTS, SERVICES, UNITS
+from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
 from forebay.engine.queue.settle import assign_shared, end_job
 from forebay.engine.queue.states import ENDED_JOBS, HELD_UNITS, JobState, UnitState
 from forebay.engine.queue.turns import Turns
 
 LEASE_SECONDS = 30.0
 """Silence after which a service is taken for dead."""
-_AGEING_SECONDS = 600.0
+AGEING_SECONDS = 600.0
+"""Time without a turn after which a job moves up by one lane."""
+_UNHEARD = 2 * 3600 * 10**9
+"""Longer than any lease: since so long before its end a service that died may have been silent."""
 _left: set[tuple[str, str]] = set()
 """Ledgers, and services of this process that have ended and could not tell them so."""
 _KNOWN = sa.select(SERVICES.c.service).where(SERVICES.c.service == sa.bindparam("name"))
@@ -57,7 +60,7 @@ class Service:
         *,
         policy: RetryPolicy | None = None,
         lease_seconds: float = LEASE_SECONDS,
-        ageing_seconds: float = _AGEING_SECONDS,
+        ageing_seconds: float = AGEING_SECONDS,
         cluster: str | None = None,
     ) -> None:
         self._database = database
@@ -66,6 +69,7 @@ class Service:
         """What it is called."""
         ageing = int(ageing_seconds * 1e9)
         self._turns = Turns(self.identity, cluster=cluster, ageing=ageing)
+        self._heard_of: int | None = None
         self.outcomes = Outcomes(database, self.identity, policy or RetryPolicy())
         """What it records."""
         with database.write() as connection:
@@ -105,13 +109,36 @@ class Service:
             now = self._database.now(connection)
             others = sa.select(SERVICES).where(SERVICES.c.service != self.identity)
             rows = connection.execute(others.with_for_update(skip_locked=True))
-            dead = [row.service for row in rows if row.alive_until < now or _process_is_gone(row)]
-            for name in dead:
-                self._take_from(connection, name, now=now)
-                self._forget(connection, name)
+            dead = [row for row in rows if row.alive_until < now or _process_is_gone(row)]
+            for row in dead:
+                self._take_from(connection, row.service, now=now)
+                self._forget(connection, row.service)
             if dead:
                 assign_shared(connection)
-        return dead
+        ends = [row.alive_until for row in dead]
+        self._heard_of = min(filter(None, (self._heard_of, *ends)), default=None)
+        return [row.service for row in dead]
+
+    def left_behind(self) -> list[tuple[str, str]]:
+        """Return the results, each with its folder, that those it has buried may have worked on.
+
+        Each time it tells of those that were buried since it was asked last.
+        """
+        ends, self._heard_of = self._heard_of, None
+        if ends is None:
+            return []
+        since = ends - _UNHEARD
+        lately = sa.exists().where(UNITS.c.result == RESULTS.c.result, UNITS.c.ended_at > since)
+        open_still = sa.and_(JOBS.c.state.not_in(ENDED_JOBS), lately)
+        query = (
+            sa.select(RESULTS.c.result, RESULTS.c.folder)
+            .join(JOB_RESULTS, JOB_RESULTS.c.result == RESULTS.c.result)
+            .join(JOBS, JOBS.c.job == JOB_RESULTS.c.job)
+            .where(RESULTS.c.folder.is_not(None), sa.or_(JOBS.c.ended_at > since, open_still))
+            .distinct()
+        )
+        with self._database.read() as connection:
+            return [(row.result, row.folder) for row in connection.execute(query)]
 
     def end(self) -> None:
         """Give everything back that is not done, and be forgotten.

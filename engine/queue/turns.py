@@ -10,8 +10,8 @@ from forebay.engine.queue.lanes import Lane
 from forebay.engine.queue.schema import JOB_RESULTS, JOBS, RESULTS, UNITS
 from forebay.engine.queue.states import JobState, UnitState
 
-_BETWEEN = 9
-"""Units that are taken in their order before another job that has aged may pass."""
+ONE_OF = 10
+"""Of so many units one at most is of a job that has aged; the others are taken in their order."""
 MOST_CHOSEN = 10_000
 """Results that are chosen at the most: so many names a statement takes in any database."""
 _MOST_QUEUED = 10**6
@@ -49,6 +49,10 @@ class Turn:
         """The lane that its units are taken in."""
         return Lane.REPROCESS if self.state == UnitState.DEFERRED else self.row.lane
 
+    def is_of(self, other: "Turn") -> bool:
+        """Tell whether it takes the units that another one takes."""
+        return (self.row.result, self.state) == (other.row.result, other.state)
+
     @property
     def place(self) -> tuple[int, ...]:
         """Its place among the others, the lowest first."""
@@ -75,7 +79,7 @@ class Turns:
         self._service = service
         self._cluster = cluster
         self._ageing = ageing
-        self._in_order = _BETWEEN
+        self._in_order = ONE_OF - 1
         self._chosen: frozenset[str] | None = None
         self._of_one_job = _with_units(self._queued(of_one_job=True).order_by(*_ORDER))
         self._ask_for_any()
@@ -98,7 +102,9 @@ class Turns:
         self._any = _with_units(queued.order_by(*_ORDER))
         # Who has moved up furthest: by its lane, less one for each time that it has aged.
         place = sa.cast(JOBS.c.lane, sa.BigInteger) * self._ageing + JOBS.c.served_at
-        aged = queued.where(JOBS.c.lane > 0, JOBS.c.served_at <= sa.bindparam("served"))
+        aged = queued.where(
+            JOBS.c.served_at <= sa.bindparam("served"), JOBS.c.job != sa.bindparam("next")
+        )
         self._aged = _with_units(aged.order_by(place, *_ORDER)).limit(1)
 
     def all(
@@ -119,21 +125,29 @@ class Turns:
         rows = connection.execute(query, values).all()
         turns = [Turn(row) for row in rows]
         deferred = rows[0].deferred is not None if rows else _anything_deferred(connection)
+        kinds = [values]
         if deferred and (lanes is None or Lane.REPROCESS in lanes):
             old = self._values(now=now, job=job, lanes=None, state=UnitState.DEFERRED)
+            kinds.append(old)
             late = [Turn(row, UnitState.DEFERRED) for row in connection.execute(query, old)]
             turns = sorted([*turns, *late], key=lambda turn: turn.place)
-        if job is not None or self._in_order < _BETWEEN:
+        if job is not None or self._in_order < ONE_OF - 1 or not turns:
             return turns
-        first = connection.execute(self._aged, {**values, "served": now - self._ageing}).first()
-        if first is None:
+        when = {"served": now - self._ageing, "next": turns[0].row.job}
+        aged = [
+            Turn(row, each["in_state"], passes=True)
+            for each in kinds
+            for row in connection.execute(self._aged, {**each, **when})
+        ]
+        if not aged:
             return turns
-        lane = first.lane - (now - first.served_at) // self._ageing
+        first = min(aged, key=lambda turn: turn.lane * self._ageing + turn.row.served_at)
+        lane = first.lane - (now - first.row.served_at) // self._ageing
         place = next((n for n, turn in enumerate(turns) if turn.lane >= lane), len(turns))
-        if place == len(turns) or turns[place].row.job == first.job:
+        if place == len(turns) or turns[place].row.job == first.row.job:
             return turns
-        others = [each for each in turns[place:] if each.row.result != first.result]
-        return [*turns[:place], Turn(first, passes=True), *others]
+        others = [each for each in turns[place:] if not each.is_of(first)]
+        return [*turns[:place], first, *others]
 
     def took(self, turn: Turn, number: int) -> None:
         """Take in how many units were taken of one."""

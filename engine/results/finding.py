@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from forebay.engine.results.folder import DESCRIPTION
@@ -13,6 +13,28 @@ if TYPE_CHECKING:
 
 _DEPTH = 8
 """How many folders deep a run lies at the most."""
+
+
+def usual_results(run: Path, name: str) -> Path:
+    """Return where the results of a run go if nobody says where: into the folder of the runs.
+
+    Parameters
+    ----------
+    run
+        The folder of the run.
+    name
+        What the run was called when it was made, from the folder of the runs on.
+
+    Examples
+    --------
+    >>> usual_results(Path("/data/beads/001"), "beads/001")
+    PosixPath('/data/results')
+    >>> usual_results(Path("/elsewhere/001"), "beads/001")
+    PosixPath('/elsewhere/results')
+    """
+    folder, parts = run.absolute(), PurePosixPath(name).parts
+    depth = len(parts) if folder.parts[-len(parts) :] == parts else 1
+    return folder.parents[depth - 1] / "results"
 
 
 def find_results(run: "Run", results: str | os.PathLike[str] | None = None) -> Iterator[Path]:
@@ -26,7 +48,7 @@ def find_results(run: "Run", results: str | os.PathLike[str] | None = None) -> I
         The run.
     results
         The folder of the results. If not given, ``results`` beside the run and in the folders
-        above it: work over several runs puts them into the folder that all of these lie in.
+        above it.
     """
     folders = _usual_folders(run) if results is None else [Path(results)]
     for folder in folders:

@@ -57,6 +57,11 @@ class ResultFolder:
         return self.path / PARTS
 
     @property
+    def begun(self) -> bool:
+        """Whether somebody has begun to compute the result."""
+        return os.path.isfile(self.path / DESCRIPTION)  # noqa: PTH113 (False where it is hidden)
+
+    @property
     def ledger(self) -> Path | str:
         """The ledger that says which parts are published: a path, or the URL of a database."""
         described = self._described()

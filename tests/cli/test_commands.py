@@ -18,6 +18,7 @@ from forebay.acquisition.format.codec import CompressionName
 from forebay.cli.app import app
 from forebay.cli.commands.acquire import Compression
 from forebay.cli.commands.completion import complete_lanes, complete_parameters, complete_settings
+from forebay.cli.deadlines import complete_deadlines
 from forebay.cli.output import print_facts, print_table
 
 
@@ -130,6 +131,33 @@ def test_runs_show_tells_results_of_runs_of_the_same_name_apart(forebay: Forebay
     assert two == []
 
 
+def test_results_of_a_run_go_to_one_place_however_it_is_named(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    """What one command has computed the others find done."""
+    forebay("acquire", "simulated:shape=32x32", "beads/001", "--frames", 4)
+    words = ("find-particles", "--cluster", "none", "--json")
+    made = forebay("process", "beads/001", *words).json[-1]
+    assert Path(made["result"]).parent == tmp_path / "results" / "beads" / "001"
+    for run in ("./beads/001", tmp_path / "beads" / "001"):
+        again = forebay("process", run, *words).json[-1]
+        assert (again["result"], again["computed"]) == (made["result"], 0)
+    over_all = forebay("reprocess", *words, "--here").json[-1]
+    assert (over_all["results"], over_all["computed"]) == ([made["result"]], 0)
+
+
+def test_a_run_that_was_recorded_under_a_shorter_name_has_its_results_with_the_others(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    """Another program may know of no folder of the runs."""
+    with open_source("simulated:shape=32x32", frames=4) as source:
+        acquire(source, tmp_path / "beads" / "001")
+    words = ("find-particles", "--cluster", "none", "--json")
+    made = forebay("process", "beads/001", *words).json[-1]
+    assert Path(made["result"]).parent == tmp_path / "results" / "001"
+    assert forebay("reprocess", *words, "--here").json[-1]["results"] == [made["result"]]
+
+
 def test_runs_show_finds_what_work_over_several_runs_has_published(forebay: Forebay) -> None:
     forebay("acquire", "simulated:shape=32x32", "monday/cell", "--frames", 4)
     chosen = ("find-particles", "--cluster", "none")
@@ -160,12 +188,12 @@ def test_results_never_go_into_a_run(forebay: Forebay, water: str, tmp_path: Pat
 
 
 def test_a_run_does_not_take_the_place_of_the_results(forebay: Forebay, tmp_path: Path) -> None:
-    words = ("acquire", "simulated:shape=16x16", "results", "--frames", 2)
-    outcome = forebay(*words)
-    assert outcome.code == ExitCode.USAGE
-    assert "results is where the results of the runs beside it go" in outcome.error
+    for name in ("results", "results/cell", "day/results"):
+        outcome = forebay("acquire", "simulated:shape=16x16", name, "--frames", 2)
+        assert outcome.code == ExitCode.USAGE
+        assert f"{name} is where results of other runs go" in outcome.error
     (tmp_path / "forebay.toml").write_text('results = "elsewhere"\n')
-    assert forebay(*words).code == 0
+    assert forebay("acquire", "simulated:shape=16x16", "results", "--frames", 2).code == 0
 
 
 def test_runs_list_passes_over_what_may_not_be_looked_into(
@@ -343,6 +371,7 @@ def test_the_shell_is_offered_what_fits() -> None:
     context.args = ["water", "find-partic"]
     assert list(complete_parameters(context, "")) == []
     assert list(complete_lanes("v")) == ["validation"]
+    assert [span for span, _ in complete_deadlines("8")] == ["8h"]
 
 
 def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, water: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -218,6 +219,23 @@ def test_a_job_is_explained_paused_resumed_and_prioritised(forebay: Forebay, cel
     assert done(forebay("jobs", "retry", "1")).out.endswith("job 1 is ready\n")
 
 
+def test_a_deadline_is_given_changed_and_told(forebay: Forebay, cell: str) -> None:
+    """As a span or a time; jobs of one lane and priority go by it."""
+    for words in (("--deadline", "8h"), ("-p", "limit=7", "--deadline", "2035-01-31 18:00")):
+        done(forebay("jobs", "submit", "picky", cell, *words))
+    deadline = done(forebay("jobs", "show", "2", "--json")).json[0]["deadline"]
+    assert deadline == "2035-01-31T18:00:00+00:00"
+    assert "its deadline is in 7 h 59 min" in forebay("jobs", "explain", "1").out
+    left = forebay("jobs", "explain", "2", "--json").json[0]["deadline_in_seconds"]
+    assert left == pytest.approx(2053879200 - time.time(), abs=100)
+    told = done(forebay("jobs", "prioritise", "2", "--deadline", "30min")).out
+    assert told.startswith("job 2 is in the lane reprocess, priority 0, to be done by 20")
+    first, second = (
+        forebay("jobs", "explain", number, "--json").json[0]["place"] for number in (1, 2)
+    )
+    assert (first, second) == (1, 1)
+
+
 MISTAKES: list[tuple[tuple[object, ...], ExitCode, str]] = [
     (("submit", "pickey", "cell"), ExitCode.USAGE, "no algorithm 'pickey'; did you mean 'picky'"),
     (("submit", "picky-9.0.0", "cell"), ExitCode.USAGE, "no algorithm 'picky-9.0.0'"),
@@ -230,6 +248,10 @@ MISTAKES: list[tuple[tuple[object, ...], ExitCode, str]] = [
     (("submit", "picky", "cell", "-l", "=x"), ExitCode.USAGE, "-l '=x' lacks a part"),
     (("submit", "picky", "cell", "-l", "a=x", "-l", "a=y"), ExitCode.USAGE, "-l a is given"),
     (("submit", "picky", "cell", "--lane", "slow"), ExitCode.USAGE, "no lane 'slow'"),
+    (("submit", "picky", "cell", "--deadline", "8"), ExitCode.USAGE, "'8' is no time"),
+    (("submit", "picky", "cell", "--deadline", "2020-01-01"), ExitCode.USAGE, "has passed"),
+    (("submit", "picky", "cell", "--deadline", "9" * 9 + "d"), ExitCode.USAGE, "is no time"),
+    (("submit", "picky", "cell", "--deadline", "99999d"), ExitCode.USAGE, "is too far away"),
     (("submit", "picky", "cell", "--priority", 10**7), ExitCode.USAGE, "a priority lies"),
     (
         ("submit", "picky", "cell", "-p", "limit=9", "--after", 7),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 import xarray as xr
 from tests.engine.conftest import WriteRun
 
@@ -228,6 +229,21 @@ def test_two_processes_at_the_same_job_share_it(write_run: WriteRun) -> None:
     assert final.computed == 0
     assert final.table()["t"].tolist() == list(range(24))
     assert leftovers(final) == set()
+
+
+def test_what_a_killed_call_has_left_of_a_finished_result_is_removed(write_run: WriteRun) -> None:
+    """By the next one that works on the ledger, whatever it is at."""
+    run, other = write_run(), write_run("other")
+    result = process(run, Counting().algorithm)
+    killed = ResultFolder(result.path).staging / "0123abcd"
+    killed.mkdir()
+    (killed / "lock").touch()
+    with Database(ResultFolder(result.path).ledger) as database:
+        Service(database)
+        with database.write() as connection:
+            connection.execute(SERVICES.update().values(alive_until=sa.text("alive_until - 1e11")))
+    process(other, Counting().algorithm)
+    assert leftovers(result) == set()
 
 
 def test_a_part_of_a_late_attempt_is_not_published(write_run: WriteRun) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from forebay.acquisition import Run
     from forebay.config import Loaded, Settings
 
 RunsOption = Annotated[
@@ -18,7 +19,8 @@ ResultsOption = Annotated[
     Path | None,
     typer.Option(
         "--results",
-        help="Folder of the results; else the setting 'results', else 'results' beside the run.",
+        help="Folder of the results; else the setting 'results', else 'results' in the folder "
+        "that the run is named from.",
     ),
 ]
 SharedResultsOption = Annotated[
@@ -72,8 +74,18 @@ class Session:
         return self.settings.runs if given is None else given
 
     def results(self, given: Path | None) -> Path | None:
-        """Return the folder of the results; None for the one beside the run."""
+        """Return the folder of the results; None for that of the run."""
         return self.settings.results if given is None else given
+
+    def results_of(
+        self, run: "Run", called: str, given: Path | None, runs: Path | None
+    ) -> Path | None:
+        """Return the folder of the results of a run; None for the one that its own name tells."""
+        folder = self.results(given)
+        if folder is not None or _is_place(called) or called == run.name:
+            return folder
+        # It has another name in this folder of runs than the one that it was recorded under.
+        return self.shared_results(None, runs)
 
     def shared_results(self, given: Path | None, runs: Path | None) -> Path:
         """Return the folder of the results of jobs over several runs."""
@@ -101,10 +113,8 @@ class Session:
         """
         from forebay.acquisition.format.layout import CONTROL
 
-        if "://" in run:
-            return run
-        if run in {".", ".."} or run.startswith(("/", "./", "../", "~")):
-            return Path(run).expanduser()
+        if _is_place(run):
+            return run if "://" in run else Path(run).expanduser()
         there = self.runs(runs) / run
         if ".." not in there.parts and (there / CONTROL).is_dir():
             return there
@@ -121,6 +131,11 @@ class Session:
         from forebay.acquisition.format.layout import check_run_name
 
         return self.runs(runs) / check_run_name(name)
+
+
+def _is_place(run: str) -> bool:
+    """Tell whether a run is given by its path or URL, not by its name."""
+    return "://" in run or run in {".", ".."} or run.startswith(("/", "./", "../", "~"))
 
 
 def session(context: typer.Context) -> Session:

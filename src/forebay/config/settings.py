@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     runs: Path = Field(default=Path(), description="Folder of the runs.")
     results: Path | None = Field(
         default=None,
-        description="Folder of the results; a folder results beside each run if not given.",
+        description="Folder of the results; a folder results in the folder of the runs if not given.",
     )
     acquisition: AcquisitionSettings = Field(
         default=AcquisitionSettings(), description="How frames are recorded."

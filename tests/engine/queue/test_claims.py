@@ -307,12 +307,33 @@ def test_of_two_that_have_aged_the_one_that_moved_up_further_goes_first(
     assert by_run(patient.claim(2), desk) == ["valid", "now"]
 
 
-def test_the_most_urgent_lane_does_not_age(desk: Desk, patient: Service, clock: Clock) -> None:
-    """There is nothing above it: its units are taken together, in their usual order."""
+def test_the_most_urgent_lane_ages_too(desk: Desk, patient: Service, clock: Clock) -> None:
+    """Beside an instrument that is never caught up with another one gets its unit in ten."""
     desk.queue_up("b", 3, lane=Lane.REALTIME)
-    desk.queue_up("a", 3, lane=Lane.REALTIME, priority=1)
-    clock.step(10**6)
-    assert by_run(patient.claim(9), desk) == ["a"] * 3 + ["b"] * 3
+    desk.queue_up("a", 30, lane=Lane.REALTIME, priority=1)
+    clock.step(599)
+    assert by_run(patient.claim(2), desk) == ["a", "a"]
+    clock.step(2)
+    assert by_run(patient.claim(4), desk) == ["b", "a", "a", "a"]
+    clock.step(600)
+    assert by_run(patient.claim(9), desk) == ["a"] * 9
+    assert by_run(patient.claim(2), desk) == ["b", "a"]
+
+
+def test_what_a_live_job_has_put_off_ages_too(desk: Desk, patient: Service, clock: Clock) -> None:
+    """It is work on old frames by then, which others would pass for as long as they come."""
+    desk.submit("live", live=True, keep_up=2, lane=Lane.REALTIME)
+    desk.plan("live", 4, complete=False, deferred=[1, 3])
+    desk.publish(desk.take(2))
+    desk.queue_up("valid", 40, lane=Lane.VALIDATION)
+    clock.step(599)
+    assert by_run(patient.claim(2), desk) == ["valid", "valid"]
+    clock.step(2)
+    assert by_run(patient.claim(3), desk) == ["live", "valid", "valid"]
+    clock.step(599)
+    assert by_run(patient.claim(9), desk) == ["valid"] * 9
+    clock.step(2)
+    assert by_run(patient.claim(2), desk) == ["live", "valid"]
 
 
 def test_a_job_that_has_aged_and_is_next_anyway_is_served_in_full(

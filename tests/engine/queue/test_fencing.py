@@ -10,7 +10,7 @@ from multiprocessing.context import ForkServerContext
 import psutil
 import pytest
 from tests.engine.queue import others
-from tests.engine.queue.desk import RAISED, Clock, Desk, Place
+from tests.engine.queue.desk import RAISED, Clock, Desk, Place, target
 
 from forebay.engine.errors import LeaseLostError, LedgerError
 from forebay.engine.queue.claims import Claim
@@ -155,6 +155,31 @@ def test_units_can_be_handed_back_at_no_cost(desk: Desk) -> None:
         assert claim.attempt == attempt
         desk.service.hand_back([claim])
     assert desk.states() == {"ready": 1}
+
+
+def test_what_the_dead_may_have_left_behind_is_told_once(desk: Desk, clock: Clock) -> None:
+    """In what was done lately, of a job that has ended or goes on; not in what was long before."""
+    desk.queue_up("long ago", 1)
+    desk.publish(desk.take())
+    clock.step(3 * 3600)
+    dead = Service(desk.database)
+    desk.queue_up("ended", 1)
+    goes_on = desk.submit("done", "to do")
+    for run in ("done", "to do"):
+        desk.plan(run, 1)
+    desk.publish(desk.take(2, by=dead), by=dead)
+    assert desk.state(goes_on) == "ready"
+    desk.service.beat()
+    assert desk.service.left_behind() == []
+    clock.step(1e-9)
+    assert desk.service.bury_the_dead() == [] == desk.service.left_behind()
+    clock.step(LEASE - 1)
+    desk.service.beat()
+    clock.step(2)
+    assert desk.service.bury_the_dead() == [dead.identity]
+    expected = {(target(run).job.identity, target(run).folder) for run in ("ended", "done")}
+    assert {*desk.service.left_behind()} == expected
+    assert desk.service.left_behind() == []
 
 
 def test_a_service_that_beats_keeps_what_it_holds(desk: Desk, clock: Clock) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -144,9 +144,9 @@ def acquire(
     if bucket and resume:
         raise OptionError("--resume goes on with a run in a folder; leave it out, or name one")
     target = Path(run) if bucket else call.target(run, runs)
-    if target.name == "results" and call.results(None) is None:
+    if "results" in PurePosixPath(run).parts and not bucket and call.results(None) is None:
         raise OptionError(
-            f"{target} is where the results of the runs beside it go: give the run another name, "
+            f"{target} is where results of other runs go: give the run another name, "
             "or set 'results'"
         )
     settings = _settings(

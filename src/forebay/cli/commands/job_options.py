@@ -11,6 +11,7 @@ from forebay.cli.commands.completion import (
     complete_lanes,
     complete_parameters,
 )
+from forebay.cli.deadlines import complete_deadlines
 
 AlgorithmArgument = Annotated[
     str,
@@ -40,6 +41,15 @@ LaneOption = Annotated[
     ),
 ]
 PriorityOption = Annotated[int | None, typer.Option(help="Within the lane, higher first.")]
+DeadlineOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="When it should be done: a time (UTC), or a span such as 8h; within a lane and "
+        "priority, the nearest goes first.",
+        autocompletion=complete_deadlines,
+    ),
+]
 ParameterOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,6 +8,7 @@ from forebay.cli.awaiting import opened_once_made
 from forebay.cli.commands.completion import complete_clusters, complete_runs
 from forebay.cli.commands.job_options import (
     AlgorithmArgument,
+    DeadlineOption,
     JobArgument,
     LabelOption,
     LaneOption,
@@ -19,6 +20,7 @@ from forebay.cli.commands.ledgers import existing, opened
 from forebay.cli.commands.standing import as_fields, explanation, told, watched, when
 from forebay.cli.commands.steering import cancel, pause, prioritise, resume, retry
 from forebay.cli.commands.submitting import labels_of, submitted
+from forebay.cli.deadlines import deadline_given
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, print_table, seconds
 from forebay.cli.recalling import (
@@ -62,6 +64,7 @@ def submit(
     parameter: ParameterOption = None,
     lane: LaneOption = None,
     priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
     label: LabelOption = None,
     after: Annotated[
         list[int] | None, typer.Option(help="A job that must be done before; may be repeated.")
@@ -128,6 +131,7 @@ def submit(
         recall=agreement(recall, recall_cost, recall_ahead),
         lane=lane or ("realtime" if follow else "reprocess"),
         priority=priority or 0,
+        deadline=deadline_given(deadline),
         after=after or [],
         live=follow,
         keep_up=keep_up,
@@ -234,6 +238,7 @@ def show(
         ("why", "; ".join(found.reasons) or "-"),
         ("parameters", given or "none"),
         ("lane", f"{Lane(record.lane).label}, priority {record.priority}"),
+        ("deadline", when(record.deadline)),
         ("cluster", record.cluster or "any"),
         ("labels", ", ".join(f"{k}={v}" for k, v in record.labels.items()) or "none"),
         ("owner", record.owner or "-"),
@@ -263,8 +268,9 @@ def explain(
     """Say why a job waits, what is before it, and when it should be done."""
     from forebay.engine.queue.explain import explain as explained
 
-    with opened(session(context), ledger, results, runs) as database:
-        found = explained(database, job)
+    call = session(context)
+    with opened(call, ledger, results, runs) as database:
+        found = explained(database, job, ageing_seconds=call.settings.engine.ageing_seconds)
     if as_json:
         print_json(
             {
@@ -275,6 +281,7 @@ def explain(
                 "units_before": found.units_before,
                 "starts_in_seconds": found.starts_in,
                 "ends_in_seconds": found.ends_in,
+                "deadline_in_seconds": found.deadline_in,
             }
         )
         return

@@ -80,7 +80,8 @@ def process(
     location = call.location(run, runs)
     with stop_on_signals("what is being computed is still published") as stop:
         opened = opened_once_made(location, stop) if follow else open_run(location)
-        folder, entered = call.results(results), call.common_ledger(ledger)
+        folder = call.results_of(opened, run, results, runs)
+        entered = call.common_ledger(ledger)
         needed = follow or force or anything_left([opened], chosen, given, folder, entered)
         with cluster_client(call, cluster, needed=needed) as client, progress("frames") as bars:
             report = JobProgress(bars, f"{chosen.name} over {opened.name}", as_json=as_json)

@@ -9,6 +9,7 @@ import typer
 from forebay.cli.commands.completion import complete_clusters
 from forebay.cli.commands.job_options import (
     AlgorithmArgument,
+    DeadlineOption,
     LabelOption,
     LaneOption,
     ParameterOption,
@@ -18,6 +19,7 @@ from forebay.cli.commands.job_options import (
 from forebay.cli.commands.process import JobProgress, anything_left, cluster_client
 from forebay.cli.commands.standing import told, watched
 from forebay.cli.commands.submitting import bound, submitted
+from forebay.cli.deadlines import deadline_given
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, progress, size
 from forebay.cli.recalling import (
@@ -63,6 +65,7 @@ def reprocess(
     ] = None,
     lane: LaneOption = None,
     priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
     label: LabelOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Compute also what is done already.")
@@ -98,6 +101,7 @@ def reprocess(
     for_service = {
         "--lane": lane,
         "--priority": priority,
+        "--deadline": deadline,
         "--label": label,
         "--failures-allowed": failures_allowed,
         "--wait": wait or None,
@@ -135,6 +139,7 @@ def reprocess(
         recall=agreed,
         lane=lane or "reprocess",
         priority=priority or 0,
+        deadline=deadline_given(deadline),
         force=force,
         failures_allowed=failures_allowed,
     )

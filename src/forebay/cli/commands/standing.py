@@ -44,6 +44,12 @@ def explanation(found: "Explanation") -> list[str]:
         lines.append(f"it should start in {seconds(found.starts_in)}")
     if found.ends_in:
         lines.append(f"it should be done in {seconds(found.ends_in)}")
+    if (left := found.deadline_in) is not None:
+        late = (
+            "" if found.ends_in is None or found.ends_in <= left else ", before it should be done"
+        )
+        passed = f"passed {seconds(-left)} ago" if left < 0 else f"is in {seconds(left)}{late}"
+        lines.append(f"its deadline {passed}")
     return lines
 
 
@@ -99,6 +105,7 @@ def as_fields(record: "JobRecord", done: "Progress") -> dict[str, Any]:
         "state": record.state,
         "lane": Lane(record.lane).label,
         "priority": record.priority,
+        "deadline": None if record.deadline is None else in_utc(record.deadline),
         "algorithm": record.algorithm,
         "version": record.version,
         "parameters": record.parameters,
@@ -112,6 +119,11 @@ def as_fields(record: "JobRecord", done: "Progress") -> dict[str, Any]:
         "errors": done.errors,
         "error": record.error,
     }
+
+
+def in_utc(at: int) -> str:
+    """Return a time for machines."""
+    return datetime.datetime.fromtimestamp(at / 1e9, datetime.UTC).isoformat()
 
 
 def when(at: int | None) -> str:

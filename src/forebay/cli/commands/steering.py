@@ -2,8 +2,15 @@
 
 import typer
 
-from forebay.cli.commands.job_options import JobArgument, LaneOption, PriorityOption
+from forebay.cli.commands.job_options import (
+    DeadlineOption,
+    JobArgument,
+    LaneOption,
+    PriorityOption,
+)
 from forebay.cli.commands.ledgers import opened
+from forebay.cli.commands.standing import when
+from forebay.cli.deadlines import deadline_given
 from forebay.cli.errors import OptionError
 from forebay.cli.session import LedgerOption, RunsOption, SharedResultsOption, session, user
 
@@ -82,15 +89,21 @@ def prioritise(
     ledger: LedgerOption = None,
     lane: LaneOption = None,
     priority: PriorityOption = None,
+    deadline: DeadlineOption = None,
 ) -> None:
     """Put a job into another lane, or at another place in it."""
     from forebay.engine.queue.jobs import Jobs
     from forebay.engine.queue.lanes import Lane
 
-    if lane is None and priority is None:
-        raise OptionError("say what to change: --lane, --priority or both")
+    if lane is None and priority is None and deadline is None:
+        raise OptionError("say what to change: --lane, --priority or --deadline")
+    until = deadline_given(deadline)
     with opened(session(context), ledger, results, runs) as database:
         jobs = Jobs(database)
-        jobs.reprioritise(job, lane=Lane.of(lane) if lane else None, priority=priority)
+        chosen = Lane.of(lane) if lane else None
+        jobs.reprioritise(job, lane=chosen, priority=priority, deadline=until)
         record = jobs.get(job)
-    typer.echo(f"job {job} is in the lane {Lane(record.lane).label}, priority {record.priority}")
+    by = "" if record.deadline is None else f", to be done by {when(record.deadline)}"
+    typer.echo(
+        f"job {job} is in the lane {Lane(record.lane).label}, priority {record.priority}{by}"
+    )

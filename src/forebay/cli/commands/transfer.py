@@ -16,6 +16,7 @@ from forebay.cli.sizes import size_given
 if TYPE_CHECKING:
     from forebay.acquisition.format.codec import CompressionName
     from forebay.engine.results.bundles import LedgerElsewhere
+    from forebay.tiering.handoff.contents import Contents
     from forebay.tiering.handoff.destination import Destination
     from forebay.tiering.handoff.sending import Sendable, Sent
 
@@ -81,7 +82,7 @@ def transfer(
     contents = contents_of(call.location(run, runs), name=name)
     beside = results_of(call, contents, result or [], results)
     destination = destination_at(destination_given, contents.name)
-    ledger = _ledger(destination, contents.run_id, ledger_there)
+    ledger = _ledger(destination, contents, ledger_there)
     with (
         stop_on_signals("what is on its way is sent to its end") as stop,
         progress("objects") as bars,
@@ -115,10 +116,13 @@ def transfer(
             typer.echo(f"{entered.name}: entered in {ledger.ledger}")
 
 
-def _ledger(destination: "Destination", run_id: str, given: str | None) -> "LedgerElsewhere | None":
+def _ledger(
+    destination: "Destination", contents: "Contents", given: str | None
+) -> "LedgerElsewhere | None":
     """Return the ledger of the place that a run goes to; None where there is none to enter into."""
     from forebay.engine.execution.wanted import ledger_at
     from forebay.engine.results.bundles import LedgerElsewhere
+    from forebay.engine.results.finding import usual_results
 
     folder = destination.shelf.folder
     if folder is None:
@@ -128,8 +132,8 @@ def _ledger(destination: "Destination", run_id: str, given: str | None) -> "Ledg
                 "their run, and are entered where that is sent to from there"
             )
         return None
-    results = folder.parent / "results"
-    return LedgerElsewhere(ledger_at(given, results), results, run_id, str(folder))
+    results = usual_results(folder, contents.run.name)
+    return LedgerElsewhere(ledger_at(given, results), results, contents.run_id, str(folder))
 
 
 def _tell(sent: "Sent") -> None:
