@@ -298,7 +298,10 @@ OUT = 'policies = [{name = "out", from = "hot", to = "cold"}]\n'
         (OUT.replace('"cold"}', '"cold", recall_cost = 3}'), "and 'hot' is no archive: what lies"),
         (OUT + "min_copies = 2", "policy 'out' would never end: min_copies = 2 other copies"),
         (OUT + "min_copies = 0", "it must be greater than 0"),
-        (OUT.replace('"cold"', '"ice"'), "policy 'out' names the tier 'ice'; there are hot, cold"),
+        (
+            OUT.replace('"cold"', '"ice"'),
+            "policy 'out': to = 'ice' is no tier; there are hot, cold",
+        ),
         (OUT.replace('"cold"', '"hot"'), "moves runs from 'hot' to itself"),
         ("interval_seconds = 0", "it must be greater than 0"),
         ('recording_bandwidth = "fast"', "it must be a size such as"),
