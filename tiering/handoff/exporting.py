@@ -9,12 +9,12 @@ from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 
+from forebay.acquisition.plain_path import plain_path
 from forebay.tiering.errors import BundleError
 from forebay.tiering.handoff import bagit
 from forebay.tiering.handoff.aside import fresh_aside, name_whole
 from forebay.tiering.handoff.contents import Contents
 from forebay.tiering.handoff.packing import Packing, packing_for
-from forebay.tiering.handoff.plain_path import plain_path
 
 RUNS = f"{bagit.PAYLOAD}runs/"
 """Where the run lies in the payload, in a folder of its name."""
