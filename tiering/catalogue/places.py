@@ -10,6 +10,8 @@ from forebay.tiering.catalogue.schema import RUNS, SHELVES
 from forebay.tiering.specification import TierSpecification
 from forebay.tiering.storage.tiers import Tiers
 
+_MOST_SHELVES = 1000
+
 
 def tiers_as_known(catalogue: Catalogue, specifications: Mapping[str, TierSpecification]) -> Tiers:
     """Return tiers, each folder by the name that the catalogue knows it by.
@@ -37,11 +39,17 @@ def tiers_as_known(catalogue: Catalogue, specifications: Mapping[str, TierSpecif
 
 def _known_folder(catalogue: Catalogue, tier: str) -> Path | None:
     """Return the folder of a tier, as it is called in the path of something recorded there."""
+    # Of a tier to which millions were moved, and nothing was recorded into, not all are looked at.
+    some = (
+        sa.select(SHELVES.c.run_id, SHELVES.c.path, SHELVES.c.home)
+        .where(SHELVES.c.tier == tier)
+        .limit(_MOST_SHELVES)
+        .subquery()
+    )
     recorded = (
-        sa.select(RUNS.c.home, SHELVES.c.path)
-        .join(SHELVES, SHELVES.c.run_id == RUNS.c.run_id)
-        .where(SHELVES.c.tier == tier, SHELVES.c.home)
-        .order_by(SHELVES.c.shelf)
+        sa.select(RUNS.c.home, some.c.path)
+        .join(some, some.c.run_id == RUNS.c.run_id)
+        .where(some.c.home)
         .limit(1)
     )
     with catalogue.database.read() as connection:
