@@ -176,7 +176,7 @@ def test_relative_paths_in_the_file_start_at_its_folder(tmp_path: Path) -> None:
         'ca_file = "ca.pem"\ncert_file = "/etc/cert.pem"\nkey_file = "~/key.pem"\n',
     )
     assert loaded.settings.runs == tmp_path / "data"
-    assert loaded.settings.results == tmp_path / "../out"
+    assert loaded.settings.results == tmp_path.parent / "out"
     assert loaded.settings.engine.algorithm_modules == (
         str(tmp_path / "mine.py"),
         "/abs/other.py",

@@ -8,6 +8,8 @@ from forebay.acquisition.settings import AcquisitionSettings
 from forebay.config import ConfigError, load_settings
 from forebay.errors import ExitCode
 
+POLICY = "[tiers.hot]\nurl = '/a'\n[[tiering.policies]]\nname = 'age'\nfrom = 'hot'\nto = 'cold'\n"
+
 
 def refused(folder: Path, text: str = "", **variables: str) -> str:
     path = folder / "forebay.toml"
@@ -159,7 +161,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
         ),
         (
             "[tiers.hot]\nurl = '/a'\n[[tiering.policies]]\nname = 'age'\nfrom = 'hot'\nto = 'ice'",
-            "forebay.toml:3: tiering: policy 'age' names the tier 'ice'; there are hot",
+            "forebay.toml:3: tiering: policy 'age': to = 'ice' is no tier; there are hot",
         ),
         (
             (
@@ -172,6 +174,45 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
                 "round, without end: drop one"
             ),
         ),
+        (
+            f"{POLICY}unred_days = 3",
+            (
+                "forebay.toml:7: there is no setting tiering.policies['age'].unred_days; known here "
+                "are name, from, to, runs, data, state, older_than_days, unread_days, larger_than, "
+                "when, keep, recall_cost; did you mean 'unread_days'?"
+            ),
+        ),
+        (
+            f"{POLICY}[[tiering.policies]]\nname = 'size'\n\nto = 4\nfrom = 'hot'",
+            "forebay.toml:10: tiering.policies['size'].to = 4: it must be a valid string",
+        ),
+        (
+            f"{POLICY}[[tiering.policies]]\nunread_days = 3",
+            "forebay.toml:7: number 2 of tiering.policies needs name and from and to",
+        ),
+        (
+            f"{POLICY}when = 'often'",
+            (
+                "forebay.toml:7: tiering.policies['age'].when = 'often': it must be 'always' or "
+                "'full'"
+            ),
+        ),
+        (
+            "[tiering.policies]\nname = 'age'",
+            (
+                "forebay.toml:1: tiering.policies: it must be a list of tables, each under "
+                "[[tiering.policies]]"
+            ),
+        ),
+        (
+            "[[engine.retries]]\naction = 'retry'\nretrys = 3",
+            (
+                "forebay.toml:3: there is no setting retrys of number 1 of engine.retries; known "
+                "here are failures, action, up_to, same_error, retries, wait_seconds, "
+                "most_wait_seconds, alone, elsewhere; did you mean 'retries'?"
+            ),
+        ),
+        ("tiering.policies = 'age'", "forebay.toml:1: tiering.policies = 'age': it must be a list"),
         ("runs = '/a'\nruns = = 3", "forebay.toml:2: not TOML: Invalid value"),
         ("a = [\n1,\n\n", "forebay.toml:2: not TOML: Invalid value"),
     ],

@@ -85,11 +85,11 @@ def check_policies(
                 f"two policies are called {policy.name!r}: a move tells by that name who wanted it"
             )
         names.add(policy.name)
-        for end in (policy.source, policy.target):
+        for key, end in (("from", policy.source), ("to", policy.target)):
             if end not in tiers:
                 known = ", ".join(tiers) or "none"
                 raise ValueError(
-                    f"policy {policy.name!r} names the tier {end!r}; there are {known}"
+                    f"policy {policy.name!r}: {key} = {end!r} is no tier; there are {known}"
                 )
         _check_recalls(policy, tiers[policy.source])
     for place, policy in enumerate(policies):

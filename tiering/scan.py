@@ -299,7 +299,7 @@ def _is_of_another(home: Home) -> bool:
 def _scan_home(
     catalogue: Catalogue, tiers: Tiers, location: Path | str, found: Findings, *, repair: bool
 ) -> None:
-    if (known := known_at(catalogue, location)) is not None:
+    if (known := known_at(catalogue, tiers, location)) is not None:
         try:
             home_of(tiers, known).check_own()
         except TieringError as error:

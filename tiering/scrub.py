@@ -11,13 +11,15 @@ from pathlib import Path
 from forebay.acquisition.format.layout import METADATA
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import READABLE, Kind, RunRecord, ShelfRecord
-from forebay.tiering.errors import TieringError
+from forebay.tiering.errors import ArchivedError, CopyDamagedError, TieringError
 from forebay.tiering.homes.home import home_of
 from forebay.tiering.moving.archives import Archives
+from forebay.tiering.moving.manifest import manifest, read_manifest
 from forebay.tiering.moving.throttle import Throttle
 from forebay.tiering.packing.copies import shelf_of_copy
 from forebay.tiering.reading.signpost import KnownObject
-from forebay.tiering.storage.shelf import unhindered
+from forebay.tiering.storage.inventory import MANIFEST
+from forebay.tiering.storage.shelf import Shelf, unhindered
 from forebay.tiering.storage.tiers import Tiers
 
 _log = logging.getLogger("forebay.tiering")
@@ -131,6 +133,8 @@ def _compare_lengths(
         else:
             whole = False
             found.is_lost(f"{there.where}/{key}{_frames(catalogue, run, key)}")
+    with contextlib.suppress(ArchivedError):
+        _put_manifest_right(catalogue, tiers, shelf, there, found)
     if whole:
         found.put_away.append(there.where)
     else:
@@ -160,7 +164,30 @@ def _scrub_copy(
         else:
             whole = False
             found.is_lost(f"{there.where}/{key}{_frames(catalogue, run, key)}")
+    _put_manifest_right(catalogue, tiers, shelf, there, found)
     return whole
+
+
+def _put_manifest_right(
+    catalogue: Catalogue, tiers: Tiers, shelf: ShelfRecord, there: Shelf, found: Scrubbed
+) -> None:
+    """Put the manifest of a copy anew where it says anything else than the catalogue.
+
+    Nobody reads it as long as there is a catalogue, and one that is lost is built from it.
+    """
+    if shelf.home:
+        return
+    content = manifest(catalogue, shelf)
+    where = f"{there.where}/{MANIFEST}"
+    with contextlib.suppress(CopyDamagedError):
+        if read_manifest(there.read(MANIFEST) or b"", where=where) == read_manifest(
+            content, where=where
+        ):
+            return
+    _check_read(catalogue, shelf)
+    there.put(MANIFEST, content)
+    Archives(catalogue, tiers, reached=lambda _: None).put_away(shelf, (), unhindered)
+    found.was_put_right(where)
 
 
 def _put_right(

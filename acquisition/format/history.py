@@ -32,6 +32,8 @@ from forebay.acquisition.format.record import (
 
 CHAIN_START = ""
 """What the first line of a run's first log names as the line before it."""
+_EMPTY_LOOKS = 4
+"""Looks in a row that find nothing new, after which it is asked whether an object was lost."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class History:
     """Digest of the last valid line."""
     log_objects: int | None = None
     """Objects in which the last log lies; None where it is a file."""
+    empty_looks: int = field(default=0, compare=False)
+    """How often in a row nothing has come to such objects."""
 
     @property
     def last_log(self) -> str:
@@ -198,7 +202,29 @@ def _continue_rows(objects: Objects, since: History) -> History:
             )
         history.log_bytes = history.log_objects = 0
         row = _continue_row(objects, history, epoch, 0)
+    history.empty_looks = 0 if history.log_objects != since.log_objects else since.empty_looks + 1
+    if history.empty_looks and history.empty_looks % _EMPTY_LOOKS == 0:
+        _check_end(objects, history)
     return history
+
+
+def _check_end(objects: Objects, history: History) -> None:
+    """Refuse the end of a row that has something behind it: no writer leaves a place out.
+
+    Where the last objects of a log were lost, the next writer seals it before the place that a
+    follower looks at.
+    """
+    number = history.log_objects or 0
+    key = row_object_key(history.epoch, number)
+    behind = (row_object_key(history.epoch, number + 1), row_object_key(history.epoch + 1, 0))
+    if not any(objects.read(each) for each in behind):
+        return
+    # It may have come since it was looked for.
+    if objects.read(key) is None:
+        raise RunDamagedError(
+            f"{objects.where(key)} is missing, and others have come behind it: the storage lost "
+            "what it had been given; open the run again"
+        )
 
 
 def _continue_row(objects: Objects, history: History, epoch: int, number: int) -> RowPart:

@@ -64,7 +64,7 @@ def follow(run: Run, *, stop: threading.Event | None = None) -> Iterator[Run]:
             continue
         # Asked before the log is read: a writer that has closed the run in between is no news.
         alone = durable is None and run.path is not None and run.writer is None
-        ahead, latest = latest, run.refresh()
+        ahead, latest = latest, latest.refresh()
         if alone and not latest.closed and not told:
             told = True
             _log.warning(

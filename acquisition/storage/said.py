@@ -18,6 +18,8 @@ _LEAST_SECRET = 4
 
 _ELSEWHERE = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint")
 _WRONG_KEYS = ("InvalidAccessKeyId", "SignatureDoesNotMatch")
+_NO_PATH = "object with invalid path"
+"""What is said of a list with a name in it such as a//b or a/../b."""
 _INSTANCE = "://169.254.169.254/"
 """Where a machine of AWS finds its own credentials; asked when there are no others."""
 _EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired")
@@ -65,6 +67,8 @@ def remedy_for(error: BaseException | None) -> str | None:
         return "the credentials in the environment have expired; get new ones"
     if code in _WRONG_KEYS:
         return "the credentials in the environment are wrong; check them"
+    if _NO_PATH in text:
+        return "somebody has put an object there by a name that is no path; rename it, or delete it"
     return None
 
 

@@ -57,7 +57,7 @@ class ResultVolumes:
         """Take in all results that nobody works on; return which cannot be, and why."""
         passed_over = []
         by_home = Volumes(self.catalogue).by_home()
-        for each in resting(self.ledger):
+        for each in self._resting():
             known = by_home.get(each.folder, [])
             if len(known) == 1 and known[0].closed_at == each.published_at:
                 self.catalogue.saw(known[0].run_id, read_at=_read_at(each.folder))
@@ -73,7 +73,7 @@ class ResultVolumes:
         """Return the folders of results of which the catalogue does not know all parts."""
         by_home = Volumes(self.catalogue).by_home()
         found = []
-        for each in resting(self.ledger):
+        for each in self._resting():
             inside = {part for known in by_home.get(each.folder, []) for part in self._parts(known)}
             with contextlib.suppress(RunNotTieredError):
                 self.tiers.holding(each.folder)
@@ -93,11 +93,11 @@ class ResultVolumes:
         RunNotTieredError
             If it lies in no tier, or lacks files.
         """
-        folder = folder.absolute()
+        folder = Path(self.tiers.home(folder))
         identity = ResultFolder(folder).job_identity()
         if identity is None:
             raise ResultNotFoundError(f"{folder} is not a result: it has no {DESCRIPTION}")
-        for each in resting(self.ledger):
+        for each in self._resting():
             if each.result == identity and each.folder == folder:
                 self._take_in(each)
         self._forget()
@@ -174,6 +174,11 @@ class ResultVolumes:
             else:
                 entered.append(str(home))
         return entered, passed_over
+
+    def _resting(self) -> list[Resting]:
+        """Return the results that nobody works on, by the names that their folders have here."""
+        found = resting(self.ledger)
+        return [replace(each, folder=Path(self.tiers.home(each.folder))) for each in found]
 
     def _forget(self) -> None:
         """Drop volumes of which nothing is left."""

@@ -416,3 +416,40 @@ def test_where_no_tiers_are_configured_nothing_is_made(
     monkeypatch.chdir(tmp_path)
     assert "no tiers are configured" in told("tier", *words.split(), code=2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("runs", ["../runs", "../linked", "../linked/../linked"])
+def test_a_place_is_one_whichever_way_leads_to_it(
+    laboratory: Path, monkeypatch: pytest.MonkeyPatch, runs: str
+) -> None:
+    """By another configuration, from another folder, through a link: nothing is known twice."""
+    (laboratory / "linked").symlink_to("runs")
+    there = laboratory / "elsewhere"
+    there.mkdir()
+    other = f'runs = "{runs}"\n[tiers.hot]\nurl = "{runs}"\n[tiers.cold]\nurl = "../cold"\n'
+    (there / "forebay.toml").write_text(f"{other}[tiering]\ngrace_seconds = 0\n")
+    told("tier", "move", "apple", "--to", "cold", "--keep")
+    monkeypatch.chdir(there)
+    assert "lies in 'cold' already" in told(
+        "tier", "move", "apple", "--to", "cold", "--keep", code=4
+    )
+    told("tier", "move", "berry", "--to", "cold")
+    assert "says what lies in the tiers" in told("tier", "scan")
+    monkeypatch.chdir(laboratory)
+    for name, tiers in (("apple", ["hot", "cold"]), ("./elsewhere/../linked/berry", ["cold"])):
+        (lies,) = [each for each in objects("tier", "status", name) if "tiers" in each]
+        assert sorted(lies["tiers"]) == sorted(tiers)
+    assert "says what lies in the tiers" in told("tier", "scan")
+    assert "all as committed" in told("runs", "verify", "berry")
+
+
+def test_a_result_is_one_whichever_way_leads_to_it(laboratory: Path) -> None:
+    """As a run is."""
+    (laboratory / "linked").symlink_to("runs")
+    result, name = publish(laboratory)
+    told("tier", "plan")
+    linked = laboratory / "linked" / result.path.relative_to(laboratory / "runs")
+    told("tier", "move", str(linked), "--to", "cold")
+    assert len(open_result(linked).table()) == 3
+    (lies,) = [each for each in objects("tier", "status", name) if "tiers" in each]
+    assert lies["tiers"] == ["cold"]

@@ -241,6 +241,28 @@ def test_a_disk_that_fills_up_meanwhile(site: Site, small: Path) -> None:
     assert not [name for name in site.files("cold") if "#" in name]
 
 
+def test_a_disk_with_too_little_room_is_not_filled(site: Site, small: Path) -> None:
+    """Half a copy that waits would take what a recorder needs; the move waits however long."""
+    site.specifications["cold"] = TierSpecification(url=small)
+    site.database.close()
+    site.open()
+    filler = small / "filler"
+    filler.write_bytes(bytes(4 * 2**20 - 4096))
+    move = site.plan("cold")
+    for _ in range(2 * site.settings.most_attempts):
+        site.work()
+        site.pass_by(61)
+    now = site.moves.get(move.move)
+    assert now.state == MoveState.PLANNED
+    assert "has 4096 bytes left on its disk, and the run has" in (now.error or "")
+    assert site.files("cold") == {"filler"}
+    filler.unlink()
+    site.work()
+    site.pass_by(GRACE + 1)
+    site.work()
+    assert site.lies_in() == {"cold"}
+
+
 class Forgetful(Shelf):
     """A place that says yes to everything and keeps nothing."""
 

@@ -89,6 +89,14 @@ def test_a_bundle_that_another_program_has_made(site: Site, away: Path) -> None:
     assert same_run(site.runs / "water", away / "water")
 
 
+@pytest.mark.parametrize("name", ["water.zip", "water.tar.gz", "water.TGZ"])
+def test_a_bundle_is_no_archive_of_another_kind(site: Site, away: Path, name: str) -> None:
+    """A folder that is called so would be taken for a file."""
+    with pytest.raises(BundleError, match=r"give a name that ends in '\.tar'"):
+        export_run(contents_of(site.runs / "water"), away / name)
+    assert not (away / name).exists()
+
+
 def test_what_is_not_whole_is_not_exported(site: Site) -> None:
     """An open run, one with a link in it, one that has lost or changed something, a taken name."""
     site.record("open", close=False)

@@ -179,6 +179,20 @@ def test_a_bucket_that_keeps_versions_is_refused(answer: Answer, site: Site) -> 
     locked.shelf("a").put("key", b"content")
 
 
+@pytest.mark.parametrize("name", ["a//b", "a/../b", "./a"])
+def test_an_object_whose_name_is_no_path_is_told(answer: Answer, name: str) -> None:
+    """Somebody has put it there by hand, and no list that it is in can be read."""
+    found = f"<Contents><Key>cold/.forebay/{name}</Key><Size>1</Size><ETag>x</ETag>"
+    found += "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+    answer.body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
+    tier = Tier("cold", TierSpecification(url="s3://lab/cold"))
+    with pytest.raises(PlaceUnavailableError) as told:
+        tier.shelf(".forebay").stored()
+    assert "by a name that is no path; rename it, or delete it" in str(told.value)
+    assert name in str(told.value)
+    assert "network" not in str(told.value)
+
+
 @pytest.mark.s3
 def test_a_bucket_that_is_missing_is_not_made(
     seaweedfs_server: int, bucket: str, site: Site, monkeypatch: pytest.MonkeyPatch
@@ -298,7 +312,10 @@ OUT = 'policies = [{name = "out", from = "hot", to = "cold"}]\n'
         (OUT.replace('"cold"}', '"cold", recall_cost = 3}'), "and 'hot' is no archive: what lies"),
         (OUT + "min_copies = 2", "policy 'out' would never end: min_copies = 2 other copies"),
         (OUT + "min_copies = 0", "it must be greater than 0"),
-        (OUT.replace('"cold"', '"ice"'), "policy 'out' names the tier 'ice'; there are hot, cold"),
+        (
+            OUT.replace('"cold"', '"ice"'),
+            "policy 'out': to = 'ice' is no tier; there are hot, cold",
+        ),
         (OUT.replace('"cold"', '"hot"'), "moves runs from 'hot' to itself"),
         ("interval_seconds = 0", "it must be greater than 0"),
         ('recording_bandwidth = "fast"', "it must be a size such as"),

@@ -11,6 +11,7 @@ from forebay.errors import ForebayError
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.migrating import Database
 from forebay.tiering.catalogue.moves import Moves
+from forebay.tiering.catalogue.places import tiers_as_known
 from forebay.tiering.continuous.filling import Filling, FillingWatch
 from forebay.tiering.continuous.outlook import expected_bytes, outlooks
 from forebay.tiering.continuous.rule import Allowed, Situation, allowed
@@ -22,7 +23,6 @@ from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.work import NoWork, Work
 from forebay.tiering.scan import take_in_runs
 from forebay.tiering.specification import TieringSettings, TierSpecification
-from forebay.tiering.storage.tiers import Tiers
 from forebay.tiering.wanted import wanted_now
 
 _LOOK_SECONDS = 1.0
@@ -91,8 +91,8 @@ class ContinuousMoving:
         self._realtime_waits = realtime_waits
         self._recordings = recordings
         self._beside = beside
-        self._tiers = Tiers(specifications)
         self._catalogue = Catalogue(database)
+        self._tiers = tiers_as_known(self._catalogue, specifications)
         self._moves = Moves(database)
         self._watch = FillingWatch(self._tiers, self._catalogue)
         self._open_runs = OpenRuns(self._catalogue, self._tiers, settings)

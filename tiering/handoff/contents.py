@@ -13,9 +13,9 @@ from forebay.acquisition import Run
 from forebay.acquisition import open_run as open_in_store
 from forebay.acquisition.errors import RunDamagedError, RunNameError
 from forebay.acquisition.format import layout
+from forebay.acquisition.plain_path import plain_path
 from forebay.tiering.connect import connect
 from forebay.tiering.errors import RunNotTieredError
-from forebay.tiering.handoff.plain_path import plain_path
 from forebay.tiering.keys import check_key
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import STAYING, of_this_place

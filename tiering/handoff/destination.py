@@ -8,10 +8,10 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from forebay.acquisition import durable
+from forebay.acquisition.plain_path import plain_path
 from forebay.tiering.connect import check_no_credentials, connect
 from forebay.tiering.errors import TargetTakenError, UnknownPlaceError
 from forebay.tiering.handoff.aside import clear_aside, emptied, flush_below, held_aside, name_whole
-from forebay.tiering.handoff.plain_path import plain_path
 from forebay.tiering.handoff.receipt import MANIFEST, manifest_objects
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.shelf import Shelf

@@ -9,17 +9,20 @@ from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 
+from forebay.acquisition.plain_path import plain_path
 from forebay.tiering.errors import BundleError
 from forebay.tiering.handoff import bagit
 from forebay.tiering.handoff.aside import fresh_aside, name_whole
 from forebay.tiering.handoff.contents import Contents
 from forebay.tiering.handoff.packing import Packing, packing_for
-from forebay.tiering.handoff.plain_path import plain_path
 
 RUNS = f"{bagit.PAYLOAD}runs/"
 """Where the run lies in the payload, in a folder of its name."""
 RESULTS = f"{bagit.PAYLOAD}results/"
 """Where results lie in the payload, each in a folder of its name below one of the run's name."""
+
+_OTHER_KINDS = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z")
+"""Ends of names by which people mean a file that no bundle is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ def export_run(
     path = plain_path(bundle)
     if not path.name:
         raise BundleError(f"{bundle} cannot be a bundle: give the name of a folder to be made")
+    if path.suffix.casefold() in _OTHER_KINDS:
+        raise BundleError(
+            f"{bundle} would be a folder of that name: a bundle is a folder, or a tar file that is "
+            "not compressed; give a name that ends in '.tar', or none such"
+        )
     with fresh_aside(path, contents.run.run_id) as aside:
         packing = packing_for(path, aside)
         files: dict[str, Callable[[], bytes]] = {

@@ -12,13 +12,13 @@ from blake3 import blake3
 from forebay.acquisition import durable
 from forebay.acquisition.errors import RunNameError
 from forebay.acquisition.format.layout import METADATA, check_run_name
+from forebay.acquisition.plain_path import plain_path
 from forebay.errors import ForebayError
 from forebay.tiering.errors import BundleDamagedError, BundleError
 from forebay.tiering.handoff.aside import flush_below, fresh_aside, name_whole
 from forebay.tiering.handoff.bag import Bag, check_bag, read_bag
 from forebay.tiering.handoff.contents import contents_of
 from forebay.tiering.handoff.exporting import RESULTS, RUNS, Bundled
-from forebay.tiering.handoff.plain_path import plain_path
 from forebay.tiering.handoff.unpacking import files_of
 from forebay.tiering.reading.signpost import KnownObject
 from forebay.tiering.storage.inventory import of_this_place

@@ -1,8 +1,11 @@
 """The manifest of a copy: what makes it whole, and enough to know it by without a catalogue."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from blake3 import blake3
 
 from forebay.tiering.catalogue.catalogue import Catalogue
 from forebay.tiering.catalogue.records import Kind, RunRecord, ShelfRecord
@@ -11,6 +14,7 @@ from forebay.tiering.packing.pack import Pack
 from forebay.tiering.reading.signpost import KnownObject
 
 _FORMAT = 4
+_DIGEST = "blake3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,17 @@ def manifest(catalogue: Catalogue, shelf: ShelfRecord) -> bytes:
         **({"packs": packs} if packs else {}),
         **({"kind": run.kind} if run.kind is not Kind.RAW else {}),
     }
+    return _text({**content, _DIGEST: _digest(content)})
+
+
+def _text(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Return the digest of all that a manifest says beside it."""
+    said = {key: each for key, each in content.items() if key != _DIGEST}
+    return str(blake3(_text(said)).hexdigest())
 
 
 def _format(run: RunRecord, *, packs: bool) -> int:
@@ -69,7 +83,7 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
     Raises
     ------
     CopyDamagedError
-        If it is none, or one of a newer format.
+        If it is none, one of a newer format, or not what was put there.
     """
     try:
         document: dict[str, Any] = json.loads(content)
@@ -77,6 +91,9 @@ def read_manifest(content: bytes, *, where: str) -> Manifest:
             raise CopyDamagedError(
                 f"{where} has the format {document['format']!r}; this forebay reads {_FORMAT}"
             )
+        # Those of an older forebay have no digest.
+        if _DIGEST in document and document[_DIGEST] != _digest(document):
+            raise CopyDamagedError(f"{where} has a manifest that is not what was put there")
         objects = {
             str(key): KnownObject(int(size), str(digest))
             for key, (size, digest) in document["objects"].items()

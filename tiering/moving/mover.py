@@ -2,6 +2,7 @@
 
 import logging
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -34,7 +35,7 @@ from forebay.tiering.moving.pace import Pace
 from forebay.tiering.moving.work import NoWork, Work
 from forebay.tiering.packing.pack import Pack, pack_up
 from forebay.tiering.specification import TieringSettings
-from forebay.tiering.storage.tiers import Tiers
+from forebay.tiering.storage.tiers import Tier, Tiers
 
 _LONGEST_PAUSE = 3600.0
 _LONGEST_PAUSE_FOR_ROOM = 60.0
@@ -192,6 +193,7 @@ class Mover:
         shelves = self._context.catalogue.shelves(run.run_id)
         home = goes_home(self._context.tiers, run, shelves, tier.name)
         path = next((each.path for each in shelves if each.home), "")
+        _check_disk(tier, run.bytes)
         capacity = tier.specification.capacity
         pack_bytes = tier.specification.pack_bytes
         packs: Sequence[Pack] = ()
@@ -294,3 +296,18 @@ class Mover:
             return False
         self._context.held.from_other(claim, others[0].shelf)
         return True
+
+
+def _check_disk(tier: Tier, size: int) -> None:
+    """Refuse what a tier's disk has no room for.
+
+    Half a copy that waits for more would have taken the room that a recorder needs.
+    """
+    if tier.folder is None or not tier.folder.is_dir():
+        return
+    free = shutil.disk_usage(tier.folder).free
+    if free < size:
+        raise TierFullError(
+            f"{tier.name!r} has {free} bytes left on its disk, and the run has {size}: free some, or "
+            "give runs another tier"
+        )

@@ -100,7 +100,7 @@ class OpenRuns:
     def _pieces(self, home: Path | str, *, whole: bool) -> list[RunRecord]:
         if isinstance(home, str):
             return [take_in(self.catalogue, self.tiers, home)]
-        folder = home.absolute()
+        folder = Path(self.tiers.home(home))
         known = self.catalogue.at(folder)
         closed = any(each.kind is Kind.RAW for each in known)
         try:

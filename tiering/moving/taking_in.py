@@ -14,10 +14,10 @@ from forebay.tiering.storage.inventory import take_stock
 from forebay.tiering.storage.tiers import Tiers
 
 
-def known_at(catalogue: Catalogue, location: Path | str) -> RunRecord | None:
+def known_at(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunRecord | None:
     """Return the run that the catalogue knows at a path or a URL, if there is one."""
-    where = location.absolute() if isinstance(location, Path) else location.rstrip("/")
-    return next((run for run in catalogue.at(where) if run.kind is Kind.RAW), None)
+    there = catalogue.at(tiers.home(location))
+    return next((run for run in there if run.kind is Kind.RAW), None)
 
 
 def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunRecord:
@@ -39,7 +39,8 @@ def take_in(catalogue: Catalogue, tiers: Tiers, location: Path | str) -> RunReco
     PlaceUnavailableError
         If its bucket does not answer, or not to us.
     """
-    found = known_at(catalogue, location)
+    location = tiers.home(location)
+    found = known_at(catalogue, tiers, location)
     if found is not None:
         home_of(tiers, found).check_own()
         if isinstance(location, Path):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from forebay.acquisition.plain_path import plain_path
 from forebay.tiering.archive.archive import Archive
 from forebay.tiering.catalogue.records import ShelfRecord
 from forebay.tiering.connect import NO_SETTINGS, connect
@@ -30,7 +31,7 @@ class Tier:
     def folder(self) -> Path | None:
         """Its folder, where it lies in a file system."""
         url = self.specification.url
-        return url.absolute() if isinstance(url, Path) else None
+        return plain_path(url) if isinstance(url, Path) else None
 
     def where(self, path: str) -> str:
         """Return the path or URL of something within it."""
@@ -40,11 +41,8 @@ class Tier:
     def path_of(self, location: Path | str) -> str | None:
         """Return the path within it of a folder, or of a URL; None if that lies elsewhere."""
         if isinstance(location, Path):
-            if self.folder is None or self.folder not in location.absolute().parents:
-                return None
-            within = location.absolute().relative_to(self.folder)
-            # A path that leads out again names what lies elsewhere.
-            return None if ".." in within.parts else str(within)
+            above = None if self.folder is None else _folder_above(self.folder, location)
+            return None if above is None else str(plain_path(location).relative_to(above))
         where = location.rstrip("/")
         key = where.removeprefix(f"{self.where('')}/")
         return None if self.folder is not None or key == where else check_key(key)
@@ -149,8 +147,34 @@ class Tiers:
             "or the prefix of a bucket, that the runs lie in"
         )
 
+    def home(self, location: Path | str) -> Path | str:
+        """Return a place by the one name that it has here, whichever way leads to it.
+
+        Examples
+        --------
+        >>> tiers = Tiers({"hot": TierSpecification(url="/data/runs")})
+        >>> tiers.home(Path("/data/lab/../runs/water"))
+        PosixPath('/data/runs/water')
+        """
+        if isinstance(location, str):
+            return location.rstrip("/")
+        for tier in self:
+            within = tier.path_of(location)
+            if within is not None:
+                return Path(tier.where(within))
+        return plain_path(location)
+
     def place(self, shelf: ShelfRecord, packs: Sequence[Pack]) -> Place:
         """Return where a copy lies, for readers."""
         tier = self[shelf.tier]
         starts = {pack.name: pack.starts for pack in packs}
         return Place(shelf.tier, tier.where(shelf.path), tier.specification.recall, starts)
+
+
+def _folder_above(folder: Path, location: Path) -> Path | None:
+    """Return that part of a path which leads to a folder, by links or not; None if none does."""
+    parents = plain_path(location).parents
+    if folder in parents:
+        return folder
+    there = folder.resolve()
+    return next((each for each in parents if each.resolve() == there), None)

@@ -36,6 +36,8 @@ from forebay.cli.commands import (
     serve,
     tier,
     tier_costs,
+    tier_moves,
+    tier_status,
     transfer,
     tune,
 )
@@ -110,6 +112,11 @@ runs.app.command("export")(bundles.export)
 runs.app.command("import")(bundles.import_)
 runs.app.command("check-bundle")(bundles.check_bundle)
 app.add_typer(runs.app, name="runs")
+tier.app.command()(tier_status.status)
+tier.app.command()(tier_moves.move)
+tier.app.command()(tier_moves.cancel)
+tier.app.command()(tier_moves.plan)
+tier.app.command()(tier_moves.apply)
 tier.app.command()(protect.pin)
 tier.app.command()(protect.unpin)
 tier.app.command()(protect.hold)

@@ -40,6 +40,13 @@ def configured_tiers(call: Session) -> "Tiers":
     return Tiers(call.settings.tiers)
 
 
+def known_tiers(call: Session, catalogue: "Catalogue") -> "Tiers":
+    """Return the tiers of the configuration, by the names that the catalogue knows them by."""
+    from forebay.tiering.catalogue.places import tiers_as_known
+
+    return tiers_as_known(catalogue, call.settings.tiers)
+
+
 @contextmanager
 def opened_catalogue(
     call: Session, ledger: str | None, results: Path | None, runs: Path | None
@@ -83,7 +90,7 @@ def _found_as(
     from forebay.engine.results.folder import DESCRIPTION
     from forebay.tiering.moving.open_runs import OpenRuns
 
-    tiers = configured_tiers(call)
+    tiers = known_tiers(call, catalogue)
     location = call.location(name, runs)
     if isinstance(location, str):
         return pieces(OpenRuns(catalogue, tiers, call.settings.tiering), location)

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic_settings import EnvSettingsSource, SettingsError
@@ -29,11 +30,21 @@ class Entry:
     """Who gave it: a variable's name, or a file's path and line."""
     folder: Path | None = None
     """Where relative paths in it start, if not in the current folder."""
+    sources: Mapping[Key, str] = MappingProxyType({})
+    """Of a list of tables: who gave each of them, and what is in it, by the keys below the list's."""
 
     @property
     def is_table(self) -> bool:
         """Whether it says no more than that there is such a table."""
         return isinstance(self.value, dict)
+
+    def within(self, key: Key) -> "Iterator[tuple[Key, Entry]]":
+        """Iterate over the tables in a list, and what they hold, each as an entry of its own.
+
+        The number of a table, from 0, is a part of the keys.
+        """
+        for below, value in _in_lists(self.value, ()):
+            yield (*key, *below), Entry(value, self.sources.get(below, self.source))
 
 
 def from_file(path: Path) -> dict[Key, Entry]:
@@ -54,9 +65,14 @@ def from_file(path: Path) -> dict[Key, Entry]:
     except tomllib.TOMLDecodeError as error:
         what, line = _where_broken(str(error), text)
         raise ConfigError(f"{path}:{line}: not TOML: {what}") from error
-    lines = key_lines(text)
+    sources = {key: f"{path}:{line}" for key, line in key_lines(text).items()}
     return {
-        key: Entry(value, f"{path}:{lines[key]}", path.parent.absolute())
+        key: Entry(
+            value,
+            sources[key],
+            path.parent.absolute(),
+            {below: sources[*key, *below] for below, _ in _in_lists(value, ())},
+        )
         for key, value in nodes(document)
     }
 
@@ -107,8 +123,20 @@ def nodes(branch: Mapping[str, Any], above: Key = ()) -> Iterator[tuple[Key, Any
             yield key, value
 
 
+def _in_lists(value: Any, above: Key) -> Iterator[tuple[Key, Any]]:
+    """Iterate over the tables of a list, and what they hold, by their keys below the list's."""
+    if isinstance(value, list):
+        for number, each in enumerate(value):
+            if isinstance(each, dict):
+                key = (*above, str(number))
+                yield key, {}
+                yield from nodes(each, key)
+
+
 def key_lines(text: str) -> dict[Key, int]:
     r"""Return the line on which each table and each value of a TOML text begins.
+
+    So it does of the tables in a list, which are called by their numbers, from 0.
 
     A statement of TOML ends with its line or goes on in brackets or quotes that are still open;
     so the text up to a line can be parsed exactly where a statement ends, and what is new in it
@@ -127,8 +155,9 @@ def key_lines(text: str) -> dict[Key, int]:
             document = tomllib.loads("\n".join(lines[:end]))
         except tomllib.TOMLDecodeError:
             continue
-        for key, _ in nodes(document):
-            found.setdefault(key, begin)
+        for key, value in nodes(document):
+            for each in (key, *(below for below, _ in _in_lists(value, key))):
+                found.setdefault(each, begin)
         begin = end + 1
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from forebay.acquisition.plain_path import plain_path
 from forebay.acquisition.reduction.steps import StepModel
 from forebay.config.errors import ConfigError
 from forebay.config.given import FILE_VARIABLE, Entry, from_environment, from_file
@@ -132,7 +133,7 @@ def _anchored(value: Any, folder: Path) -> Any:
         return tuple(_anchored_element(each, folder) for each in value)
     if not isinstance(value, Path):
         return value
-    return folder / (value.expanduser() if value.parts[:1] == ("~",) else value)
+    return plain_path(folder / (value.expanduser() if value.parts[:1] == ("~",) else value))
 
 
 def _anchored_element(value: Any, folder: Path) -> Any:

@@ -12,6 +12,7 @@ from forebay.config.errors import ConfigError
 from forebay.config.given import Entry
 from forebay.config.settings import Key, Settings
 from forebay.config.showing import shown
+from forebay.engine.queue.retry import RetryRule
 from forebay.engine.suggestion import nearest
 from forebay.tiering.specification import CacheSpecification, PolicySpecification, TierSpecification
 
@@ -26,6 +27,7 @@ _WISHES = {
     **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "it must be a table"),
     **dict.fromkeys(("byte_size", "byte_size_unit"), "it must be a size such as '64 MiB'"),
     "path_type": "it must be a path",
+    "tuple_type": "it must be a list",
 }
 """What pydantic says less well, by the type of its error."""
 
@@ -40,11 +42,14 @@ def refusal(error: ValidationError, entries: Mapping[Key, Entry]) -> ConfigError
     entries
         What was given.
     """
+    entries = dict(entries)
+    for above, one in [*entries.items()]:
+        entries.update(one.within(above))
     details = error.errors(include_url=False)
     first = details[0]
     key = _key(first, entries)
     source = entries[key].source if key in entries else "the configuration"
-    name = ".".join(key)
+    name = _name(key, entries)
     here = [each for each in details if _key(each, entries) == key]
     if first["type"] == "extra_forbidden":
         known = _known(first["loc"])
@@ -58,6 +63,8 @@ def refusal(error: ValidationError, entries: Mapping[Key, Entry]) -> ConfigError
     # The members of a union say one after the other what they would have liked.
     wishes = dict.fromkeys(map(_wish, here))
     entry = entries.get(key)
+    if first["type"] == "tuple_type" and entry is not None and entry.is_table:
+        wishes = dict.fromkeys([f"it must be a list of tables, each under [[{name}]]"])
     given = "" if entry is None or entry.is_table else entry.value
     said = f" = {shown(repr(given))}" if given != "" else ""
     return ConfigError(
@@ -77,6 +84,18 @@ def _key(detail: ErrorDetails, entries: Mapping[Key, Entry]) -> Key:
     return tuple(location)
 
 
+def _name(key: Key, entries: Mapping[Key, Entry]) -> str:
+    """Return what something that was given is called: tables of a list by the names in them."""
+    number = next((place for place, each in enumerate(key) if each.isdigit()), len(key))
+    if key[: number + 1] not in entries or key[:number] not in entries or number == len(key):
+        return ".".join(key)
+    listed, below = ".".join(key[:number]), key[number + 1 :]
+    named = entries.get((*key[: number + 1], "name"))
+    if named is not None:
+        return ".".join([f"{listed}[{named.value!r}]", *below])
+    return " of ".join([*below[:1], f"number {int(key[number]) + 1}", listed])
+
+
 def _known(location: tuple[int | str, ...]) -> Collection[str]:
     match location:
         case ("clusters", _, kind, _):
@@ -89,6 +108,8 @@ def _known(location: tuple[int | str, ...]) -> Collection[str]:
             return list(TierSpecification.model_fields)
         case ("tiering", "policies", _, _):
             return [field.alias or name for name, field in PolicySpecification.model_fields.items()]
+        case ("engine", "retries", _, _):
+            return list(RetryRule.model_fields)
         case ("tiering", "cache", _):
             return list(CacheSpecification.model_fields)
         case (group, _):

@@ -24,7 +24,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore, WrapperStore
 
-from forebay.acquisition import RunWriter, open_run
+from forebay.acquisition import RunWriter, follow, open_run
 from forebay.acquisition.errors import (
     RunDamagedError,
     RunExistsError,
@@ -36,7 +36,9 @@ from forebay.acquisition.format.history import replay
 from forebay.acquisition.format.logs import row_object_key
 from forebay.acquisition.format.objects import Objects
 from forebay.acquisition.format.record import Opened, decode_line, encode_line
+from forebay.acquisition.run import follow as following
 from forebay.acquisition.run.writing import bucket as taking_over
+from forebay.acquisition.run.writing.folder import documents
 from forebay.acquisition.storage.conditional import ConditionalPuts, Stamped
 
 
@@ -323,6 +325,30 @@ def test_a_log_that_ends_otherwise_than_it_was_read_is_an_error(bucket: MemorySt
         replay(objects, since=seen)
     obstore.put(bucket, key, encode_line(opened, previous=seen.last_digest))
     assert replay(objects, since=seen).epoch == 2
+
+
+@pytest.mark.parametrize("lost", ["the last one", "one in between"])
+def test_a_follower_of_a_log_that_lost_an_object_does_not_wait_for_ever(
+    bucket: MemoryStore, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes any more to the place that it looks at, since the log goes on elsewhere."""
+    monkeypatch.setattr(following, "_RECHECK_SECONDS", 0.001)
+    first = create(bucket)
+    append(first, range(2))
+    run = read(bucket)
+    last = row_object_key(1, (run.history.log_objects or 0) - 1)
+    if lost == "the last one":
+        # Were more shown than the log tells of, whoever takes over would be told.
+        first._run.storage.show(documents(run.layout, 0))
+        obstore.delete(bucket, last)
+        append(take_over(bucket), range(2, 4))
+    else:
+        append(first, range(2, 6))
+        obstore.delete(bucket, row_object_key(1, run.history.log_objects or 0))
+    looks = follow(run)
+    assert next(looks) is run
+    with pytest.raises(RunDamagedError, match="is missing, and others have come behind it"):
+        next(looks)
 
 
 def test_an_answer_that_is_lost_takes_the_run_from_nobody(

@@ -17,7 +17,7 @@ from forebay.cli.session import (
     session,
 )
 from forebay.cli.signals import stop_on_signals
-from forebay.cli.tiers import RunArgument, configured_tiers, found_as, opened_catalogue
+from forebay.cli.tiers import RunArgument, found_as, known_tiers, opened_catalogue
 
 if TYPE_CHECKING:
     from forebay.acquisition.format.record import Extent
@@ -57,11 +57,11 @@ def recall(
     from forebay.tiering.errors import MoveRefusedError
 
     call = session(context)
-    tiers = configured_tiers(call)
     wanted = None if frames is None else _extent(frames)
     recalls: list[tuple[str, str, Recall]] = []
     refused: list[MoveRefusedError] = []
     with opened_catalogue(call, ledger, results, runs) as catalogue:
+        tiers = known_tiers(call, catalogue)
         for found in found_as(call, catalogue, run, runs, results):
             try:
                 shelf = archived_copy(catalogue, tiers, found, tier=tier)

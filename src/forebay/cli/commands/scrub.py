@@ -15,7 +15,7 @@ from forebay.cli.session import (
     session,
 )
 from forebay.cli.sizes import size_given
-from forebay.cli.tiers import configured_tiers, found_as, opened_catalogue
+from forebay.cli.tiers import configured_tiers, found_as, known_tiers, opened_catalogue
 
 
 def scrub(
@@ -44,11 +44,12 @@ def scrub(
     from forebay.tiering.scrub import scrub as read_through
 
     call = session(context)
-    tiers = configured_tiers(call)
+    configured_tiers(call)
     if (cache := cache_in_force()) is not None:
         cache.sweep()
     limit = None if rate is None else size_given("--rate", rate)
     with opened_catalogue(call, ledger, results, runs) as catalogue:
+        tiers = known_tiers(call, catalogue)
         chosen = [
             found for each in run or () for found in found_as(call, catalogue, each, runs, results)
         ]

@@ -112,16 +112,17 @@ def _moving(
     from forebay.engine.queue.waiting import work_waits
     from forebay.engine.results.volumes import ResultVolumes
     from forebay.tiering.catalogue.catalogue import Catalogue
+    from forebay.tiering.catalogue.places import tiers_as_known
     from forebay.tiering.continuous.service import ContinuousMoving
-    from forebay.tiering.storage.tiers import Tiers
 
+    catalogue = Catalogue(database)
     return ContinuousMoving(
         database,
         settings.tiers,
         settings.tiering,
         stop=stop,
         realtime_waits=lambda: work_waits(database, Lane.REALTIME),
-        beside=ResultVolumes(Catalogue(database), database, Tiers(settings.tiers)),
+        beside=ResultVolumes(catalogue, database, tiers_as_known(catalogue, settings.tiers)),
     )
 
 

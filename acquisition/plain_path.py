@@ -1,4 +1,4 @@
-"""The path of a folder as it is written down, and told, at both ends of a handoff."""
+"""The path of a folder as it is written down, and told."""
 
 import os
 from pathlib import Path
