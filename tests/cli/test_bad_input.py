@@ -378,7 +378,7 @@ def test_a_group_without_a_command_shows_its_help_alone(
         ("scrub", "scrub [OPTIONS] [RUN]..."),
         ("profile", "profile [OPTIONS] [UNIT]"),
         ("dead replay", "replay [OPTIONS] [UNIT]..."),
-        ("jobs submit", "submit [OPTIONS] {algorithm} {RUN}..."),
+        ("jobs submit", "submit [OPTIONS] {ALGORITHM} {RUN}..."),
     ],
 )
 def test_the_usage_marks_once_what_may_be_left_out_or_repeated(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -395,3 +396,40 @@ def test_the_title_of_facts_stays_on_its_line(capsys: pytest.CaptureFixture[str]
 def test_a_table_in_a_file_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("name", "path"), [("a", "x" * 150)])
     assert "x" * 150 in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wide", "shown"),
+    [
+        (60, "job 1\nalgorithm find-particles-1.0.0\nwhere it lies /data/xxxxxxxxxx"),
+        (90, "job algorithm where it lies"),
+    ],
+)
+def test_a_table_too_wide_for_the_terminal_is_printed_as_names_and_values(
+    wide: int, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For its words would be broken into pieces."""
+    for name, value in (("COLUMNS", str(wide)), ("FORCE_COLOR", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    columns = ("job", "algorithm", "where it lies")
+    print_table(columns, [[1, "find-particles-1.0.0", "/data/" + "x" * 40]] * 2)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert shown in "\n".join(" ".join(line.split()) for line in plain.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("command", "shown", "lacks"),
+    [
+        ("acquire", "{SOURCE} {RUN}", "{source}"),
+        ("doctor", "--strict   ", "<bool>"),
+        ("tune", "what they replace is kept", "what they\n"),
+    ],
+)
+def test_help_says_what_is_to_be_given(
+    command: str, shown: str, lacks: str, forebay: Forebay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arguments are named as in its sentences, flags take no value, and paragraphs flow."""
+    monkeypatch.setenv("COLUMNS", "120")
+    told = forebay(command, "--help").out
+    assert shown in told
+    assert lacks not in told

@@ -37,6 +37,13 @@ def stuck(frames):
     return frames
 """
 
+WAITING = """
+import threading
+
+print("waiting now", flush=True)
+threading.Event().wait(300)
+"""
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_acquire_commits_what_has_come_and_closes_the_run(
@@ -165,3 +172,17 @@ def test_the_third_signal_ends_what_hangs(start: Start, tmp_path: Path) -> None:
     os.killpg(job.pid, signal.SIGINT)
     job.communicate(timeout=SECONDS)
     assert job.returncode == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_has_nothing_to_finish_ends_with_the_code_of_what_is_interrupted(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    (tmp_path / "forebay.toml").write_text('engine.algorithm_modules = ["waiting.py"]\n')
+    listing = started([sys.executable, "-m", "forebay"], tmp_path, "algorithms", "list")
+    assert "waiting now" in lines(listing.stdout).readline()
+    os.killpg(listing.pid, number)
+    _, err = listing.communicate(timeout=SECONDS)
+    assert listing.returncode == ExitCode.INTERRUPTED, err
+    assert "Traceback" not in err

@@ -1,6 +1,7 @@
 """The command line, ``forebay``."""
 
 import io
+import signal
 import sys
 
 
@@ -10,6 +11,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal cannot show is shown with escapes.
             stream.reconfigure(errors="backslashreplace")
+    # What does not end in an order of its own is ended as by Ctrl-C: cleaned up, and with its code.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         from forebay.cli.app import commands
 

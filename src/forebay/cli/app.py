@@ -172,4 +172,22 @@ def _common(
 @functools.cache
 def commands() -> Any:
     """Return all commands, ready to be called; to make them takes longer than most of them do."""
-    return typer.main.get_command(app)
+    made = typer.main.get_command(app)
+    _fit_for_help(made)
+    return made
+
+
+def _fit_for_help(command: Any) -> None:
+    """Let help flow in its paragraphs, and name arguments as its sentences do.
+
+    Flags take no value, so that none is named there.
+    """
+    paragraphs = (command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    for word in [*command.params, command.get_help_option(typer.Context(command))]:
+        if word.param_type_name == "argument":
+            word.metavar = word.metavar or word.name.upper()
+        elif word.is_flag:
+            word.metavar = ""
+    for each in getattr(command, "commands", {}).values():
+        _fit_for_help(each)

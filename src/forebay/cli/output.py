@@ -16,8 +16,11 @@ from forebay.cli.errors import OutputClosedError
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
 _WIDTH_OF_A_FILE = 240
+_READABLE = 0.8
+"""Part of the width of its longest words that a table may be squeezed to."""
 
 
 def print_json(content: Any) -> None:
@@ -59,7 +62,10 @@ def _console(*, stderr: bool = False) -> "Console":
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows under the names of their columns; numbers stand to the right."""
+    """Print rows under the names of their columns; numbers stand to the right.
+
+    On a terminal too narrow for their words each row is printed as names and values.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -71,28 +77,42 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
+    console = _console()
+    words = console.measure(table, options=console.options.update(max_width=sys.maxsize)).minimum
     with writing_output():
-        _console().print(table)
+        if console.width >= _READABLE * words:
+            console.print(table)
+            return
+        for row in rows:
+            console.print(_pairs(zip(columns, map(str, row), strict=True)))
+            console.print()
+
+
+def _pairs(facts: Iterable[tuple[str, str]]) -> "Table":
+    """Return names and values for a terminal, one pair below the other."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(value))
+    return table
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values under a title, one pair on a line."""
-    from rich.table import Table
     from rich.text import Text
 
     shown = [(name, str(value)) for name, value in facts]
     wide = max((len(name) for name, _ in shown), default=0) + 2
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for name, value in shown:
-        table.add_row(name, Text(value))
     console = _console()
     with writing_output():
         # A title of the table would be cut to its width, and with it the path that it names.
         console.print(Text(title, style="italic"), soft_wrap=True)
         if console.is_terminal:
-            console.print(table)
+            console.print(_pairs(shown))
             return
         # A line of a file is as long as what stands in it: others search it for words.
         for name, value in shown:
