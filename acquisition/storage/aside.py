@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Buffer, Iterable
 from pathlib import Path
 
+import numpy as np
 from blake3 import blake3
 
 _PAGE = 4096
@@ -93,7 +94,7 @@ class AsideFile:
 
     def _take(self, view: memoryview) -> None:
         """Take what is part of the digest, to be written behind what is there."""
-        if self._direct and (self._staged or view.nbytes % _PAGE):
+        if self._direct and (self._staged or not _lies_on_pages(view)):
             self._put_all()
             self._stage(view)
             return
@@ -186,6 +187,10 @@ def _create(path: Path, *, direct: bool) -> int:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
     return os.open(path, flags, 0o644)
+
+
+def _lies_on_pages(view: memoryview) -> bool:
+    return view.nbytes % _PAGE == 0 and np.asarray(view).ctypes.data % _PAGE == 0
 
 
 def _is_direct(descriptor: int) -> bool:

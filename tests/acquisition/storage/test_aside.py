@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Buffer, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from blake3 import blake3
 
@@ -105,3 +106,19 @@ def test_past_the_cache_all_that_is_there_is_digested_and_then_written_in_whole_
         assert path.read_bytes() == content
     piece = 8 * 2**20
     assert events == ["asked for"] * count + [piece, piece, count * size - 2 * piece, 5]
+
+
+def test_past_the_cache_whole_pages_that_begin_within_one_are_gathered(
+    written: list[memoryview],
+) -> None:
+    """As the index of 256 frames may, which lies where the interpreter had room for it."""
+    memory = memoryview(mmap.mmap(-1, 3 * mmap.PAGESIZE))
+    within = memory[16 : 2 * mmap.PAGESIZE + 16]
+    within[:] = bytes(range(256)) * (within.nbytes // 256)
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="forebay-") as folder:
+        path = Path(folder) / "shard"
+        file = AsideFile(path, direct=True)
+        file.write([within])
+        assert file.finish() == (within.nbytes, blake3(within).hexdigest())
+        assert path.read_bytes() == within
+    assert [np.asarray(each).ctypes.data % mmap.PAGESIZE for each in written] == [0]
