@@ -41,8 +41,9 @@ _AFTER_CHANGES_SECONDS = 0.01
 """Time between two looks at what has changed."""
 _MEMORY_SHARE = 0.4
 """Part of the workers' memory that units in flight may take, with what they declare to need."""
-_TASK_SECONDS = 0.2
-"""How long a task should be, so that Dask's own work is little beside it."""
+_TASK_SECONDS = 0.1
+"""How long a task should be: Dask's own work is little beside it, and so is it beside what urgent work
+that nobody announced may wait."""
 _TASK_SECONDS_BESIDE_LIVE = 0.05
 """The same as long as there is urgent work, which waits for the end of a task."""
 _LIVE_SECONDS = 60.0
