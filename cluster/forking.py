@@ -14,7 +14,7 @@ _SETTINGS = {
     # Who has threads had better not fork, and Arrow's allocator has one of its own.
     "distributed.nanny.pre-spawn-environ.JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
-_OF_DASK = ("distributed.nanny", "distributed.worker")
+_FIRST = ("forebay.cluster.local.forked", "distributed.nanny", "distributed.worker")
 
 
 @contextmanager
@@ -33,5 +33,5 @@ def forked_workers(modules: Sequence[str]) -> Iterator[None]:
     with dask.config.set(_SETTINGS):
         # Asked first, for it puts down modules of its own choice.
         context: Any = get_mp_context()  # type: ignore[no-untyped-call]
-        context.set_forkserver_preload([*_OF_DASK, *modules])
+        context.set_forkserver_preload([*_FIRST, *modules])
         yield
