@@ -20,12 +20,14 @@ from forebay.cluster import LocalClusterSpecification, connect
 
 def main(folder: Path) -> None:
     """Reprocess, and tell what is done and what is missing."""
-    runs = [forebay.open_run(path.parent) for path in sorted(folder.glob("*/_forebay"))]
+    runs = [forebay.open_run(path) for path in forebay.find_runs(folder)]
     with connect(LocalClusterSpecification(workers=2)) as client:
         report = forebay.reprocess(runs, "find-particles", client=client, diameter=7, minmass=500)
     print(f"{report.computed} units computed now, {dict(report.progress.units)} in all")
     for letter in report.dead:
         print(f"missing: {letter.target.job.run_name} {letter.label}: {letter.error}")
+    for error in report.progress.errors:
+        print(f"missing: {error}")
 
 
 def record(folder: Path) -> None:

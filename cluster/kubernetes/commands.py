@@ -1,5 +1,6 @@
 """kubectl, which knows how to reach Kubernetes and who asks."""
 
+import re
 from collections.abc import Sequence
 
 from forebay.cluster.keeping.command import command
@@ -25,6 +26,8 @@ _SILENCE = (
     "etcdserver",
 )
 """What kubectl says when Kubernetes has not done what it was asked for, and may do so later."""
+_LOGGED = re.compile(r"[EWI]\d{4} \d\d:\d\d:\d\d\.")
+"""How a line of its own log begins, such as that of each try to reach a server."""
 
 
 def words_of(specification: KubernetesClusterSpecification, words: Sequence[str]) -> list[str]:
@@ -66,7 +69,10 @@ def last_words(text: str) -> str:
     --------
     >>> last_words('Error from server (NotFound): namespaces "x" not found\n')
     'namespaces "x" not found'
+    >>> last_words("E1122 19:50:54.330810 7 memcache.go:265] refused\nThe server was refused\n")
+    'The server was refused'
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not _LOGGED.match(line)] or lines
     said = [line.partition("): ")[2] if line.startswith("Error from") else line for line in lines]
     return "; ".join(dict.fromkeys(line.removeprefix("error: ") for line in said if line))

@@ -388,3 +388,24 @@ def test_the_usage_marks_once_what_may_be_left_out_or_repeated(
     shown = forebay(*command.split(), "--help").out
     (line,) = (each.strip() for each in shown.splitlines() if "Usage:" in each)
     assert line.endswith(usage)
+
+
+@pytest.mark.parametrize("command", [("load",), ("simulate", "pods")], ids=" ".join)
+def test_the_load_of_a_ledger_that_is_not_there_is_input_that_lacks(
+    forebay: Forebay, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """And not a storage that refuses."""
+    (tmp_path / "forebay.toml").write_text(
+        """[clusters.pods]
+kind = "kubernetes"
+image = "forebay"
+cpu = 1.0
+memory = "1 GiB"
+maximum_workers = 2
+cost_per_worker_hour = 1.0
+burst.threads_here = 4
+"""
+    )
+    outcome = forebay("cluster", *command)
+    assert outcome.code == ExitCode.INPUT
+    assert "no job was submitted to it yet" in outcome.error

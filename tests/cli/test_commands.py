@@ -14,7 +14,16 @@ from tests.cli.conftest import EXAMPLES, Forebay
 from typer.main import get_command
 
 import forebay as package
-from forebay import ExitCode, acquire, open_result, open_run, open_source
+from forebay import (
+    ExitCode,
+    Geometry,
+    ImageMetadata,
+    RunWriter,
+    acquire,
+    open_result,
+    open_run,
+    open_source,
+)
 from forebay.acquisition.format.codec import CompressionName
 from forebay.cli.app import app
 from forebay.cli.commands.acquire import Compression
@@ -433,3 +442,16 @@ def test_help_says_what_is_to_be_given(
     told = forebay(command, "--help").out
     assert shown in told
     assert lacks not in told
+
+
+def test_what_nobody_has_decided_is_said_to_be_nothing(forebay: Forebay) -> None:
+    assert forebay("cluster", "decisions", "local").out == (
+        "no decision about local was written down yet\n"
+    )
+
+
+def test_runs_show_says_what_is_not_known_of_an_instrument(forebay: Forebay) -> None:
+    geometry = Geometry(dims=("y", "x"), shape=(8, 8), dtype=np.dtype("uint8"))
+    known = ImageMetadata(instrument={"clock_uncertainty": None})
+    RunWriter.create("cell", geometry, metadata=known).close()
+    assert "clock_uncertainty: not known" in forebay("runs", "show", "cell").out

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli.commands.completion import complete_clusters
+from forebay.cli.commands.ledgers import opened
 from forebay.cli.commands.process import cluster_of
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table, seconds, writing_output
@@ -160,11 +161,9 @@ def _recorded(
     context: typer.Context, runs: Path | None, results: Path | None, ledger: str | None
 ) -> "list[LoadUnit]":
     from forebay.cluster.burst.load import LoadUnit
-    from forebay.engine.queue.database import Database
     from forebay.engine.queue.load import recorded_load
 
-    call = session(context)
-    with Database(call.ledger(ledger, results, runs), create=False) as database:
+    with opened(session(context), ledger, results, runs) as database:
         return [LoadUnit.model_validate(each) for each in recorded_load(database)]
 
 

@@ -35,6 +35,9 @@ def decisions(
         for each in found:
             print_json(each.model_dump(mode="json"))
         return
+    if not found:
+        typer.echo(f"no decision about {name} was written down yet")
+        return
     rules = _rules_of(specification)
     rows = []
     for each in found:

@@ -380,6 +380,8 @@ def _shown(name: str, value: Any) -> str:
 
 def _told(value: Any) -> str:
     """Return what is known of an instrument, by its names."""
+    if value is None:
+        return "not known"
     if not isinstance(value, Mapping):
         return str(value)
     return ", ".join(f"{key}={each}" for key, each in value.items())
