@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,10 +48,10 @@ def test_what_ended_a_recording_is_told_though_the_truth_cannot_be_saved_either(
 ) -> None:
     link = os.link
 
-    def broken(origin: str, target: str) -> None:
+    def broken(origin: str, target: str, **options: Any) -> None:
         if "frames/c.1." in str(target):
             raise OSError(errno.EIO, "Input/output error")
-        link(origin, target)
+        link(origin, target, **options)
 
     (tmp_path / "scene.truth.parquet").mkdir()
     monkeypatch.setattr(os, "link", broken)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -442,10 +442,10 @@ def test_a_storage_that_refuses_ends_the_source(
     source = Scripted(range(LONG))
     link = os.link
 
-    def broken(origin: str, target: str) -> None:
+    def broken(origin: str, target: str, **options: Any) -> None:
         if "frames/c.3." in str(target):
             raise OSError(5, "Input/output error")
-        link(origin, target)
+        link(origin, target, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "link", broken)
