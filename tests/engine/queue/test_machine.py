@@ -1,5 +1,6 @@
 """The queue against a model: whatever is done in whatever order, what must hold does."""
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +21,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tests.engine.queue.conftest import Ledger
+from tests.engine.queue.crashes import DiedError, drop_connections, dying_at_commits
 from tests.engine.queue.desk import Desk, target, units
+from tests.engine.queue.tables import Tables
 
 from forebay.engine.errors import JobError, LeaseLostError
 from forebay.engine.queue.claims import Claim
@@ -30,7 +33,7 @@ from forebay.engine.queue.leases import Service
 from forebay.engine.queue.outcomes import Published
 from forebay.engine.queue.planning import Planning
 from forebay.engine.queue.retry import Failure, FailureClass
-from forebay.engine.queue.schema import DEPENDENCIES, JOB_RESULTS, JOBS, RESULTS, SERVICES, UNITS
+from forebay.engine.queue.schema import SERVICES
 from forebay.engine.queue.states import ENDED_JOBS, HELD_UNITS, OPEN_UNITS, JobState, UnitState
 from forebay.engine.results.part import Part
 
@@ -41,47 +44,6 @@ LEASE = 30.0
 
 shares = st.integers(0, 10**6)
 """Chooses one of what there is at the time."""
-
-
-class Tables:
-    """All that is in the tables, at one moment."""
-
-    def __init__(self, desk: Desk) -> None:
-        def rows(connection: sa.Connection, table: sa.Table) -> list[sa.Row[Any]]:
-            return list(connection.execute(sa.select(table)))
-
-        with desk.database.read() as connection:
-            self.units = {row.unit: row for row in rows(connection, UNITS)}
-            self.jobs = {row.job: row for row in rows(connection, JOBS)}
-            self.results = {row.result: row for row in rows(connection, RESULTS)}
-            self.services = {row.service for row in rows(connection, SERVICES)}
-            self.after: dict[int, set[int]] = {job: set() for job in self.jobs}
-            for row in rows(connection, DEPENDENCIES):
-                self.after[row.job].add(row.after)
-            self.asked: dict[int, set[str]] = {job: set() for job in self.jobs}
-            for row in rows(connection, JOB_RESULTS):
-                self.asked[row.job].add(row.result)
-
-    def wanting(self, result: str) -> list[sa.Row[Any]]:
-        """Return the jobs that have not ended and ask for a result."""
-        return [
-            row
-            for job, row in self.jobs.items()
-            if result in self.asked[job] and row.state not in ENDED_JOBS
-        ]
-
-    def of_job(self, job: int) -> list[sa.Row[Any]]:
-        """Return the units of a job."""
-        return [row for row in self.units.values() if row.result in self.asked[job]]
-
-    def over(self, job: int) -> bool:
-        """Tell whether nothing is left to do for a job."""
-        results = [self.results[each] for each in self.asked[job]]
-        live = self.jobs[job].live
-        known = all(
-            (row.closed if live else row.planned) or row.error is not None for row in results
-        )
-        return known and not any(row.state in OPEN_UNITS for row in self.of_job(job))
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -127,7 +89,11 @@ class QueueMachine(RuleBasedStateMachine):
         for run in RUNS:
             self.add(self.desk.planning, run, MOST_UNITS, complete=True, late=set())
         self.before = Tables(self.desk)
-        return multiple(self.new_service(1), self.new_service(2))
+        both = self.new_service(1), self.new_service(2)
+        # Most rules are about what is held: few steps would come to them.
+        for each in both:
+            self.take(each, 1)
+        return multiple(*both)
 
     @rule(target=services)
     def one_more_service(self) -> Service:
@@ -367,7 +333,12 @@ class QueueMachine(RuleBasedStateMachine):
         """Units that are ready are taken, of jobs that are; those of the most urgent lane first."""
         job = None if share is None else self.one_job(share)
         number = None if job is None else job.job
-        claims = self.unless_buried(service, lambda: service.claim(most, job=number, begin=begin))
+        self.take(service, most, job=number, begin=begin)
+
+    def take(
+        self, service: Service, most: int, *, job: int | None = None, begin: bool = False
+    ) -> None:
+        claims = self.unless_buried(service, lambda: service.claim(most, job=job, begin=begin))
         if claims is None:
             return
         assert len(claims) <= most
@@ -382,7 +353,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert each.unit not in self.holding
             self.holding[each.unit] = (service, each)
             self.claims.append((service, each))
-        if number is None and not claims:
+        if job is None and not claims:
             assert not any(
                 row.state in {UnitState.READY, UnitState.DEFERRED}
                 and any(
@@ -453,6 +424,31 @@ class QueueMachine(RuleBasedStateMachine):
             del self.holding[claim.unit]
         else:
             self.nothing_has_changed()
+
+    @precondition(lambda self: self.claims)
+    @rule(share=shares, what=st.sampled_from(["claim", "publish", "fail", "hand back", "bury"]))
+    def die_before_the_commit(self, share: int, what: str) -> None:
+        """Who dies within a transaction has changed nothing, whatever it was to be."""
+        service, claim = self.one_claim(share)
+        part, why = Part("lost", "0" * 64, 1, 1), Failure(FailureClass.RAISED, "x")
+        changes: dict[str, Callable[[], object]] = {
+            "claim": lambda: service.claim(3, begin=True),
+            "publish": lambda: service.outcomes.publish([(claim, part, 1.0)]),
+            "fail": lambda: service.outcomes.fail([(claim, why)]),
+            "hand back": lambda: service.hand_back([claim]),
+            "bury": service.bury_the_dead,
+        }
+        # One that was buried is told so before it comes to a commit.
+        with dying_at_commits(), contextlib.suppress(LeaseLostError, DiedError):
+            changes[what]()
+        self.nothing_has_changed()
+
+    @rule()
+    def lose_connections(self) -> None:
+        """A server that drops its clients has them come again, and has lost nothing."""
+        if isinstance(self.ledger.place, str):
+            drop_connections(self.ledger.place)
+        self.nothing_has_changed()
 
     @rule(service=services)
     def promote(self, service: Service) -> None:
@@ -606,4 +602,4 @@ def test_whatever_is_done_the_rules_hold(sqlite_ledger: Ledger) -> None:
 @pytest.mark.postgres
 def test_whatever_is_done_the_rules_hold_on_a_server(postgresql_ledger: Ledger) -> None:
     """The same in PostgreSQL."""
-    check(postgresql_ledger, examples=4, steps=30)
+    check(postgresql_ledger, examples=5, steps=30)
