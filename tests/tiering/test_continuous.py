@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,10 @@ def service(
 
 def until(true: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    for _ in range(600):
-        if true():
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError("it does not come to that")
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.05)
 
 
 def test_runs_move_by_themselves_until_it_is_told_to_stop(site: Site) -> None:

@@ -36,11 +36,16 @@ from forebay.acquisition.storage.folder import FolderStorage
 from forebay.acquisition.storage.room import CountedRoom, Filling
 
 FRAMES = 60
+SECONDS = 120
 SHAPE = (3, 4)
 
 
 class Camera:
-    """A free-running camera; each frame of it holds its counter, and a low bit."""
+    """A free-running camera; each frame of it holds its counter, and a low bit.
+
+    With `rings` it is no faster than whoever takes the frames out of them, unless that stands still
+    for the `patience`.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Camera:
         *,
         can_wait: bool = False,
         rings: list[FrameRing] | None = None,
+        patience: float = SECONDS,
     ) -> None:
         self.geometry = Geometry(("y", "x"), SHAPE, np.dtype("uint16"))
         self.metadata = ImageMetadata()
@@ -55,7 +61,7 @@ class Camera:
         self.delivered = threading.Event()
         self.go_on = threading.Event()
         self._frames = frames
-        self._patient = True
+        self._patience = patience
         self._rings = [] if rings is None else rings
         self._stopped = threading.Event()
 
@@ -66,15 +72,14 @@ class Camera:
             self._keep_pace()
             yield Frame(counter, counter, np.full(SHAPE, counter * 4 + 1, "uint16"))
         self.delivered.set()
-        self.go_on.wait(20)
+        self.go_on.wait(SECONDS)
         yield Frame(self._frames, self._frames, np.full(SHAPE, self._frames * 4 + 1, "uint16"))
 
     def _keep_pace(self) -> None:
-        """Be no faster than whoever takes the frames out of the ring, unless that stands still."""
-        deadline = time.monotonic() + (0.5 if self._patient else 0)
+        deadline = time.monotonic() + self._patience
         while any(ring.waiting > 2 for ring in self._rings) and not self._stopped.wait(0.001):
             if time.monotonic() >= deadline:
-                self._patient = False
+                self._patience = 0.0
                 return
 
     def stop(self) -> None:
@@ -95,7 +100,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     publish = FolderStorage.publish
 
     def waiting(self: FolderStorage, objects: Any) -> None:
-        assert moves.wait(20)
+        assert moves.wait(SECONDS)
         publish(self, objects)
 
     monkeypatch.setattr(FolderStorage, "publish", waiting)
@@ -129,7 +134,7 @@ def record(
         flows.append(status.flow)
 
     def move() -> None:
-        assert camera.delivered.wait(20)
+        assert camera.delivered.wait(SECONDS)
         disk.set()
         camera.go_on.set()
 
@@ -257,7 +262,7 @@ def test_a_disk_that_fails_while_frames_are_spilled_ends_the_run(
     camera = Camera(rings=rings)
 
     def failing(self: FolderStorage, objects: Any) -> None:
-        assert camera.delivered.wait(20)
+        assert camera.delivered.wait(SECONDS)
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(FolderStorage, "publish", failing)
@@ -277,13 +282,13 @@ def test_a_spill_that_is_full_drops_and_says_so(
     tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
 ) -> None:
     """The second path has a bound as well; then the ring fills, and frames are written down."""
-    camera = Camera(400, rings=rings)
+    camera = Camera(400, rings=rings, patience=3.0)
     known = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
     small = {"overload": "spill", "spill": tmp_path / "second", "spill_bytes": 40_000}
     settings = AcquisitionSettings.model_validate({**known, **small, **LOW})
 
     def move() -> None:
-        assert camera.delivered.wait(20)
+        assert camera.delivered.wait(SECONDS)
         disk.set()
         camera.go_on.set()
 
@@ -431,7 +436,7 @@ def test_a_disk_is_full_until_all_that_waits_has_found_room(tmp_path: Path) -> N
 
     waiting = threading.Thread(target=lambda: blocks.until_room(large))
     waiting.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SECONDS
     while not blocks.waiting_for_space and time.monotonic() < deadline:
         time.sleep(0.001)
     blocks.until_room(lambda: None)
