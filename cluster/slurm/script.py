@@ -2,12 +2,14 @@
 
 import importlib
 import shlex
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forebay.cluster.keeping.environment import worker_environment
+from forebay.cluster.loop import signals_held
 from forebay.cluster.slurm.walltime import seconds_of
 
 if TYPE_CHECKING:
@@ -105,9 +107,24 @@ def options_of(
 
 def script_of(worker: str, scheduler: str, options: dict[str, Any]) -> str:
     """Return the script of the job that carries a worker."""
-    slurm: Any = importlib.import_module("dask_jobqueue.slurm")
+    slurm = dask_jobqueue().slurm  # Not within own_words, which would forget its defaults.
     with own_words():
         return str(slurm.SLURMJob(scheduler, name=worker, **options).job_script())
+
+
+def dask_jobqueue() -> Any:
+    """Import dask-jobqueue, and leave Ctrl-C to who has it.
+
+    Its module of runners makes SIGINT end the process at once, with code 0, as soon as it is
+    imported: what is being computed would not be published, and nobody told.
+    """
+    with signals_held():
+        answers: Any = signal.getsignal(signal.SIGINT)
+        try:
+            return importlib.import_module("dask_jobqueue")
+        finally:
+            if signal.getsignal(signal.SIGINT) is not answers:
+                signal.signal(signal.SIGINT, answers)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +24,7 @@ from forebay.cluster.keeping.service import KeptCluster
 from forebay.cluster.larger import CEILING, RESOURCE
 from forebay.cluster.loop import sheltered_loop
 from forebay.cluster.slurm.pool import SlurmPool
-from forebay.cluster.slurm.script import options_of, own_words, script_of
+from forebay.cluster.slurm.script import dask_jobqueue, options_of, own_words, script_of
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -112,10 +111,10 @@ def _scheduler(
     loop: Any,
 ) -> Any:
     """Start dask-jobqueue's cluster without a worker: the keeper asks for those."""
-    dask_jobqueue: Any = importlib.import_module("dask_jobqueue")
+    jobqueue = dask_jobqueue()
     try:
         with own_words():
-            return dask_jobqueue.SLURMCluster(
+            return jobqueue.SLURMCluster(
                 n_workers=0,
                 loop=loop,
                 security=security,

@@ -103,6 +103,23 @@ def test_a_specification_that_cannot_work_is_refused(
         small(tmp_path, **wrong)
 
 
+def test_ctrl_c_is_left_to_who_has_it(tmp_path: Path) -> None:
+    """Importing dask-jobqueue lets SIGINT end the process with code 0, if nobody puts that right."""
+    code = """
+import signal
+from forebay.cluster.slurm.script import script_of
+def handle(*_): raise SystemExit("in order")
+signal.signal(signal.SIGINT, handle)
+script_of("w", "tcp://here:1", dict(cores=1, memory="1 GiB", processes=1))
+assert signal.getsignal(signal.SIGINT) is handle
+signal.raise_signal(signal.SIGINT)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr.strip()) == (1, "in order")
+
+
 def test_the_users_configuration_of_dask_jobqueue_says_nothing_here(tmp_path: Path) -> None:
     """Neither where jobs go and what they need, nor where their logs lie; what has no name here does."""
     elsewhere = {
