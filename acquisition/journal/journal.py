@@ -190,6 +190,20 @@ class FrameJournal:
         )
         return self._add([*map(_dropped_content, dropped), taken], last_counter=frame.counter)
 
+    def has_room(self, frame_bytes: int) -> bool:
+        """Tell whether a frame of so many bytes can be added now, making room for it if need be.
+
+        Raises
+        ------
+        StorageError
+            If the storage refuses for another reason than that it is full; the journal is done.
+        """
+        try:
+            with self._ending_on_error():
+                return self._segment_for(padded(frame_bytes)) is not None
+        except NoSpaceError:
+            return False
+
     def drop(self, dropped: Dropped) -> bool:
         """Add what was dropped, as `append` adds a frame."""
         return self._add([_dropped_content(dropped)], last_counter=dropped.last)

@@ -136,8 +136,8 @@ class BlocksInFlight:
             self._changed.wait_for(lambda: self.has_room or self.failure, seconds)
             self._check()
 
-    def wait_for_commit(self) -> None:
-        """Wait until a block is committed.
+    def wait_for_commit(self, seconds: float = _LOOK_FOR_SPACE_SECONDS) -> None:
+        """Wait until a block is committed, or so many seconds.
 
         Raises
         ------
@@ -147,8 +147,7 @@ class BlocksInFlight:
         with self._changed:
             committed = self._run.committer.frames
             self._changed.wait_for(
-                lambda: self._run.committer.frames > committed or self.failure,
-                _LOOK_FOR_SPACE_SECONDS,
+                lambda: self._run.committer.frames > committed or self.failure, seconds
             )
             self._check()
 
@@ -214,8 +213,9 @@ class BlocksInFlight:
             self.until_room(lambda: self._run.close(block, reason=reason))
             if last:
                 self._on_commit([last])
-        except BaseException:
-            self.abandon()
+        except BaseException as failure:
+            self._fail(failure)
+            self._let_go()
             raise
         self._let_go()
 
@@ -317,8 +317,9 @@ class BlocksInFlight:
             self._on_stored(flight)
             flight.stored.set_result(stored)
         except BaseException as failure:  # noqa: BLE001 (raised again by who closes)
-            flight.stored.set_exception(failure)
+            # Whoever waits for the block is not to find a reason of its own first.
             self._fail(failure)
+            flight.stored.set_exception(failure)
         finally:
             with self._changed:
                 self._changed.notify_all()

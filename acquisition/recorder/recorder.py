@@ -38,7 +38,7 @@ class Overflow(Protocol):
     """A second path for frames, when the blocks in flight and the ring are not enough."""
 
     def wanted(self) -> bool:
-        """Whether frames are to go there while no block can be begun."""
+        """Whether frames are to go there while none can be recorded."""
 
     def put(self, frame: Arrived, pixels: npt.NDArray[Any]) -> bool:
         """Take a frame; False if there is no room for it."""
@@ -71,7 +71,9 @@ class Recorder:
     steps
         What is done with each frame that is recorded, in this order.
     overflow
-        Where frames go that find no block, if there is such a place.
+        Where frames go that cannot be recorded without waiting, if there is such a place.
+    ready
+        Tells whether the steps can be done without waiting; they always can if not given.
     on_lost
         Called with what is written down as lost.
     recovered
@@ -88,6 +90,7 @@ class Recorder:
         reduction: Reduction | None = None,
         steps: Sequence[Step] = (),
         overflow: Overflow | None = None,
+        ready: Callable[[], bool] | None = None,
         on_lost: Callable[[Lost], None] | None = None,
         recovered: Iterable[Frame | Dropped] = (),
     ) -> None:
@@ -98,6 +101,7 @@ class Recorder:
         self._reduction = reduction
         self._steps = steps
         self._overflow = overflow
+        self._ready = ready
         self._on_lost = on_lost
         self._recovered = recovered
         self._taken_back: npt.NDArray[Any] | None = None
@@ -128,7 +132,7 @@ class Recorder:
     def _from_ring(self) -> Iterator[Item]:
         """Yield what comes out of the ring and need not go through the overflow."""
         while True:
-            self._take_back()
+            self._take_back(wait=self._ring.ended)
             behind = self._overflow is not None and len(self._overflow) > 0
             item = self._ring.take(timeout=_LOOK_AGAIN_SECONDS if behind else None)
             if item is None:
@@ -136,14 +140,36 @@ class Recorder:
                     return
                 if self._ring.ended:
                     # It does not wait any more; nor is anything to come if the writing has ended.
-                    self._blocks.wait_for_room(_LOOK_AGAIN_SECONDS)
+                    self._wait()
             elif self._overflow is None or not self._diverted(item, self._overflow):
                 yield item
 
-    def _take_back(self) -> None:
-        """Record what is in the overflow, as long as there is a block for it."""
+    def _has_room(self) -> bool:
+        """Tell whether a frame can be recorded without waiting."""
+        return self._filler.has_room and (self._ready is None or self._ready())
+
+    def _wait(self) -> None:
+        """Wait a little for room."""
+        if self._filler.has_room:
+            # A commit may make it, or somebody else, who tells nobody.
+            self._blocks.wait_for_commit(_LOOK_AGAIN_SECONDS)
+        else:
+            self._blocks.wait_for_room(_LOOK_AGAIN_SECONDS)
+
+    def _take_back(self, *, wait: bool) -> None:
+        """Record what is in the overflow, as long as there is a block for it.
+
+        Parameters
+        ----------
+        wait
+            Whether to wait for room in the steps, as long as there is patience for that.
+        """
         overflow = self._overflow
-        while overflow is not None and len(overflow) and self._filler.has_room:
+        while (
+            overflow is not None
+            and len(overflow)
+            and (self._filler.has_room if wait else self._has_room())
+        ):
             into = self._taken_back
             if into is None:
                 into = self._filler.own_room().pixels
@@ -156,9 +182,11 @@ class Recorder:
     def _diverted(self, item: Item, overflow: Overflow) -> bool:
         """Put an item into the overflow, if it has to go there."""
         while True:
-            while not len(overflow) and not self._filler.has_room and not overflow.wanted():
-                self._blocks.wait_for_room(_LOOK_AGAIN_SECONDS)
-            if not len(overflow) and self._filler.has_room:
+            while not len(overflow) and not self._has_room() and not overflow.wanted():
+                if self._ring.finished and self._filler.has_room:
+                    break  # The ring gets no fuller, and who waits for the steps is not waited for.
+                self._wait()
+            if not len(overflow) and self._has_room():
                 return False
             if isinstance(item, Lost):
                 overflow.lose(item)
@@ -171,9 +199,11 @@ class Recorder:
     def _wait_for(self, overflow: Overflow) -> None:
         """Wait until something has been taken back: the overflow is full, and the ring fills."""
         before = len(overflow)
+        self._wait()
+        self._take_back(wait=self._ring.finished)
         while len(overflow) == before > 0:
-            self._blocks.wait_for_room(_LOOK_AGAIN_SECONDS)
-            self._take_back()
+            self._wait()
+            self._take_back(wait=self._ring.finished)
 
     def _record(self, frame: Arrived) -> None:
         room = self._ring[frame.slot]

@@ -215,7 +215,8 @@ class Recording:
         parts = self._parts
         kept = None
         if parts.journal is not None:
-            kept = Journalling(parts.journal, self._blocks, clock=parts.clock)
+            size = parts.run.layout.geometry.frame_bytes
+            kept = Journalling(parts.journal, self._blocks, frame_bytes=size, clock=parts.clock)
         return Recorder(
             parts.ring,
             self._blocks,
@@ -224,6 +225,7 @@ class Recording:
             reduction=parts.reduction,
             steps=[step for step in (self._overload, kept) if step is not None],
             overflow=self._overflow,
+            ready=kept.has_room if kept else None,
             on_lost=kept.lose if kept else None,
             recovered=parts.recovered,
         )

@@ -144,14 +144,32 @@ class Journalling:
         The journal.
     blocks
         The blocks in flight, which know what to do where there is no room.
+    frame_bytes
+        Bytes of a frame.
     clock
         Source of times.
     """
 
-    def __init__(self, journal: FrameJournal, blocks: BlocksInFlight, *, clock: Clock) -> None:
+    _LOOK_AGAIN_SECONDS = 0.1
+    """Time between two looks for room, for which the storage is asked."""
+
+    def __init__(
+        self, journal: FrameJournal, blocks: BlocksInFlight, *, frame_bytes: int, clock: Clock
+    ) -> None:
         self._journal = journal
         self._blocks = blocks
+        self._frame_bytes = frame_bytes
         self._clock = clock
+        self._full_until = clock.monotonic()
+
+    def has_room(self) -> bool:
+        """Tell whether a frame can be put in without waiting."""
+        if self._clock.monotonic() < self._full_until:
+            return False
+        if self._journal.has_room(self._frame_bytes):
+            return True
+        self._full_until = self._clock.monotonic() + self._LOOK_AGAIN_SECONDS
+        return False
 
     def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
         """Put a frame into the journal."""

@@ -1,5 +1,6 @@
 """The disk fills while a run is recorded: frames wait, then are dropped and written down."""
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ByteSize
 from tests.acquisition.faults.checks import check_committed, check_whole
 from tests.acquisition.faults.disks import in_memory, make_image, mounted_image
 from tests.acquisition.faults.recordings import RUN, ListedSource, frame
@@ -16,6 +18,8 @@ from tests.acquisition.faults.recordings import RUN, ListedSource, frame
 from forebay.acquisition import AcquisitionStatus, Geometry, RunWriter, acquire, open_run
 from forebay.acquisition.clock import SystemClock
 from forebay.acquisition.errors import StorageError
+from forebay.acquisition.service.prepare import prepare, prepare_again
+from forebay.acquisition.settings import AcquisitionSettings
 
 pytestmark = pytest.mark.fault
 
@@ -184,3 +188,69 @@ def test_a_disk_that_stays_full_ends_the_recording_when_it_is_told_to_stop(disk:
     with RunWriter.resume(disk.path / RUN) as writer:
         writer.append(frame(following, LARGE))
     check_whole(disk.path / RUN, range(following + 1), LARGE)
+
+
+class Spilling:
+    """Listens to a recording; does something, once, when it has spilled some frames."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.acted = threading.Event()
+        self._act = act
+
+    def __call__(self, status: AcquisitionStatus) -> None:
+        """Hear how the recording is doing."""
+        if status.spilled_frames >= ENOUGH and not self.acted.is_set():
+            self._act()
+            self.acted.set()
+
+
+@pytest.fixture
+def too_small(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 64 MB in memory, which is less than a journal begins with."""
+    with in_memory(tmp_path / "disk", megabytes=64) as path:
+        larger = ["mount", "-o", "remount,size=2g", str(path)]
+        yield Disk(path, lambda: subprocess.run(larger, check=True))
+
+
+def spilling_to(folder: Path) -> AcquisitionSettings:
+    return AcquisitionSettings(
+        durability="frame",
+        overload="spill",
+        spill=folder,
+        frames_per_block=BLOCK,
+        # Time for a slow disk to make the first segment.
+        buffer_bytes=ByteSize(256 * LARGE.frame_bytes),
+    )
+
+
+def test_frames_that_the_journal_has_no_room_for_are_spilled_and_come_back(
+    too_small: Disk, tmp_path: Path
+) -> None:
+    """In their order; not a frame is dropped."""
+    camera = Camera(more=AFTERWARDS)
+    listener = Spilling(too_small.make_room)
+    camera.event = listener.acted
+    settings = spilling_to(tmp_path / "second")
+    status = prepare(camera, too_small.path / RUN, settings=settings).run(on_status=listener)
+    assert listener.acted.is_set(), "nothing was spilled"
+    assert (status.committed, status.dropped) == (status.counted, 0)
+    assert status.counted == camera.exposures
+    check_whole(too_small.path / RUN, range(camera.exposures), LARGE)
+
+
+def test_what_was_spilled_for_want_of_a_journal_is_there_when_the_disk_stays_full(
+    too_small: Disk, tmp_path: Path
+) -> None:
+    """The recording ends with an error when it is told to stop; going on brings every frame."""
+    stop = threading.Event()
+    camera = Camera(more=100_000)
+    settings = spilling_to(tmp_path / "second")
+    acquisition = prepare(camera, too_small.path / RUN, settings=settings, clock=FastClock())
+    with pytest.raises(StorageError, match="no space is left"):
+        acquisition.run(stop=stop, on_status=Spilling(stop.set))
+    assert stop.is_set(), "nothing was spilled"
+    too_small.make_room()
+    nothing = ListedSource([], LARGE)
+    status = prepare_again(nothing, too_small.path / RUN, settings=settings).run()
+    assert (status.committed, status.dropped) == (status.counted, 0)
+    check_whole(too_small.path / RUN, range(camera.exposures), LARGE)

@@ -23,7 +23,8 @@ from forebay.acquisition import (
     open_run,
     verify_run,
 )
-from forebay.acquisition.errors import NoSpaceError
+from forebay.acquisition.errors import NoSpaceError, StorageError
+from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service import acquisition, last_frames
 from forebay.acquisition.settings import AcquisitionSettings
 
@@ -240,3 +241,16 @@ def test_a_storage_that_hangs_is_told_at_the_end_with_the_way_out(
     run = open_run(tmp_path / "run")
     assert run.closed
     assert run.history.frames >= int(counted)
+
+
+def test_what_keeps_a_run_from_being_closed_is_what_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that the writing was given up for it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageError("the last line does not reach the disk")
+
+    monkeypatch.setattr(WritableRun, "close", refuse)
+    with pytest.raises(StorageError, match="the last line does not reach the disk"):
+        acquire(Camera(5), tmp_path / "run")
