@@ -91,8 +91,16 @@ class StorageError(AcquisitionError, OSError):
     exit_code = ExitCode.STORAGE
 
 
-class NoSpaceError(StorageError):
+class StorageNotReadyError(StorageError):
+    """The storage does not take it now; the same can be tried again."""
+
+
+class NoSpaceError(StorageNotReadyError):
     """There is no room on the storage; once some is made, the same can be tried again."""
+
+
+class StorageAwayError(StorageNotReadyError):
+    """The storage does not answer, and may have done what it was asked; it can be asked again."""
 
 
 class RunTakenOverError(StorageError):

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import NoSpaceError, StorageError
+from forebay.acquisition.errors import StorageError, StorageNotReadyError
 from forebay.acquisition.format.record import Block
 from forebay.acquisition.run.writing.block import BlockInFlight
 from forebay.acquisition.run.writing.writable import WritableRun
 
 _REWRITES = 2
 """Times that a block is written anew, into new files, when the storage reports an error."""
-_LOOK_FOR_SPACE_SECONDS = 0.5
+_TRY_AGAIN_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class BlocksInFlight:
     clock
         Source of times.
     patience
-        Seconds to wait for room on the storage once `end` was called.
+        Seconds to wait for room on the storage, or its answer, once `end` was called.
     on_thread
         Called at the start of each thread, in it, with what it does: ``writer``, ``commit``, or
         ``show``.
@@ -86,7 +86,7 @@ class BlocksInFlight:
         self._ended_at = float("inf")
         self.failure: BaseException | None = None
         """What ended the writing, if anything did."""
-        self._waiting_for_space: set[int] = set()
+        self._not_ready: dict[int, StorageNotReadyError] = {}
         self.held = False
         """Whether no further block may be begun, since others come first."""
         self._on_thread = on_thread
@@ -108,9 +108,9 @@ class BlocksInFlight:
         return len(self._flights)
 
     @property
-    def waiting_for_space(self) -> bool:
-        """Whether the storage is full, and room is waited for."""
-        return bool(self._waiting_for_space)
+    def not_ready(self) -> StorageNotReadyError | None:
+        """Why the storage takes nothing now, if somebody waits for it."""
+        return next(iter([*self._not_ready.values()]), None)
 
     @property
     def has_room(self) -> bool:
@@ -136,7 +136,7 @@ class BlocksInFlight:
             self._changed.wait_for(lambda: self.has_room or self.failure, seconds)
             self._check()
 
-    def wait_for_commit(self, seconds: float = _LOOK_FOR_SPACE_SECONDS) -> None:
+    def wait_for_commit(self, seconds: float = _TRY_AGAIN_SECONDS) -> None:
         """Wait until a block is committed, or so many seconds.
 
         Raises
@@ -189,7 +189,7 @@ class BlocksInFlight:
         flight.block.seal(self._run.account.cut())
 
     def end(self) -> None:
-        """Wait for room on the storage no longer than patience allows, from now on."""
+        """Wait for the storage no longer than patience allows, from now on."""
         self._ended_at = min(self._ended_at, self._clock.monotonic())
 
     def close(self, last: Flight | None, *, reason: str) -> None:
@@ -210,7 +210,7 @@ class BlocksInFlight:
             if self.failure is not None:
                 raise self.failure
             block = last.stored.result() if last else None
-            self.until_room(lambda: self._run.close(block, reason=reason))
+            self.until_ready(lambda: self._run.close(block, reason=reason))
             if last:
                 self._on_commit([last])
         except BaseException as failure:
@@ -253,7 +253,7 @@ class BlocksInFlight:
 
     def _commit(self, flights: list[Flight]) -> None:
         blocks = [flight.stored.result() for flight in flights]
-        self.until_room(lambda: self._run.commit(blocks))
+        self.until_ready(lambda: self._run.commit(blocks))
         with self._changed:
             for _ in flights:
                 self._flights.popleft()
@@ -341,22 +341,22 @@ class BlocksInFlight:
 
         for _ in range(_REWRITES):
             try:
-                return self.until_room(store)
-            except NoSpaceError:
+                return self.until_ready(store)
+            except StorageNotReadyError:
                 raise
             except StorageError:
                 if self.failure is not None:
                     raise
                 # A flush that failed is not tried again on the same file; the frames are still in
                 # memory, and a new file may find a better place.
-        return self.until_room(store)
+        return self.until_ready(store)
 
-    def until_room[T](self, write: Callable[[], T]) -> T:
-        """Write, again and again as long as the storage is full.
+    def until_ready[T](self, write: Callable[[], T]) -> T:
+        """Write, again and again as long as the storage is full or does not answer.
 
         Raises
         ------
-        NoSpaceError
+        StorageNotReadyError
             If nothing is to be waited for any more.
         """
         me, since = threading.get_ident(), None
@@ -364,25 +364,25 @@ class BlocksInFlight:
             while True:
                 try:
                     return write()
-                except NoSpaceError:
-                    self._waiting_for_space.add(me)
+                except StorageNotReadyError as error:
+                    self._not_ready[me] = error
                     since = self._clock.monotonic() if since is None else since
-                    if not self._wait_for_room(since):
+                    if not self._wait_for_storage(since):
                         raise
         finally:
-            self._waiting_for_space.discard(me)
+            self._not_ready.pop(me, None)
 
-    def _wait_for_room(self, since: float) -> bool:
+    def _wait_for_storage(self, since: float) -> bool:
         """Wait a little; False when nothing is to be waited for any more.
 
         Parameters
         ----------
         since
-            When it was first seen that there is no room.
+            When it was first seen that the storage takes nothing.
         """
-        # File systems tell nobody of room that is made, so it is looked for.
+        # No storage tells that it has room again, or answers, so it is tried.
         with self._changed:
-            self._changed.wait_for(lambda: self.failure, _LOOK_FOR_SPACE_SECONDS)
+            self._changed.wait_for(lambda: self.failure, _TRY_AGAIN_SECONDS)
         deadline = max(since, self._ended_at) + self._patience
         return self.failure is None and self._clock.monotonic() < deadline
 

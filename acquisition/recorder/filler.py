@@ -63,7 +63,7 @@ class BlockFiller:
             If the writing has ended with an error.
         """
         flight = self._begin()
-        self._blocks.until_room(lambda: self._run.begin(frame.counter))
+        self._blocks.until_ready(lambda: self._run.begin(frame.counter))
         self._run.take(frame.counter)
         if slot is not None:
             flight.slots.append(slot)
@@ -83,7 +83,7 @@ class BlockFiller:
 
     def lose(self, lost: Lost) -> None:
         """Write lost frames down."""
-        self._blocks.until_room(lambda: self._run.begin(lost.first))
+        self._blocks.until_ready(lambda: self._run.begin(lost.first))
         self._run.drop(lost.first, lost.last, reason=lost.reason)
 
     def close(self, *, reason: str) -> None:

@@ -320,9 +320,9 @@ class Acquisition:
             self._watch_order()
             self._watch_flow()
             self._watch_disk()
-            full = self._flow.state is FlowState.WAITING_FOR_SPACE
-            self._last_frames.tell_waiting(full and self._is_ending)
-            if self._is_ending and not full and self._recorder.is_alive():
+            waiting = self._flow.state.is_waiting
+            self._last_frames.tell_waiting(self._flow.state if self._is_ending else None)
+            if self._is_ending and not waiting and self._recorder.is_alive():
                 self._last_frames.tell_hanging(stopped=self._stop.is_set())
             self._tell()
             self._collector.collect()
@@ -357,11 +357,13 @@ class Acquisition:
             calm = flow in {FlowState.NORMAL, FlowState.HOLDING}
             level = logging.INFO if calm else logging.WARNING
             _log.log(level, "the flow of frames is now: %s", flow.value)
+            if flow is FlowState.WAITING_FOR_STORAGE:
+                _log.warning("it is tried again until it answers: %s", self._recording.not_ready)
             self._announce(StateEvent(flow=flow.value))
 
     def _watch_disk(self) -> None:
         young = self._clock.monotonic() - self._started < _SETTLING_SECONDS
-        if young or self._is_ending or self._flow.state is FlowState.WAITING_FOR_SPACE:
+        if young or self._is_ending or self._flow.state.is_waiting:
             return  # The rate at the beginning says little; nor is there more to say in the end.
         free = self._run.storage.free_bytes()
         committer = self._run.committer

@@ -38,6 +38,13 @@ class FlowState(StrEnum):
     """Not all of them; those that are lost are written down."""
     WAITING_FOR_SPACE = "waiting for space"
     """The storage is full."""
+    WAITING_FOR_STORAGE = "waiting for the storage"
+    """The storage does not answer."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing can be recorded until the storage takes it again."""
+        return self in {FlowState.WAITING_FOR_SPACE, FlowState.WAITING_FOR_STORAGE}
 
 
 class Watermarks:

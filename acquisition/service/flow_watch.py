@@ -42,7 +42,7 @@ class FlowWatch:
 
     def _now(self) -> FlowState:
         behind = self._recording.flow
-        if behind is FlowState.WAITING_FOR_SPACE:
+        if behind.is_waiting:
             return behind
         if self._drops.dropping(self._lost()):
             return FlowState.DROPPING

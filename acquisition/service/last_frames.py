@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 
+from forebay.acquisition.service.flow import FlowState
 from forebay.acquisition.service.parts import Parts
 
 _HANGING_SECONDS = 2.0
@@ -19,7 +20,7 @@ class LastFrames:
     parts
         What the acquisition is made of.
     patience
-        Seconds for which room on the storage is waited for at the end.
+        Seconds for which the storage is waited for at the end.
     """
 
     def __init__(self, parts: Parts, *, patience: float) -> None:
@@ -30,17 +31,26 @@ class LastFrames:
         kept = parts.journal is not None
         self._at_stake = "those that the frame journal lacks are" if kept else "they are"
 
-    def tell_waiting(self, waiting: bool) -> None:
-        """Say, each time that it begins, how long they wait for room, and how many they are."""
+    def tell_waiting(self, flow: FlowState | None) -> None:
+        """Say, each time that it begins, how long they wait for the storage, and how many they are.
+
+        Parameters
+        ----------
+        flow
+            How frames get through; None as long as more may come.
+        """
+        waiting = flow is not None and flow.is_waiting
         if waiting and not self._waiting:
+            full = flow is FlowState.WAITING_FOR_SPACE
             for where, lost, counted, _ in self._uncommitted():
                 _log.error(
-                    "%s has no room for the last %d of %d frames: %s lost unless there is room "
-                    "within %g s",
+                    "%s %s the last %d of %d frames: %s lost unless %s within %g s",
                     where,
+                    "has no room for" if full else "does not answer, and has not confirmed",
                     lost,
                     counted,
                     self._at_stake,
+                    "there is room" if full else "it does",
                     self._patience,
                 )
         self._waiting = waiting

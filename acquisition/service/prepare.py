@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
 from forebay.acquisition.format import layout
+from forebay.acquisition.format.record import Noted
 from forebay.acquisition.frames import (
     CountedSource,
     FrameSource,
@@ -144,11 +146,7 @@ def prepare_in(
     StorageError
         If the bucket refuses.
     """
-    if settings.durability == "frame" or settings.reduction.keep_raw_every is not None:
-        raise SourceError(
-            "durability = 'frame' and keep_raw_every need a run in a folder: record it there, or "
-            "leave them out"
-        )
+    _check_for_bucket(settings)
     plan = _Plan(source, settings, clock)
     with contextlib.ExitStack() as opened:
         run = plan.create_in(store, name)
@@ -188,13 +186,96 @@ def prepare_again(
     FrameError
         If the source delivers other frames than those in the run.
     """
-    if settings.reduction.keep_raw_every is not None:
-        settings = settings.model_copy(
-            update={"reduction": settings.reduction.model_copy(update={"keep_raw_every": None})}
-        )
+    settings = _nothing_raw(settings)
     path = run_folder(path)
     before = open_run(path)
     run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
+    return _taken_up(source, run, path, before.notes, settings=settings, clock=clock)
+
+
+def prepare_again_in(
+    source: FrameSource,
+    store: "ObjectStore[Bucket]",
+    *,
+    settings: AcquisitionSettings,
+    cancelled: threading.Event | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Acquisition:
+    """Take up a run in an object store whose writer is gone, as `prepare_again` does in a folder.
+
+    No lock tells whether it is gone, so the run is watched first for as long as a writer would take
+    for two blocks.  One that is there and commits nothing meanwhile is shut out: what it has not
+    committed is lost.
+
+    Parameters
+    ----------
+    source, settings, clock
+        As for `prepare`.
+    store
+        Zarr store over the bucket, whose root is the run; for writing.
+    cancelled
+        Ends the watching when it is set.
+
+    Returns
+    -------
+    Acquisition
+        Its `run` does the rest.
+
+    Raises
+    ------
+    RunNotFoundError, RunLockedError, RunExistsError, RunDamagedError
+        If there is no run, it is being written, or it is closed or damaged.
+    SourceError
+        If the settings ask for what needs a folder.
+    FrameError
+        If the source delivers other frames than those in the run.
+    StorageError
+        If the bucket refuses, or does not answer.
+    """
+    from forebay.acquisition.run.writing.bucket import take_over_run
+    from forebay.acquisition.run.writing.quiet import check_quiet
+
+    settings = _nothing_raw(settings)
+    _check_for_bucket(settings)
+    check_quiet(store, cancelled=cancelled)
+    run = take_over_run(store, clock=clock, show_every=settings.show_seconds)
+    return _taken_up(source, run, None, open_run(store).notes, settings=settings, clock=clock)
+
+
+def _check_for_bucket(settings: AcquisitionSettings) -> None:
+    if settings.durability == "frame" or settings.reduction.keep_raw_every is not None:
+        raise SourceError(
+            "durability = 'frame' and keep_raw_every need a run in a folder: record it there, or "
+            "leave them out"
+        )
+
+
+def _nothing_raw(settings: AcquisitionSettings) -> AcquisitionSettings:
+    """Return the settings for a run that is gone on with: its raw frames were another run."""
+    if settings.reduction.keep_raw_every is None:
+        return settings
+    reduction = settings.reduction.model_copy(update={"keep_raw_every": None})
+    return settings.model_copy(update={"reduction": reduction})
+
+
+def _taken_up(
+    source: FrameSource,
+    run: WritableRun,
+    path: Path | None,
+    notes: tuple[Noted, ...],
+    *,
+    settings: AcquisitionSettings,
+    clock: Clock,
+) -> Acquisition:
+    """Return what goes on with a run, behind what its earlier writer has left.
+
+    Parameters
+    ----------
+    path
+        Folder of the run; None where it lies in a bucket.
+    notes
+        What was noted in it until now.
+    """
     with contextlib.ExitStack() as opened:
         opened.callback(run.abandon)
         kept = {"frames_per_block": run.layout.frames_per_block}
@@ -205,13 +286,13 @@ def prepare_again(
                 f"{run.storage.where} holds {run.layout.geometry.shape} "
                 f"{run.layout.geometry.dtype}: start another run for them"
             )
-        left = spill_folder(before.notes, run.layout)
+        left = spilled = spill_folder(notes, run.layout)
         if left is not None and settings.spill is not None and left.parent == settings.spill:
             left = None  # It is taken over as it is.
         following = run.account.next_counter
         after = None if following is None else following - 1
         recovered = leftovers(path, run.layout, after=after, spilled=left)
-        through = plan.known_through(run, spill_folder(before.notes, run.layout))
+        through = plan.known_through(run, spilled)
         parts = dataclasses.replace(
             plan.parts(run, None),
             recovered=recovered,

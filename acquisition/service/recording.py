@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forebay.acquisition.errors import StorageAwayError, StorageNotReadyError
 from forebay.acquisition.journal.group_commit import GroupCommit
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.memory.slots import FrameSlots
@@ -35,7 +36,7 @@ class Recording:
     on_thread
         Called at the start of each thread, in it, with what it does.
     patience
-        Seconds to wait for room on the storage once `end` was called.
+        Seconds to wait for room on the storage, or its answer, once `end` was called.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Recording:
         self._closed = True
 
     def end(self) -> None:
-        """Wait for room on the storage no longer than patience allows, from now on."""
+        """Wait for the storage no longer than patience allows, from now on."""
         self._blocks.end()
         if self._raw:
             self._raw.end()
@@ -137,6 +138,11 @@ class Recording:
         return failure or (self._raw.failure if self._raw else None)
 
     @property
+    def not_ready(self) -> StorageNotReadyError | None:
+        """Why the storage takes nothing now, if that is waited for."""
+        return self._blocks.not_ready or (self._raw.not_ready if self._raw else None)
+
+    @property
     def spilled_frames(self) -> int:
         """Frames that lie on the second path."""
         return 0 if self._overflow is None else self._overflow.frames
@@ -144,8 +150,10 @@ class Recording:
     @property
     def flow(self) -> FlowState:
         """How frames get through behind the ring."""
-        if self._blocks.waiting_for_space or (self._raw and self._raw.waiting_for_space):
-            return FlowState.WAITING_FOR_SPACE
+        obstacle = self.not_ready
+        if obstacle is not None:
+            away = isinstance(obstacle, StorageAwayError)
+            return FlowState.WAITING_FOR_STORAGE if away else FlowState.WAITING_FOR_SPACE
         if self._overflow is not None and len(self._overflow):
             return FlowState.SPILLING
         if self._overload and self._overload.applied:

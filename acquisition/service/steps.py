@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from forebay.acquisition.clock import Clock
+from forebay.acquisition.errors import StorageNotReadyError
 from forebay.acquisition.format.record import Dropped
 from forebay.acquisition.frames import Frame, FrameFlag
 from forebay.acquisition.journal.journal import FrameJournal
@@ -113,7 +114,7 @@ class RawTap:
         self._filler.close(reason=reason)
 
     def end(self) -> None:
-        """Wait for room on the storage no longer than patience allows."""
+        """Wait for the storage no longer than patience allows."""
         self._blocks.end()
 
     def abandon(self) -> None:
@@ -130,9 +131,9 @@ class RawTap:
         return self._run.committer.failure or self._blocks.failure
 
     @property
-    def waiting_for_space(self) -> bool:
-        """Whether the storage is full, and room is waited for."""
-        return self._blocks.waiting_for_space
+    def not_ready(self) -> StorageNotReadyError | None:
+        """Why the storage takes nothing now, if that is waited for."""
+        return self._blocks.not_ready
 
 
 class Journalling:
@@ -174,7 +175,7 @@ class Journalling:
     def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
         """Put a frame into the journal."""
         journalled = Frame(frame.counter, frame.timestamp, pixels, FrameFlag(frame.flags))
-        while not self._blocks.until_room(lambda: self._journal.append(journalled)):
+        while not self._blocks.until_ready(lambda: self._journal.append(journalled)):
             # The journal is full until blocks are committed, and frames wait for that.
             self._blocks.wait_for_commit()
         return frame
@@ -182,5 +183,5 @@ class Journalling:
     def lose(self, lost: Lost) -> None:
         """Put down in the journal what was lost."""
         dropped = Dropped(lost.first, lost.last, lost.reason, self._clock.time_ns())
-        while not self._blocks.until_room(lambda: self._journal.drop(dropped)):
+        while not self._blocks.until_ready(lambda: self._journal.drop(dropped)):
             self._blocks.wait_for_commit()

@@ -110,16 +110,21 @@ class BucketStorage:
     def append(self, lines: bytes) -> None:
         """Put the next object of the row.
 
+        May be repeated with the same lines after a `StorageAwayError`, and with no others.
+
         Raises
         ------
         RunTakenOverError
             If a later writer has sealed the row.
         """
         key = row_object_key(self._epoch, self._next_in_row)
+        digest = blake3(lines).hexdigest()
         try:
-            self._puts.put(key, [lines], digest=blake3(lines).hexdigest())
+            self._puts.put(key, [lines], digest=digest)
         except KeyTakenError as taken:
-            raise self._taken_over(key) from taken
+            if (taken.found.epoch, taken.found.blake3) != (self._epoch, digest):
+                raise self._taken_over(key) from taken
+            # It was put the last time, and only the answer was lost.
         self._next_in_row += 1
 
     def show(self, documents: Mapping[str, bytes]) -> None:

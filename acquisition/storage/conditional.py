@@ -17,8 +17,8 @@ from obstore.exceptions import (
 )
 from obstore.store import ObjectStore
 
-from forebay.acquisition.errors import StorageError
-from forebay.acquisition.storage.said import remedy_for, said_by_store
+from forebay.acquisition.errors import StorageAwayError, StorageError
+from forebay.acquisition.storage.said import may_be_asked_again, remedy_for, said_by_store
 
 if TYPE_CHECKING:
     from obstore import PutMode
@@ -112,7 +112,9 @@ class ConditionalPuts:
         KeyTakenError
             If something else is there; nothing has changed.
         StorageError
-            If the bucket refuses, or does not answer: then nobody knows whether it is there.
+            If the bucket refuses.
+        StorageAwayError
+            If it does not answer: then nobody knows whether the object is there.
         """
         write_id = str(uuid.uuid4())
         mode: PutMode = "create" if instead_of is None else {"e_tag": instead_of.e_tag}
@@ -192,7 +194,14 @@ class ConditionalPuts:
         )
 
     def _refused(self, key: str, error: Exception | None) -> StorageError:
-        return StorageError(refusal(f"{self._where}/{key}", error))
+        kind = StorageAwayError if _is_away(error) else StorageError
+        return kind(refusal(f"{self._where}/{key}", error))
+
+
+def _is_away(error: Exception | None) -> bool:
+    """Tell whether nobody has answered, or only that it is to be tried later."""
+    answered = (*_REFUSALS, AlreadyExistsError, PreconditionError)
+    return not isinstance(error, answered) and may_be_asked_again(error)
 
 
 def refusal(what: str, error: Exception | None) -> str:

@@ -22,6 +22,8 @@ _NO_PATH = "object with invalid path"
 """What is said of a list with a name in it such as a//b or a/../b."""
 _INSTANCE = "://169.254.169.254/"
 """Where a machine of AWS finds its own credentials; asked when there are no others."""
+_REFUSED = re.compile(r"non-2xx status code: 4(?!08|25|29)\d\d\b")
+"""An answer by which asking again changes nothing: not that it took too long, or came too often."""
 _EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired")
 
 
@@ -70,6 +72,20 @@ def remedy_for(error: BaseException | None) -> str | None:
     if _NO_PATH in text:
         return "somebody has put an object there by a name that is no path; rename it, or delete it"
     return None
+
+
+def may_be_asked_again(error: BaseException | None) -> bool:
+    """Tell whether a request that failed may be answered later: no answer came, or an excuse.
+
+    Examples
+    --------
+    >>> [may_be_asked_again(OSError(f"Error performing PUT http://s3/a in 1s - {said}")) for said in (
+    ...     "HTTP error: error sending request",
+    ...     "Server returned non-2xx status code: 503 Service Unavailable: <Error/>",
+    ...     "Server returned non-2xx status code: 400 Bad Request: <Error/>")]
+    [True, True, False]
+    """
+    return remedy_for(error) is None and _REFUSED.search(str(error)) is None
 
 
 def _request(found: re.Match[str]) -> str:

@@ -50,7 +50,10 @@ class RunStorage(Protocol):
         """
 
     def append(self, lines: bytes) -> None:
-        """Add lines to the writer's log, and make them durable: this is what commits."""
+        """Add lines to the writer's log, and make them durable: this is what commits.
+
+        After a `StorageAwayError` nobody knows whether they are there: the same lines come next.
+        """
 
     def show(self, documents: Mapping[str, bytes]) -> None:
         """Put documents in the place of those of the same keys, the last one behind all others."""

@@ -4,10 +4,17 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import NoSpaceError, NoteError, RunTakenOverError, StorageError
+from forebay.acquisition.errors import (
+    NoteError,
+    RunTakenOverError,
+    StorageAwayError,
+    StorageError,
+    StorageNotReadyError,
+)
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import (
     Block,
@@ -22,10 +29,22 @@ from forebay.acquisition.run.writing.folder import documents
 from forebay.acquisition.run.writing.position import Position
 from forebay.acquisition.storage.storage import RunStorage
 
-_NO_ROOM_SECONDS = 1.0
-"""Time until it is tried again to show something, where there was no room for it."""
+_NOT_READY_SECONDS = 1.0
+"""Time until it is tried again to show something, where the storage did not take it."""
 
 _log = logging.getLogger("forebay.acquisition")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Lines for the log, as they follow those that are in it."""
+
+    records: tuple[Record, ...]
+    """What they say."""
+    lines: bytes
+    """The lines."""
+    digest: str
+    """Digest of the last one."""
 
 
 class Committer:
@@ -62,7 +81,11 @@ class Committer:
         self._show_every = show_every
         self._shown = at.frames
         self._show_next = clock.monotonic() + show_every
-        self._no_room = False
+        self._not_ready = False
+        self._started: Started | None = None
+        self._start_written = False
+        self._unanswered: _Sent | None = None
+        """What may be in the log or not, since the storage has not answered."""
         self._lock = threading.Lock()
         self._showing = threading.Lock()
         self._failed = False
@@ -87,9 +110,14 @@ class Committer:
         return self._failed
 
     def start(self, counter: int) -> None:
-        """Write down that the camera began to count."""
+        """Write down that the camera began to count, unless that is written down."""
+        if self._start_written:
+            return
         with self._changing(f"the start of {self._storage.where}"):
-            self._append([Started(counter, self._clock.time_ns())])
+            # Where it is tried again it is the same.
+            self._started = self._started or Started(counter, self._clock.time_ns())
+            self._append([self._started])
+        self._start_written = True
 
     def note(self, topic: str, text: str, *, counter: int | None) -> Noted:
         """Write down what happened or was said; durable when this returns."""
@@ -114,6 +142,8 @@ class Committer:
         ------
         NoSpaceError
             If there is no room; nothing is committed, and it can be tried again.
+        StorageAwayError
+            If the storage does not answer; it is to be tried again with the same blocks.
         StorageError
             If they cannot be committed; the writer is done.
         """
@@ -135,7 +165,7 @@ class Committer:
             self._append([closed])
             self._add(blocks)
             with self._showing:
-                self._show_if_room()
+                self._show_if_ready()
         self._failed = True
 
     @property
@@ -154,7 +184,7 @@ class Committer:
         with self._showing:
             if self.seconds_to_show == 0:
                 with self._ending_unless_done(what):
-                    self._show_if_room()
+                    self._show_if_ready()
 
     def abandon(self) -> None:
         """Add nothing any more."""
@@ -178,7 +208,7 @@ class Committer:
         try:
             with durable.storage_errors(what):
                 yield
-        except NoSpaceError:
+        except StorageNotReadyError:
             raise
         except BaseException as failure:
             self._failed = True
@@ -189,14 +219,31 @@ class Committer:
         self._storage.publish([stored for block in blocks for stored in block.objects])
 
     def _append(self, records: Sequence[Record]) -> None:
+        before = self._unanswered
+        if before is not None and before.records != tuple(records):
+            if not all(isinstance(each, Noted) for each in before.records):
+                raise StorageAwayError(
+                    f"cannot add to the log of {self._storage.where}: the storage has not answered "
+                    "yet whether it has what was sent before; try again when it does"
+                )
+            # Nobody else sends a note again, and what comes now has to follow it.
+            self._send(before)
         lines, digest = [], self._at.digest
         for record in records:
             lines.append(encode_line(record, previous=digest))
             digest = line_digest(lines[-1])
-        self._storage.append(b"".join(lines))
+        self._send(_Sent(tuple(records), b"".join(lines), digest))
+
+    def _send(self, sent: _Sent) -> None:
+        try:
+            self._storage.append(sent.lines)
+        except StorageAwayError:
+            self._unanswered = sent
+            raise
+        self._unanswered = None
         # A writer that was stopped in between has written behind the seal: that is void.
         self._check_not_superseded()
-        self._at.digest = digest
+        self._at.digest = sent.digest
 
     def _check_not_superseded(self) -> None:
         if self._storage.superseded():
@@ -221,23 +268,25 @@ class Committer:
                 },
             )
 
-    def _show_if_room(self) -> None:
+    def _show_if_ready(self) -> None:
         frames = self._at.frames
         try:
             self._storage.show(documents(self._run, frames))
         except OSError as error:
-            if error.errno not in durable.NO_SPACE:
+            if not (isinstance(error, StorageAwayError) or error.errno in durable.NO_SPACE):
                 raise
             # The log has it, and a later time shows it: frames must not wait for this.
-            if not self._no_room:
+            if not self._not_ready:
+                away = isinstance(error, StorageAwayError)
                 _log.warning(
-                    "the disk has no room to show what is committed: readers see less until it has",
+                    "what is committed cannot be shown, since the %s: readers see less until then",
+                    "storage does not answer" if away else "disk has no room",
                     extra={"run": self._run.name},
                 )
-            self._no_room = True
-            pause = max(self._show_every, _NO_ROOM_SECONDS)
+            self._not_ready = True
+            pause = max(self._show_every, _NOT_READY_SECONDS)
         else:
             self._shown = frames
-            self._no_room = False
+            self._not_ready = False
             pause = self._show_every
         self._show_next = self._clock.monotonic() + pause

@@ -29,14 +29,14 @@ def spill_folder(notes: tuple[Noted, ...], run: RunLayout) -> Path | None:
 
 
 def leftovers(
-    path: Path, run: RunLayout, *, after: int | None, spilled: Path | None
+    path: Path | None, run: RunLayout, *, after: int | None, spilled: Path | None
 ) -> Iterator[Frame | Dropped]:
     """Yield what is left, in the order of the counters, as it is to be recorded.
 
     Parameters
     ----------
     path
-        Folder of the run.
+        Folder of the run; None where it lies in a bucket, and has no journal.
     run
         What its blocks have in common.
     after
@@ -45,12 +45,13 @@ def leftovers(
         Folder of the spilled frames; None where there is none, or they are read otherwise.
 
     Where something has changed, what was before it is yielded, and the rest is moved to the
-    quarantine.
+    quarantine: that of the run, or one beside what was spilled.
     """
     last = after
-    for entry in _sound(path, path / JOURNAL, run.run_id, after):
-        last = entry.last if isinstance(entry, Dropped) else entry.counter
-        yield entry
+    if path is not None:
+        for entry in _sound(path, path / JOURNAL, run.run_id, after):
+            last = entry.last if isinstance(entry, Dropped) else entry.counter
+            yield entry
     if spilled is None or not spilled.is_dir():
         return
     # Frames are spilled as they came, before they are reduced.
@@ -60,7 +61,7 @@ def leftovers(
         from forebay.acquisition.reduction import chain_from
 
         chain = chain_from(reduction)
-    for entry in _sound(path, spilled, run.run_id, last):
+    for entry in _sound(path or spilled.parent, spilled, run.run_id, last):
         if chain is None or isinstance(entry, Dropped):
             yield entry
             continue

@@ -434,17 +434,17 @@ def test_a_disk_is_full_until_all_that_waits_has_found_room(tmp_path: Path) -> N
         if not freed.is_set():
             raise NoSpaceError("no room")
 
-    waiting = threading.Thread(target=lambda: blocks.until_room(large))
+    waiting = threading.Thread(target=lambda: blocks.until_ready(large))
     waiting.start()
     deadline = time.monotonic() + SECONDS
-    while not blocks.waiting_for_space and time.monotonic() < deadline:
+    while not blocks.not_ready and time.monotonic() < deadline:
         time.sleep(0.001)
-    blocks.until_room(lambda: None)
-    full = blocks.waiting_for_space
+    blocks.until_ready(lambda: None)
+    full = blocks.not_ready
     freed.set()
     waiting.join()
     assert full
-    assert not blocks.waiting_for_space
+    assert not blocks.not_ready
     blocks.abandon()
 
 

@@ -27,7 +27,7 @@ def blocks(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BlocksInFlight]:
     """Blocks of a run, which look for room without a pause."""
-    monkeypatch.setattr(recorder_blocks, "_LOOK_FOR_SPACE_SECONDS", 0)
+    monkeypatch.setattr(recorder_blocks, "_TRY_AGAIN_SECONDS", 0)
     run = create_run(
         tmp_path / "run",
         Geometry(("y", "x"), (3, 4), np.dtype("uint16")),
@@ -62,7 +62,7 @@ def given_up_at(
         raise NoSpaceError("no room")
 
     with pytest.raises(NoSpaceError):
-        blocks.until_room(write)
+        blocks.until_ready(write)
     return clock.monotonic()
 
 

@@ -135,14 +135,17 @@ def acquire(
 
     Ctrl-C, SIGTERM and 'forebay control RUN stop' commit what has come and close the run in order.
     """
-    from forebay.acquisition.service.prepare import prepare, prepare_again, prepare_in
+    from forebay.acquisition.service.prepare import (
+        prepare,
+        prepare_again,
+        prepare_again_in,
+        prepare_in,
+    )
     from forebay.cli.live import LiveStatus
     from forebay.tiering import open_bucket
 
     call = session(context)
     bucket = "://" in run
-    if bucket and resume:
-        raise OptionError("--resume goes on with a run in a folder; leave it out, or name one")
     target = Path(run) if bucket else call.target(run, runs)
     if "results" in PurePosixPath(run).parts and not bucket and call.results(None) is None:
         raise OptionError(
@@ -164,7 +167,12 @@ def acquire(
     with stop_on_signals("the frames that have come are being committed") as stop:
         opening = _opening([source, *(together_with or [])], channels, rate, frames, known, stop)
         with opening as opened:
-            if bucket:
+            if bucket and resume:
+                typer.echo(f"looking whether {run} has a writer", err=True)
+                acquisition = prepare_again_in(
+                    opened, open_bucket(run), settings=settings, cancelled=stop
+                )
+            elif bucket:
                 acquisition = prepare_in(opened, open_bucket(run), target.name, settings=settings)
             elif resume:
                 acquisition = prepare_again(opened, target, settings=settings)

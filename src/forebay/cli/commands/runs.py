@@ -14,7 +14,7 @@ from forebay.cli.session import JsonOption, ResultsOption, RunsOption, session
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
-    from forebay.acquisition import Run
+    from forebay.acquisition import Run, RunWriter
     from forebay.acquisition.run.recovery.repair import RepairReport
 
 _SHOWN_LINES = 12
@@ -167,15 +167,32 @@ def close(
         ),
     ] = False,
 ) -> None:
-    """Close a run whose writer is gone, with everything that can still be saved."""
+    """Close a run whose writer is gone, with everything that can still be saved.
+
+    In a bucket no lock tells whether it is gone: the run is watched first for as long as a writer
+    would take for two blocks, unless --take-over is given.
+    """
     from forebay import RunWriter
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
-        raise OptionError(f"{location} cannot be closed from here: only a run in a folder can be")
-    writer = RunWriter.resume(location, take_over=take_over)
+        writer = _taken_over(location, at_once=take_over)
+    else:
+        writer = RunWriter.resume(location, take_over=take_over)
     writer.close(reason="closed by the operator; its writer was gone")
-    typer.echo(f"{writer.path} is closed with {writer.committed} frames")
+    typer.echo(f"{writer.path or location} is closed with {writer.committed} frames")
+
+
+def _taken_over(url: str, *, at_once: bool) -> "RunWriter":
+    from forebay import RunWriter
+    from forebay.acquisition.run.writing.quiet import check_quiet
+    from forebay.tiering import open_bucket
+
+    store = open_bucket(url)
+    if not at_once:
+        typer.echo(f"looking whether {url} has a writer", err=True)
+        check_quiet(store)
+    return RunWriter.take_over(store)
 
 
 @app.command()
@@ -272,6 +289,9 @@ def _result_line(published: dict[str, Any], frames: int) -> str:
 def _state(run: "Run") -> str:
     if run.history.closed is not None:
         return "closed"
+    if run.path is None:
+        # A bucket has no lock that ends with its holder.
+        return "open"
     return "being written" if run.writer else "open, without a writer"
 
 
