@@ -91,7 +91,7 @@ def test_where_there_is_no_room_to_show_it_is_tried_again_now_and_then(
         shown.set()
 
     monkeypatch.setattr(FolderStorage, "show", refuse_twice)
-    monkeypatch.setattr("forebay.acquisition.run.writing.commit._NO_ROOM_SECONDS", 0.2)
+    monkeypatch.setattr("forebay.acquisition.run.writing.commit._NOT_READY_SECONDS", 0.2)
     status = record(tmp_path / "run", until=shown, on_status=lambda _: None)
     assert status.committed == FRAMES
     first, second, third = tried[:3]
