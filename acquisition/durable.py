@@ -126,6 +126,12 @@ def _write_all(descriptor: int, view: memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def remove(path: str | Path) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 (a name that is text need not become a path for this)
+
+
 def publish(temporary: Path, target: Path) -> None:
     """Give a flushed file its name, never replacing another, and make the name durable.
 

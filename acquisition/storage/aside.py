@@ -1,6 +1,5 @@
 """Files that are written aside, in parts as they come, and flushed before they have a name."""
 
-import contextlib
 import errno
 import fcntl
 import mmap
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from blake3 import blake3
+
+from forebay.acquisition import durable
 
 _PAGE = 4096
 _STAGING_BYTES = 4 * 2**20
@@ -39,7 +40,7 @@ class AsideFile:
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         *,
         expected_bytes: int = 0,
         direct: bool = False,
@@ -89,8 +90,7 @@ class AsideFile:
     def discard(self) -> None:
         """Remove the file."""
         self._close()
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        durable.remove(self._path)
 
     def _take(self, view: memoryview) -> None:
         """Take what is part of the digest, to be written behind what is there."""
@@ -176,7 +176,7 @@ class AsideFile:
         self._close()
 
 
-def _create(path: Path, *, direct: bool) -> int:
+def _create(path: str | Path, *, direct: bool) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     if direct:
         try:
@@ -184,8 +184,7 @@ def _create(path: Path, *, direct: bool) -> int:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+            durable.remove(path)
     return os.open(path, flags, 0o644)
 
 

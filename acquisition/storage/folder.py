@@ -1,6 +1,5 @@
 """A run in a folder of a POSIX file system."""
 
-import contextlib
 import logging
 from collections.abc import Buffer, Iterable, Mapping, Sequence
 from functools import partial
@@ -43,6 +42,8 @@ class FolderStorage:
     """The folder of a run, made or taken over already.
 
     Nothing is written once its path leads to another folder, which may be another run by then.
+    The names of its objects, which never come again, are text and no `Path`: the parts of a path
+    are interned, and Python 3.12 keeps those for as long as the process lives.
 
     Parameters
     ----------
@@ -79,8 +80,7 @@ class FolderStorage:
         self._folder.check()
         # What an attempt before this one left behind is not believed.
         aside = self._aside(key)
-        with contextlib.suppress(FileNotFoundError):
-            aside.unlink()
+        durable.remove(aside)
         if not large:
             return FolderObject(key, AsideFile(aside))
         create = partial(AsideFile, aside, expected_bytes=expected_bytes, direct=self._direct)
@@ -93,11 +93,12 @@ class FolderStorage:
             if stored.key not in self._named:
                 self._give_name(stored.key)
                 self._named.add(stored.key)
-        folders = dict.fromkeys((self._path / each.key).parent for each in objects)
-        durable.together([partial(durable.flush_folder, folder) for folder in folders])
+        folders = dict.fromkeys(each.key.rpartition("/")[0] for each in objects)
+        durable.together(
+            [partial(durable.flush_folder, f"{self._path}/{folder}") for folder in folders]
+        )
         for stored in objects:
-            with contextlib.suppress(FileNotFoundError):
-                self._aside(stored.key).unlink()
+            durable.remove(self._aside(stored.key))
 
     def append(self, lines: bytes) -> None:
         """Add lines to the log and flush it."""
@@ -126,8 +127,8 @@ class FolderStorage:
         self._log.close()
         self._folder.close()
 
-    def _aside(self, key: str) -> Path:
-        return self._path / self._aside_key(key)
+    def _aside(self, key: str) -> str:
+        return f"{self._path}/{self._aside_key(key)}"
 
     def _aside_key(self, key: str) -> str:
         return f"{layout.ASIDE}/{self._epoch:08d}.{key.replace('/', '.')}"
