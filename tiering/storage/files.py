@@ -96,14 +96,15 @@ def put_file(path: Path, parts: Iterable[Buffer], *, check: Check) -> None:
         Refuses what was written, before it has its name.
     """
     durable.make_folders(path.parent)
-    # obstore, too, takes such a name for one of something unfinished.
-    aside = path.with_name(f"{path.name}#{secrets.randbits(48)}")
+    # obstore, too, takes such a name for one of something unfinished.  It is text and no path, of
+    # which Python 3.12 would keep the name for as long as the process lives.
+    aside = f"{path}#{secrets.randbits(48)}"
     file = AsideFile(aside, direct=True)
     try:
         for part in parts:
             file.write([part])
         check(*file.finish())
-        aside.replace(path)
+        os.replace(aside, path)  # noqa: PTH105
     except BaseException:
         file.discard()
         raise
