@@ -230,6 +230,17 @@ class FrameJournal:
         with self._ending_on_error():
             self._row.stock()
 
+    def give_back_spares(self) -> None:
+        """Let others have the room that is kept for later, until a commit frees some.
+
+        Raises
+        ------
+        StorageError
+            If the storage refuses.
+        """
+        with durable.storage_errors(self._what):
+            self._row.give_back_spares()
+
     def free_through(self, counter: int) -> None:
         """Remove the segments whose frames are all committed, up to `counter`."""
         with durable.storage_errors(self._what):

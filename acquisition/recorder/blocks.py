@@ -50,6 +50,8 @@ class BlocksInFlight:
         Called from the committing thread when blocks are committed.
     on_failure
         Called, from any thread, when nothing can be written any more.
+    on_full
+        Called, from any thread, before it is waited for room on the storage.
     clock
         Source of times.
     patience
@@ -67,6 +69,7 @@ class BlocksInFlight:
         on_stored: Callable[[Flight], None],
         on_commit: Callable[[list[Flight]], None],
         on_failure: Callable[[], None],
+        on_full: Callable[[], None],
         clock: Clock,
         patience: float,
         on_thread: Callable[[str], None],
@@ -76,6 +79,7 @@ class BlocksInFlight:
         self._on_stored = on_stored
         self._on_commit = on_commit
         self._on_failure = on_failure
+        self._on_full = on_full
         self._clock = clock
         self._patience = patience
         self._next_number = run.blocks
@@ -367,6 +371,7 @@ class BlocksInFlight:
                 except NoSpaceError:
                     self._waiting_for_space.add(me)
                     since = self._clock.monotonic() if since is None else since
+                    self._on_full()
                     if not self._wait_for_room(since):
                         raise
         finally:
