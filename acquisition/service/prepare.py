@@ -15,6 +15,7 @@ from forebay.acquisition.frames import (
     Geometry,
     ImageMetadata,
     check_geometry,
+    check_metadata,
 )
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.row import Room, Written
@@ -246,6 +247,7 @@ class _Plan:
             expected = source.expected_frames
         self._expected = expected
         self._came = _little_endian(check_geometry(source.geometry))
+        check_metadata(source.metadata)
         self._chain = self._reduction()
         self.recorded = self._chain.geometry if self._chain else self._came
         self._overload = self._overload_steps()
