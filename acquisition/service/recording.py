@@ -142,6 +142,11 @@ class Recording:
         return 0 if self._overflow is None else self._overflow.frames
 
     @property
+    def spilled_losses(self) -> int:
+        """Frames that were lost between those that lie on the second path."""
+        return 0 if self._overflow is None else self._overflow.losses
+
+    @property
     def flow(self) -> FlowState:
         """How frames get through behind the ring."""
         if self._blocks.waiting_for_space or (self._raw and self._raw.waiting_for_space):
