@@ -12,6 +12,12 @@ class AcquisitionError(ForebayError):
     """Frames cannot be taken, committed or read."""
 
 
+class ArgumentError(AcquisitionError, ValueError):
+    """What a function was given is of a wrong type, or out of range."""
+
+    exit_code = ExitCode.USAGE
+
+
 class SourceError(AcquisitionError, ValueError):
     """A source cannot be opened, or delivers what cannot be used."""
 

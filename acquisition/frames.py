@@ -1,17 +1,20 @@
 """What a camera delivers: frames, their geometry, and the protocol of a source."""
 
+import json
 import math
 import operator
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
+from numbers import Real
 from typing import Any, Protocol, Self, SupportsIndex, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from forebay.acquisition.errors import FrameError
+from forebay.acquisition.arguments import is_integer
+from forebay.acquisition.errors import FrameError, SourceError
 
 
 class FrameFlag(IntFlag):
@@ -168,16 +171,58 @@ def check_geometry(geometry: Geometry) -> Geometry:
             f"{geometry!r} does not say what frames are like: give a Geometry, as in "
             "Geometry(('y', 'x'), (512, 512), np.dtype('uint16'))"
         )
+    along: tuple[object, object] = (geometry.dims, geometry.shape)
+    if not all(isinstance(each, Sequence) for each in along):
+        raise FrameError(
+            f"frames have the axes {geometry.dims!r} and the shape {geometry.shape!r}: give two "
+            "tuples, as ('y', 'x') and (512, 512)"
+        )
     if tuple(geometry.dims) not in {("y", "x"), ("c", "y", "x")}:
         raise FrameError(f"frames have the axes {geometry.dims}; a run keeps (y, x) or (c, y, x)")
-    if len(geometry.shape) != len(geometry.dims) or min(geometry.shape) < 1:
-        raise FrameError(f"frames have the shape {geometry.shape}; every axis needs a length")
+    right = all(is_integer(length) and length > 0 for length in geometry.shape)
+    if len(geometry.shape) != len(geometry.dims) or not right:
+        raise FrameError(f"frames have the shape {geometry.shape!r}; every axis needs a length")
     if geometry.dtype.kind not in "uif" or geometry.dtype.itemsize not in {1, 2, 4, 8}:
         raise FrameError(
             f"frames have the dtype {geometry.dtype}; a run keeps integers and floats of "
             "8 to 64 bits"
         )
     return geometry
+
+
+def check_metadata(metadata: Any) -> ImageMetadata:
+    """Return `metadata` if a run can hold it, and every JSON reader will understand it.
+
+    Raises
+    ------
+    SourceError
+        If it is none, or something in it is of a wrong type.
+    """
+    if not isinstance(metadata, ImageMetadata):
+        raise SourceError(
+            f"{reprlib.repr(metadata)} does not say what is known of the instrument: give an "
+            "ImageMetadata, as in ImageMetadata(exposure=0.01)"
+        )
+    size, channels = metadata.pixel_size, metadata.channels
+    right = {
+        "pixel_size": size is None or _numbers(size, count=2),
+        "exposure": metadata.exposure is None or _is_number(metadata.exposure),
+        "frame_rate": metadata.frame_rate is None or _is_number(metadata.frame_rate),
+        "channels": _are_names(channels),
+        "instrument": isinstance(metadata.instrument, Mapping),
+    }
+    for name, is_right in right.items():
+        if not is_right:
+            raise SourceError(
+                f"the instrument's {name} is {reprlib.repr(getattr(metadata, name))}: give "
+                f"{_METADATA[name]}"
+            )
+    known = (size, metadata.exposure, metadata.frame_rate, channels)
+    try:
+        json.dumps([*known, dict(metadata.instrument)], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"the instrument's metadata cannot be kept as JSON: {error}") from error
+    return metadata
 
 
 def check_frame(frame: Frame, geometry: Geometry, *, following: int | None) -> int:
@@ -217,6 +262,29 @@ def check_frame(frame: Frame, geometry: Geometry, *, following: int | None) -> i
             "camera's counter must go up"
         )
     return counter
+
+
+_METADATA = {
+    "pixel_size": "its height and width, two numbers",
+    "exposure": "seconds",
+    "frame_rate": "frames per second",
+    "channels": "a tuple of names",
+    "instrument": "a mapping",
+}
+"""What each part of an `ImageMetadata` is."""
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, Real) and not isinstance(given, bool)
+
+
+def _numbers(given: Any, *, count: int) -> bool:
+    listed = isinstance(given, list | tuple) and len(given) == count
+    return listed and all(map(_is_number, given))
+
+
+def _are_names(given: Any) -> bool:
+    return isinstance(given, list | tuple) and all(isinstance(each, str) for each in given)
 
 
 def _is_geometry(given: Any) -> bool:

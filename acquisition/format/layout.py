@@ -36,7 +36,7 @@ _NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", flags=re.ASCII)
 _MAX_DEPTH = 8
 
 
-def check_run_name(name: str) -> str:
+def check_run_name(name: Any) -> str:
     """Return `name` if a run may be called so.
 
     A name is one or more parts joined by ``/``; a part begins with a letter or a digit and goes
@@ -48,14 +48,15 @@ def check_run_name(name: str) -> str:
     RunNameError
         If the name is not of that form.
     """
-    parts = name.split("/")
+    text = name if isinstance(name, str) else ""
+    parts = text.split("/")
     if len(parts) > _MAX_DEPTH or not all(_NAME_PART.fullmatch(part) for part in parts):
         raise RunNameError(
             f"{name!r} is not a run name: use letters, digits, '.', '_' and '-', beginning each "
             "part with a letter or a digit ('2026-11-21/sample_3'); a run is made inside the "
             "runs folder, which --runs or the setting 'runs' chooses"
         )
-    return name
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ class FrameJournal:
         self._window = window or Window()
         self._clock = clock
         self._failed = False
+        self._failure: StorageError | None = None
         self._flushing = threading.Lock()
         """Held during a flush, and to change the segment; taken before `_state`."""
         self._state = threading.Lock()
@@ -230,6 +231,17 @@ class FrameJournal:
         with self._ending_on_error():
             self._row.stock()
 
+    def give_back_spares(self) -> None:
+        """Let others have the room that is kept for later, until a commit frees some.
+
+        Raises
+        ------
+        StorageError
+            If the storage refuses.
+        """
+        with durable.storage_errors(self._what):
+            self._row.give_back_spares()
+
     def free_through(self, counter: int) -> None:
         """Remove the segments whose frames are all committed, up to `counter`."""
         with durable.storage_errors(self._what):
@@ -291,6 +303,10 @@ class FrameJournal:
     @contextlib.contextmanager
     def _ending_on_error(self) -> Iterator[None]:
         """End the journal unless what is done is done whole, or can be tried again."""
+        if self._failure is not None:
+            # Another thread may have met it: whoever comes next tells why as well.
+            kind = type(self._failure)
+            raise kind(f"{self._what} has ended: {self._failure}") from self._failure
         if self._failed:
             raise StorageError(f"{self._what} has ended: it is closed, or could not be written")
         try:
@@ -298,8 +314,10 @@ class FrameJournal:
                 yield
         except NoSpaceError:
             raise
-        except BaseException:
+        except BaseException as error:
             self._failed = True
+            if isinstance(error, StorageError):
+                self._failure = error
             raise
 
     def _segment_for(self, length: int) -> SegmentFile | None:

@@ -3,8 +3,9 @@
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from forebay.acquisition import durable
 from forebay.acquisition.errors import StorageError
@@ -16,6 +17,8 @@ from forebay.acquisition.storage.held import HeldFolder
 
 _AHEAD = f"ahead.{SPARE}"
 """Name of the spare that is made beforehand."""
+_SHARE = 8
+"""Least number of segments that a storage has room for: what is recorded needs some as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,35 @@ class Room:
     """Bytes of a segment, or of one frame where that is larger."""
     spares: int = 2
     """Freed segments that are kept to be written again, which makes flushing them much cheaper."""
+
+    def fitted(self, geometry: Geometry, *, free: int, expected: int | None = None) -> Self:
+        """Return it with segments of which the storage holds several, none larger than needed.
+
+        Parameters
+        ----------
+        geometry
+            The layout of the frames.
+        free
+            Bytes that the storage has left.
+        expected
+            Frames that will come, where that is known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> camera = Geometry(("y", "x"), (2048, 2048), np.dtype("uint16"))
+        >>> for free, frames in ((10**12, None), (10**12, 2), (10**8, None), (10**6, None)):
+        ...     print(Room().fitted(camera, free=free, expected=frames).segment_bytes)
+        268435456
+        16781440
+        12500000
+        8392768
+        """
+        frame = padded(geometry.frame_bytes)
+        most = min(self.segment_bytes, free // _SHARE)
+        if expected is not None:
+            most = min(most, SEGMENT_HEADER_BYTES + expected * frame)
+        return replace(self, segment_bytes=max(SEGMENT_HEADER_BYTES + frame, most))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +128,7 @@ class SegmentRow:
         self._lock = threading.Lock()
         self._written = deque(earlier)
         self._spares: list[Path] = []
+        self._scarce = False
         self._beginning = threading.Lock()
         """Held while room is taken from the storage."""
         self._number = 0
@@ -144,7 +177,7 @@ class SegmentRow:
             current = self.current
             soon = current is None or current.half_full
             fits = self.bytes + self._segment_bytes <= self._room.capacity_bytes
-            if self._spares or not soon or not fits:
+            if self._spares or self._scarce or not soon or not fits:
                 return
             self._held.check()
             path = self.folder / _AHEAD
@@ -156,6 +189,14 @@ class SegmentRow:
                 return
             with self._lock:
                 self._spares.append(path)
+
+    def give_back_spares(self) -> None:
+        """Remove the spares: blocks need their room, and without these no segment is freed."""
+        with self._lock:
+            spares, self._spares = self._spares, []
+            self._scarce = True
+        for spare in spares:
+            spare.unlink(missing_ok=True)
 
     def end(self, *, last_counter: int) -> None:
         """Add nothing more to the current segment, whose last counter is known now."""
@@ -178,10 +219,11 @@ class SegmentRow:
             with self._lock:
                 self._freed_through = max(self._freed_through, counter)
                 if not self._written or self._written[0].last_counter > counter:
+                    self._scarce = False
                     return
                 written = self._written.popleft()
                 whole = written.bytes == self._segment_bytes
-                keep = whole and len(self._spares) < self._room.spares
+                keep = whole and not self._scarce and len(self._spares) < self._room.spares
             self._held.check()
             spare = written.path.with_suffix(f".{SPARE}")
             if keep:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import StorageError, StorageNotReadyError
+from forebay.acquisition.errors import NoSpaceError, StorageError, StorageNotReadyError
 from forebay.acquisition.format.record import Block
 from forebay.acquisition.run.writing.block import BlockInFlight
 from forebay.acquisition.run.writing.writable import WritableRun
@@ -50,6 +50,8 @@ class BlocksInFlight:
         Called from the committing thread when blocks are committed.
     on_failure
         Called, from any thread, when nothing can be written any more.
+    on_full
+        Called, from any thread, before it is waited for room on the storage.
     clock
         Source of times.
     patience
@@ -67,6 +69,7 @@ class BlocksInFlight:
         on_stored: Callable[[Flight], None],
         on_commit: Callable[[list[Flight]], None],
         on_failure: Callable[[], None],
+        on_full: Callable[[], None],
         clock: Clock,
         patience: float,
         on_thread: Callable[[str], None],
@@ -76,6 +79,7 @@ class BlocksInFlight:
         self._on_stored = on_stored
         self._on_commit = on_commit
         self._on_failure = on_failure
+        self._on_full = on_full
         self._clock = clock
         self._patience = patience
         self._next_number = run.blocks
@@ -367,6 +371,8 @@ class BlocksInFlight:
                 except StorageNotReadyError as error:
                     self._not_ready[me] = error
                     since = self._clock.monotonic() if since is None else since
+                    if isinstance(error, NoSpaceError):
+                        self._on_full()
                     if not self._wait_for_storage(since):
                         raise
         finally:

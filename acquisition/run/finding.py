@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from forebay.acquisition.arguments import check_count
 from forebay.acquisition.errors import FolderError, RunNotFoundError
 from forebay.acquisition.format.layout import CONTROL
 
@@ -56,6 +57,7 @@ def find_runs(folder: str | os.PathLike[str], *, depth: int = _DEPTH) -> Iterato
     """
     if not isinstance(folder, str | os.PathLike):
         raise FolderError(f"{folder!r} is no folder of runs: give it as text or as a path")
+    check_count("depth", depth)
     folder = Path(folder)
     try:
         with os.scandir(folder) as entries:
@@ -64,9 +66,11 @@ def find_runs(folder: str | os.PathLike[str], *, depth: int = _DEPTH) -> Iterato
                 for entry in entries
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
             )
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # A path with a zero byte is no path for the system.
+        why = error.strerror if isinstance(error, OSError) else error
         raise FolderError(
-            f"the folder of the runs, {folder}, cannot be read: {error.strerror}; choose another "
+            f"the folder of the runs, {folder}, cannot be read: {why}; choose another "
             "(with --runs or the setting 'runs' at the command line)"
         ) from error
     for name in names:

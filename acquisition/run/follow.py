@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import watchfiles
 
+from forebay.acquisition.arguments import check_event, check_run
 from forebay.acquisition.control import ClosedEvent, CommittedEvent, ControlClient
 from forebay.acquisition.errors import ControlError
 from forebay.acquisition.format.layout import LOG
@@ -49,9 +50,13 @@ def follow(run: Run, *, stop: threading.Event | None = None) -> Iterator[Run]:
 
     Raises
     ------
+    ArgumentError
+        If it is given no run.
     RunDamagedError
         If the log changes in any other way than by growing.
     """
+    check_run(run)
+    check_event("stop", stop)
     stop = stop or threading.Event()
     yield run
     if run.closed or stop.is_set():

@@ -13,6 +13,7 @@ import numpy as np
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
+from forebay.acquisition.arguments import is_integer
 from forebay.acquisition.errors import ExtentError, RunDamagedError, RunNotFoundError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.history import History, replay
@@ -153,11 +154,14 @@ class Run:
         Raises
         ------
         ExtentError
-            If the blocks do not hold the frames, or no blocks and extent were given.
+            If the blocks do not hold the frames, or no blocks, extent and slices were given.
         RunDamagedError
             If what was committed is missing or has changed.
         """
         first = _start_of(blocks, extent)
+        for name, along in (("y", y), ("x", x)):
+            if not isinstance(along, slice):
+                raise ExtentError(f"{name} is {reprlib.repr(along)}: give a slice, as slice(0, 64)")
         within = slice(extent.start - first, extent.stop - first)
         keys = [
             self.layout.object_key(name, block.number)
@@ -279,7 +283,8 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
 
 def _start_of(blocks: Any, extent: Any) -> int:
     """Return the first frame of blocks that hold the frames of an extent."""
-    if not (_are_blocks(blocks) and isinstance(extent, Extent)):
+    counts = isinstance(extent, Extent) and is_integer(extent.start) and is_integer(extent.stop)
+    if not (_are_blocks(blocks) and counts):
         raise ExtentError(
             f"({reprlib.repr(blocks)}, {reprlib.repr(extent)}) is not what frames are read by: "
             "give blocks of the run and an Extent of frames, as in "

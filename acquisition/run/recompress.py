@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from blake3 import blake3
 
+from forebay.acquisition.arguments import check_run
 from forebay.acquisition.clock import SystemClock
 from forebay.acquisition.errors import RunDamagedError, RunNotFoundError
 from forebay.acquisition.format.codec import CompressionName
@@ -73,6 +74,7 @@ def recompress(
     StorageError
         If the new run cannot be written.
     """
+    check_run(run)
     closed = run.history.closed
     if closed is None:
         raise RunNotFoundError(f"{run.location} is not closed: only what is whole is packed anew")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forebay.acquisition.arguments import check_callback, check_run
 from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA
 from forebay.acquisition.format.record import Block, Extent, StoredObject
@@ -58,6 +59,11 @@ def verify_run(run: "Run", *, on_block: Callable[[Block], None] | None = None) -
     on_block
         Called after each block, to show progress.
 
+    Raises
+    ------
+    ArgumentError
+        If it is given no run.
+
     Notes
     -----
     What is compared: each object's length and BLAKE3 digest; each frame's own CRC-32C, so that
@@ -65,6 +71,8 @@ def verify_run(run: "Run", *, on_block: Callable[[Block], None] | None = None) -
     the log's; the lengths of the arrays with the log's; the sum of committed and dropped frames
     with what the camera counted.
     """
+    check_run(run)
+    check_callback("on_block", on_block)
     problems: list[Problem] = []
     read = 0
     for block in run.blocks:

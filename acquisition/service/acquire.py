@@ -1,10 +1,16 @@
 """Recording a source into a new run: the whole of it in one call."""
 
 import os
+import reprlib
 import threading
 from collections.abc import Callable
+from typing import Any
 
+from pydantic import ValidationError
+
+from forebay.acquisition.arguments import check_callback, check_clock, check_count, check_event
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
+from forebay.acquisition.errors import ArgumentError
 from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.frames import FrameSource
 from forebay.acquisition.service.flow import OverloadPolicy
@@ -64,6 +70,8 @@ def acquire(
     ------
     RunExistsError, RunNameError
         If the run cannot be made.
+    ArgumentError
+        If something of what is given is of a wrong type or out of range.
     SourceError, FrameError
         If the source fails, delivers what does not fit, or does not end when it is stopped.  What
         came before is committed, and the run is closed with the error as its reason.
@@ -82,13 +90,30 @@ def acquire(
         "buffer_bytes": buffer_bytes,
         "overload": overload,
     }
+    if expected_frames is not None:
+        check_count("expected_frames", expected_frames)
+    check_event("stop", stop)
+    check_callback("on_status", on_status)
+    check_clock(clock)
+    if settings is not None and not isinstance(settings, AcquisitionSettings):
+        raise ArgumentError(f"settings are {reprlib.repr(settings)}: give an AcquisitionSettings")
     changes = {name: value for name, value in given.items() if value is not None}
     known = (settings or AcquisitionSettings()).model_dump()
     acquisition = prepare(
         source,
         path,
-        settings=AcquisitionSettings.model_validate({**known, **changes}),
+        settings=_settings({**known, **changes}),
         expected_frames=expected_frames,
         clock=clock,
     )
     return acquisition.run(stop=stop, on_status=on_status)
+
+
+def _settings(values: dict[str, Any]) -> AcquisitionSettings:
+    try:
+        return AcquisitionSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = ".".join(str(part) for part in first["loc"]) or "the settings"
+        wish = first["msg"].removeprefix("Value error, ")
+        raise ArgumentError(f"{what} cannot be {reprlib.repr(first['input'])}: {wish}") from error

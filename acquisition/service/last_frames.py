@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from forebay.acquisition.service.flow import FlowState
 from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.recording import Recording
 
 _HANGING_SECONDS = 2.0
 """After such a time without a commit it is said what is waited for."""
@@ -19,12 +20,15 @@ class LastFrames:
     ----------
     parts
         What the acquisition is made of.
+    recording
+        What is done with the frames behind the ring.
     patience
         Seconds for which the storage is waited for at the end.
     """
 
-    def __init__(self, parts: Parts, *, patience: float) -> None:
+    def __init__(self, parts: Parts, recording: Recording, *, patience: float) -> None:
         self._parts = parts
+        self._recording = recording
         self._patience = patience
         self._waiting = self._told_hanging = False
         self._progress: tuple[int, float] = (-1, 0.0)
@@ -96,8 +100,13 @@ class LastFrames:
     def _uncommitted(self) -> Iterator[tuple[str, int, int, int]]:
         """Yield where frames are not committed, how many, how many were counted, and dropped."""
         ring, raw = self._parts.ring, self._parts.raw
+        second = self._recording
         for run, waiting, lost_waiting in (
-            (self._parts.run, ring.waiting, ring.lost_waiting),
+            (
+                self._parts.run,
+                ring.waiting + second.spilled_frames,
+                ring.lost_waiting + second.spilled_losses,
+            ),
             (raw, 0, 0),
         ):
             if run is None:

@@ -50,6 +50,8 @@ class SpillOverflow:
         self._on_damage = on_damage
         self._clock = clock
         self._lost: list[Dropped] = []
+        self.losses = 0
+        """Frames that were lost between those that are there."""
 
     def __len__(self) -> int:
         """Return the number of frames and losses that are there."""
@@ -74,6 +76,7 @@ class SpillOverflow:
 
     def lose(self, lost: Lost) -> None:
         """Keep in its place that frames were lost."""
+        self.losses += lost.last - lost.first + 1
         before = self._lost[-1] if self._lost else None
         if before and before.last + 1 == lost.first and before.reason == lost.reason:
             self._lost[-1] = Dropped(before.first, lost.last, lost.reason, before.at)
@@ -82,6 +85,13 @@ class SpillOverflow:
 
     def take(self, out: npt.NDArray[Any]) -> tuple[Sequence[Lost], Arrived | None]:
         """Give back what was lost next, and the frame behind it, its pixels in `out`."""
+        lost, frame = self._next(out)
+        # What an earlier writer lost was not counted here, and one that is damaged never comes.
+        given = sum(each.last - each.first + 1 for each in lost)
+        self.losses = max(0, self.losses - given) if len(self) else 0
+        return lost, frame
+
+    def _next(self, out: npt.NDArray[Any]) -> tuple[Sequence[Lost], Arrived | None]:
         try:
             spilled = self._queue.take(out)
         except RunDamagedError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
-from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
+from forebay.acquisition.errors import FrameError, SourceError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.record import Noted
 from forebay.acquisition.frames import (
@@ -17,6 +17,7 @@ from forebay.acquisition.frames import (
     Geometry,
     ImageMetadata,
     check_geometry,
+    check_metadata,
 )
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.row import Room, Written
@@ -32,6 +33,7 @@ from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, sp
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
+from forebay.acquisition.service.disk_room import check_room
 from forebay.acquisition.service.flow import (
     Decimating,
     DroppingNewest,
@@ -44,8 +46,7 @@ from forebay.acquisition.service.flow import (
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.steps import NOT_KEPT_RAW
 from forebay.acquisition.settings import AcquisitionSettings
-from forebay.acquisition.sizes import size_text
-from forebay.acquisition.storage.room import free_bytes
+from forebay.acquisition.storage.room import free_bytes, nearest_folder
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
@@ -95,12 +96,11 @@ def prepare(
     SourceError, FrameError, ReductionError
         If the frames cannot be recorded so.
     StorageError
-        If the disk refuses, or has no room for the expected frames.
+        If the disk refuses, or has no room for the expected frames and their journal.
     """
     path = place_of_run(path)
     plan = _Plan(source, settings, clock, expected=expected_frames)
-    if expected_frames is not None:
-        plan.check_room(path, expected_frames)
+    plan.check_room(path, expected_frames)
     with contextlib.ExitStack() as opened:
         called = path.name if name is None else name
         run = plan.create(path, called)
@@ -328,6 +328,7 @@ class _Plan:
             expected = source.expected_frames
         self._expected = expected
         self._came = _little_endian(check_geometry(source.geometry))
+        check_metadata(source.metadata)
         self._chain = self._reduction()
         self.recorded = self._chain.geometry if self._chain else self._came
         self._overload = self._overload_steps()
@@ -371,21 +372,16 @@ class _Plan:
 
         return OverloadSteps(self._settings.reduction.overload_steps, self.recorded)
 
-    def check_room(self, path: Path, frames: int) -> None:
-        """Refuse to begin what the disk has no room for.
-
-        Raises
-        ------
-        NoSpaceError
-            If the frames will not fit uncompressed, where they are not compressed.
-        """
-        place = next(folder for folder in path.parents if folder.is_dir())
-        needed, free = frames * stored_bytes(self.recorded), free_bytes(place)
-        if self._settings.compression == "none" and needed > free:
-            raise NoSpaceError(
-                f"{frames} frames need {size_text(needed)} and {place} has {size_text(free)} free: "
-                "make room, take fewer frames, or have them compressed or reduced"
-            )
+    def check_room(self, path: Path, declared: int | None) -> None:
+        """Refuse to begin what the disk has no room for."""
+        check_room(
+            path,
+            self.recorded,
+            self._settings,
+            frames_per_block=self._frames_per_block,
+            declared=declared,
+            known=self._expected,
+        )
 
     def create(self, path: Path, name: str) -> WritableRun:
         """Make the run."""
@@ -460,7 +456,9 @@ class _Plan:
                 self._came,
                 epoch=run.epoch,
                 after=self._recorded_through(run),
-                room=Room(capacity_bytes=settings.spill_bytes, spares=0),
+                room=self._room(
+                    Room(capacity_bytes=settings.spill_bytes, spares=0), settings.spill, self._came
+                ),
                 clock=clock,
             )
             run.note(SPILL_TOPIC, str(settings.spill.absolute()))
@@ -475,13 +473,20 @@ class _Plan:
                 run_id=identity,
                 geometry=self.recorded,
                 epoch=run.epoch,
-                room=Room(capacity_bytes=max(Room().capacity_bytes, 2 * held)),
+                room=self._room(
+                    Room(capacity_bytes=max(Room().capacity_bytes, 2 * held)), folder, self.recorded
+                ),
                 window=Window(seconds=settings.journal_seconds),
                 earlier=self._earlier(run),
                 clock=clock,
             )
             parts = dataclasses.replace(parts, journal=journal)
         return parts
+
+    def _room(self, room: Room, folder: Path, geometry: Geometry) -> Room:
+        """Return what a journal may take, in pieces that fit the disk of its folder."""
+        free = free_bytes(nearest_folder(folder.absolute()))
+        return room.fitted(geometry, free=free, expected=self._expected)
 
     def _earlier(self, run: WritableRun) -> list[Written]:
         """Return the journal of earlier writers, which is freed with that of this one."""

@@ -148,6 +148,11 @@ class Recording:
         return 0 if self._overflow is None else self._overflow.frames
 
     @property
+    def spilled_losses(self) -> int:
+        """Frames that were lost between those that lie on the second path."""
+        return 0 if self._overflow is None else self._overflow.losses
+
+    @property
     def flow(self) -> FlowState:
         """How frames get through behind the ring."""
         obstacle = self.not_ready
@@ -192,10 +197,15 @@ class Recording:
             on_commit=on_commit,
             # Whoever waits for frames, or for room for them, need not wait any more.
             on_failure=self._parts.ring.finish,
+            on_full=self._give_back_spares,
             clock=self._parts.clock,
             patience=self._patience,
             on_thread=self._on_thread,
         )
+
+    def _give_back_spares(self) -> None:
+        for journal in self._journals():
+            journal.give_back_spares()
 
     def _raw_tap(self) -> RawTap | None:
         settings, raw = self._parts.settings, self._parts.raw

@@ -55,3 +55,8 @@ def free_bytes(path: Path) -> int:
     """Return the room that this user may still fill on the file system of `path`."""
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return the folder, or the nearest one above it that is there: where it would be made."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

@@ -1,5 +1,6 @@
 """A run in a bucket of an object store: making it, and taking it over."""
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +10,10 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore as Bucket
 from zarr.storage import ObjectStore
 
+from forebay.acquisition.arguments import check_clock
 from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import (
+    ArgumentError,
     RunExistsError,
     RunLockedError,
     RunNotFoundError,
@@ -143,6 +146,7 @@ def take_over_run(
     StorageError
         If the store is for reading only, or the bucket refuses or does not answer.
     """
+    check_clock(clock)
     where = _checked_writable(store)
     with _bucket_errors(where):
         history = _sealed(store, where=where)
@@ -168,6 +172,10 @@ def take_over_run(
 
 def _checked_writable(store: ObjectStore[Bucket]) -> str:
     """Return the name of the place, if it was opened for writing."""
+    if not isinstance(store, ObjectStore):
+        raise ArgumentError(
+            f"{reprlib.repr(store)} is no store over a bucket: give a zarr.storage.ObjectStore"
+        )
     if store.read_only:
         raise StorageError(f"cannot write {store}: it was opened for reading only")
     return str(store)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import reprlib
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import durable
+from forebay.acquisition.arguments import check_clock
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import FrameError, RunNameError, SourceError
+from forebay.acquisition.errors import ArgumentError, FrameError, RunNameError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.codec import Compression, CompressionName
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Created, Opened, Record, encode_line, line_digest
-from forebay.acquisition.frames import Geometry, ImageMetadata, check_geometry
+from forebay.acquisition.frames import Geometry, ImageMetadata, check_geometry, check_metadata
 from forebay.acquisition.run.lock import writer_name
 from forebay.acquisition.run.writing.account import NOT_DELIVERED
 from forebay.acquisition.run.writing.folder import check_free, make_folder
@@ -138,22 +140,23 @@ def new_layout(
 
     Raises
     ------
-    RunNameError, FrameError, SourceError
-        If the name, the geometry or the metadata cannot be a run's.
+    RunNameError, FrameError, SourceError, ArgumentError
+        If the name, the geometry, the metadata or something else cannot be a run's.
     """
     layout.check_run_name(name)
     check_geometry(geometry)
+    check_clock(clock)
     if frames_per_block < 1:
         raise FrameError(f"a block of {frames_per_block} frames cannot be; use 1 or more")
     return RunLayout(
-        run_id=str(uuid.uuid4()) if run_id is None else run_id,
+        run_id=str(uuid.uuid4()) if run_id is None else _identity(run_id),
         name=name,
         created=datetime.fromtimestamp(clock.time_ns() / 1e9, UTC).isoformat(),
         geometry=geometry,
         frames_per_block=frames_per_block,
-        compression=Compression(compression),
-        metadata=_plain(metadata or ImageMetadata()),
-        provenance=provenance or {},
+        compression=_compression(compression),
+        metadata=check_metadata(ImageMetadata() if metadata is None else metadata),
+        provenance=_json(provenance),
     )
 
 
@@ -181,11 +184,31 @@ def next_line(record: Record, at: Position) -> bytes:
     return line
 
 
-def _plain(metadata: ImageMetadata) -> ImageMetadata:
-    """Return the metadata if every JSON reader will understand them."""
-    known = (metadata.pixel_size, metadata.exposure, metadata.frame_rate, metadata.channels)
+def _json(provenance: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the provenance if every JSON reader will understand it."""
+    given = {} if provenance is None else provenance
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"provenance is {reprlib.repr(given)}: give a mapping, as JSON has it")
     try:
-        json.dumps([*known, dict(metadata.instrument)], allow_nan=False)
+        json.dumps(dict(given), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise SourceError(f"the instrument's metadata cannot be kept as JSON: {error}") from error
-    return metadata
+        raise ArgumentError(f"the provenance cannot be kept as JSON: {error}") from error
+    return given
+
+
+def _compression(name: CompressionName) -> Compression:
+    try:
+        return Compression(name)
+    except ValueError as error:
+        raise ArgumentError(f"{error}: choose one of them") from error
+
+
+def _identity(given: str) -> str:
+    """Return the identity of a run if it is one."""
+    try:
+        uuid.UUID(given)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"run_id is {reprlib.repr(given)}: give the text of a UUID, or leave it out"
+        ) from error
+    return given

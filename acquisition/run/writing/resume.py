@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from forebay.acquisition import durable
+from forebay.acquisition.arguments import check_clock
 from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import RunDamagedError, RunExistsError, StorageError
 from forebay.acquisition.format import layout
@@ -65,6 +66,7 @@ def resume_run(
     StorageError
         If the folder cannot be written.
     """
+    check_clock(clock)
     path = Path(path).absolute()
     if open_run(path).history.log_objects is not None:
         raise StorageError(

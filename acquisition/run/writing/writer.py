@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from forebay.acquisition import durable
+from forebay.acquisition.arguments import is_integer
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
-from forebay.acquisition.errors import FrameError, SourceError
+from forebay.acquisition.errors import FrameError, NoteError, SourceError
 from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Block, Dropped
@@ -353,9 +354,13 @@ class RunWriter:
 
         Raises
         ------
+        NoteError
+            If the reason is no text.
         StorageError
             If that cannot be written.
         """
+        if not isinstance(reason, str):
+            raise NoteError(f"a run cannot be closed for the reason {reason!r}: give a text")
         try:
             if not self._run.committer.failed:
                 self._run.close(self._store() if len(self._block) else None, reason=reason)
@@ -404,7 +409,7 @@ class RunWriter:
 
 
 def _room_for_block(geometry: Geometry, frames: int) -> FrameSlots:
-    if not isinstance(frames, int):
+    if not is_integer(frames):
         raise FrameError(f"a block of {frames!r} frames cannot be; give a whole number")
     try:
         return FrameSlots(geometry, max(1, frames))

@@ -1,12 +1,14 @@
 """The disk fills while a run is recorded: frames wait, then are dropped and written down."""
 
-import subprocess
+import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -32,6 +34,9 @@ ENOUGH = 40
 the recording holds."""
 AFTERWARDS = 160
 """Frames that come when there is room again: for longer than a writer takes to look for it."""
+IN_HAND = 4
+"""Frames that are on their way from one place where they are counted to the next."""
+TOLD_LOST = re.compile(r"(\d+) of the (\d+) frames that the camera counted are not committed")
 
 
 @dataclass
@@ -193,28 +198,40 @@ def test_a_disk_that_stays_full_ends_the_recording_when_it_is_told_to_stop(disk:
 class Spilling:
     """Listens to a recording; does something, once, when it has spilled some frames."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
+    def __init__(self, act: Callable[[], object], camera: Camera) -> None:
         self.acted = threading.Event()
+        self.missing = 0
+        """The most frames that had come before, until then, and that were not counted."""
         self._act = act
+        self._camera = camera
+        self._came = 0
 
     def __call__(self, status: AcquisitionStatus) -> None:
         """Hear how the recording is doing."""
+        if not self.acted.is_set():
+            self.missing = max(self.missing, self._came - status.counted)
+        self._came = self._camera.exposures
         if status.spilled_frames >= ENOUGH and not self.acted.is_set():
             self._act()
             self.acted.set()
 
 
 @pytest.fixture
-def too_small(tmp_path: Path) -> Iterator[Disk]:
-    """A disk of 64 MB in memory, which is less than a journal begins with."""
-    with in_memory(tmp_path / "disk", megabytes=64) as path:
-        larger = ["mount", "-o", "remount,size=2g", str(path)]
-        yield Disk(path, lambda: subprocess.run(larger, check=True))
+def filled(tmp_path: Path) -> Iterator[Disk]:
+    """A disk in memory, which can be filled, and on which one file takes what is left then."""
+    with in_memory(tmp_path / "disk", megabytes=256) as path:
+        yield Disk(path, (path / "ballast").unlink)
 
 
-def spilling_to(folder: Path) -> AcquisitionSettings:
+def fill(disk: Disk) -> None:
+    """Leave no room on a disk."""
+    left = os.statvfs(disk.path)
+    (disk.path / "ballast").write_bytes(bytes(left.f_bavail * left.f_frsize))
+
+
+def spilling_to(folder: Path, durability: Literal["frame", "block"]) -> AcquisitionSettings:
     return AcquisitionSettings(
-        durability="frame",
+        durability=durability,
         overload="spill",
         spill=folder,
         frames_per_block=BLOCK,
@@ -224,33 +241,62 @@ def spilling_to(folder: Path) -> AcquisitionSettings:
 
 
 def test_frames_that_the_journal_has_no_room_for_are_spilled_and_come_back(
-    too_small: Disk, tmp_path: Path
+    filled: Disk, tmp_path: Path
 ) -> None:
     """In their order; not a frame is dropped."""
     camera = Camera(more=AFTERWARDS)
-    listener = Spilling(too_small.make_room)
+    listener = Spilling(filled.make_room, camera)
     camera.event = listener.acted
-    settings = spilling_to(tmp_path / "second")
-    status = prepare(camera, too_small.path / RUN, settings=settings).run(on_status=listener)
+    settings = spilling_to(tmp_path / "second", "frame")
+    acquisition = prepare(camera, filled.path / RUN, settings=settings)
+    fill(filled)
+    status = acquisition.run(on_status=listener)
     assert listener.acted.is_set(), "nothing was spilled"
     assert (status.committed, status.dropped) == (status.counted, 0)
     assert status.counted == camera.exposures
-    check_whole(too_small.path / RUN, range(camera.exposures), LARGE)
+    assert listener.missing <= IN_HAND
+    check_whole(filled.path / RUN, range(camera.exposures), LARGE)
+
+
+def test_frames_are_spilled_to_a_disk_smaller_than_a_segment_usually_is(
+    filled: Disk, tmp_path: Path
+) -> None:
+    """They come back when there is room; not a frame is dropped."""
+    with in_memory(tmp_path / "second", megabytes=64) as second:
+        camera = Camera(more=AFTERWARDS)
+        listener = Spilling(filled.make_room, camera)
+        camera.event = listener.acted
+        settings = spilling_to(second, "block")
+        acquisition = prepare(camera, filled.path / RUN, settings=settings)
+        fill(filled)
+        status = acquisition.run(on_status=listener)
+        assert listener.acted.is_set(), "nothing was spilled"
+    assert (status.committed, status.dropped, status.counted) == (
+        camera.exposures,
+        0,
+        camera.exposures,
+    )
+    check_whole(filled.path / RUN, range(camera.exposures), LARGE)
 
 
 def test_what_was_spilled_for_want_of_a_journal_is_there_when_the_disk_stays_full(
-    too_small: Disk, tmp_path: Path
+    filled: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The recording ends with an error when it is told to stop; going on brings every frame."""
     stop = threading.Event()
     camera = Camera(more=100_000)
-    settings = spilling_to(tmp_path / "second")
-    acquisition = prepare(camera, too_small.path / RUN, settings=settings, clock=FastClock())
+    settings = spilling_to(tmp_path / "second", "frame")
+    acquisition = prepare(camera, filled.path / RUN, settings=settings, clock=FastClock())
+    fill(filled)
+    listener = Spilling(stop.set, camera)
     with pytest.raises(StorageError, match="no space is left"):
-        acquisition.run(stop=stop, on_status=Spilling(stop.set))
+        acquisition.run(stop=stop, on_status=listener)
     assert stop.is_set(), "nothing was spilled"
-    too_small.make_room()
+    filled.make_room()
+    told = [TOLD_LOST.search(each) for each in caplog.messages]
+    (lost,) = (each for each in told if each)
+    assert camera.exposures - IN_HAND <= int(lost[2]) <= camera.exposures
     nothing = ListedSource([], LARGE)
-    status = prepare_again(nothing, too_small.path / RUN, settings=settings).run()
+    status = prepare_again(nothing, filled.path / RUN, settings=settings).run()
     assert (status.committed, status.dropped) == (status.counted, 0)
-    check_whole(too_small.path / RUN, range(camera.exposures), LARGE)
+    check_whole(filled.path / RUN, range(camera.exposures), LARGE)

@@ -42,6 +42,7 @@ def blocks(
         on_stored=lambda _: None,
         on_commit=lambda _: None,
         on_failure=lambda: None,
+        on_full=lambda: None,
         clock=clock,
         patience=PATIENCE,
         on_thread=lambda _: None,
