@@ -17,7 +17,7 @@ from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
 from forebay.acquisition.run.writing.block import BlockInFlight
 from forebay.acquisition.run.writing.create import create_run, place_of_run
-from forebay.acquisition.run.writing.leftovers import leftovers, remove_leftovers, spill_folder
+from forebay.acquisition.run.writing.leftovers import leftovers, remove_leftovers, spill_folders
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 
@@ -59,7 +59,7 @@ class RunWriter:
         self._run = run
         self._memory = memory
         self._block = BlockInFlight(run.layout, run.blocks)
-        self._spilled: Path | None = None
+        self._spilled: tuple[Path, ...] = ()
 
     @classmethod
     def create(
@@ -159,7 +159,7 @@ class RunWriter:
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
         writer = cls(path, resume_run(path, take_over=take_over, clock=clock), memory)
         try:
-            writer._take_leftovers(path, spill_folder(known.notes, known.layout))
+            writer._take_leftovers(path, spill_folders(known.notes, known.layout))
         except BaseException:
             writer.abandon()
             raise
@@ -378,7 +378,7 @@ class RunWriter:
         else:
             self.close(reason=f"{type(error).__name__}: {error}")
 
-    def _take_leftovers(self, path: Path, spilled: Path | None) -> None:
+    def _take_leftovers(self, path: Path, spilled: tuple[Path, ...]) -> None:
         """Record what an earlier writer had not committed.
 
         It stays where it is until the run is closed: the last block is not committed before.
