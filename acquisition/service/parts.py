@@ -56,5 +56,5 @@ class Parts:
     """What an earlier writer had not committed."""
     following: int | None = None
     """Lowest counter that the camera's frames can have in the run; None in a new one."""
-    left: Path | None = None
-    """Where it had spilled to."""
+    left: tuple[Path, ...] = ()
+    """Where it had spilled to, if that is not taken over as it is."""

@@ -29,7 +29,7 @@ from forebay.acquisition.ring.slot_source import SlotSource
 from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
 from forebay.acquisition.run.writing.create import create_run, place_of_run
-from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, spill_folder
+from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, spill_folders
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
@@ -286,15 +286,17 @@ def _taken_up(
                 f"{run.storage.where} holds {run.layout.geometry.shape} "
                 f"{run.layout.geometry.dtype}: start another run for them"
             )
-        left = spilled = spill_folder(notes, run.layout)
-        if left is not None and settings.spill is not None and left.parent == settings.spill:
-            left = None  # It is taken over as it is.
+        left = spill_folders(notes, run.layout)
+        through = plan.known_through(run, left)
+        if left and left == plan.spills_to(run):
+            spilled, left = plan.recorded_through(run), ()  # It is taken over as it is.
+        else:
+            spilled = through
         following = run.account.next_counter
         after = None if following is None else following - 1
         recovered = leftovers(path, run.layout, after=after, spilled=left)
-        through = plan.known_through(run, spilled)
         parts = dataclasses.replace(
-            plan.parts(run, None),
+            plan.parts(run, None, spilled_after=spilled),
             recovered=recovered,
             following=None if through is None else through + 1,
             left=left,
@@ -431,8 +433,10 @@ class _Plan:
             self._came, frame_rate=None if rate is None else rate / every
         )
 
-    def parts(self, run: WritableRun, raw: WritableRun | None) -> Parts:
-        """Return what the acquisition is made of."""
+    def parts(
+        self, run: WritableRun, raw: WritableRun | None, *, spilled_after: int | None = None
+    ) -> Parts:
+        """Return what it is made of; of spilled frames, it gives back those after `spilled_after`."""
         settings, clock = self._settings, self._clock
         identity = run.layout.run_id
         parts = Parts(
@@ -455,7 +459,7 @@ class _Plan:
                 identity,
                 self._came,
                 epoch=run.epoch,
-                after=self._recorded_through(run),
+                after=spilled_after,
                 room=self._room(
                     Room(capacity_bytes=settings.spill_bytes, spares=0), settings.spill, self._came
                 ),
@@ -497,16 +501,23 @@ class _Plan:
         found = survey(folder, run_id=identity, geometry=self.recorded, after=-1)
         return [each.written for each in found if not each.damage]
 
-    def known_through(self, run: WritableRun, spilled: Path | None) -> int | None:
+    def spills_to(self, run: WritableRun) -> tuple[Path, ...]:
+        """Return the folder in which frames of the run are spilled, if they are."""
+        settings = self._settings
+        if settings.overload != "spill" or settings.spill is None:
+            return ()
+        return (settings.spill.resolve() / run.layout.run_id,)
+
+    def known_through(self, run: WritableRun, spilled: tuple[Path, ...]) -> int | None:
         """Return the last counter that an earlier writer has taken, wherever its frame is."""
-        known = [self._recorded_through(run)]
-        if spilled is not None and spilled.is_dir():
+        known = [self.recorded_through(run)]
+        for folder in spilled:
             identity = run.layout.run_id
-            found = survey(spilled, run_id=identity, geometry=self._came, after=-1)
+            found = survey(folder, run_id=identity, geometry=self._came, after=-1)
             known += [each.written.last_counter for each in found if not each.damage]
         return max((each for each in known if each is not None), default=None)
 
-    def _recorded_through(self, run: WritableRun) -> int | None:
+    def recorded_through(self, run: WritableRun) -> int | None:
         """Return the last counter that is in the run or in its journal."""
         following = run.account.next_counter
         known = [] if following is None else [following - 1]

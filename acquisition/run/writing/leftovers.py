@@ -1,9 +1,10 @@
 """Frames that a writer that is gone had not committed: in its journal, and where it spilled to."""
 
+import heapq
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,26 @@ SPILL_TOPIC = "spill"
 """Topic of the note that says where frames are spilled to."""
 
 
-def spill_folder(notes: tuple[Noted, ...], run: RunLayout) -> Path | None:
-    """Return the folder of the frames that were spilled, if any were."""
-    named = [note.text for note in notes if note.topic == SPILL_TOPIC]
-    return Path(named[-1]) / run.run_id if named else None
+def spill_folders(notes: Iterable[Noted], run: RunLayout) -> tuple[Path, ...]:
+    """Return the folders in which there are spilled frames, each once.
+
+    There are several where a run was taken up with another one, and that writer died as well.
+    """
+    named = [Path(note.text) / run.run_id for note in notes if note.topic == SPILL_TOPIC]
+    there = [each for each in dict.fromkeys(named) if each.is_dir()]
+    if named and named[-1] not in there:
+        # A writer's folder is removed when the run is closed, and not before.
+        _log.error(
+            "%s, where frames of %s were spilled to, is not there: what it held and is not committed "
+            "is written down as lost",
+            named[-1],
+            run.name,
+        )
+    return tuple(dict.fromkeys(each.resolve() for each in there))
 
 
 def leftovers(
-    path: Path | None, run: RunLayout, *, after: int | None, spilled: Path | None
+    path: Path | None, run: RunLayout, *, after: int | None, spilled: Sequence[Path]
 ) -> Iterator[Frame | Dropped]:
     """Yield what is left, in the order of the counters, as it is to be recorded.
 
@@ -42,7 +55,7 @@ def leftovers(
     after
         The last counter that is in the run, or written down as dropped; None where there is none.
     spilled
-        Folder of the spilled frames; None where there is none, or they are read otherwise.
+        Folders of the spilled frames; none where there are none, or they are read otherwise.
 
     Where something has changed, what was before it is yielded, and the rest is moved to the
     quarantine: that of the run, or one beside what was spilled.
@@ -52,8 +65,6 @@ def leftovers(
         for entry in _sound(path, path / JOURNAL, run.run_id, after):
             last = entry.last if isinstance(entry, Dropped) else entry.counter
             yield entry
-    if spilled is None or not spilled.is_dir():
-        return
     # Frames are spilled as they came, before they are reduced.
     reduction = run.provenance.get("reduction")
     chain = None
@@ -61,7 +72,8 @@ def leftovers(
         from forebay.acquisition.reduction import chain_from
 
         chain = chain_from(reduction)
-    for entry in _sound(path or spilled.parent, spilled, run.run_id, last):
+    each_folder = [_sound(path or folder.parent, folder, run.run_id, last) for folder in spilled]
+    for entry in heapq.merge(*each_folder, key=_counter):
         if chain is None or isinstance(entry, Dropped):
             yield entry
             continue
@@ -71,6 +83,10 @@ def leftovers(
         else:
             reason = chain.reason or "the reduction left it out"
             yield Dropped(entry.counter, entry.counter, reason, entry.timestamp)
+
+
+def _counter(entry: Frame | Dropped) -> int:
+    return entry.first if isinstance(entry, Dropped) else entry.counter
 
 
 def _sound(path: Path, folder: Path, run_id: str, after: int | None) -> Iterator[Frame | Dropped]:
@@ -84,8 +100,8 @@ def _sound(path: Path, folder: Path, run_id: str, after: int | None) -> Iterator
         durable.flush_folder(quarantine.parent)
 
 
-def remove_leftovers(path: Path, spilled: Path | None) -> None:
+def remove_leftovers(path: Path | None, spilled: Sequence[Path]) -> None:
     """Remove the journal and what was spilled: all of it is in the run."""
-    for folder in (path / JOURNAL, spilled):
-        if folder is not None and folder.is_dir():
+    for folder in (*([path / JOURNAL] if path else []), *spilled):
+        if folder.is_dir():
             remove_journal(folder)

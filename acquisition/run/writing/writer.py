@@ -18,7 +18,7 @@ from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
 from forebay.acquisition.run.writing.block import BlockInFlight
 from forebay.acquisition.run.writing.create import create_run, place_of_run
-from forebay.acquisition.run.writing.leftovers import leftovers, remove_leftovers, spill_folder
+from forebay.acquisition.run.writing.leftovers import leftovers, remove_leftovers, spill_folders
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 
@@ -60,7 +60,7 @@ class RunWriter:
         self._run = run
         self._memory = memory
         self._block = BlockInFlight(run.layout, run.blocks)
-        self._spilled: Path | None = None
+        self._spilled: tuple[Path, ...] = ()
 
     @classmethod
     def create(
@@ -160,7 +160,7 @@ class RunWriter:
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
         writer = cls(path, resume_run(path, take_over=take_over, clock=clock), memory)
         try:
-            writer._take_leftovers(path, spill_folder(known.notes, known.layout))
+            writer._take_leftovers(path, spill_folders(known.notes, known.layout))
         except BaseException:
             writer.abandon()
             raise
@@ -255,10 +255,12 @@ class RunWriter:
         run = take_over_run(store, clock=clock)
         try:
             memory = _room_for_block(run.layout.geometry, run.layout.frames_per_block)
+            writer = cls(None, run, memory)
+            writer._take_leftovers(None, spill_folders(open_run(store).notes, run.layout))
         except BaseException:
             run.abandon()
             raise
-        return cls(None, run, memory)
+        return writer
 
     @property
     def path(self) -> Path | None:
@@ -364,8 +366,7 @@ class RunWriter:
         try:
             if not self._run.committer.failed:
                 self._run.close(self._store() if len(self._block) else None, reason=reason)
-                if self._path is not None:
-                    remove_leftovers(self._path, self._spilled)
+                remove_leftovers(self._path, self._spilled)
         finally:
             self.abandon()
 
@@ -383,7 +384,7 @@ class RunWriter:
         else:
             self.close(reason=f"{type(error).__name__}: {error}")
 
-    def _take_leftovers(self, path: Path, spilled: Path | None) -> None:
+    def _take_leftovers(self, path: Path | None, spilled: tuple[Path, ...]) -> None:
         """Record what an earlier writer had not committed.
 
         It stays where it is until the run is closed: the last block is not committed before.

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from forebay.acquisition import Frame, Geometry, ImageMetadata, RunWriter, open_run, verify_run
+from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.errors import FrameError
 from forebay.acquisition.journal.row import Room
+from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.run.writing.account import NOT_RECORDED
+from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.service.prepare import prepare_again
 from forebay.acquisition.settings import AcquisitionSettings
 
@@ -221,21 +224,45 @@ def test_a_kill_while_going_on_loses_nothing_either(
         check(path, lost=[], upto=10)
 
 
-@pytest.mark.parametrize("way", ["service", "other settings", "close"])
-def test_what_was_spilled_is_merged_back(tmp_path: Path, killed: Killed, way: str) -> None:
-    """The run's own notes say where it is; it comes back in its order, and is removed there."""
-    path, second = tmp_path / "run", tmp_path / "second"
+def spill_until_killed(path: Path, second: Path, killed: Killed) -> None:
+    """Record 40 frames, most of which are spilled when the writer is killed."""
     spill = f'{{"overload": "spill", "spill": "{second}", "high_watermark": 0.1, '
     spill += '"low_watermark": 0.05, "durability": "frame"}'
     killed(path, last=40, frozen=2, changes=spill)
     assert [each for each in second.rglob("*") if each.is_file()]
     assert open_run(path).history.frames in {4, 8}
-    if way == "service":
-        go_on(path, Camera(40, 5), overload="spill", spill=second)
-    elif way == "other settings":
-        go_on(path, Camera(40, 5))
-    else:
+
+
+@pytest.mark.parametrize(
+    ("way", "changes"),
+    [
+        ("the same folder", {"overload": "spill", "spill": "{second}"}),
+        ("the same folder from here", {"overload": "spill", "spill": "second"}),
+        ("the same folder by another name", {"overload": "spill", "spill": "{link}"}),
+        ("another folder", {"overload": "spill", "spill": "{other}"}),
+        ("another policy", {"overload": "drop-newest", "spill": "{second}"}),
+        ("no settings", {}),
+        ("close", {}),
+    ],
+)
+def test_what_was_spilled_is_merged_back(
+    tmp_path: Path,
+    killed: Killed,
+    way: str,
+    changes: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run's own notes say where it is; it comes back in its order, and is removed there."""
+    path, second = tmp_path / "run", tmp_path / "second"
+    spill_until_killed(path, second, killed)
+    (link := tmp_path / "link").symlink_to(second)
+    if way == "close":
         RunWriter.resume(path).close()
+    else:
+        monkeypatch.chdir(tmp_path)
+        places = {"second": second, "link": link, "other": tmp_path / "other"}
+        camera = Camera(40, 5)
+        go_on(path, camera, **{key: each.format(**places) for key, each in changes.items()})
     run = open_run(path)
     assert verify_run(run).ok
     taken = run.frames.frame_id.to_numpy().tolist()
@@ -245,6 +272,46 @@ def test_what_was_spilled_is_merged_back(tmp_path: Path, killed: Killed, way: st
     # Only what was in memory at the kill, between the ring and the second path, may be missing.
     assert len(lost) <= 12
     assert not [each for each in second.rglob("*") if each.is_file()]
+
+
+@pytest.mark.parametrize("way", ["service", "close"])
+def test_what_two_writers_spilled_to_different_places_is_merged_back(
+    tmp_path: Path, killed: Killed, way: str
+) -> None:
+    """The second one died before it had merged back what the first one had left."""
+    path, second, other = tmp_path / "run", tmp_path / "second", tmp_path / "other"
+    spill_until_killed(path, second, killed)
+    before = resume_run(path, clock=SYSTEM_CLOCK)
+    before.note("spill", str(other))
+    before.abandon()
+    run, geometry = open_run(path), Camera(0, 0).geometry
+    with SpillQueue(other, run.run_id, geometry, epoch=run.history.epoch) as queue:
+        for frame in Camera(40, 5).frames():
+            assert queue.put(frame)
+    if way == "service":
+        go_on(path, Camera(45, 5), overload="spill", spill=second)
+    else:
+        RunWriter.resume(path).close()
+    run = open_run(path)
+    assert verify_run(run).ok
+    taken = run.frames.frame_id.to_numpy().tolist()
+    upto = 50 if way == "service" else 45
+    assert taken[-5:] == list(range(upto - 5, upto))
+    lost = [n for each in run.dropped for n in range(each.first, each.last + 1)]
+    assert sorted([*taken, *lost]) == list(range(upto))
+    assert len(lost) <= 12
+    assert not [each for each in (*second.rglob("*"), *other.rglob("*")) if each.is_file()]
+
+
+def test_a_second_path_that_is_gone_is_told(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its disk may only not be mounted: whoever goes on without it is told what that costs."""
+    path, second = tmp_path / "run", tmp_path / "second"
+    spill_until_killed(path, second, killed)
+    second.rename(tmp_path / "elsewhere")
+    go_on(path, Camera(40, 5))
+    assert f"{second / open_run(path).run_id}, where frames of run were spilled" in caplog.text
 
 
 def test_a_stored_block_that_was_not_committed_is_taken_in(tmp_path: Path) -> None:

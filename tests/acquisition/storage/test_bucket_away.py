@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -297,3 +298,29 @@ def test_what_cannot_be_gone_on_with_is_refused(new_bucket: NewBucket) -> None:
     take_over(bucket).close()
     with pytest.raises(RunExistsError, match="closed and whole"):
         prepare_again_in(Camera(first=2), store_of(bucket), settings=SETTINGS)
+
+
+def test_frames_that_were_spilled_beside_a_bucket_come_back_from_there(
+    new_bucket: NewBucket, line: Line, short_end: None, tmp_path: Path
+) -> None:
+    """The folder that they were spilled to is this machine's own, and noted in the run."""
+    bucket, through = new_bucket()
+    spilling = SETTINGS.model_copy(update={"overload": "spill", "spill": tmp_path})
+    service = prepare_in(Camera(40), store_of(through), "sample", settings=spilling)
+    stop = threading.Event()
+    line.fate = Outage(8, "lose request")
+
+    def stop_when_spilled(status: AcquisitionStatus) -> None:
+        if status.spilled_frames > 5:
+            stop.set()
+
+    with pytest.raises(StorageAwayError):
+        service.run(stop=stop, on_status=stop_when_spilled)
+    line.always("pass")
+    committed = read(bucket).history.frames
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept
+    take_over(bucket).close()
+    counters = check_whole(bucket)
+    assert len(counters) > committed + 5
+    assert not any(path.exists() for path in kept)
