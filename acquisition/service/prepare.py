@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
-from forebay.acquisition.errors import FrameError, NoSpaceError, SourceError
+from forebay.acquisition.errors import FrameError, SourceError
 from forebay.acquisition.format import layout
 from forebay.acquisition.frames import (
     CountedSource,
@@ -40,10 +40,9 @@ from forebay.acquisition.service.flow import (
     Watermarks,
 )
 from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.room import check_room
 from forebay.acquisition.service.steps import NOT_KEPT_RAW
 from forebay.acquisition.settings import AcquisitionSettings
-from forebay.acquisition.sizes import size_text
-from forebay.acquisition.storage.room import free_bytes
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
@@ -97,8 +96,7 @@ def prepare(
     """
     path = place_of_run(path)
     plan = _Plan(source, settings, clock, expected=expected_frames)
-    if expected_frames is not None:
-        plan.check_room(path, expected_frames)
+    plan.check_room(path)
     with contextlib.ExitStack() as opened:
         called = path.name if name is None else name
         run = plan.create(path, called)
@@ -210,6 +208,7 @@ def prepare_again(
             left = None  # It is taken over as it is.
         following = run.account.next_counter
         after = None if following is None else following - 1
+        plan.check_room(path)
         recovered = leftovers(path, run.layout, after=after, spilled=left)
         through = plan.known_through(run, spill_folder(before.notes, run.layout))
         parts = dataclasses.replace(
@@ -290,20 +289,15 @@ class _Plan:
 
         return OverloadSteps(self._settings.reduction.overload_steps, self.recorded)
 
-    def check_room(self, path: Path, frames: int) -> None:
-        """Refuse to begin what the disk has no room for.
-
-        Raises
-        ------
-        NoSpaceError
-            If the frames will not fit uncompressed, where they are not compressed.
-        """
-        place = next(folder for folder in path.parents if folder.is_dir())
-        needed, free = frames * stored_bytes(self.recorded), free_bytes(place)
-        if self._settings.compression == "none" and needed > free:
-            raise NoSpaceError(
-                f"{frames} frames need {size_text(needed)} and {place} has {size_text(free)} free: "
-                "make room, take fewer frames, or have them compressed or reduced"
+    def check_room(self, path: Path) -> None:
+        """Refuse to begin what the disk will not last for, as far as that is known."""
+        if self._expected is not None:
+            check_room(
+                path,
+                self._expected,
+                came=self._came,
+                recorded=self.recorded,
+                settings=self._settings,
             )
 
     def create(self, path: Path, name: str) -> WritableRun:
