@@ -170,11 +170,13 @@ def seconds(duration: float | None) -> str:
 
     Examples
     --------
-    >>> seconds(0.0416), seconds(3.25), seconds(754), seconds(None)
-    ('42 ms', '3.2 s', '12 min 34 s', '-')
+    >>> seconds(3.5e-5), seconds(0.0416), seconds(3.25), seconds(754), seconds(None)
+    ('35 µs', '42 ms', '3.2 s', '12 min 34 s', '-')
     """
     if duration is None:
         return "-"
+    if 0 < duration < 0.001:
+        return f"{duration * 1e6:.0f} µs"
     if duration < 1:
         return f"{duration * 1000:.0f} ms"
     if duration < 60:
