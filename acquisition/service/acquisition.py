@@ -27,6 +27,7 @@ from forebay.acquisition.service.precedence import Precedence
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
 from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
+from forebay.acquisition.service.room import ToCome, Wanted, shortage
 from forebay.acquisition.service.scheduling import locked_memory, place_thread, placed_here
 from forebay.acquisition.service.status import AcquisitionStatus, SourceState
 
@@ -70,6 +71,7 @@ class Acquisition:
         self._listener_failure: Exception | None = None
         self._rates = RateMeter(clock, frames=self._run.committer.frames)
         self._disk = DiskWatch()
+        self._to_come = ToCome(parts)
         self._warnings: dict[str, None] = {}
         self._receiving = Receiving(parts)
         self._recording = Recording(
@@ -168,6 +170,7 @@ class Acquisition:
             spilled_frames=self._recording.spilled_frames,
             disk_free_bytes=free,
             seconds_left=free / bytes_rate if free is not None and bytes_rate > 0 else None,
+            bytes_to_come=None if self._is_ending else self._to_come.bytes,
             latency_seconds=self._recording.latency.summary(),
             receive_seconds=self._receiving.latency.summary(),
             anomalies=self._receiving.anomalies(),
@@ -295,6 +298,12 @@ class Acquisition:
         around.enter_context(self._recording.flushing())
         self._control = self._open_control(around)
         self._precedence = self._take_precedence(around)
+        to_come = self._to_come.bytes
+        if to_come and self._run.storage.free_bytes() is not None:
+            # Others that began at the same time did not know of this one.
+            wanted = [Wanted(Path(self._run.storage.where), to_come)]
+            if lacking := shortage(wanted, but=self._run.layout.run_id):
+                self._warn(f"the frames that are to come {lacking}: make room in time")
 
     def _warn(self, text: str) -> None:
         """Tell the operator, once."""
@@ -369,7 +378,7 @@ class Acquisition:
         free = self._run.storage.free_bytes()
         committer = self._run.committer
         _, rate = self._rates.of(committer.frames, committer.stored_bytes)
-        warning = self._disk.look(free, rate)
+        warning = self._disk.look(free, rate, self._to_come.bytes)
         if warning:
             self._warn(warning)
 

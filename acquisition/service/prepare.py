@@ -33,7 +33,6 @@ from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, sp
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
-from forebay.acquisition.service.disk_room import check_room
 from forebay.acquisition.service.flow import (
     Decimating,
     DroppingNewest,
@@ -44,6 +43,7 @@ from forebay.acquisition.service.flow import (
     Watermarks,
 )
 from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.room import check_room
 from forebay.acquisition.service.steps import NOT_KEPT_RAW
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage.room import free_bytes, nearest_folder
@@ -100,7 +100,7 @@ def prepare(
     """
     path = place_of_run(path)
     plan = _Plan(source, settings, clock, expected=expected_frames)
-    plan.check_room(path, expected_frames)
+    plan.check_room(path)
     with contextlib.ExitStack() as opened:
         called = path.name if name is None else name
         run = plan.create(path, called)
@@ -294,6 +294,8 @@ def _taken_up(
             spilled = through
         following = run.account.next_counter
         after = None if following is None else following - 1
+        if path is not None:
+            plan.check_room(path)
         recovered = leftovers(path, run.layout, after=after, spilled=left)
         parts = dataclasses.replace(
             plan.parts(run, None, spilled_after=spilled),
@@ -374,15 +376,15 @@ class _Plan:
 
         return OverloadSteps(self._settings.reduction.overload_steps, self.recorded)
 
-    def check_room(self, path: Path, declared: int | None) -> None:
-        """Refuse to begin what the disk has no room for."""
+    def check_room(self, path: Path) -> None:
+        """Refuse to begin what the disk will not last for, as far as that is known."""
         check_room(
             path,
-            self.recorded,
-            self._settings,
+            self._expected,
+            came=self._came,
+            recorded=self.recorded,
+            settings=self._settings,
             frames_per_block=self._frames_per_block,
-            declared=declared,
-            known=self._expected,
         )
 
     def create(self, path: Path, name: str) -> WritableRun:

@@ -56,7 +56,9 @@ class DiskWatch:
     def __init__(self) -> None:
         self._warned = 0
 
-    def look(self, free: int | None, bytes_per_second: float) -> str | None:
+    def look(
+        self, free: int | None, bytes_per_second: float, to_come: int | None = None
+    ) -> str | None:
         """Return a warning when there is a new one.
 
         Parameters
@@ -65,22 +67,27 @@ class DiskWatch:
             Bytes that are free; None where that is not known.
         bytes_per_second
             How fast they are used.
+        to_come
+            Bytes that are still to be written; None where that is not known.
         """
         if free is None:
             return None
         left = free / bytes_per_second if bytes_per_second > 0 else float("inf")
+        wanted = to_come or 0
         # Where room was made, and not only the rate wavers, it is warned anew.
-        self._warned = min(self._warned, _urgency(free / _ROOM_AGAIN, left / _ROOM_AGAIN))
-        urgency = _urgency(free, left)
+        again = _urgency(free / _ROOM_AGAIN, left / _ROOM_AGAIN, wanted)
+        self._warned = min(self._warned, again)
+        urgency = _urgency(free, left, wanted)
         if urgency <= self._warned:
             return None
         self._warned = urgency
         lasts = f"{left / 60:.0f} min" if left >= _MINUTES_FROM else f"{left:.0f} s"
         rate = f", which last {lasts} at this rate" if left < _WARN_SECONDS[0] else ""
-        return f"the disk has {size_text(free)} left{rate}: make room, or stop in time"
+        lacking = f", and {size_text(wanted)} are still to come" if wanted > free else ""
+        return f"the disk has {size_text(free)} left{rate}{lacking}: make room, or stop in time"
 
 
-def _urgency(free: float, left: float) -> int:
+def _urgency(free: float, left: float, wanted: int) -> int:
     """Return how urgent it is to make room: 0 is not at all."""
     urgency = sum(left < seconds for seconds in _WARN_SECONDS)
-    return max(urgency, 1) if free < _WARN_BYTES else urgency
+    return max(urgency, 1) if free < max(_WARN_BYTES, wanted) else urgency

@@ -53,6 +53,8 @@ class AcquisitionStatus:
     """Room on the storage; None where it is not known."""
     seconds_left: float | None
     """Time until it is full at this rate; None where that is not known."""
+    bytes_to_come: int | None = None
+    """What the frames that are still to come will take; None where that is not known."""
     latency_seconds: Mapping[str, float] = field(default_factory=dict)
     """From a frame's arrival to its commit: ``median``, ``p99``, ``p999`` and ``max``."""
     receive_seconds: Mapping[str, float] = field(default_factory=dict)

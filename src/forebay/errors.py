@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     STORAGE = 7
     """The storage refused: no space left, no permission, an I/O error."""
     INTERRUPTED = 130
-    """Stopped by Ctrl-C or SIGTERM; everything committed is kept."""
+    """Stopped by Ctrl-C, SIGTERM or SIGHUP; everything committed is kept."""
 
 
 class ForebayError(Exception):

@@ -27,7 +27,14 @@ from forebay import (
 from forebay.acquisition.format.codec import CompressionName
 from forebay.cli.app import app
 from forebay.cli.commands.acquire import Compression
-from forebay.cli.commands.completion import complete_lanes, complete_parameters, complete_settings
+from forebay.cli.commands.completion import (
+    complete_compressions,
+    complete_failures,
+    complete_lanes,
+    complete_operation_parameters,
+    complete_parameters,
+    complete_settings,
+)
 from forebay.cli.deadlines import complete_deadlines
 from forebay.cli.output import print_facts, print_table
 
@@ -372,6 +379,23 @@ def test_runs_show_is_for_people(forebay: Forebay) -> None:
     assert "+00:00" not in shown + forebay("runs", "list").out
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("dead list --failure timed", "timed-out"),
+        ("transfer water there --compression zst", "zstd"),
+        ("ops try bandpass water -p back", "background_sigma="),
+    ],
+)
+def test_options_that_take_one_of_some_words_offer_them(
+    words: str, offered: str, forebay: Forebay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_FOREBAY_COMPLETE", "complete_bash"), ("COMP_WORDS", f"forebay {words}"),
+                        ("COMP_CWORD", str(len(words.split())))):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert offered in forebay().out.split()
+
+
 def test_the_shell_is_offered_what_fits() -> None:
     """Settings, parameters of the algorithm that is named already, lanes."""
     assert ("acquisition.compression", "How the frames are packed.") in complete_settings("acq")
@@ -382,6 +406,12 @@ def test_the_shell_is_offered_what_fits() -> None:
     assert list(complete_parameters(context, "")) == []
     assert list(complete_lanes("v")) == ["validation"]
     assert [span for span, _ in complete_deadlines("8")] == ["8h"]
+    assert list(complete_compressions("blosc")) == ["blosc-lz4", "blosc-zstd"]
+    assert list(complete_failures("work")) == ["worker-lost"]
+    context.args = ["bandpass", "water"]
+    assert list(complete_operation_parameters(context, "back")) == [
+        ("background_sigma=", "has to be given")
+    ]
 
 
 def test_json_lines_are_json_and_nothing_else_is_on_stdout(forebay: Forebay, water: str) -> None:
@@ -424,6 +454,22 @@ def test_a_table_too_wide_for_the_terminal_is_printed_as_names_and_values(
     print_table(columns, [[1, "find-particles-1.0.0", "/data/" + "x" * 40]] * 2)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert shown in "\n".join(" ".join(line.split()) for line in plain.splitlines())
+
+
+@pytest.mark.parametrize("wide", [76, 100])
+def test_a_table_breaks_no_word_where_all_of_them_fit(
+    wide: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spaces between columns go first, and cells are broken between words."""
+    for name, value in (("COLUMNS", str(wide)), ("FORCE_COLOR", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    columns = ("job", "state", "lane", "algorithm", "runs", "units", "dead", "owner", "submitted")
+    row = (1, "ready", "reprocess", "find-particles-1.0.0", 2, "0 of 0", 0, "root",
+           "2026-11-22 23:02:58")  # fmt: skip
+    print_table(columns, [row])
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert " ".join(columns) in " ".join(plain.split())
+    assert {"find-particles-1.0.0", "reprocess", "2026-11-22", "23:02:58"} <= set(plain.split())
 
 
 @pytest.mark.parametrize(

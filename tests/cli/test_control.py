@@ -208,3 +208,13 @@ def test_an_armed_acquisition_can_be_stopped_before_it_has_begun(
     run = open_run(tmp_path / "armed")
     assert run.closed
     assert run.history.frames == 0
+
+
+@pytest.mark.parametrize("words", [("status",), ("water", "status")])
+def test_the_help_of_a_command_is_shown_with_and_without_a_run(
+    words: tuple[str, ...], forebay: Forebay
+) -> None:
+    shown = forebay("control", *words, "--help")
+    assert shown.code == 0
+    assert "Show how the acquisition is doing." in shown.out
+    assert "annotate" not in shown.out

@@ -75,9 +75,16 @@ def place(tmp_path: Path) -> Path:
         ("process", to_group(signal.SIGINT)),
         ("process", to_group(signal.SIGTERM)),
         ("serve", to_group(signal.SIGTERM)),
+        ("serve", to_group(signal.SIGHUP)),
         ("serve", to_control_group),
     ],
-    ids=["process SIGINT", "process SIGTERM", "serve SIGTERM", "serve control group"],
+    ids=[
+        "process SIGINT",
+        "process SIGTERM",
+        "serve SIGTERM",
+        "serve SIGHUP",
+        "serve control group",
+    ],
 )
 def test_a_signal_to_all_its_processes_ends_a_command_in_order(
     place: Path, command: str, send: Send

@@ -45,7 +45,7 @@ threading.Event().wait(300)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_acquire_commits_what_has_come_and_closes_the_run(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -68,6 +68,18 @@ def test_acquire_commits_what_has_come_and_closes_the_run(
     assert run.history.closed.reason == "stopped by the operator"
     assert run.history.frames == last["committed"] >= 20
     assert run.verify().ok
+
+
+def test_acquire_that_waits_for_its_source_ends_with_the_code_of_what_is_interrupted(
+    start: Start, tmp_path: Path
+) -> None:
+    process = start(tmp_path, "acquire", "network:tcp://127.0.0.1:0", "never")
+    assert "waiting for" in lines(process.stderr).readline()
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert "stopped before" in err
+    assert not (tmp_path / "never").exists()
 
 
 def test_process_publishes_what_is_computed_and_goes_on_when_it_is_called_again(
@@ -174,7 +186,7 @@ def test_the_third_signal_ends_what_hangs(start: Start, tmp_path: Path) -> None:
     assert job.returncode == ExitCode.INTERRUPTED
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_has_nothing_to_finish_ends_with_the_code_of_what_is_interrupted(
     tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -146,6 +146,11 @@ def test_a_job_is_submitted_watched_and_shown(
     assert again == {"job": 1, "new": False, "state": "ready"}
     twice = done(forebay("jobs", "submit", "picky", cell, "-p", "limit=100"))
     assert twice.out.startswith("job 1 was submitted already and is ready")
+    assert twice.err == ""
+    soon = done(forebay("jobs", "submit", "picky", cell, "-p", "limit=100", "--deadline", "8h",
+                        "--lane", "reprocess"))  # fmt: skip
+    (kept,) = soon.err.splitlines()
+    assert kept.startswith("forebay: job 1 keeps its deadline: change it with 'forebay jobs")
     with serving():
         watched = done(forebay("jobs", "watch", "1", "--json"))
     assert watched.json[-1]["state"] == "done"

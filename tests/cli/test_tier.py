@@ -225,6 +225,20 @@ def test_a_pinned_run_is_passed_over_by_policies(laboratory: Path) -> None:
     assert len(objects("tier", "plan")) == 1
 
 
+def test_what_protects_a_run_is_told_to_machines(laboratory: Path) -> None:
+    """Each of them by one object."""
+    pinned = {"run": "apple", "pinned": "hot", "reason": "", "seconds": 259200.0}
+    assert objects("tier", "pin", "apple", "--tier", "hot", "--days", "3") == [pinned]
+    assert objects("tier", "unpin", "apple") == [{"run": "apple", "kind": "pin", "ended": 1}]
+    held = {"run": "apple", "held": True, "reason": "audit"}
+    assert objects("tier", "hold", "apple", "--reason", "audit") == [held]
+    assert objects("tier", "release", "apple") == [{"run": "apple", "kind": "hold", "ended": 1}]
+    with Database(laboratory / "runs" / "results" / "ledger.sqlite") as database:
+        run = next(each for each in Catalogue(database).runs() if each.name == "apple")
+        move = Moves(database).plan(run, tier="cold", keep=False, why="a test").move
+    assert objects("tier", "cancel", str(move)) == [{"move": move, "state": "cancelled"}]
+
+
 def test_a_lost_ledger_is_built_anew(laboratory: Path) -> None:
     """By one command."""
     told("tier", "apply")

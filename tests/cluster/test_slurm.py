@@ -501,6 +501,9 @@ def test_a_cluster_is_kept_running_for_others(
             assert client.submit(os.getpid).result(timeout=30) != process.pid
         said = forebay("cluster", "logs", "gpus").out
         assert "distributed.worker" in said
+        events = forebay("cluster", "logs", "gpus", "--json").json
+        logged = [line for each in events if each["event"] == "log" for line in each["lines"]]
+        assert any("distributed.worker" in line for line in logged)
         assert forebay("cluster", "stop", "gpus").out == "gpus has ended\n"
         assert process.wait(20) == 0
     until(lambda: not slurm.jobs(), "that no job is left")

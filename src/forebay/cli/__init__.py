@@ -13,6 +13,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # What does not end in an order of its own is ended as by Ctrl-C: cleaned up, and with its code.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         from forebay.cli.app import commands
 

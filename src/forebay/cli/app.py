@@ -3,7 +3,7 @@
 import functools
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +51,9 @@ UsageError: Any = typer.BadParameter.__base__
 
 def _tell(message: str) -> None:
     line = " ".join(message.split())
-    sys.stderr.write(f"forebay: error: {line}\n")
+    # Where the terminal has gone nobody can be told; the exit code still is what it is.
+    with suppress(OSError):
+        sys.stderr.write(f"forebay: error: {line}\n")
 
 
 @contextmanager

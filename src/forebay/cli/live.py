@@ -1,5 +1,7 @@
 """How an acquisition is doing, for people: drawn anew on a terminal, a line a minute elsewhere."""
 
+import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Self
@@ -156,7 +158,9 @@ class LiveStatus:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._clock = clock or SYSTEM_CLOCK
         self._due = self._clock.monotonic()
-        if not self._console.is_terminal:
+        # Once it has gone a terminal is none any more, and the view still has to be taken down.
+        self._on_terminal = self._console.is_terminal
+        if not self._on_terminal:
             self._due += _LINE_SECONDS
 
     def show(self, status: "AcquisitionStatus") -> None:
@@ -164,7 +168,14 @@ class LiveStatus:
         now = self._clock.monotonic()
         if now < self._due:
             return
-        if self._console.is_terminal:
+        try:
+            self._draw(status, now)
+        except OSError:
+            # The terminal has gone, or what the lines were piped into: there is nobody to tell.
+            self._due = math.inf
+
+    def _draw(self, status: "AcquisitionStatus", now: float) -> None:
+        if self._on_terminal:
             self._due = now + _DRAWING_SECONDS
             self._live.update(live_view(status), refresh=True)
         else:
@@ -172,10 +183,11 @@ class LiveStatus:
             self._console.print(status_line(status), soft_wrap=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._on_terminal:
             self._live.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        if self._on_terminal:
+            with contextlib.suppress(OSError):
+                self._live.stop()

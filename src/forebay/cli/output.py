@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDTH_OF_A_FILE = 240
-_READABLE = 0.8
-"""Part of the width of its longest words that a table may be squeezed to."""
+_SPACES = (1, 0)
+"""Spaces on each side of a cell: as many as leave each word whole."""
 
 
 def print_json(content: Any) -> None:
@@ -67,22 +67,29 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     On a terminal too narrow for their words each row is printed as names and values.
     """
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     rows = [list(row) for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+    columns_of_text = [
+        [name, *(str(row[index]) for row in rows)] for index, name in enumerate(columns)
+    ]
+    words = [max(map(cell_len, " ".join(texts).split()), default=0) for texts in columns_of_text]
     console = _console()
-    words = console.measure(table, options=console.options.update(max_width=sys.maxsize)).minimum
     with writing_output():
-        if console.width >= _READABLE * words:
-            console.print(table)
-            return
+        for spaces in _SPACES:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, spaces))
+            for index, name in enumerate(columns):
+                numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+                justify: Literal["left", "right"] = "right" if numeric else "left"
+                table.add_column(name, justify=justify, overflow="fold", min_width=words[index])
+            for row in rows:
+                table.add_row(*(Text(str(cell)) for cell in row))
+            least = console.measure(table, options=console.options.update(max_width=sys.maxsize))
+            if least.minimum <= console.width:
+                console.print(table)
+                return
         for row in rows:
             console.print(_pairs(zip(columns, map(str, row), strict=True)))
             console.print()
@@ -163,11 +170,13 @@ def seconds(duration: float | None) -> str:
 
     Examples
     --------
-    >>> seconds(0.0416), seconds(3.25), seconds(754), seconds(None)
-    ('42 ms', '3.2 s', '12 min 34 s', '-')
+    >>> seconds(3.5e-5), seconds(0.0416), seconds(3.25), seconds(754), seconds(None)
+    ('35 µs', '42 ms', '3.2 s', '12 min 34 s', '-')
     """
     if duration is None:
         return "-"
+    if 0 < duration < 0.001:
+        return f"{duration * 1e6:.0f} µs"
     if duration < 1:
         return f"{duration * 1000:.0f} ms"
     if duration < 60:

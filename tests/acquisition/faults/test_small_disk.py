@@ -67,7 +67,7 @@ def test_what_has_no_room_beside_its_journal_is_refused_before_a_run_is_made(
             durability="frame", frames_per_block=150, compression=compression
         )
         (small / "ballast").write_bytes(bytes(48 << 20))
-        with pytest.raises(NoSpaceError, match=rf"{what} need.*journal.*free: make room"):
+        with pytest.raises(NoSpaceError, match=rf"{what} and their journal need.*free: make"):
             prepare(ListedSource([], LARGE), small / RUN, settings=settings, expected_frames=frames)
         (small / "ballast").unlink()
         assert list(small.iterdir()) == []

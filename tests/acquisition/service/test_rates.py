@@ -58,3 +58,12 @@ def test_a_disk_on_which_room_was_made_is_warned_of_again() -> None:
     assert [bool(each) for each in told] == [True, False, False]
     told = [watch.look(megabytes * 10**6, 10**8) for megabytes in (900_000, 50_000, 5_000)]
     assert [bool(each) for each in told] == [False, True, True]
+
+
+def test_a_disk_that_does_not_last_for_what_is_to_come_is_warned_of_at_once() -> None:
+    """However long it lasts at this rate; once, unless room was made."""
+    watch = DiskWatch()
+    rest = 600 * 10**9
+    told = [watch.look(free * 10**9, 10**6, rest) for free in (700, 599, 598, 650, 590, 1300, 590)]
+    assert [bool(each) for each in told] == [False, True, False, False, False, False, True]
+    assert "are still to come" in str(told[1])

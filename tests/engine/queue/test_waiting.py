@@ -94,6 +94,7 @@ def test_what_a_ledger_has_seen_is_simulated(
     clock.step(2)
     desk.publish(desk.take())
     lines, noon = told("cluster", "load", "--ledger", place).splitlines(), NOON / SECOND
+    assert told("cluster", "load", "--ledger", place, "--json").splitlines() == lines
     assert [json.loads(line) for line in lines] == [
         {"at": noon + number, "seconds": 2.0, "bytes": 50, "done": noon + 2, "places": ["/runs"]}
         for number in range(3)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from forebay.cli.errors import OptionError
 from forebay.cli.output import print_facts, print_json, seconds, size
 from forebay.cli.session import JsonOption, RunsOption, session
 from forebay.cli.signals import stop_on_signals
-from forebay.errors import ForebayError
+from forebay.errors import ExitCode, ForebayError
 
 if TYPE_CHECKING:
     from forebay.acquisition import AcquisitionStatus, FrameSource, ImageMetadata
@@ -133,7 +134,8 @@ def acquire(
 ) -> None:
     """Record frames from SOURCE into the new run RUN, block by block, until the source ends.
 
-    Ctrl-C, SIGTERM and 'forebay control RUN stop' commit what has come and close the run in order.
+    Ctrl-C, SIGTERM, a terminal that goes, and 'forebay control RUN stop' commit what has come and
+    close the run in order.
     """
     from forebay.acquisition.service.prepare import (
         prepare,
@@ -165,7 +167,9 @@ def acquire(
     )
     known = _metadata(pixel_size, exposure, rate, instrument or [])
     with stop_on_signals("the frames that have come are being committed") as stop:
-        opening = _opening([source, *(together_with or [])], channels, rate, frames, known, stop)
+        sources = [source, *(together_with or [])]
+        with _stopped_while_opening(stop):
+            opening = _opening(sources, channels, rate, frames, known, stop)
         with opening as opened:
             if bucket and resume:
                 typer.echo(f"looking whether {run} has a writer", err=True)
@@ -228,6 +232,20 @@ def _settings(settings: "AcquisitionSettings", **given: Any) -> "AcquisitionSett
     except ValidationError as error:
         what = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise OptionError(what) from error
+
+
+@contextlib.contextmanager
+def _stopped_while_opening(stop: threading.Event) -> Iterator[None]:
+    """End as what is interrupted does, where a source was not there before the user gave it up."""
+    from forebay.acquisition.errors import SourceError
+
+    try:
+        yield
+    except SourceError as error:
+        if not stop.is_set():
+            raise
+        typer.echo(f"forebay: {error}", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
 
 
 def _opening(

@@ -62,6 +62,7 @@ def load(
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
+    as_json: JsonOption = False,  # noqa: ARG001 (it is JSON in any case)
 ) -> None:
     """Print the work that a ledger has seen: a line of JSON for each unit, for 'simulate'."""
     from forebay.cluster.burst.load import load_lines

@@ -173,6 +173,7 @@ def logs(
     context: typer.Context,
     name: NameArgument,
     lines: Annotated[int, typer.Option(min=1, help="Last lines of each worker's log.")] = 20,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what has happened to a cluster lately, and what workers of its last start have said."""
     from forebay.cluster.keeping.place import passing_places, standing_place
@@ -186,15 +187,23 @@ def logs(
         )
     place = standing_place(specification.place, name)
     record = place.read()
+    notes: list[str] = []
+    if record is not None:
+        with joined_to(place, record) as client:
+            told = standing(client)
+        notes = [*told["notes"], *filter(None, [told["stopped_because"]])]
+    earlier, logs = place.split_logs()
+    for each in passing_places(specification.place, name):
+        logs += each.split_logs()[1]
+    if as_json:
+        for note in notes:
+            print_json({"event": "noted", "text": note})
+        for log in logs:
+            print_json({"event": "log", "file": log, "lines": list(last_lines(log, lines))})
+        return
     with writing_output():
-        if record is not None:
-            with joined_to(place, record) as client:
-                told = standing(client)
-                for note in (*told["notes"], *filter(None, [told["stopped_because"]])):
-                    typer.echo(note)
-        earlier, logs = place.split_logs()
-        for each in passing_places(specification.place, name):
-            logs += each.split_logs()[1]
+        for note in notes:
+            typer.echo(note)
         if earlier:
             typer.echo(f"logs of earlier starts, in {place.logs}: {len(earlier)}")
         for log in logs:

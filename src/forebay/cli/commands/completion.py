@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import typer
 
@@ -107,3 +108,33 @@ def complete_clusters(incomplete: str) -> Iterator[tuple[str, str]]:
         for name, each in Session(None).settings.clusters.items():
             if name.startswith(incomplete):
                 yield name, each.kind
+
+
+def complete_compressions(incomplete: str) -> Iterator[str]:
+    """Offer the ways in which pixels are packed."""
+    from forebay.acquisition.format.codec import CompressionName
+
+    yield from (name for name in get_args(CompressionName.__value__) if name.startswith(incomplete))
+
+
+def complete_failures(incomplete: str) -> Iterator[str]:
+    """Offer the classes of failures."""
+    from forebay.engine.queue.retry import FailureClass
+
+    yield from (each for each in FailureClass if each.startswith(incomplete))
+
+
+def complete_operation_parameters(
+    context: typer.Context, incomplete: str
+) -> Iterator[tuple[str, str]]:
+    """Offer the parameters of the operation that is named already."""
+    from forebay.ops.catalogue import operations
+
+    known = operations()
+    # An option that lacks its value leaves the arguments before it as words.
+    words = [context.params.get("operation"), *context.args]
+    operation = known.get(next((each for each in words if each in known), ""))
+    for name, each in operation.parameters.items() if operation else ():
+        if name.startswith(incomplete):
+            needed = "has to be given" if each.default is each.empty else f"{each.default} else"
+            yield f"{name}=", needed

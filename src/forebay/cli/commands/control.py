@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from forebay.cli.commands.completion import complete_runs
 from forebay.cli.output import print_facts, print_json, seconds, size, writing_output
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     from forebay.acquisition import Run
     from forebay.acquisition.control import ControlClient, Event
 
+
+class _CommandsOfRun(TyperGroup):
+    """Shows the help of a command also where RUN is left out in front of it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[1:] == ["--help"] and args[0] in self.commands:
+            args = ["RUN", *args]
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_CommandsOfRun,
     help="Ask, tell and stop the acquisition that is writing a run on this machine.",
     no_args_is_help=True,
 )

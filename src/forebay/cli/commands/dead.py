@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forebay.cli.commands.completion import complete_failures
 from forebay.cli.commands.job_options import ParameterOption
 from forebay.cli.commands.ledgers import opened
 from forebay.cli.commands.process import parameters
@@ -41,7 +42,12 @@ AlgorithmOption = Annotated[
     typer.Option("--algorithm", help="Those of an algorithm, or of one version (name-version)."),
 ]
 FailureOption = Annotated[
-    str | None, typer.Option("--failure", help="Those of a class, such as raised or worker-lost.")
+    str | None,
+    typer.Option(
+        "--failure",
+        help="Those of a class, such as raised or worker-lost.",
+        autocompletion=complete_failures,
+    ),
 ]
 TextOption = Annotated[
     str | None, typer.Option("--text", help="Those whose error holds this text.")

@@ -17,7 +17,7 @@ from forebay.cli.commands.job_options import (
     WaitOption,
 )
 from forebay.cli.commands.ledgers import existing, opened
-from forebay.cli.commands.standing import as_fields, explanation, told, watched, when
+from forebay.cli.commands.standing import as_fields, explanation, tell_of_kept, told, watched, when
 from forebay.cli.commands.steering import cancel, pause, prioritise, resume, retry
 from forebay.cli.commands.submitting import labels_of, submitted
 from forebay.cli.deadlines import deadline_given
@@ -119,6 +119,7 @@ def submit(
     if not follow and (keep_up != 1 or reduce_at is not None):
         raise OptionError("--keep-up and --reduce-at are for jobs that follow a run: give --follow")
     call = session(context)
+    until = deadline_given(deadline)
     locations = [call.location(each, runs) for each in run]
     job = submitted(
         call,
@@ -131,7 +132,7 @@ def submit(
         recall=agreement(recall, recall_cost, recall_ahead),
         lane=lane or ("realtime" if follow else "reprocess"),
         priority=priority or 0,
-        deadline=deadline_given(deadline),
+        deadline=until,
         after=after or [],
         live=follow,
         keep_up=keep_up,
@@ -142,6 +143,7 @@ def submit(
         cluster=cluster,
     )
     told(job, as_json=as_json)
+    tell_of_kept(job, lane=lane, priority=priority, deadline=until)
     if wait:
         watched(job, as_json=as_json)
 

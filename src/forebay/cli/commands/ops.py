@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.commands.completion import complete_operations, complete_runs
+from forebay.cli.commands.completion import (
+    complete_operation_parameters,
+    complete_operations,
+    complete_runs,
+)
 from forebay.cli.commands.process import parameters
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, print_table
@@ -64,7 +68,11 @@ def try_operation(
     parameter: Annotated[
         list[str] | None,
         typer.Option(
-            "-p", "--parameter", metavar="NAME=VALUE", help="A parameter of it; may be repeated."
+            "-p",
+            "--parameter",
+            metavar="NAME=VALUE",
+            help="A parameter of it; may be repeated.",
+            autocompletion=complete_operation_parameters,
         ),
     ] = None,
     picture: Annotated[

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from forebay.cli.output import print_json
 from forebay.cli.session import (
+    JsonOption,
     LedgerOption,
     RunsOption,
     Session,
@@ -35,6 +37,7 @@ def pin(
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Keep a run's copy in a tier."""
     from forebay.tiering.errors import MoveRefusedError
@@ -60,7 +63,10 @@ def pin(
                 refused.append(error)
         if len(refused) == len(known):
             raise refused[0]
-    typer.echo(f"{found.name} stays in {tier}")
+    if as_json:
+        print_json({"run": found.name, "pinned": tier, "reason": reason, "seconds": seconds})
+    else:
+        typer.echo(f"{found.name} stays in {tier}")
 
 
 def unpin(
@@ -69,9 +75,10 @@ def unpin(
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """End all pins of a run."""
-    _end(session(context), run, "pin", ledger, results, runs)
+    _end(session(context), run, "pin", ledger, results, runs, as_json=as_json)
 
 
 def hold(
@@ -81,6 +88,7 @@ def hold(
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Keep every copy of a run until the hold is ended, whatever policies say."""
     call = session(context)
@@ -89,7 +97,10 @@ def hold(
             catalogue.protect(
                 found.run_id, kind="hold", tier=None, owner=user_name(), reason=reason, seconds=None
             )
-    typer.echo(f"no copy of {found.name} is deleted until the hold is ended")
+    if as_json:
+        print_json({"run": found.name, "held": True, "reason": reason})
+    else:
+        typer.echo(f"no copy of {found.name} is deleted until the hold is ended")
 
 
 def release(
@@ -98,15 +109,26 @@ def release(
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """End all holds on a run."""
-    _end(session(context), run, "hold", ledger, results, runs)
+    _end(session(context), run, "hold", ledger, results, runs, as_json=as_json)
 
 
 def _end(
-    call: Session, run: str, kind: str, ledger: str | None, results: Path | None, runs: Path | None
+    call: Session,
+    run: str,
+    kind: str,
+    ledger: str | None,
+    results: Path | None,
+    runs: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     with opened_catalogue(call, ledger, results, runs) as catalogue:
         known = found_as(call, catalogue, run, runs, results)
         count = sum(catalogue.unprotect(each.run_id, kind=kind) for each in known)
-    typer.echo(f"{kind}s of {known[0].name} that are ended: {count}")
+    if as_json:
+        print_json({"run": known[0].name, "kind": kind, "ended": count})
+    else:
+        typer.echo(f"{kind}s of {known[0].name} that are ended: {count}")

@@ -17,7 +17,7 @@ from forebay.cli.commands.job_options import (
     WaitOption,
 )
 from forebay.cli.commands.process import JobProgress, anything_left, cluster_client
-from forebay.cli.commands.standing import told, watched
+from forebay.cli.commands.standing import tell_of_kept, told, watched
 from forebay.cli.commands.submitting import bound, submitted
 from forebay.cli.deadlines import deadline_given
 from forebay.cli.errors import OptionError
@@ -128,6 +128,7 @@ def reprocess(
         _here(call, algorithm, chosen, where, entered, parameter, cluster, force, agreed, as_json)
         _tell_of_unreadable(unreadable)
         return
+    until = deadline_given(deadline)
     job = submitted(
         call,
         algorithm,
@@ -139,11 +140,12 @@ def reprocess(
         recall=agreed,
         lane=lane or "reprocess",
         priority=priority or 0,
-        deadline=deadline_given(deadline),
+        deadline=until,
         force=force,
         failures_allowed=failures_allowed,
     )
     told(job, as_json=as_json)
+    tell_of_kept(job, lane=lane, priority=priority, deadline=until)
     if wait:
         watched(job, as_json=as_json)
     _tell_of_unreadable(unreadable)

@@ -31,6 +31,35 @@ def told(job: "SubmittedJob", *, as_json: bool) -> None:
         typer.echo(f"  {line}")
 
 
+def tell_of_kept(
+    job: "SubmittedJob", *, lane: str | None, priority: int | None, deadline: int | None
+) -> None:
+    """Say on stderr what was given for a job that is there already, and does not change it.
+
+    A script that submits the same each hour, to be done within eight, is not to put it off.
+    """
+    if job.new:
+        return
+    from forebay.engine.queue.lanes import Lane
+
+    record = job.explain().job
+    given = {"lane": lane, "priority": priority, "deadline": deadline}
+    now = {
+        "lane": Lane(record.lane).label,
+        "priority": record.priority,
+        "deadline": record.deadline,
+    }
+    kept = [name for name, value in given.items() if value not in {None, now[name]}]
+    if kept:
+        options = " ".join(f"--{name} {name.upper()}" for name in kept)
+        typer.echo(
+            f"forebay: job {job.number} keeps its {' and its '.join(kept)}: change "
+            f"{'it' if len(kept) == 1 else 'them'} with 'forebay jobs prioritise {job.number} "
+            f"{options}'",
+            err=True,
+        )
+
+
 def explanation(found: "Explanation") -> list[str]:
     """Return an explanation in lines."""
     from forebay.engine.wording import counted

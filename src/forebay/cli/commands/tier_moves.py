@@ -98,13 +98,17 @@ def cancel(
     runs: RunsOption = None,
     results: SharedResultsOption = None,
     ledger: LedgerOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Call a move off whose new copy is not published yet."""
     from forebay.tiering.catalogue.moves import Moves
 
     with opened_catalogue(session(context), ledger, results, runs) as catalogue:
         Moves(catalogue.database).cancel(number)
-    typer.echo(f"move {number} is cancelled")
+    if as_json:
+        print_json({"move": number, "state": "cancelled"})
+    else:
+        typer.echo(f"move {number} is cancelled")
 
 
 def plan(

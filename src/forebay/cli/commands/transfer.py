@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forebay.cli.commands.completion import complete_compressions
 from forebay.cli.commands.runs import RunArgument
 from forebay.cli.errors import OptionError
 from forebay.cli.output import print_json, progress, size
@@ -44,6 +45,7 @@ def transfer(
         str | None,
         typer.Option(
             help="Pack the frames anew for there: none, zstd, blosc-lz4 or blosc-zstd.",
+            autocompletion=complete_compressions,
         ),
     ] = None,
     result: ResultOption = None,
