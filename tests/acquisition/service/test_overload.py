@@ -497,7 +497,7 @@ def test_the_frame_journal_gives_up_what_is_committed_and_no_more(
 
 def test_too_little_room_for_the_declared_run_is_said_before_it_begins(tmp_path: Path) -> None:
     """With how much is needed and how much there is."""
-    with pytest.raises(NoSpaceError, match=r"frames need [\d.]+ \w+B, and .* has [\d.]+ \w+B free"):
+    with pytest.raises(NoSpaceError, match=r"frames need [\d.]+ \w+B and .* has [\d.]+ \w+B free"):
         acquire(Camera(), tmp_path / "new" / "run", expected_frames=10**15)
     assert list(tmp_path.iterdir()) == []
 
