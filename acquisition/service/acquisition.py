@@ -79,7 +79,7 @@ class Acquisition:
             patience=_PATIENCE_SECONDS,
         )
         self._flow = FlowWatch(parts, self._receiving, self._recording)
-        self._last_frames = LastFrames(parts, patience=_PATIENCE_SECONDS)
+        self._last_frames = LastFrames(parts, self._recording, patience=_PATIENCE_SECONDS)
         self._control: ControlServer | None = None
         self._precedence: Precedence | None = None
         settings = parts.settings
@@ -144,16 +144,17 @@ class Acquisition:
         account, committer = self._run.account, self._run.committer
         frames_rate, bytes_rate = self._rates.of(committer.frames, committer.stored_bytes)
         free = self._run.storage.free_bytes()
+        committed = committer.frames
+        dropped, counted = self._recording.counts()
         frame_bytes = self._run.layout.geometry.frame_bytes
         return AcquisitionStatus(
             run=self._run.storage.where,
             run_id=self._run.layout.run_id,
-            committed=committer.frames,
-            # What waits in the ring is not in the accounts yet.
-            dropped=account.dropped + self._ring.lost_waiting,
-            counted=account.counted + self._ring.waiting + self._ring.lost_waiting,
+            committed=committed,
+            dropped=dropped,
+            counted=counted,
             dropped_by_reason=dict(account.dropped_by_reason),
-            bytes=committer.frames * frame_bytes,
+            bytes=committed * frame_bytes,
             stored_bytes=committer.stored_bytes,
             received_bytes=self._receiving.received_bytes,
             received_per_second=self._receiving.frames_per_second,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.recording import Recording
 
 _HANGING_SECONDS = 2.0
 """After such a time without a commit it is said what is waited for."""
@@ -18,17 +19,24 @@ class LastFrames:
     ----------
     parts
         What the acquisition is made of.
+    recording
+        Its half behind the ring.
     patience
         Seconds for which room on the storage is waited for at the end.
     """
 
-    def __init__(self, parts: Parts, *, patience: float) -> None:
+    def __init__(self, parts: Parts, recording: Recording, *, patience: float) -> None:
         self._parts = parts
+        self._recording = recording
         self._patience = patience
         self._waiting = self._told_hanging = False
         self._progress: tuple[int, float] = (-1, 0.0)
-        kept = parts.journal is not None
-        self._at_stake = "those that the frame journal lacks are" if kept else "they are"
+        kept = {"frame journal": parts.journal, "second path": parts.spill}
+        names = [name for name, there in kept.items() if there is not None]
+        lack = "lacks" if len(names) == 1 else "lack"
+        self._at_stake = (
+            f"those that the {' and the '.join(names)} {lack} are" if names else "they are"
+        )
 
     def tell_waiting(self, waiting: bool) -> None:
         """Say, each time that it begins, how long they wait for room, and how many they are."""
@@ -85,15 +93,11 @@ class LastFrames:
 
     def _uncommitted(self) -> Iterator[tuple[str, int, int, int]]:
         """Yield where frames are not committed, how many, how many were counted, and dropped."""
-        ring, raw = self._parts.ring, self._parts.raw
-        for run, waiting, lost_waiting in (
-            (self._parts.run, ring.waiting, ring.lost_waiting),
-            (raw, 0, 0),
-        ):
-            if run is None:
-                continue
-            counted = run.account.counted + waiting + lost_waiting
-            dropped = run.account.dropped + lost_waiting
+        raw = self._parts.raw
+        runs = [(self._parts.run, *self._recording.counts())]
+        if raw is not None:
+            runs.append((raw, raw.account.dropped, raw.account.counted))
+        for run, dropped, counted in runs:
             lost = counted - dropped - run.committer.frames
             if lost:
                 yield run.storage.where, lost, counted, dropped
