@@ -84,7 +84,7 @@ class BlockFiller:
     def lose(self, lost: Lost) -> None:
         """Write lost frames down."""
         self._blocks.until_ready(lambda: self._run.begin(lost.first))
-        self._run.drop(lost.first, lost.last, reason=lost.reason)
+        self._run.drop(lost.first, lost.last, reason=lost.reason, at=lost.at)
 
     def close(self, *, reason: str) -> None:
         """Commit what there is, and close the run.

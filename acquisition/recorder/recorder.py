@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.format.record import Dropped
 from forebay.acquisition.frames import Frame
 from forebay.acquisition.recorder.blocks import BlocksInFlight
@@ -78,6 +79,8 @@ class Recorder:
         Called with what is written down as lost.
     recovered
         What an earlier writer of the run had not committed, as it is to be recorded.
+    clock
+        Source of times.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Recorder:
         ready: Callable[[], bool] | None = None,
         on_lost: Callable[[Lost], None] | None = None,
         recovered: Iterable[Frame | Dropped] = (),
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._ring = ring
         self._blocks = blocks
@@ -104,6 +108,7 @@ class Recorder:
         self._ready = ready
         self._on_lost = on_lost
         self._recovered = recovered
+        self._clock = clock
         self._taken_back: npt.NDArray[Any] | None = None
         if overflow is not None and reduction is not None:
             # Frames come back from there as they came, and are reduced then.
@@ -120,7 +125,7 @@ class Recorder:
         """
         for entry in self._recovered:
             if isinstance(entry, Dropped):
-                self._filler.lose(Lost(entry.first, entry.last, entry.reason))
+                self._filler.lose(Lost(entry.first, entry.last, entry.reason, entry.at))
             else:
                 self._filler.add_copy(entry)
         for item in self._from_ring():
@@ -221,7 +226,7 @@ class Recorder:
         room = self._filler.own_room()
         if self._reduction is not None and not self._reduction.apply(pixels, room.pixels):
             reason = self._reduction.reason or "the reduction left it out"
-            self._lose(Lost(frame.counter, frame.counter, reason))
+            self._lose(Lost(frame.counter, frame.counter, reason, self._clock.time_ns()))
             return
         frame = _through(self._steps, frame, room.pixels)
         self._filler.add(frame, room, slot=None)

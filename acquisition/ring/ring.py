@@ -41,6 +41,8 @@ class Lost:
     """Counter of the last one."""
     reason: str
     """Why."""
+    at: int
+    """When the first one was lost, in nanoseconds since 1970-01-01 UTC."""
 
 
 type Item = Arrived | Lost
@@ -145,7 +147,8 @@ class FrameRing:
         with self._changed:
             for place, item in enumerate(self._items):
                 if isinstance(item, Arrived):
-                    self._items[place] = Lost(item.counter, item.counter, reason)
+                    now = self._clock.time_ns()
+                    self._items[place] = Lost(item.counter, item.counter, reason, now)
                     self._waiting -= 1
                     self._lost_waiting += 1
                     self._merge_around(place)
@@ -176,8 +179,9 @@ class FrameRing:
 
     def lose(self, first: int, last: int, *, reason: str) -> None:
         """Write down that frames came and have no place in the ring."""
+        now = self._clock.time_ns()
         with self._changed:
-            self._items.append(Lost(first, last, reason))
+            self._items.append(Lost(first, last, reason, now))
             self._lost_waiting += last - first + 1
             self._merge_around(len(self._items) - 1)
             self._changed.notify_all()
@@ -229,5 +233,5 @@ class FrameRing:
                 and one.reason == other.reason
                 and one.last + 1 == other.first
             ):
-                self._items[left] = Lost(one.first, other.last, one.reason)
+                self._items[left] = Lost(one.first, other.last, one.reason, one.at)
                 del self._items[left + 1]

@@ -146,17 +146,17 @@ class Acquisition:
         account, committer = self._run.account, self._run.committer
         frames_rate, bytes_rate = self._rates.of(committer.frames, committer.stored_bytes)
         free = self._run.storage.free_bytes()
+        committed = committer.frames
+        dropped, counted = self._recording.counts()
         frame_bytes = self._run.layout.geometry.frame_bytes
-        lost = self._ring.lost_waiting + self._recording.spilled_losses
         return AcquisitionStatus(
             run=self._run.storage.where,
             run_id=self._run.layout.run_id,
-            committed=committer.frames,
-            # What waits in the ring or on the second path is not in the accounts yet.
-            dropped=account.dropped + lost,
-            counted=account.counted + self._ring.waiting + self._recording.spilled_frames + lost,
+            committed=committed,
+            dropped=dropped,
+            counted=counted,
             dropped_by_reason=dict(account.dropped_by_reason),
-            bytes=committer.frames * frame_bytes,
+            bytes=committed * frame_bytes,
             stored_bytes=committer.stored_bytes,
             received_bytes=self._receiving.received_bytes,
             received_per_second=self._receiving.frames_per_second,

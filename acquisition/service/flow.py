@@ -15,7 +15,7 @@ HIGHEST_PRIORITY = 99
 
 RING_FULL = "the recorder was slower than the camera and the ring was full"
 OVERTAKEN = "the recorder was slower than the camera and later frames were preferred"
-DECIMATED = "the recorder was slower than the camera and only every {every}th frame was kept"
+DECIMATED = "the recorder was slower than the camera and only one frame of {every} was kept"
 
 _DROPPING_SECONDS = 1.0
 """Time after a frame was dropped for which the flow is said to be dropping."""

@@ -52,7 +52,6 @@ class FlowWatch:
 
     def _lost(self) -> int:
         """Return how many frames were lost here, and not by the camera or on their way."""
-        dropped = self._account.dropped + self._ring.lost_waiting
         by_reason = self._account.dropped_by_reason
         elsewhere = sum(by_reason.get(reason, 0) for reason in (NOT_DELIVERED, NOT_RECORDED))
-        return dropped - elsewhere - self._receiving.refused
+        return self._recording.counts()[0] - elsewhere - self._receiving.refused

@@ -32,8 +32,12 @@ class LastFrames:
         self._patience = patience
         self._waiting = self._told_hanging = False
         self._progress: tuple[int, float] = (-1, 0.0)
-        kept = parts.journal is not None
-        self._at_stake = "those that the frame journal lacks are" if kept else "they are"
+        kept = {"frame journal": parts.journal, "second path": parts.spill}
+        names = [name for name, there in kept.items() if there is not None]
+        lack = "lacks" if len(names) == 1 else "lack"
+        self._at_stake = (
+            f"those that the {' and the '.join(names)} {lack} are" if names else "they are"
+        )
 
     def tell_waiting(self, flow: FlowState | None) -> None:
         """Say, each time that it begins, how long they wait for the storage, and how many they are.
@@ -99,20 +103,11 @@ class LastFrames:
 
     def _uncommitted(self) -> Iterator[tuple[str, int, int, int]]:
         """Yield where frames are not committed, how many, how many were counted, and dropped."""
-        ring, raw = self._parts.ring, self._parts.raw
-        second = self._recording
-        for run, waiting, lost_waiting in (
-            (
-                self._parts.run,
-                ring.waiting + second.spilled_frames,
-                ring.lost_waiting + second.spilled_losses,
-            ),
-            (raw, 0, 0),
-        ):
-            if run is None:
-                continue
-            counted = run.account.counted + waiting + lost_waiting
-            dropped = run.account.dropped + lost_waiting
+        raw = self._parts.raw
+        runs = [(self._parts.run, *self._recording.counts())]
+        if raw is not None:
+            runs.append((raw, raw.account.dropped, raw.account.counted))
+        for run, dropped, counted in runs:
             lost = counted - dropped - run.committer.frames
             if lost:
                 yield run.storage.where, lost, counted, dropped

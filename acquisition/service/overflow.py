@@ -50,8 +50,8 @@ class SpillOverflow:
         self._on_damage = on_damage
         self._clock = clock
         self._lost: list[Dropped] = []
-        self.losses = 0
-        """Frames that were lost between those that are there."""
+        self._lost_waiting = 0
+        self._earlier_through: int | None = None
 
     def __len__(self) -> int:
         """Return the number of frames and losses that are there."""
@@ -62,12 +62,18 @@ class SpillOverflow:
         """Frames that are there."""
         return len(self._queue)
 
+    @property
+    def lost_waiting(self) -> int:
+        """Lost frames that are there to be written down, beside those of an earlier writer."""
+        return self._lost_waiting
+
     def wanted(self) -> bool:
         """Whether the ring is too full."""
         return self._level.fill >= self._mark
 
     def put(self, frame: Arrived, pixels: npt.NDArray[Any]) -> bool:
         """Take a frame; False if there is no room for it."""
+        self._begin(frame.counter)
         spilled = Frame(frame.counter, frame.timestamp, pixels, FrameFlag(frame.flags))
         if not self._queue.put(spilled, dropped=self._lost):
             return False
@@ -76,22 +82,16 @@ class SpillOverflow:
 
     def lose(self, lost: Lost) -> None:
         """Keep in its place that frames were lost."""
-        self.losses += lost.last - lost.first + 1
+        self._begin(lost.first)
         before = self._lost[-1] if self._lost else None
         if before and before.last + 1 == lost.first and before.reason == lost.reason:
             self._lost[-1] = Dropped(before.first, lost.last, lost.reason, before.at)
         else:
-            self._lost.append(Dropped(lost.first, lost.last, lost.reason, self._clock.time_ns()))
+            self._lost.append(Dropped(lost.first, lost.last, lost.reason, lost.at))
+        self._lost_waiting += lost.last - lost.first + 1
 
     def take(self, out: npt.NDArray[Any]) -> tuple[Sequence[Lost], Arrived | None]:
         """Give back what was lost next, and the frame behind it, its pixels in `out`."""
-        lost, frame = self._next(out)
-        # What an earlier writer lost was not counted here, and one that is damaged never comes.
-        given = sum(each.last - each.first + 1 for each in lost)
-        self.losses = max(0, self.losses - given) if len(self) else 0
-        return lost, frame
-
-    def _next(self, out: npt.NDArray[Any]) -> tuple[Sequence[Lost], Arrived | None]:
         try:
             spilled = self._queue.take(out)
         except RunDamagedError as error:
@@ -99,17 +99,25 @@ class SpillOverflow:
             self._on_damage()
             return (), None
         if spilled is None:
-            lost, self._lost = self._lost, []
-            return _as_lost(lost), None
-        frame = spilled.frame
+            left, self._lost = self._lost, []
+            return self._given_back(left), None
+        lost, frame = self._given_back(spilled.dropped), spilled.frame
         if frame is None:
-            return _as_lost(spilled.dropped), None
+            return lost, None
         # When it came is not kept; a frame that took this way counts from here.
         arrived = Arrived(
             NOT_IN_RING, frame.counter, frame.timestamp, int(frame.flags), self._clock.monotonic()
         )
-        return _as_lost(spilled.dropped), arrived
+        return lost, arrived
 
+    def _begin(self, counter: int) -> None:
+        """Remember where what an earlier writer had put there ends."""
+        if self._earlier_through is None:
+            self._earlier_through = counter - 1
 
-def _as_lost(dropped: Sequence[Dropped]) -> list[Lost]:
-    return [Lost(each.first, each.last, each.reason) for each in dropped]
+    def _given_back(self, dropped: Sequence[Dropped]) -> list[Lost]:
+        through = self._earlier_through
+        self._lost_waiting -= sum(
+            each.count for each in dropped if through is not None and each.first > through
+        )
+        return [Lost(each.first, each.last, each.reason, each.at) for each in dropped]

@@ -52,6 +52,7 @@ class Recording:
         self._on_thread = on_thread
         self._patience = patience
         self._closed = False
+        self._dropped = self._counted = 0
         self.latency = LatencyHistogram()
         """From a frame's arrival in the ring to its commit."""
         self._blocks = self._blocks_of(parts.run, on_commit=self._committed)
@@ -147,10 +148,21 @@ class Recording:
         """Frames that lie on the second path."""
         return 0 if self._overflow is None else self._overflow.frames
 
-    @property
-    def spilled_losses(self) -> int:
-        """Frames that were lost between those that lie on the second path."""
-        return 0 if self._overflow is None else self._overflow.losses
+    def counts(self) -> tuple[int, int]:
+        """Return how many frames are dropped, and how many the camera counted, wherever they are.
+
+        Neither becomes less: what is in the recorder's hands just now was counted before.
+        """
+        account, ring, overflow = self._parts.run.account, self._parts.ring, self._overflow
+        # From the end of their way to its beginning, so that nothing that moves counts twice.
+        dropped, counted = account.dropped, account.counted
+        lost = 0 if overflow is None else overflow.lost_waiting
+        waiting = self.spilled_frames
+        lost += ring.lost_waiting
+        waiting += ring.waiting
+        self._dropped = max(self._dropped, dropped + lost)
+        self._counted = max(self._counted, counted + lost + waiting)
+        return self._dropped, self._counted
 
     @property
     def flow(self) -> FlowState:
@@ -246,6 +258,7 @@ class Recording:
             ready=kept.has_room if kept else None,
             on_lost=kept.lose if kept else None,
             recovered=parts.recovered,
+            clock=parts.clock,
         )
 
     def _journals(self) -> Iterator[FrameJournal]:

@@ -20,7 +20,7 @@ from forebay.acquisition.service.flow import RingLevel
 if TYPE_CHECKING:
     from forebay.acquisition.reduction import OverloadSteps
 
-NOT_KEPT_RAW = "only every {every}th frame is kept as it came"
+NOT_KEPT_RAW = "only one frame of {every} is kept as it came"
 
 
 class OverloadReduction:
@@ -182,6 +182,6 @@ class Journalling:
 
     def lose(self, lost: Lost) -> None:
         """Put down in the journal what was lost."""
-        dropped = Dropped(lost.first, lost.last, lost.reason, self._clock.time_ns())
+        dropped = Dropped(lost.first, lost.last, lost.reason, lost.at)
         while not self._blocks.until_ready(lambda: self._journal.drop(dropped)):
             self._blocks.wait_for_commit()

@@ -67,8 +67,8 @@ class Account:
         self.next_counter = last + 1
         self._gap = self._usual_gap
 
-    def drop(self, first: int, last: int, *, reason: str) -> None:
-        """Write the counters from `first` to `last` down as dropped.
+    def drop(self, first: int, last: int, *, reason: str, at: int | None = None) -> None:
+        """Write the counters from `first` to `last` down as dropped, now or at the time `at`.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class Account:
         if not lowest <= first <= last < 2**64:
             raise FrameError(f"cannot drop the frames {first} to {last}: {lowest} is the next")
         self.take(first, last)
-        self._note(first, last, reason)
+        self._note(first, last, reason, at)
 
     def explain_gap(self, reason: str) -> None:
         """Say why counters will be missing in front of the next frame, if they are."""
@@ -91,8 +91,8 @@ class Account:
         notes, self._notes = tuple(self._notes), []
         return notes
 
-    def _note(self, first: int, last: int, reason: str) -> None:
-        dropped = Dropped(first, last, reason, self._now())
+    def _note(self, first: int, last: int, reason: str, at: int | None = None) -> None:
+        dropped = Dropped(first, last, reason, self._now() if at is None else at)
         self.dropped += dropped.count
         self.dropped_by_reason[reason] = self.dropped_by_reason.get(reason, 0) + dropped.count
         before = self._notes[-1] if self._notes else None

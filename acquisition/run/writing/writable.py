@@ -82,8 +82,17 @@ class WritableRun:
         self.begin(counter)
         self.account.take(counter, counter)
 
-    def drop(self, first: int, last: int, *, reason: str) -> None:
+    def drop(self, first: int, last: int, *, reason: str, at: int | None = None) -> None:
         """Write down that the frames with the counters from `first` to `last` are lost.
+
+        Parameters
+        ----------
+        first, last
+            The counters.
+        reason
+            Why.
+        at
+            When that was noticed, in nanoseconds since 1970-01-01 UTC; now if not given.
 
         Raises
         ------
@@ -99,7 +108,7 @@ class WritableRun:
             raise FrameError(f"frames cannot be dropped for the reason {reason!r}: give a text")
         if first <= last and first >= 0 and last < 2**64:
             self.begin(first)
-        self.account.drop(first, last, reason=reason)
+        self.account.drop(first, last, reason=reason, at=at)
 
     def commit(self, blocks: Sequence[Block]) -> None:
         """Commit blocks whose objects are durable."""

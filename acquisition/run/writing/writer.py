@@ -394,7 +394,7 @@ class RunWriter:
         after = None if following is None else following - 1
         for entry in leftovers(path, self.layout, after=after, spilled=spilled):
             if isinstance(entry, Dropped):
-                self._run.drop(entry.first, entry.last, reason=entry.reason)
+                self._run.drop(entry.first, entry.last, reason=entry.reason, at=entry.at)
             else:
                 self.append(entry)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from forebay.acquisition import Frame, FrameFlag, Geometry
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.ring.ring import Arrived, FrameRing, Lost, slots_in
+from forebay.acquisition.sources.testing.clock import ManualClock
 
 GEOMETRY = Geometry(("y", "x"), (2, 3), np.dtype("uint16"))
 FRAME_BYTES = 12
@@ -130,7 +131,8 @@ def test_lost_frames_that_follow_each_other_are_one_item() -> None:
         if not ring.put(frame(counter), wait=False):
             ring.lose(counter, counter, reason="full")
     items = [ring.take() for _ in range(3)]
-    assert items[2] == Lost(2, 999, "full")
+    assert isinstance(items[2], Lost)
+    assert (items[2].first, items[2].last, items[2].reason) == (2, 999, "full")
     for counter in range(1000, 2000):
         slot = ring.reserve(wait=False) or ring.reserve_oldest(reason="old")
         if slot is None:
@@ -140,13 +142,20 @@ def test_lost_frames_that_follow_each_other_are_one_item() -> None:
 
 def test_lost_frames_are_one_item_only_where_nothing_is_between_them() -> None:
     """What the camera did not deliver between them was lost for another reason."""
-    ring = FrameRing(GEOMETRY, slots=1)
+    clock = ManualClock()
+    ring = FrameRing(GEOMETRY, slots=1, clock=clock)
+    times = []
     for first, last, reason in ((1, 3, "full"), (4, 4, "full"), (6, 6, "full"), (7, 7, "late")):
+        clock.advance(60)
+        times.append(clock.time_ns())
         ring.lose(first, last, reason=reason)
     assert ring.lost_waiting == 6
-    assert ring.take() == Lost(1, 4, "full")
+    assert ring.take() == Lost(1, 4, "full", times[0])
     assert ring.lost_waiting == 2
-    assert [ring.take(), ring.take()] == [Lost(6, 6, "full"), Lost(7, 7, "late")]
+    assert [ring.take(), ring.take()] == [
+        Lost(6, 6, "full", times[2]),
+        Lost(7, 7, "late", times[3]),
+    ]
     assert ring.lost_waiting == 0
 
 

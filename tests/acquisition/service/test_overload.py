@@ -30,6 +30,7 @@ from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.create import create_run
 from forebay.acquisition.service.flow import OVERTAKEN, RING_FULL, Watermarks
+from forebay.acquisition.service.prepare import prepare
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage import room
 from forebay.acquisition.storage.folder import FolderStorage
@@ -60,6 +61,7 @@ class Camera:
         self.can_wait = can_wait
         self.delivered = threading.Event()
         self.go_on = threading.Event()
+        self.delivered_at = 0
         self._frames = frames
         self._patience = patience
         self._rings = [] if rings is None else rings
@@ -71,6 +73,7 @@ class Camera:
                 return
             self._keep_pace()
             yield Frame(counter, counter, np.full(SHAPE, counter * 4 + 1, "uint16"))
+        self.delivered_at = time.time_ns()
         self.delivered.set()
         self.go_on.wait(SECONDS)
         yield Frame(self._frames, self._frames, np.full(SHAPE, self._frames * 4 + 1, "uint16"))
@@ -190,11 +193,55 @@ def test_decimate_keeps_every_so_many_frames(tmp_path: Path, disk: threading.Eve
     behind = [counter for counter in taken if 30 < counter < FRAMES]
     assert behind
     assert all(counter % 5 == 0 for counter in behind)
-    assert any("every 5th frame was kept" in each.reason for each in run.dropped)
+    assert any("one frame of 5 was kept" in each.reason for each in run.dropped)
 
 
 LOW = {"high_watermark": 0.1, "low_watermark": 0.05}
 """Marks that a frame that waits is above of."""
+
+
+@pytest.mark.parametrize("policy", ["drop-newest", "drop-oldest", "decimate"])
+def test_what_is_dropped_is_written_down_with_the_time_at_which_it_was(
+    tmp_path: Path, disk: threading.Event, policy: str
+) -> None:
+    """And not at which the recorder comes to it, which a ring of minutes puts off by minutes."""
+    camera = Camera()
+    run, _, _ = record(tmp_path / "run", camera, disk, overload=policy)
+    # The last frame comes later, and may drop one more.
+    assert run.dropped[0].at <= camera.delivered_at
+
+
+def test_frames_on_the_second_path_are_counted(
+    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
+) -> None:
+    """Whoever asks meanwhile is told of every frame that the camera counted."""
+    camera = Camera(rings=rings)
+    settings = AcquisitionSettings.model_validate(
+        {
+            "frames_per_block": 4,
+            "buffer_bytes": 1,
+            "blocks_in_flight": 2,
+            "overload": "spill",
+            "spill": tmp_path / "second",
+            **LOW,
+        }
+    )
+    acquisition = prepare(camera, tmp_path / "run", settings=settings)
+    recording = threading.Thread(target=acquisition.run)
+    recording.start()
+    try:
+        assert camera.delivered.wait(SECONDS)
+        # The recorder may have one of them in its hands.
+        deadline = time.monotonic() + SECONDS
+        while (status := acquisition.status()).counted < FRAMES and time.monotonic() < deadline:
+            assert not camera.go_on.wait(0.01)
+        assert (status.committed, status.dropped, status.counted) == (0, 0, FRAMES)
+        assert status.spilled_frames > FRAMES // 2
+    finally:
+        disk.set()
+        camera.go_on.set()
+        recording.join(SECONDS)
+    assert ids(open_run(tmp_path / "run")) == list(range(FRAMES + 1))
 
 
 def test_spill_loses_nothing(tmp_path: Path, disk: threading.Event, rings: list[FrameRing]) -> None:
@@ -294,8 +341,13 @@ def test_a_spill_that_is_full_drops_and_says_so(
 
     mover = threading.Thread(target=move)
     mover.start()
-    status = acquire(camera, tmp_path / "run", settings=settings)
+    told: list[AcquisitionStatus] = []
+    status = acquire(camera, tmp_path / "run", settings=settings, on_status=told.append)
     mover.join()
+    for name in ("dropped", "counted", "committed"):
+        counts = [getattr(each, name) for each in told]
+        assert counts == sorted(counts)
+    assert all(each.committed + each.dropped <= each.counted for each in told)
     taken = ids(open_run(tmp_path / "run"))
     assert status.committed + status.dropped == status.counted == 401
     assert 12 < len(taken) < 400
@@ -538,6 +590,6 @@ def test_every_so_many_frames_are_kept_as_they_came(tmp_path: Path) -> None:
     assert raw.frames.shape[1:] == SHAPE
     assert raw.closed
     assert verify_run(raw).ok
-    assert {each.reason for each in raw.dropped} == {"only every 10th frame is kept as it came"}
+    assert {each.reason for each in raw.dropped} == {"only one frame of 10 is kept as it came"}
     assert raw.layout.provenance == {"raw_of": "run", "every": 10}
     assert run.layout.provenance["reduction"]
