@@ -34,7 +34,7 @@ class ClockWatch:
     timestamp is before the one of the frame before it, by more than the tolerance.
 
     The first frames may have waited until somebody took them, and those behind them come fresh: no
-    jump forward is told until frames have come for a second since that.
+    jump forward is told until a frame has come a second after that, and no further ahead.
 
     Parameters
     ----------
@@ -61,6 +61,7 @@ class ClockWatch:
         self._lead = self._lead_before = 0.0
         self._window_began = 0.0
         self._settled_at = 0.0
+        self._settled = False
 
     def jump(self, timestamp: int, now: float) -> float:
         """Return the seconds by which the camera's clock jumped before this frame, mostly 0.
@@ -80,8 +81,8 @@ class ClockWatch:
             return self._begin(lead, now, (timestamp - before) / 1e9)
         ahead = lead - max(self._lead, self._lead_before)
         if ahead > self._tolerance:
-            fresh = now < self._settled_at
-            return self._settle(lead, now) if fresh else self._begin(lead, now, ahead)
+            return self._begin(lead, now, ahead) if self._settled else self._settle(lead, now)
+        self._settled = self._settled or now >= self._settled_at
         if now - self._window_began > WINDOW_SECONDS:
             self._lead_before, self._lead, self._window_began = self._lead, lead, now
         elif lead > self._lead:

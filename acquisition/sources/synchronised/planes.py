@@ -69,6 +69,8 @@ class PlaneQueue:
         """Whether nothing is taken any more."""
         self.ended = False
         """Whether nothing will come any more."""
+        self.given_up = False
+        """Whether a trigger had to go on without it, and nothing has come since."""
 
     @property
     def first(self) -> Plane | None:
@@ -91,6 +93,7 @@ class PlaneQueue:
         It is not taken if its trigger was passed, as `pass_trigger` says, or the queue is closed.
         """
         with self._changed:
+            self.given_up = False
             while self.full and not self.closed:
                 self._asking = True
                 self._changed.notify_all()

@@ -42,8 +42,9 @@ class SynchronisedSource:
     Where a camera has no frame for a trigger, its channel is 0, and the flags have
     ``PARTNER_MISSING`` and the camera's own bit, 1 << 8 for the first one.  It is known to have
     none when it has gone on to a later trigger or has ended.  Else it is waited for, until another
-    camera that cannot be held up has a full queue, or `patience_seconds` have passed.  What it
-    delivers after that is left out and named.
+    camera that cannot be held up has a full queue, or `patience_seconds` have passed.  Once they
+    have, a full queue of any other is enough, until it delivers again: it holds nobody up.  What it
+    delivers for a trigger that has gone on is left out and named.
 
     Each camera passes an `Intake` of its own, so its counter may wrap and stutter.  A camera that
     begins to count anew has failed: which trigger its frames belong to is unknown then.
@@ -240,18 +241,27 @@ class SynchronisedSource:
                     trigger = min(plane.trigger for plane in waiting)
                     for camera in self._cameras:
                         camera.queue.pass_trigger(trigger)
+                    for camera in self._awaited() if until else ():
+                        camera.queue.given_up = True
                     return trigger
                 self._changed.wait(min(_WAKE_SECONDS, max(0.0, until - now)))
         return None
 
     def _ripe_at(self, waiting: Sequence[Plane]) -> float:
         """Return until when the first trigger has to wait for a partner; 0 for no longer."""
-        awaited = any(not camera.queue.ended and not camera.queue.first for camera in self._cameras)
+        awaited = self._awaited()
         if not awaited or any(camera.pressing for camera in self._cameras):
+            return 0.0
+        given_up = all(camera.queue.given_up for camera in awaited)
+        if given_up and any(camera.queue.overfull for camera in self._cameras):
             return 0.0
         trigger = min((plane.trigger for plane in waiting), default=0)
         came = [plane.since for plane in waiting if plane.trigger == trigger]
         return min(came, default=math.inf) + self._patience
+
+    def _awaited(self) -> Sequence[Camera]:
+        """Return the cameras of which nothing is there, and something may come."""
+        return [each for each in self._cameras if not each.queue.ended and not each.queue.first]
 
     def _over(self) -> bool:
         """Tell whether nothing is to be delivered any more; raise what a camera failed of."""

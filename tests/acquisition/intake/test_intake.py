@@ -133,6 +133,15 @@ def test_first_frames_that_had_waited_are_no_jump() -> None:
     assert counts == {"clock jumped": 1}
 
 
+def test_first_frames_that_had_waited_are_no_jump_after_a_pause() -> None:
+    """They came all at once, and who sent them has begun again some seconds later."""
+    had_waited = [(each / 10, 5.0) for each in range(20)]
+    fresh = [(7.3 + each / 10, 7.3 + each / 10) for each in range(20)]
+    flags, counts = flags_at(had_waited + fresh)
+    assert not any(flags)
+    assert counts == {}
+
+
 def test_frames_that_come_late_for_a_while_are_no_jump() -> None:
     """At any time; here at the end of a minute."""
     before = [(float(each),) * 2 for each in range(58)]

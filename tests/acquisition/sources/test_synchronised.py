@@ -264,6 +264,27 @@ def test_a_partner_is_not_waited_for_longer_than_the_patience() -> None:
     assert found == expected([{0, 1}, {0}], [0, 0], last=1)
 
 
+def test_a_partner_that_is_silent_holds_the_others_up_only_once() -> None:
+    """Also those that can wait: time stands still behind the first trigger without it."""
+    clock = ManualClock()
+    go_on, again = threading.Event(), threading.Event()
+
+    def patience_runs_out() -> None:
+        clock.advance(2.5)
+
+    silent = Camera([0, patience_runs_out, reached(again), 20, reached(go_on)], place=1)
+    steady = Camera([*range(21), reached(go_on)])
+    with synchronised(steady, silent, clock=clock, patience_seconds=2.0, patience_frames=3) as source:
+        found = []
+        for frame in source.frames():
+            found.append(copied(frame))
+            if frame.counter == 17:
+                again.set()
+            if frame.counter == 20:
+                go_on.set()
+    assert found == expected([set(range(21)), {0, 20}], [0, 0], last=20)
+
+
 def test_cameras_that_can_be_held_up_wait_for_each_other() -> None:
     """However far one of them could run ahead."""
     waited = threading.Event()
