@@ -46,8 +46,8 @@ class Parts:
     """What is done to them besides when they are too many."""
     raw: WritableRun | None
     """Where some of them go to as they came."""
-    expected: int | None = None
-    """How many will come, where that is known."""
+    raw_own: FrameSlots | None = None
+    """Memory for those until they are committed."""
     spill: SpillQueue | None = None
     """Where they go when the disk is too slow."""
     journal: FrameJournal | None = None
