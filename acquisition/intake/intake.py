@@ -13,6 +13,10 @@ from forebay.acquisition.intake.sequence import CounterSequence, Place
 MOST_UNFIT = 10
 """Frames in a row of another shape or dtype that are refused, one by one."""
 
+# Dropped frames are counted by the reason: it does not name the number, which may differ each time.
+_NO_TIME = "its time is no whole number of 64 bits"
+_NO_FLAGS = "its flags are no whole number of 32 bits"
+
 
 class Refused(NamedTuple):
     """A frame that the camera counted and that cannot be taken; it is to be written down."""
@@ -133,7 +137,7 @@ class Intake:
         counter = self._counter_of(frame)
         if counter is None:
             return None
-        timestamp, wrong = _check_fields(frame)
+        timestamp = _whole(frame.timestamp, least=-(2**63), most=2**63 - 1)
         later = timestamp is not None and (self._latest is None or timestamp > self._latest)
         before = self._sequence.raw
         place = self._sequence.place(counter, later=later)
@@ -144,9 +148,14 @@ class Intake:
             return None
         if place.missing:
             self._name_gap(place.number, place.missing)
-        if timestamp is None or wrong is not None or unfit is not None:
-            kind = AnomalyKind.FIELD_INVALID if unfit is None else AnomalyKind.GEOMETRY_CHANGED
-            return self._refuse(kind, place.number, unfit or wrong or "")
+        if unfit is not None:
+            return self._refuse(AnomalyKind.GEOMETRY_CHANGED, place.number, unfit)
+        if timestamp is None:
+            more = f", but {_shown(frame.timestamp)}"
+            return self._refuse(AnomalyKind.FIELD_INVALID, place.number, _NO_TIME, more=more)
+        if _whole(frame.flags, least=0, most=2**32 - 1) is None:
+            more = f", but {_shown(frame.flags)}"
+            return self._refuse(AnomalyKind.FIELD_INVALID, place.number, _NO_FLAGS, more=more)
         self.taken += 1
         flags = self._compare_clocks(place.number, timestamp, now, frame.flags)
         as_it_is = counter is frame.counter and timestamp is frame.timestamp
@@ -230,9 +239,9 @@ class Intake:
         self.anomalies.report(AnomalyKind.CLOCK_JUMPED, text, number)
         return FrameFlag(flags) | FrameFlag.CLOCK_JUMPED
 
-    def _refuse(self, kind: AnomalyKind, number: int, reason: str) -> Refused:
+    def _refuse(self, kind: AnomalyKind, number: int, reason: str, *, more: str = "") -> Refused:
         self.refused += 1
-        self.anomalies.report(kind, f"frame {number} is refused: {reason}", number)
+        self.anomalies.report(kind, f"frame {number} is refused: {reason}{more}", number)
         return Refused(number, self._clock.time_ns(), reason)
 
     def _name_gap(self, number: int, missing: int) -> None:
@@ -261,21 +270,13 @@ class Intake:
             self.anomalies.report(place.kind, text, place.number)
 
 
-def _check_fields(frame: Frame) -> tuple[int | None, str | None]:
-    """Return the timestamp, where it is one, and why the frame cannot be kept, where that is so."""
+def _whole(value: object, *, least: int, most: int) -> int | None:
+    """Return a whole number from `least` to `most`; None if it is no such number."""
     try:
-        timestamp = operator.index(frame.timestamp)
+        number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        return None, f"it has the time {_shown(frame.timestamp)}: no whole number"
-    if not -(2**63) <= timestamp < 2**63:
-        return None, f"it has the time {timestamp}: not 64 bits"
-    try:
-        flags = operator.index(frame.flags)
-    except TypeError:
-        return timestamp, f"it has the flags {_shown(frame.flags)}: no whole number"
-    if not 0 <= flags < 2**32:
-        return timestamp, f"it has the flags {flags}: not 32 bits"
-    return timestamp, None
+        return None
+    return number if least <= number <= most else None
 
 
 def _shown(value: object) -> str:

@@ -50,10 +50,27 @@ def find_runs(folder: str | os.PathLike[str], *, depth: int = _DEPTH) -> Iterato
     depth
         How many folders deep a run may lie: the run ``monday/water`` lies two deep.
 
+    Yields
+    ------
+    Path
+        The folder of a run, for `open_run`.
+
     Raises
     ------
     FolderError
         If `folder` cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from forebay.acquisition import acquire, find_runs
+    >>> from forebay.acquisition.sources import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("water", "monday/beads"):
+    ...         with open_source("simulated:shape=48x64,emitters=5", frames=1) as source:
+    ...             _ = acquire(source, f"{folder}/{name}")
+    ...     [str(path.relative_to(folder)) for path in find_runs(folder)]
+    ['monday/beads', 'water']
     """
     if not isinstance(folder, str | os.PathLike):
         raise FolderError(f"{folder!r} is no folder of runs: give it as text or as a path")

@@ -48,12 +48,32 @@ def follow(run: Run, *, stop: threading.Event | None = None) -> Iterator[Run]:
     stop
         Ends the waiting when it is set; without it, Ctrl-C does.
 
+    Yields
+    ------
+    Run
+        The run as it is then, opened anew: those that were yielded before stay as they were.
+
     Raises
     ------
     ArgumentError
         If it is given no run.
     RunDamagedError
         If the log changes in any other way than by growing.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from forebay.acquisition import Frame, Geometry, RunWriter, follow, open_run
+    >>> geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with RunWriter.create(f"{folder}/sample", geometry, frames_per_block=2) as writer:
+    ...         growing = follow(open_run(f"{folder}/sample"))
+    ...         empty = next(growing)
+    ...         for counter in range(2):
+    ...             _ = writer.append(Frame(counter, counter, np.zeros((4, 6), "uint16")))
+    ...     for run in growing:
+    ...         print(len(empty.blocks), len(run.blocks), run.closed)
+    0 1 True
     """
     check_run(run)
     check_event("stop", stop)

@@ -36,7 +36,21 @@ _TOLD = 4
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it was when it was opened: what is committed later shows after `refresh`."""
+    """A run as it was when it was opened: what is committed later shows after `refresh`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from forebay.acquisition import acquire, open_run
+    >>> from forebay.acquisition.sources import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+    ...         _ = acquire(source, f"{folder}/water", frames_per_block=2)
+    ...     run = open_run(f"{folder}/water")
+    ...     intensity = run.frames.mean(("y", "x"))  # nothing is read yet
+    ...     intensity.compute().dims, run.name, run.closed, len(run.blocks), run.dropped
+    (('t',), 'water', True, 3, ())
+    """
 
     location: str
     """Where it is: a path or a URL."""
@@ -122,6 +136,18 @@ class Run:
         ------
         ExtentError
             If they are no blocks, or do not follow each other.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from forebay.acquisition import acquire, open_run
+        >>> from forebay.acquisition.sources import open_source
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+        ...         _ = acquire(source, f"{folder}/water", frames_per_block=2)
+        ...     run = open_run(f"{folder}/water")
+        ...     run.frames_of(run.blocks[1:]).coords["t"].values.tolist()
+        [2, 3, 4]
         """
         _check_row(blocks)
         start = blocks[0].extent.start if blocks else 0
@@ -157,6 +183,19 @@ class Run:
             If the blocks do not hold the frames, or no blocks, extent and slices were given.
         RunDamagedError
             If what was committed is missing or has changed.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from forebay.acquisition import acquire, Extent, open_run
+        >>> from forebay.acquisition.sources import open_source
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+        ...         _ = acquire(source, f"{folder}/water", frames_per_block=2)
+        ...     run = open_run(f"{folder}/water")
+        ...     part = run.read(run.blocks, Extent(1, 4), x=slice(0, 16))
+        ...     type(part.data).__name__, part.shape
+        ('ndarray', (3, 48, 16))
         """
         first = _start_of(blocks, extent)
         for name, along in (("y", y), ("x", x)):
@@ -243,11 +282,46 @@ class Run:
         -------
         Verification
             What is wrong, if anything, by block and frame.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be read for another reason than that it is gone.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from forebay.acquisition import acquire, open_run
+        >>> from forebay.acquisition.sources import open_source
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+        ...         _ = acquire(source, f"{folder}/water", frames_per_block=2)
+        ...     found = open_run(f"{folder}/water").verify()
+        ...     found.ok, found.blocks, found.problems
+        (True, 3, ())
         """
         return verify_run(self, on_block=on_block)
 
     def refresh(self) -> "Run":
-        """Return the run as it is now."""
+        """Return the run as it is now.
+
+        Raises
+        ------
+        RunDamagedError
+            If its log has changed in any other way than by growing.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np
+        >>> from forebay.acquisition import Frame, Geometry, RunWriter, open_run
+        >>> geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with RunWriter.create(f"{folder}/sample", geometry, frames_per_block=1) as writer:
+        ...         before = open_run(f"{folder}/sample")
+        ...         _ = writer.append(Frame(0, 0, np.zeros((4, 6), "uint16")))
+        ...         len(before.blocks), len(before.refresh().blocks)
+        (0, 1)
+        """
         history = replay(self.objects, since=self.history)
         return Run(self.location, self.layout, self.objects, history)
 
@@ -268,12 +342,30 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
     location
         The run's folder, or any Zarr store whose root is the run.
 
+    Returns
+    -------
+    Run
+        The run as it is now.  Its `frames` are lazy, (t, y, x) or (t, c, y, x), of the camera's
+        dtype; nothing of them is read yet.
+
     Raises
     ------
     RunNotFoundError
         If there is no run.
     RunDamagedError
         If its metadata or its log has changed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from forebay.acquisition import acquire, open_run
+    >>> from forebay.acquisition.sources import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+    ...         _ = acquire(source, f"{folder}/water", frames_per_block=2)
+    ...     run = open_run(f"{folder}/water")
+    ...     run.frames.dims, run.frames.shape, str(run.frames.dtype), run.frames.chunksizes["t"]
+    (('t', 'y', 'x'), (5, 48, 64), 'uint16', (2, 2, 1))
     """
     if isinstance(location, Store):
         return _open(Objects(location), str(location).removeprefix("file://"))

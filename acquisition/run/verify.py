@@ -59,10 +59,17 @@ def verify_run(run: "Run", *, on_block: Callable[[Block], None] | None = None) -
     on_block
         Called after each block, to show progress.
 
+    Returns
+    -------
+    Verification
+        What is wrong, if anything, by block and frame; damage raises nothing.
+
     Raises
     ------
     ArgumentError
         If it is given no run.
+    OSError
+        If a file cannot be read for another reason than that it is gone.
 
     Notes
     -----
@@ -70,6 +77,21 @@ def verify_run(run: "Run", *, on_block: Callable[[Block], None] | None = None) -
     the frames which a damage touches are named; the counters and times in the coordinates with
     the log's; the lengths of the arrays with the log's; the sum of committed and dropped frames
     with what the camera counted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from forebay.acquisition import acquire, open_run, verify_run
+    >>> from forebay.acquisition.sources import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+    ...         _ = acquire(source, f"{folder}/water", frames_per_block=2)
+    ...     shard = Path(folder, "water", "frames", "c.1.0.0")
+    ...     _ = shard.write_bytes(bytes(shard.stat().st_size))
+    ...     found = verify_run(open_run(f"{folder}/water"))
+    ...     found.ok, [problem.block for problem in found.problems]
+    (False, [1])
     """
     check_run(run)
     check_callback("on_block", on_block)

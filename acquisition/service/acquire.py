@@ -43,7 +43,8 @@ def acquire(
     Parameters
     ----------
     source
-        Where the frames come from.
+        Where the frames come from, as `open_source` gives it; an object of your own that is a
+        `FrameSource` will do.
     path
         Folder of the run to make.
     frames_per_block, compression, buffer_bytes, overload
@@ -83,6 +84,17 @@ def acquire(
     KeyboardInterrupt
         On Ctrl-C, as anything else that is raised in the caller's thread: what has come is
         committed first and the run is closed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from forebay.acquisition import acquire
+    >>> from forebay.acquisition.sources import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+    ...         status = acquire(source, f"{folder}/water", frames_per_block=2)
+    >>> status.committed, status.dropped, status.counted, status.bytes == 5 * 48 * 64 * 2
+    (5, 0, 5, True)
     """
     given = {
         "frames_per_block": frames_per_block,

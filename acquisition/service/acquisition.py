@@ -136,6 +136,7 @@ class Acquisition:
                         self._end_source(f"interrupted: {type(error).__name__}")
                         self._wait()
                 finally:
+                    self._leave()
                     self._last_frames.tell_lost()
                 raise
             self._announce_end()
@@ -406,6 +407,13 @@ class Acquisition:
             self._source.stop()
             self._recording.end()
             self._go.set()
+
+    def _leave(self) -> None:
+        """Let the threads that are left end by themselves: nobody looks after them any more."""
+        self._end_source("stopped by the operator")
+        self._recording.give_way(False)
+        self._received.set()
+        self._ring.finish()
 
     def _out_of_patience(self) -> bool:
         """Tell whether the source was stopped and does not end."""

@@ -48,6 +48,8 @@ class Parts:
     """Where some of them go to as they came."""
     expected: int | None = None
     """How many will come, where that is known."""
+    raw_own: FrameSlots | None = None
+    """Memory for those until they are committed."""
     spill: SpillQueue | None = None
     """Where they go when the disk is too slow."""
     journal: FrameJournal | None = None

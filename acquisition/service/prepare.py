@@ -5,57 +5,25 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import FrameError, SourceError
-from forebay.acquisition.format import layout
 from forebay.acquisition.format.record import Noted
-from forebay.acquisition.frames import (
-    CountedSource,
-    FrameSource,
-    Geometry,
-    ImageMetadata,
-    check_geometry,
-    check_metadata,
-)
-from forebay.acquisition.journal.journal import FrameJournal, Window
-from forebay.acquisition.journal.row import Room, Written
-from forebay.acquisition.journal.spill import SpillQueue, check_spill_folder
-from forebay.acquisition.journal.survey import survey
-from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
-from forebay.acquisition.ring.ring import FrameRing
-from forebay.acquisition.ring.slot_source import SlotSource
+from forebay.acquisition.frames import FrameSource
 from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
-from forebay.acquisition.run.writing.create import create_run, place_of_run
-from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC, leftovers, spill_folders
+from forebay.acquisition.run.writing.create import place_of_run
+from forebay.acquisition.run.writing.leftovers import leftovers, spill_folders
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
-from forebay.acquisition.service.flow import (
-    Decimating,
-    DroppingNewest,
-    DroppingOldest,
-    Gate,
-    Holding,
-    RingLevel,
-    Watermarks,
-)
-from forebay.acquisition.service.parts import Parts
-from forebay.acquisition.service.room import check_room
-from forebay.acquisition.service.steps import NOT_KEPT_RAW
+from forebay.acquisition.service.plan import Plan
 from forebay.acquisition.settings import AcquisitionSettings
-from forebay.acquisition.storage.room import free_bytes, nearest_folder
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
     from zarr.storage import ObjectStore
-
-    from forebay.acquisition.reduction import OverloadSteps, ReductionChain
-
-RAW = ".raw"
-"""What stands behind the name of a run in that of the run of its frames as they came."""
 
 
 def prepare(
@@ -99,8 +67,9 @@ def prepare(
         If the disk refuses, or has no room for the expected frames and their journal.
     """
     path = place_of_run(path)
-    plan = _Plan(source, settings, clock, expected=expected_frames)
+    plan = Plan(source, settings, clock, expected=expected_frames)
     plan.check_room(path)
+    plan.check_raw_place(path)
     with contextlib.ExitStack() as opened:
         called = path.name if name is None else name
         run = plan.create(path, called)
@@ -147,7 +116,7 @@ def prepare_in(
         If the bucket refuses.
     """
     _check_for_bucket(settings)
-    plan = _Plan(source, settings, clock)
+    plan = Plan(source, settings, clock)
     with contextlib.ExitStack() as opened:
         run = plan.create_in(store, name)
         opened.callback(run.abandon)
@@ -279,7 +248,7 @@ def _taken_up(
     with contextlib.ExitStack() as opened:
         opened.callback(run.abandon)
         kept = {"frames_per_block": run.layout.frames_per_block}
-        plan = _Plan(source, settings.model_copy(update=kept), clock, again=True)
+        plan = Plan(source, settings.model_copy(update=kept), clock, again=True)
         if plan.recorded != run.layout.geometry:
             raise FrameError(
                 f"the source delivers frames of {plan.recorded.shape} {plan.recorded.dtype}, and "
@@ -306,277 +275,3 @@ def _taken_up(
         acquisition = Acquisition(parts)
         opened.pop_all()
     return acquisition
-
-
-class _Plan:
-    """The memory and the steps of an acquisition: all that can fail before a run is made."""
-
-    def __init__(
-        self,
-        source: FrameSource,
-        settings: AcquisitionSettings,
-        clock: Clock,
-        *,
-        again: bool = False,
-        expected: int | None = None,
-    ) -> None:
-        if not (hasattr(source, "geometry") and hasattr(source, "frames")):
-            raise SourceError(
-                f"{source!r} is no source of frames: open one with open_source, or give an object "
-                "of a class of your own that is a FrameSource"
-            )
-        self._source = source
-        self._settings = settings
-        self._clock = clock
-        if expected is None and isinstance(source, CountedSource):
-            expected = source.expected_frames
-        self._expected = expected
-        self._came = _little_endian(check_geometry(source.geometry))
-        check_metadata(source.metadata)
-        self._chain = self._reduction()
-        self.recorded = self._chain.geometry if self._chain else self._came
-        self._overload = self._overload_steps()
-        rate = source.metadata.frame_rate
-        self._frames_per_block = settings.frames_for(self.recorded, frame_rate=rate)
-        own_frames = settings.blocks_in_flight * self._frames_per_block
-        if self._chain:
-            # They are held as copies, and a block has far more of them than as they came.
-            held = min(self._frames_per_block, settings.block_bytes // self._came.frame_bytes)
-        else:
-            held = (settings.blocks_in_ring + 1) * self._frames_per_block
-        slots = settings.slots_for(self._came, held=max(1, held), frame_rate=rate)
-        shared = isinstance(source, SlotSource)
-        self._ring = FrameRing(
-            self._came, slots=slots, clock=clock, shared=shared, expected=expected
-        )
-        in_ring = 0 if self._chain else settings.blocks_in_ring * self._frames_per_block
-        marks = Watermarks(high=settings.high_watermark, low=settings.low_watermark)
-        self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
-        self._gate = self._choose_gate()
-        if settings.overload == "spill" and settings.spill is not None:
-            check_spill_folder(settings.spill.absolute())
-        passing = self._chain is not None or settings.overload == "spill"
-        # Nobody knows how much an earlier writer has left; that does not come as fast as frames.
-        copied = expected if passing else 0
-        needs_own = again or passing
-        self._own = FrameSlots(self.recorded, own_frames, expected=copied) if needs_own else None
-
-    def _reduction(self) -> "ReductionChain | None":
-        steps = self._settings.reduction.steps
-        if not steps:
-            return None
-        from forebay.acquisition.reduction import ReductionChain
-
-        return ReductionChain(steps, self._came)
-
-    def _overload_steps(self) -> "OverloadSteps | None":
-        if self._settings.overload != "reduce":
-            return None
-        from forebay.acquisition.reduction import OverloadSteps
-
-        return OverloadSteps(self._settings.reduction.overload_steps, self.recorded)
-
-    def check_room(self, path: Path) -> None:
-        """Refuse to begin what the disk will not last for, as far as that is known."""
-        check_room(
-            path,
-            self._expected,
-            came=self._came,
-            recorded=self.recorded,
-            settings=self._settings,
-            frames_per_block=self._frames_per_block,
-        )
-
-    def create(self, path: Path, name: str) -> WritableRun:
-        """Make the run."""
-        return self._create(
-            path,
-            self.recorded,
-            frames_per_block=self._frames_per_block,
-            name=name,
-            metadata=self._metadata(),
-            provenance=self._provenance(),
-        )
-
-    def create_in(self, store: "ObjectStore[Bucket]", name: str) -> WritableRun:
-        """Make the run in an object store."""
-        from forebay.acquisition.run.writing.bucket import create_run_in
-
-        return create_run_in(
-            store,
-            name,
-            self.recorded,
-            metadata=self._metadata(),
-            provenance=self._provenance(),
-            frames_per_block=self._frames_per_block,
-            compression=self._settings.compression,
-            clock=self._clock,
-            show_every=self._settings.show_seconds,
-        )
-
-    def create_raw(self, path: Path, name: str) -> WritableRun | None:
-        """Make the run for the frames as they came, if some are to be kept."""
-        every = self._settings.reduction.keep_raw_every
-        if every is None:
-            return None
-        return self._create(
-            path.with_name(path.name + RAW),
-            self._came,
-            frames_per_block=self._raw_frames_per_block(every),
-            name=name + RAW,
-            metadata=self._source.metadata,
-            provenance={"raw_of": name, "every": every},
-            gap=NOT_KEPT_RAW.format(every=every),
-        )
-
-    def _raw_frames_per_block(self, every: int) -> int:
-        rate = self._source.metadata.frame_rate
-        return self._settings.frames_for(
-            self._came, frame_rate=None if rate is None else rate / every
-        )
-
-    def parts(
-        self, run: WritableRun, raw: WritableRun | None, *, spilled_after: int | None = None
-    ) -> Parts:
-        """Return what it is made of; of spilled frames, it gives back those after `spilled_after`."""
-        settings, clock = self._settings, self._clock
-        identity = run.layout.run_id
-        parts = Parts(
-            source=self._source,
-            run=run,
-            ring=self._ring,
-            gate=self._gate,
-            level=self._level,
-            settings=settings,
-            clock=clock,
-            own=self._own,
-            reduction=self._chain,
-            overload=self._overload,
-            raw=raw,
-            expected=self._expected,
-        )
-        if settings.overload == "spill" and settings.spill is not None:
-            spill = SpillQueue.recover(
-                settings.spill,
-                identity,
-                self._came,
-                epoch=run.epoch,
-                after=spilled_after,
-                room=self._room(
-                    Room(capacity_bytes=settings.spill_bytes, spares=0), settings.spill, self._came
-                ),
-                clock=clock,
-            )
-            run.note(SPILL_TOPIC, str(settings.spill.absolute()))
-            parts = dataclasses.replace(parts, spill=spill)
-        if settings.durability == "frame":
-            held = (self._ring.slots + settings.blocks_in_flight * self._frames_per_block) * (
-                stored_bytes(self.recorded)
-            )
-            folder = Path(run.storage.where) / layout.JOURNAL
-            journal = FrameJournal(
-                folder,
-                run_id=identity,
-                geometry=self.recorded,
-                epoch=run.epoch,
-                room=self._room(
-                    Room(capacity_bytes=max(Room().capacity_bytes, 2 * held)), folder, self.recorded
-                ),
-                window=Window(seconds=settings.journal_seconds),
-                earlier=self._earlier(run),
-                clock=clock,
-            )
-            parts = dataclasses.replace(parts, journal=journal)
-        return parts
-
-    def _room(self, room: Room, folder: Path, geometry: Geometry) -> Room:
-        """Return what a journal may take, in pieces that fit the disk of its folder."""
-        free = free_bytes(nearest_folder(folder.absolute()))
-        return room.fitted(geometry, free=free, expected=self._expected)
-
-    def _earlier(self, run: WritableRun) -> list[Written]:
-        """Return the journal of earlier writers, which is freed with that of this one."""
-        folder = Path(run.storage.where) / layout.JOURNAL
-        if not folder.is_dir():
-            return []
-        identity = run.layout.run_id
-        found = survey(folder, run_id=identity, geometry=self.recorded, after=-1)
-        return [each.written for each in found if not each.damage]
-
-    def spills_to(self, run: WritableRun) -> tuple[Path, ...]:
-        """Return the folder in which frames of the run are spilled, if they are."""
-        settings = self._settings
-        if settings.overload != "spill" or settings.spill is None:
-            return ()
-        return (settings.spill.resolve() / run.layout.run_id,)
-
-    def known_through(self, run: WritableRun, spilled: tuple[Path, ...]) -> int | None:
-        """Return the last counter that an earlier writer has taken, wherever its frame is."""
-        known = [self.recorded_through(run)]
-        for folder in spilled:
-            identity = run.layout.run_id
-            found = survey(folder, run_id=identity, geometry=self._came, after=-1)
-            known += [each.written.last_counter for each in found if not each.damage]
-        return max((each for each in known if each is not None), default=None)
-
-    def recorded_through(self, run: WritableRun) -> int | None:
-        """Return the last counter that is in the run or in its journal."""
-        following = run.account.next_counter
-        known = [] if following is None else [following - 1]
-        return max([*known, *(each.last_counter for each in self._earlier(run))], default=None)
-
-    def _create(self, path: Path, geometry: Geometry, **options: Any) -> WritableRun:
-        settings = self._settings
-        return create_run(
-            path,
-            geometry,
-            compression=settings.compression,
-            clock=self._clock,
-            direct=settings.direct_io,
-            show_every=settings.show_seconds,
-            **options,
-        )
-
-    def _metadata(self) -> ImageMetadata:
-        metadata = self._source.metadata
-        return self._chain.metadata(metadata) if self._chain else metadata
-
-    def _provenance(self) -> dict[str, Any]:
-        done: dict[str, Any] = {}
-        if self._chain:
-            done["reduction"] = self._chain.provenance()
-        if self._overload:
-            done["overload_reduction"] = self._overload.provenance()
-        return done
-
-    def _choose_gate(self) -> Gate:
-        settings, can_wait = self._settings, self._source.can_wait
-        if isinstance(self._source, SlotSource) and settings.overload in {
-            "drop-oldest",
-            "decimate",
-        }:
-            raise SourceError(
-                f"overload = {settings.overload!r} cannot be, since the source puts its frames into "
-                "the ring itself: choose spill, reduce, drop-newest, or block if it can wait"
-            )
-        match settings.overload:
-            case "block":
-                if not can_wait:
-                    raise SourceError(
-                        "the source cannot be held up, so overload = 'block' cannot be: choose "
-                        "spill, reduce, drop-oldest, drop-newest or decimate"
-                    )
-                return Holding()
-            case "drop-newest":
-                return DroppingNewest()
-            case "drop-oldest":
-                return DroppingOldest()
-            case "decimate":
-                return Decimating(self._level, every=settings.keep_every)
-            case _:
-                # What spilling or reducing does not help against.
-                return Holding() if can_wait else DroppingNewest()
-
-
-def _little_endian(geometry: Geometry) -> Geometry:
-    return dataclasses.replace(geometry, dtype=geometry.dtype.newbyteorder("<"))

@@ -9,7 +9,6 @@ import numpy as np
 from forebay.acquisition.errors import StorageAwayError, StorageNotReadyError
 from forebay.acquisition.journal.group_commit import GroupCommit
 from forebay.acquisition.journal.journal import FrameJournal
-from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.recorder.blocks import BlocksInFlight, Flight
 from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.recorder.recorder import Recorder
@@ -220,13 +219,10 @@ class Recording:
             journal.give_back_spares()
 
     def _raw_tap(self) -> RawTap | None:
-        settings, raw = self._parts.settings, self._parts.raw
-        every = settings.reduction.keep_raw_every
-        if raw is None or every is None:
+        raw, own = self._parts.raw, self._parts.raw_own
+        every = self._parts.settings.reduction.keep_raw_every
+        if raw is None or own is None or every is None:
             return None
-        size = settings.blocks_in_flight * raw.layout.frames_per_block
-        expected = None if self._parts.expected is None else -(-self._parts.expected // every)
-        own = FrameSlots(raw.layout.geometry, size, expected=expected)
         return RawTap(raw, self._blocks_of(raw, on_commit=_nothing), own=own, every=every)
 
     def _overflow_of_parts(self) -> SpillOverflow | None:

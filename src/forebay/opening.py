@@ -15,11 +15,27 @@ def open_run(location: str | os.PathLike[str]) -> Run:
     location
         The run's folder, or the URL of an object store's prefix (``s3://bucket/runs/water``).
 
+    Returns
+    -------
+    Run
+        The run as it is now.  Its `frames` are lazy, (t, y, x) or (t, c, y, x), of the camera's
+        dtype; nothing of them is read yet.
+
     Raises
     ------
     RunNotFoundError
         If there is no run.
     RunDamagedError
         If its metadata or its log has changed.
+
+    Examples
+    --------
+    >>> import tempfile, forebay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with forebay.open_source("simulated:shape=48x64,emitters=5", frames=5) as source:
+    ...         _ = forebay.acquire(source, f"{folder}/water", frames_per_block=2)
+    ...     run = forebay.open_run(f"{folder}/water")
+    ...     run.frames.dims, run.frames.shape, str(run.frames.dtype), run.frames.chunksizes["t"]
+    (('t', 'y', 'x'), (5, 48, 64), 'uint16', (2, 2, 1))
     """
     return _open_run(open_store(location))

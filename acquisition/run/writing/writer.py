@@ -49,9 +49,15 @@ class RunWriter:
     ...         for counter in (7, 8, 10):
     ...             pixels = np.full((4, 6), counter, "uint16")
     ...             _ = writer.append(Frame(counter, counter * 10**9, pixels))
+    ...         writer.drop(11, 12, reason="the shutter was closed")
+    ...         writer.note("event", "the pump was started")
     ...     run = open_run(f"{folder}/sample")
-    ...     run.frames.shape, run.closed, [each.first for each in run.dropped]
-    ((3, 4, 6), True, [9])
+    >>> run.frames.shape, run.closed, run.notes[0].text
+    ((3, 4, 6), True, 'the pump was started')
+    >>> for each in run.dropped:
+    ...     print(each.first, each.last, each.reason)
+    9 9 the camera counted it and did not deliver it
+    11 12 the shutter was closed
     """
 
     def __init__(self, path: Path | None, run: WritableRun, memory: FrameSlots) -> None:
@@ -154,6 +160,22 @@ class RunWriter:
             If the run is closed, so that nothing can be added.
         RunDamagedError
             If its log has changed.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np
+        >>> from forebay.acquisition import Frame, Geometry, RunWriter, open_run
+        >>> geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
+        >>> pixels = np.zeros((4, 6), "uint16")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     killed = RunWriter.create(f"{folder}/sample", geometry, frames_per_block=1)
+        ...     _ = killed.append(Frame(0, 0, pixels))
+        ...     killed.abandon()
+        ...     with RunWriter.resume(f"{folder}/sample") as writer:
+        ...         _ = writer.append(Frame(3, 0, pixels))
+        ...     run = open_run(f"{folder}/sample")
+        ...     run.frames.shape, [(each.first, each.last) for each in run.dropped]
+        ((2, 4, 6), [(1, 2)])
         """
         path = run_folder(path)
         known = open_run(path)
@@ -237,6 +259,13 @@ class RunWriter:
         writer.  One that is still there is shut out.  What it has not committed is lost, and its
         next commit ends it with `RunTakenOverError`.
 
+        Parameters
+        ----------
+        store
+            Zarr store over the bucket, whose root is the run.
+        clock
+            Source of the times in the log.
+
         Raises
         ------
         RunNotFoundError
@@ -249,6 +278,21 @@ class RunWriter:
             If its log has changed.
         StorageError
             If the bucket refuses, or does not answer.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from obstore.store import MemoryStore
+        >>> from zarr.storage import ObjectStore
+        >>> from forebay.acquisition import Frame, Geometry, RunWriter, open_run
+        >>> geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
+        >>> store, pixels = ObjectStore(MemoryStore()), np.zeros((4, 6), "uint16")
+        >>> earlier = RunWriter.create_in(store, "sample", geometry, frames_per_block=1)
+        >>> _ = earlier.append(Frame(0, 0, pixels))
+        >>> with RunWriter.take_over(store) as writer:
+        ...     _ = writer.append(Frame(1, 0, pixels))
+        >>> open_run(store).frames.shape
+        (2, 4, 6)
         """
         from forebay.acquisition.run.writing.bucket import take_over_run
 
@@ -290,6 +334,17 @@ class RunWriter:
     def append(self, frame: Frame) -> Block | None:
         """Take a frame; return the block if it is the one that completes it.
 
+        Parameters
+        ----------
+        frame
+            The frame: pixels of the run's shape and dtype, which are copied, and a counter above
+            those that came before.
+
+        Returns
+        -------
+        Block or None
+            The block that is committed, and durable, by now; None while it is not full.
+
         Raises
         ------
         FrameError
@@ -297,6 +352,18 @@ class RunWriter:
             frame is not taken; everything before it stays.
         StorageError
             If the block cannot be written.  What was committed before stays; the writer is done.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np
+        >>> from forebay.acquisition import Frame, Geometry, RunWriter, open_run
+        >>> geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
+        >>> pixels = np.zeros((4, 6), "uint16")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with RunWriter.create(f"{folder}/sample", geometry, frames_per_block=2) as writer:
+        ...         blocks = [writer.append(Frame(each, 0, pixels)) for each in range(4)]
+        >>> [block and block.extent for block in blocks]
+        [None, Extent(start=0, stop=2), None, Extent(start=2, stop=4)]
         """
         self._run.check_alive()
         counter = check_frame(frame, self.layout.geometry, following=self._run.account.next_counter)
@@ -320,6 +387,13 @@ class RunWriter:
         """Write down that the frames with the counters from `first` to `last` are lost.
 
         They are part of the next block's record.
+
+        Parameters
+        ----------
+        first, last
+            Counters of the first and the last one.
+        reason
+            Why they are lost.
 
         Raises
         ------
@@ -353,6 +427,11 @@ class RunWriter:
         """Commit the frames that are held, end the run, and let go of it.
 
         A writer that has failed, or is closed already, only lets go.
+
+        Parameters
+        ----------
+        reason
+            Why the run ends.
 
         Raises
         ------

@@ -58,23 +58,34 @@ def test_a_good_frame_between_them_begins_the_count_anew() -> None:
 @pytest.mark.parametrize(
     ("time", "flags", "said"),
     [
-        (2**63, 0, "not 64 bits"),
-        (-(2**63) - 1, 0, "not 64 bits"),
-        (1.5, 0, "it has the time 1.5: no whole number"),
-        (None, 0, "no whole number"),
-        (5, 2**32, "the flags 4294967296: not 32 bits"),
-        (5, -1, "not 32 bits"),
-        (5, "dark", "it has the flags 'dark': no whole number"),
+        (2**63, 0, "its time is no whole number of 64 bits, but 9223372036854775808"),
+        (-(2**63) - 1, 0, "of 64 bits, but -9223372036854775809"),
+        (1.5, 0, "its time is no whole number of 64 bits, but 1.5"),
+        (None, 0, "no whole number of 64 bits, but None"),
+        (5, 2**32, "its flags are no whole number of 32 bits, but 4294967296"),
+        (5, -1, "of 32 bits, but -1"),
+        (5, "dark", "its flags are no whole number of 32 bits, but 'dark'"),
     ],
 )
 def test_numbers_that_a_run_cannot_hold_are_refused(time: Any, flags: Any, said: str) -> None:
-    """With what they were; the next frame is taken."""
+    """What they were is told; the next frame is taken."""
     intake = Intake(GEOMETRY, clock=ManualClock())
     refused = intake.receive(Frame(1, time, GOOD, flags))
     assert isinstance(refused, Refused)
-    assert said in refused.reason
+    (anomaly,) = intake.anomalies.take()
+    assert said in anomaly.text
+    assert refused.reason in anomaly.text
     assert isinstance(intake.receive(Frame(2, 5, GOOD)), Frame)
     assert intake.anomalies.counts() == {"field invalid": 1}
+
+
+def test_there_are_not_as_many_reasons_as_frames() -> None:
+    """Frames are counted by the reason, for weeks."""
+    intake = Intake(GEOMETRY, clock=ManualClock())
+    refused = [intake.receive(Frame(each, 2**63 + each, GOOD)) for each in range(100)]
+    refused += [intake.receive(Frame(each, 0, GOOD, -each)) for each in range(100, 200)]  # type: ignore[arg-type]
+    assert all(isinstance(each, Refused) for each in refused)
+    assert len({each.reason for each in refused if isinstance(each, Refused)}) == 2
 
 
 def flags_at(

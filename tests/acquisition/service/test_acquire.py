@@ -240,7 +240,7 @@ def test_a_source_that_fails_at_once_leaves_an_empty_run(tmp_path: Path) -> None
     [
         (Frame(9, 0, np.zeros((4, 3), "uint16")), "the frame has the shape (4, 3)"),
         (Frame(9, 0, np.zeros((3, 4), "uint8")), "and the dtype uint8"),
-        (Frame(9, 2**63, np.zeros((3, 4), "uint16")), "not 64 bits"),
+        (Frame(9, 2**63, np.zeros((3, 4), "uint16")), "its time is no whole number of 64 bits"),
     ],
 )
 def test_a_frame_that_does_not_fit_is_dropped_with_the_reason(

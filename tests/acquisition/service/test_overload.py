@@ -568,28 +568,3 @@ def test_watermarks_have_hysteresis() -> None:
         False,
         True,
     ]
-
-
-def test_every_so_many_frames_are_kept_as_they_came(tmp_path: Path) -> None:
-    """Beside the reduced run, in a run NAME.raw, for validation."""
-    camera = Camera(can_wait=True)
-    camera.go_on.set()
-    acquire(
-        camera,
-        tmp_path / "run",
-        settings=AcquisitionSettings.model_validate(
-            {
-                "frames_per_block": 4,
-                "reduction": {"steps": ["region:0:1,0:1"], "keep_raw_every": 10},
-            }
-        ),
-    )
-    run, raw = open_run(tmp_path / "run"), open_run(tmp_path / "run.raw")
-    assert run.frames.shape == (FRAMES + 1, 1, 1)
-    assert ids(raw) == list(range(0, FRAMES + 1, 10))
-    assert raw.frames.shape[1:] == SHAPE
-    assert raw.closed
-    assert verify_run(raw).ok
-    assert {each.reason for each in raw.dropped} == {"only one frame of 10 is kept as it came"}
-    assert raw.layout.provenance == {"raw_of": "run", "every": 10}
-    assert run.layout.provenance["reduction"]

@@ -171,7 +171,7 @@ def test_a_frame_with_too_few_pixels_is_written_down_as_such(
     run = forebay.open_run(tmp_path / "run")
     assert [(each.first, each.last, each.reason) for each in run.dropped] == [
         (1, 2, NOT_DELIVERED),
-        (3, 3, "its message had 5 bytes of pixels, not 6"),
+        (3, 3, "its message had another number of bytes than its pixels have"),
     ]
 
 
