@@ -18,7 +18,7 @@ from forebay.acquisition.frames import (
 )
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.journal.row import Room, Written
-from forebay.acquisition.journal.spill import SpillQueue, check_spill_folder
+from forebay.acquisition.journal.spill import SpillQueue, check_spill_folder, spill_room
 from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.ring.ring import FrameRing
@@ -270,7 +270,9 @@ class _Plan:
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()
         if settings.overload == "spill" and settings.spill is not None:
-            check_spill_folder(settings.spill.absolute())
+            # Where a run is taken up, it may be the frames of that run that fill it.
+            least = 0 if again else self._came.frame_bytes
+            check_spill_folder(settings.spill.absolute(), frame_bytes=least)
         passing = self._chain is not None or settings.overload == "spill"
         # Nobody knows how much an earlier writer has left; that does not come as fast as frames.
         copied = expected if passing else 0
@@ -383,7 +385,7 @@ class _Plan:
                 self._came,
                 epoch=run.epoch,
                 after=spilled_after,
-                room=Room(capacity_bytes=settings.spill_bytes, spares=0),
+                room=spill_room(settings.spill, settings.spill_bytes),
                 clock=clock,
             )
             run.note(SPILL_TOPIC, str(settings.spill.absolute()))
