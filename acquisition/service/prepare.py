@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from zarr.storage import ObjectStore
 
     from forebay.acquisition.reduction import OverloadSteps, ReductionChain
+
+_log = logging.getLogger("forebay.acquisition")
 
 RAW = ".raw"
 """What stands behind the name of a run in that of the run of its frames as they came."""
@@ -189,9 +192,9 @@ def prepare_again(
         If the source delivers other frames than those in the run.
     """
     if settings.reduction.keep_raw_every is not None:
-        settings = settings.model_copy(
-            update={"reduction": settings.reduction.model_copy(update={"keep_raw_every": None})}
-        )
+        _log.warning("no more frames are kept as they came: keep_raw_every is left out")
+        reduction = settings.reduction.model_copy(update={"keep_raw_every": None})
+        settings = settings.model_copy(update={"reduction": reduction})
     path = run_folder(path)
     before = open_run(path)
     run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
@@ -270,7 +273,7 @@ class _Plan:
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()
         if settings.overload == "spill" and settings.spill is not None:
-            # Where a run is taken up, it may be the frames of that run that fill it.
+            # Where a run is taken up, it may be its own frames that fill it.
             least = 0 if again else self._came.frame_bytes
             check_spill_folder(settings.spill.absolute(), frame_bytes=least)
         passing = self._chain is not None or settings.overload == "spill"

@@ -25,6 +25,7 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.clock import SYSTEM_CLOCK
+from forebay.acquisition.control import ClosedEvent, ControlClient
 from forebay.acquisition.errors import NoSpaceError, SourceError, StorageError
 from forebay.acquisition.journal import spill
 from forebay.acquisition.journal.journal import FrameJournal
@@ -248,6 +249,28 @@ def test_frames_on_the_second_path_are_counted(
         camera.go_on.set()
         recording.join(SECONDS)
     assert ids(open_run(tmp_path / "run")) == list(range(FRAMES + 1))
+
+
+def test_followers_are_told_the_reason_that_stands_in_the_run(
+    tmp_path: Path, disk: threading.Event
+) -> None:
+    """The recorder ends as well where the source has; that is not why."""
+    disk.set()
+    camera = Camera(can_wait=True)
+    acquisition = prepare(camera, tmp_path / "run", settings=AcquisitionSettings())
+    recording = threading.Thread(target=acquisition.run)
+    recording.start()
+    assert camera.delivered.wait(SECONDS)
+    with ControlClient(open_run(tmp_path / "run").run_id) as client:
+        events = client.events(threading.Event())
+        next(events)
+        camera.go_on.set()
+        told = list(events)
+    recording.join(SECONDS)
+    assert told[-1] == ClosedEvent(reason="the source ended")
+    closed = open_run(tmp_path / "run").history.closed
+    assert closed is not None
+    assert closed.reason == "the source ended"
 
 
 def test_spill_loses_nothing(tmp_path: Path, disk: threading.Event, rings: list[FrameRing]) -> None:
