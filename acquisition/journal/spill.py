@@ -23,11 +23,14 @@ from forebay.acquisition.journal.row import Room
 from forebay.acquisition.journal.segment_reader import SegmentReader
 from forebay.acquisition.journal.spill_cursor import SpillCursor
 from forebay.acquisition.journal.survey import Surveyed, survey
+from forebay.acquisition.sizes import size_text
+from forebay.acquisition.storage.room import free_bytes
 
 ROOM = Room(capacity_bytes=64 * 2**30, spares=0)
 WINDOW = Window(seconds=1.0, bytes=128 * 2**20)
 
 _RETRY_SECONDS = 1.0
+_LEAST_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,15 @@ class Spilled:
     """What was dropped before it."""
 
 
-def check_spill_folder(folder: Path) -> None:
+def check_spill_folder(folder: Path, *, frame_bytes: int) -> None:
     """Refuse a folder to which no frame could be spilled, before one has to be.
+
+    Parameters
+    ----------
+    folder
+        Where frames would be spilled.
+    frame_bytes
+        Bytes of a frame; there must be room for some, unless it is 0.
 
     Raises
     ------
@@ -57,6 +67,12 @@ def check_spill_folder(folder: Path) -> None:
         finally:
             for each in (aside, named):
                 each.unlink(missing_ok=True)
+    needed, free = 2 * max(frame_bytes, _LEAST_BYTES), free_bytes(folder)
+    if frame_bytes and free < needed:
+        raise NoSpaceError(
+            f"the folder of spilled frames, {folder}, has {size_text(free)} free, and less than "
+            f"{size_text(needed)} is of no use: make room, or name another folder"
+        )
 
 
 class SpillQueue:

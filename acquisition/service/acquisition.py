@@ -61,6 +61,7 @@ class Acquisition:
         self._go = threading.Event()
         self._received = threading.Event()
         self._ending: str | None = None
+        self._closed_because = ""
         self._patience = _PATIENCE_SECONDS + (self._source.metadata.exposure or 0.0)
         self._patient_until = 0.0
         self._told = -1
@@ -254,7 +255,9 @@ class Acquisition:
                 self._received.wait(_PATIENCE_SECONDS)
             # While the run still takes notes.
             self._tell_anomalies(everything=True)
-            self._recording.close(reason=self._reason())
+            # What comes to pass from here on does not end it any more.
+            self._closed_because = self._reason()
+            self._recording.close(reason=self._closed_because)
         except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
             # Where something has failed before, this is what it has led to.
             self._storage_failure = self._recording.failure or failure
@@ -491,7 +494,7 @@ class Acquisition:
 
     def _announce_end(self) -> None:
         if self._storage_failure is None:
-            self._announce(ClosedEvent(reason=self._reason()))
+            self._announce(ClosedEvent(reason=self._closed_because))
 
     def _source_state(self) -> SourceState:
         if not self._go.is_set():

@@ -98,7 +98,9 @@ class Plan:
         self._level = RingLevel(self._ring, in_flight=in_ring, marks=marks)
         self._gate = self._choose_gate()
         if settings.overload == "spill" and settings.spill is not None:
-            check_spill_folder(settings.spill.absolute())
+            # Where a run is taken up, it may be its own frames that fill it.
+            least = 0 if again else self._came.frame_bytes
+            check_spill_folder(settings.spill.absolute(), frame_bytes=least)
         passing = self._chain is not None or settings.overload == "spill"
         # Nobody knows how much an earlier writer has left; that does not come as fast as frames.
         copied = expected if passing else 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import threading
 from pathlib import Path
@@ -24,6 +25,9 @@ from forebay.acquisition.settings import AcquisitionSettings
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Bucket
     from zarr.storage import ObjectStore
+
+
+_log = logging.getLogger("forebay.acquisition")
 
 
 def prepare(
@@ -223,6 +227,7 @@ def _nothing_raw(settings: AcquisitionSettings) -> AcquisitionSettings:
     """Return the settings for a run that is gone on with: its raw frames were another run."""
     if settings.reduction.keep_raw_every is None:
         return settings
+    _log.warning("no more frames are kept as they came: keep_raw_every is left out")
     reduction = settings.reduction.model_copy(update={"keep_raw_every": None})
     return settings.model_copy(update={"reduction": reduction})
 

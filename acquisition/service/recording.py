@@ -16,11 +16,9 @@ from forebay.acquisition.run.writing.leftovers import remove_leftovers
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import FlowState
 from forebay.acquisition.service.latency import LatencyHistogram
-from forebay.acquisition.service.overflow import SpillOverflow
+from forebay.acquisition.service.overflow import DAMAGED_SPILL, SpillOverflow
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.steps import Journalling, OverloadReduction, RawTap
-
-DAMAGED_SPILL = "it was damaged on the disk that it was spilled to"
 
 
 class Recording:
@@ -182,8 +180,8 @@ class Recording:
             return
         if self._parts.journal is not None:
             self._parts.journal.remove()
-        if self._parts.spill is not None:
-            self._parts.spill.remove()
+        if self._overflow is not None:
+            self._overflow.remove()
         remove_leftovers(Path(self._parts.run.storage.where), self._parts.left)
 
     def _committed(self, flights: list[Flight]) -> None:
@@ -194,8 +192,8 @@ class Recording:
         last = flights[-1].block
         if parts.journal is not None:
             parts.journal.free_through(last.last_counter)
-        if parts.spill is not None:
-            parts.spill.free_through(last.last_counter)
+        if self._overflow is not None:
+            self._overflow.free_through(last.last_counter)
         self._on_commit(last.number + 1)
 
     def _blocks_of(

@@ -351,6 +351,16 @@ def test_a_damaged_journal_does_not_keep_anybody_from_going_on(
     assert list((path / "_forebay/quarantine").glob("journal-*/*.segment"))
 
 
+def test_frames_that_are_not_kept_raw_any_more_are_told(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run"
+    killed(path, last=10)
+    go_on(path, Camera(10, 5), reduction={"keep_raw_every": 5})
+    assert "keep_raw_every is left out" in caplog.text
+    assert not path.with_name("run.raw").exists()
+
+
 def test_another_camera_cannot_go_on(tmp_path: Path, killed: Killed) -> None:
     """Its frames do not fit; the run stays as it is, and can still be gone on with."""
     path = tmp_path / "run"

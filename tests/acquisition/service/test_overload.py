@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,12 +25,16 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.clock import SYSTEM_CLOCK
+from forebay.acquisition.control import ClosedEvent, ControlClient
 from forebay.acquisition.errors import NoSpaceError, SourceError, StorageError
+from forebay.acquisition.journal import spill
 from forebay.acquisition.journal.journal import FrameJournal
+from forebay.acquisition.journal.row import Room
 from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.create import create_run
 from forebay.acquisition.service.flow import OVERTAKEN, RING_FULL, Watermarks
+from forebay.acquisition.service.overflow import DAMAGED_SPILL
 from forebay.acquisition.service.prepare import prepare
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage import room
@@ -62,6 +67,7 @@ class Camera:
         self.delivered = threading.Event()
         self.go_on = threading.Event()
         self.delivered_at = 0
+        self.frames_at_the_end = 1
         self._frames = frames
         self._patience = patience
         self._rings = [] if rings is None else rings
@@ -76,7 +82,8 @@ class Camera:
         self.delivered_at = time.time_ns()
         self.delivered.set()
         self.go_on.wait(SECONDS)
-        yield Frame(self._frames, self._frames, np.full(SHAPE, self._frames * 4 + 1, "uint16"))
+        for counter in range(self._frames, self._frames + self.frames_at_the_end):
+            yield Frame(counter, counter, np.full(SHAPE, counter * 4 + 1, "uint16"))
 
     def _keep_pace(self) -> None:
         deadline = time.monotonic() + self._patience
@@ -244,6 +251,28 @@ def test_frames_on_the_second_path_are_counted(
     assert ids(open_run(tmp_path / "run")) == list(range(FRAMES + 1))
 
 
+def test_followers_are_told_the_reason_that_stands_in_the_run(
+    tmp_path: Path, disk: threading.Event
+) -> None:
+    """The recorder ends as well where the source has; that is not why."""
+    disk.set()
+    camera = Camera(can_wait=True)
+    acquisition = prepare(camera, tmp_path / "run", settings=AcquisitionSettings())
+    recording = threading.Thread(target=acquisition.run)
+    recording.start()
+    assert camera.delivered.wait(SECONDS)
+    with ControlClient(open_run(tmp_path / "run").run_id) as client:
+        events = client.events(threading.Event())
+        next(events)
+        camera.go_on.set()
+        told = list(events)
+    recording.join(SECONDS)
+    assert told[-1] == ClosedEvent(reason="the source ended")
+    closed = open_run(tmp_path / "run").history.closed
+    assert closed is not None
+    assert closed.reason == "the source ended"
+
+
 def test_spill_loses_nothing(tmp_path: Path, disk: threading.Event, rings: list[FrameRing]) -> None:
     """Frames go to the second path and come back in order; nothing is left there."""
     run, status, _ = record(
@@ -257,6 +286,65 @@ def test_spill_loses_nothing(tmp_path: Path, disk: threading.Event, rings: list[
     assert ids(run) == list(range(FRAMES + 1))
     assert status.dropped == 0
     assert not [path for path in (tmp_path / "second").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("last_frames", [0, 1])
+def test_a_second_path_that_goes_away_costs_what_it_held_and_no_more(
+    tmp_path: Path,
+    disk: threading.Event,
+    rings: list[FrameRing],
+    last_frames: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The recording goes on without it, and each of those frames is written down."""
+    camera, second = Camera(rings=rings), tmp_path / "second"
+    camera.frames_at_the_end = last_frames
+    settings = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
+    spilling = {"overload": "spill", "spill": second, **LOW}
+
+    def pull_out() -> None:
+        assert camera.delivered.wait(SECONDS)
+        shutil.rmtree(second)
+        disk.set()
+        camera.go_on.set()
+
+    puller = threading.Thread(target=pull_out)
+    puller.start()
+    status = acquire(
+        camera, tmp_path / "run", settings=AcquisitionSettings.model_validate(settings | spilling)
+    )
+    puller.join()
+    run = open_run(tmp_path / "run")
+    assert run.closed
+    assert verify_run(run).ok
+    assert status.committed + status.dropped == status.counted == FRAMES + last_frames
+    dropped = [n for each in run.dropped for n in range(each.first, each.last + 1)]
+    assert sorted([*ids(run), *dropped]) == list(range(FRAMES + last_frames))
+    assert set(status.dropped_by_reason) == {DAMAGED_SPILL}
+    assert "no frame is spilled any more" in caplog.text
+
+
+def test_a_second_path_that_has_no_room_for_a_frame_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there is a run: nobody is to rely on it."""
+    monkeypatch.setattr(spill, "free_bytes", lambda _: 2**20)
+    settings = AcquisitionSettings(overload="spill", spill=tmp_path / "second")
+    with pytest.raises(NoSpaceError, match=r"second, has 1\.0 MiB free"):
+        acquire(Camera(), tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("free", "piece"),
+    [(2**40, 256 * 2**20), (2**30, 128 * 2**20), (40 * 2**20, 5 * 2**20), (2**20, 4 * 2**20)],
+)
+def test_a_small_second_path_is_used_in_small_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, piece: int
+) -> None:
+    """A disk on which there is room for less than one of the usual size took no frame at all."""
+    monkeypatch.setattr(spill, "free_bytes", lambda _: free)
+    assert spill.spill_room(tmp_path, 2**40) == Room(2**40, segment_bytes=piece, spares=0)
 
 
 def test_a_second_path_without_hard_links_is_refused_before_a_run_is_made(
