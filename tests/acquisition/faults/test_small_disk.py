@@ -1,5 +1,6 @@
 """A disk that is smaller than what a journal usually begins with is used for what it holds."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,14 @@ from tests.acquisition.faults.checks import check_whole
 from tests.acquisition.faults.disks import in_memory
 from tests.acquisition.faults.recordings import RUN, ListedSource
 
-from forebay.acquisition import Geometry, RunWriter
+from forebay.acquisition import Frame, Geometry, RunWriter
+from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.errors import NoSpaceError
+from forebay.acquisition.journal.row import Room
+from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.service.prepare import prepare, prepare_again
 from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.storage.room import free_bytes
 
 pytestmark = pytest.mark.fault
 
@@ -71,3 +76,20 @@ def test_what_has_no_room_beside_its_journal_is_refused_before_a_run_is_made(
             prepare(ListedSource([], LARGE), small / RUN, settings=settings, expected_frames=frames)
         (small / "ballast").unlink()
         assert list(small.iterdir()) == []
+
+
+def test_a_small_second_path_is_used_in_small_pieces(small: Path) -> None:
+    """A disk on which there is room for less than a piece of the usual size took no frame at all."""
+    queue = SpillQueue.recover(
+        small,
+        str(uuid.uuid4()),
+        LARGE,
+        epoch=1,
+        after=None,
+        room=Room(spares=0).fitted(LARGE, free=free_bytes(small)),
+        clock=SYSTEM_CLOCK,
+    )
+    frames = [Frame(each, each, np.full((256, 256), each, "uint16")) for each in range(FRAMES)]
+    assert all(queue.put(frame, dropped=[]) for frame in frames)
+    assert len(queue) == FRAMES
+    queue.remove()

@@ -29,7 +29,6 @@ from forebay.acquisition.control import ClosedEvent, ControlClient
 from forebay.acquisition.errors import NoSpaceError, SourceError, StorageError
 from forebay.acquisition.journal import spill
 from forebay.acquisition.journal.journal import FrameJournal
-from forebay.acquisition.journal.row import Room
 from forebay.acquisition.recorder.blocks import BlocksInFlight
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.create import create_run
@@ -333,18 +332,6 @@ def test_a_second_path_that_has_no_room_for_a_frame_is_refused(
     with pytest.raises(NoSpaceError, match=r"second, has 1\.0 MiB free"):
         acquire(Camera(), tmp_path / "run", settings=settings)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("free", "piece"),
-    [(2**40, 256 * 2**20), (2**30, 128 * 2**20), (40 * 2**20, 5 * 2**20), (2**20, 4 * 2**20)],
-)
-def test_a_small_second_path_is_used_in_small_pieces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, piece: int
-) -> None:
-    """A disk on which there is room for less than one of the usual size took no frame at all."""
-    monkeypatch.setattr(spill, "free_bytes", lambda _: free)
-    assert spill.spill_room(tmp_path, 2**40) == Room(2**40, segment_bytes=piece, spares=0)
 
 
 def test_a_second_path_without_hard_links_is_refused_before_a_run_is_made(
