@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import watchfiles
 
 from forebay.acquisition.control import ClosedEvent, CommittedEvent, ControlClient
-from forebay.acquisition.errors import ControlError
+from forebay.acquisition.errors import ControlError, RunNotFoundError
 from forebay.acquisition.format.layout import LOG
 from forebay.acquisition.run.reader import Run
 
@@ -54,6 +54,8 @@ def follow(run: Run, *, stop: threading.Event | None = None) -> Iterator[Run]:
 
     Raises
     ------
+    RunNotFoundError
+        If it is no opened run, such as its path.
     RunDamagedError
         If the log changes in any other way than by growing.
 
@@ -72,6 +74,8 @@ def follow(run: Run, *, stop: threading.Event | None = None) -> Iterator[Run]:
     ...         print(len(empty.blocks), len(run.blocks), run.closed)
     0 1 True
     """
+    if not isinstance(run, Run):
+        raise RunNotFoundError(f"{run!r} is not an opened run: open it with open_run")
     stop = stop or threading.Event()
     yield run
     if run.closed or stop.is_set():
