@@ -3,14 +3,19 @@
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
+from forebay.acquisition.errors import SourceError
 from forebay.acquisition.format.codec import CompressionName
 from forebay.acquisition.frames import FrameSource
 from forebay.acquisition.service.flow import OverloadPolicy
 from forebay.acquisition.service.prepare import prepare
 from forebay.acquisition.service.status import AcquisitionStatus
 from forebay.acquisition.settings import AcquisitionSettings
+from forebay.acquisition.sources.parameters import whole
 
 
 def acquire(
@@ -65,6 +70,8 @@ def acquire(
     ------
     RunExistsError, RunNameError
         If the run cannot be made.
+    SourceError
+        If a setting cannot be what is given; no run is made.
     SourceError, FrameError
         If the source fails, delivers what does not fit, or does not end when it is stopped.  What
         came before is committed, and the run is closed with the error as its reason.
@@ -88,19 +95,34 @@ def acquire(
     >>> status.committed, status.dropped, status.counted, status.bytes == 5 * 48 * 64 * 2
     (5, 0, 5, True)
     """
-    given = {
-        "frames_per_block": frames_per_block,
-        "compression": compression,
-        "buffer_bytes": buffer_bytes,
-        "overload": overload,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    known = (settings or AcquisitionSettings()).model_dump()
+    if expected_frames is not None:
+        expected_frames = whole("expected_frames", expected_frames, 0, 2**62)
+    if stop is not None and not isinstance(stop, threading.Event):
+        raise SourceError(f"stop cannot be {stop!r}: give a threading.Event or None")
+    chosen = _chosen(
+        settings,
+        frames_per_block=frames_per_block,
+        compression=compression,
+        buffer_bytes=buffer_bytes,
+        overload=overload,
+    )
     acquisition = prepare(
-        source,
-        path,
-        settings=AcquisitionSettings.model_validate({**known, **changes}),
-        expected_frames=expected_frames,
-        clock=clock,
+        source, path, settings=chosen, expected_frames=expected_frames, clock=clock
     )
     return acquisition.run(stop=stop, on_status=on_status)
+
+
+def _chosen(settings: AcquisitionSettings | None, **given: Any) -> AcquisitionSettings:
+    """Return the settings with what is given in the place of those of the same names."""
+    if settings is None:
+        settings = AcquisitionSettings()
+    elif not isinstance(settings, AcquisitionSettings):
+        raise SourceError(f"settings cannot be {settings!r}: give AcquisitionSettings(...) or None")
+    changes = {name: value for name, value in given.items() if value is not None}
+    try:
+        return AcquisitionSettings.model_validate({**settings.model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        what = f"{where} cannot be {first['input']!r}: " if where else ""
+        raise SourceError(what + first["msg"].removeprefix("Value error, ")) from error
