@@ -1,8 +1,10 @@
 """A source from one line of text."""
 
+import os
 import threading
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
+from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import FrameSource, ImageMetadata
 from forebay.acquisition.sources.genicam.grammar import CAMERA, parse_camera
 from forebay.acquisition.sources.genicam.source import GenicamSource
@@ -20,7 +22,7 @@ NETWORK = "network"
 
 
 def open_source(
-    spec: str,
+    spec: str | os.PathLike[str],
     *,
     rate: float | None = None,
     frames: int | None = None,
@@ -41,7 +43,8 @@ def open_source(
         features, as in ``camera:192.168.7.20,ExposureTime=5000``.  Or ``network``, and behind a
         colon the endpoint to which frames are sent, as in ``network:tcp://127.0.0.1:5555``.  Or
         ``shm``, and behind a colon the name under which a program on this machine writes frames
-        into shared memory, as in ``shm:camera``.  A recording of such a name is ``./simulated``.
+        into shared memory, as in ``shm:camera``.  A recording of such a name is ``./simulated``,
+        or a `pathlib.Path`, which always is that of a recording.
     rate
         Frames per second, like a camera that waits for nobody; None for as fast as possible, or
         as the camera is set.
@@ -73,6 +76,13 @@ def open_source(
     ...     [(frame.counter, frame.data.shape) for frame in source.frames()]
     [(0, (48, 64)), (1, (48, 64))]
     """
+    if isinstance(spec, os.PathLike):
+        return ReplaySource(spec, rate=rate, frames=frames, metadata=metadata, clock=clock)
+    if not isinstance(spec, str):
+        raise SourceError(
+            f"{spec!r} is no source: give a text such as 'simulated:shape=64x64', or the path of a "
+            "recording"
+        )
     name, separator, parameters = spec.partition(":")
     if name == CAMERA and separator:
         camera_text = parse_camera(parameters)

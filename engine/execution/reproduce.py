@@ -106,12 +106,31 @@ def reproduce(
         What the other parts of its result have in common, as ``forebay dead export`` writes it: a
         part of another form is refused, as it was when they were published.
 
+    Returns
+    -------
+    DeskUnit
+        The unit: its `frames` as the algorithm sees them, and `compute`, which calls it.
+
     Raises
     ------
     EngineError
         If no unit begins there.
+    RunNotFoundError
+        If there is no run.
+    ParameterError, UnknownAlgorithmError
+        If there is no such algorithm or parameter, or its value is of the wrong type.
     ResultDamagedError
         If the part that it goes on with has changed.
+
+    Examples
+    --------
+    >>> import tempfile, forebay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+    ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+    ...     unit = forebay.reproduce(f"{folder}/run", "find-particles", frame=2)
+    ...     unit.frames.shape, sorted(set(unit.compute()["t"]))
+    ((2, 64, 64), [2, 3])
     """
     if isinstance(algorithm, str):
         REGISTRY.load(modules)

@@ -35,7 +35,24 @@ _LOOK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class SubmittedJob:
-    """A job in a ledger."""
+    """A job in a ledger.
+
+    Each of its methods raises `LedgerError` if the ledger is gone or cannot be read, and
+    `UnknownJobError` if it does not hold the job.
+
+    Examples
+    --------
+    >>> import tempfile, forebay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+    ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+    ...     run = forebay.open_run(f"{folder}/run")
+    ...     job = forebay.submit(run, "find-particles")
+    ...     before = job.record().state
+    ...     job.cancel()
+    ...     before, job.wait(timeout=60).state
+    ('ready', 'cancelled')
+    """
 
     ledger: Path | str
     """The ledger."""
@@ -51,7 +68,7 @@ class SubmittedJob:
         check_fields(self, JobError)
 
     def record(self) -> JobRecord:
-        """Return how it stands."""
+        """Return how it stands: its state, lane, priority, parameters and times."""
         with Database(self.ledger, create=False) as database:
             return Jobs(database).get(self.number)
 
@@ -66,7 +83,13 @@ class SubmittedJob:
             return explain(database, self.number)
 
     def cancel(self) -> None:
-        """Compute nothing more for it."""
+        """Compute nothing more for it; what is published stays.
+
+        Raises
+        ------
+        JobError
+            If it has ended already.
+        """
         with Database(self.ledger, create=False) as database:
             Jobs(database).cancel(self.number)
 

@@ -4,12 +4,10 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
+from forebay.acquisition import Run
+from forebay.engine.errors import JobError
 from forebay.engine.results.folder import DESCRIPTION
-
-if TYPE_CHECKING:
-    from forebay.acquisition import Run
 
 _DEPTH = 8
 """How many folders deep a run lies at the most."""
@@ -37,7 +35,7 @@ def usual_results(run: Path, name: str) -> Path:
     return folder.parents[depth - 1] / "results"
 
 
-def find_results(run: "Run", results: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+def find_results(run: Run, results: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Yield the folders of a run's results, and not of another run's of that name.
 
     They are not opened: one that is damaged hides none of the others.
@@ -49,7 +47,30 @@ def find_results(run: "Run", results: str | os.PathLike[str] | None = None) -> I
     results
         The folder of the results. If not given, ``results`` beside the run and in the folders
         above it.
+
+    Yields
+    ------
+    Path
+        The folder of a result, for `open_result`; none where there is no such folder.
+
+    Raises
+    ------
+    JobError
+        If it is no opened run, such as its path.
+
+    Examples
+    --------
+    >>> import tempfile, forebay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+    ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+    ...     run = forebay.open_run(f"{folder}/run")
+    ...     result = forebay.process(run, "find-particles")
+    ...     [path.name.rpartition("-")[0] for path in forebay.find_results(run)]
+    ['find-particles-1.0.0']
     """
+    if not isinstance(run, Run):
+        raise JobError(f"{run!r} is not an opened run: open it with forebay.open_run")
     folders = _usual_folders(run) if results is None else [Path(results)]
     for folder in folders:
         for description in sorted((folder / run.name).glob(f"*/{DESCRIPTION}")):
@@ -61,7 +82,7 @@ def find_results(run: "Run", results: str | os.PathLike[str] | None = None) -> I
                 yield description.parent
 
 
-def _usual_folders(run: "Run") -> list[Path]:
+def _usual_folders(run: Run) -> list[Path]:
     """Return where results go if nobody says where."""
     if run.path is None:
         return []

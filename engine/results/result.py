@@ -23,7 +23,19 @@ from forebay.engine.unit import Job
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What is published of a job; parts that come later show when it is opened again."""
+    """What is published of a job; parts that come later show when it is opened again.
+
+    Examples
+    --------
+    >>> import tempfile, forebay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+    ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+    ...     run = forebay.open_run(f"{folder}/run")
+    ...     result = forebay.process(run, "find-particles")
+    ...     result.frames, len(result.done), result.failed, result.job.parameters["diameter"]
+    (4, 2, (), 11)
+    """
 
     path: Path
     """Folder of the result."""
@@ -69,6 +81,17 @@ class Result:
             If one is missing or has changed; for the values of arrays, when they are computed.
         ArchivedError
             If one has to be recalled from an archive before.
+
+        Examples
+        --------
+        >>> import tempfile, forebay
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+        ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+        ...     run = forebay.open_run(f"{folder}/run")
+        ...     result = forebay.process(run, "find-particles")
+        ...     [sorted(set(part["t"])) for part in result.parts()]
+        [[0, 1], [2, 3]]
         """
         folder = ResultFolder(self.path)
         for unit in self.done:
@@ -78,10 +101,29 @@ class Result:
     def table(self) -> pd.DataFrame:
         """Return the rows of all parts as one table.
 
+        Returns
+        -------
+        pandas.DataFrame
+            The rows in the order of their frames, with the columns that the algorithm returns.
+
         Raises
         ------
         ResultFormError
             If the algorithm returns arrays.
+        ResultDamagedError, ArchivedError
+            As `parts` does.
+
+        Examples
+        --------
+        >>> import tempfile, forebay
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+        ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+        ...     run = forebay.open_run(f"{folder}/run")
+        ...     result = forebay.process(run, "find-particles")
+        ...     table = result.table()
+        ...     sorted(set(table["t"])), table["x"].dtype
+        ([0, 1, 2, 3], dtype('float64'))
         """
         tables = [part for part in self.parts() if isinstance(part, pd.DataFrame)]
         if len(tables) != len(self.done):
@@ -93,10 +135,31 @@ class Result:
     def arrays(self) -> xr.Dataset:
         """Return the arrays of all parts as one, lazily, put together by their coordinates.
 
+        Returns
+        -------
+        xarray.Dataset
+            The variables that the algorithm returns, on Dask: along ``t`` a chunk for each part.
+
         Raises
         ------
         ResultFormError
             If the algorithm returns tables, or arrays that do not fit together.
+        ResultDamagedError, ArchivedError
+            As `parts` does.
+
+        Examples
+        --------
+        >>> import tempfile, forebay
+        >>> @forebay.algorithm("brightest-pixel", version="1.0.0")
+        ... def brightest_pixel(frames):
+        ...     return frames.max(("y", "x"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+        ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+        ...     result = forebay.process(forebay.open_run(f"{folder}/run"), brightest_pixel)
+        ...     brightest = result.arrays()["frames"]
+        ...     brightest.dims, brightest.shape, brightest.dtype, brightest.chunksizes["t"]
+        (('t',), (4,), dtype('uint16'), (2, 2))
         """
         arrays = [part for part in self.parts() if isinstance(part, xr.Dataset)]
         if len(arrays) != len(self.done):
@@ -120,10 +183,29 @@ def open_result(path: str | os.PathLike[str]) -> Result:
     path
         Folder of the result.
 
+    Returns
+    -------
+    Result
+        What the ledger knows of it now; no part is read yet.
+
     Raises
     ------
     ResultNotFoundError
-        If there is none.
+        If there is none, or its ledger is gone.
+    LedgerError
+        If the ledger cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, forebay
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with forebay.open_source("simulated:emitters=5,shape=64x64", frames=4) as source:
+    ...         _ = forebay.acquire(source, f"{folder}/run", frames_per_block=2)
+    ...     run = forebay.open_run(f"{folder}/run")
+    ...     result = forebay.process(run, "find-particles")
+    ...     again = forebay.open_result(result.path)
+    ...     again.frames, again.job.algorithm, again.computed
+    (4, 'find-particles', 0)
     """
     check_given(open_result, locals())
     folder = ResultFolder(Path(path).absolute())

@@ -17,6 +17,34 @@ from PIL import Image
 from forebay.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "data" / "bulk_water"
+ALGORITHMS = """
+import threading
+from pathlib import Path
+
+import forebay
+
+
+@forebay.algorithm("picky", version="1.0.0")
+def picky(frames, *, cure: str = "", limit: int = 4):
+    '''Refuses frames from a number on, until there is a cure.'''
+    if int(frames["t"][-1]) >= limit and not Path(cure or "/nowhere").exists():
+        raise ValueError('too dark: "frame" \\\\ 7')
+    return frames.mean(("y", "x"))
+
+
+@forebay.algorithm("whole", version="1.0.0", needs=forebay.WholeRun())
+def whole(frames):
+    '''Needs the whole run.'''
+    return frames.mean("t")
+
+
+@forebay.algorithm("held-up", version="1.0.0")
+def held_up(frames):
+    '''Never ends.'''
+    print("stuck now", flush=True)
+    threading.Event().wait(300)
+    return frames
+"""
 
 
 @dataclass(frozen=True)
@@ -108,3 +136,11 @@ def water(forebay: Forebay) -> str:
     outcome = forebay("acquire", EXAMPLES, "water", "--frames", 8, "--frames-per-block", 4)
     assert outcome.code == 0, outcome.err
     return "water"
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the algorithms once: a registry takes each of them from one file."""
+    path = tmp_path_factory.mktemp("algorithms") / "picky.py"
+    path.write_text(ALGORITHMS)
+    return path

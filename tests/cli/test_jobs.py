@@ -3,134 +3,32 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
-from tests.cli.conftest import Forebay, Outcome, Start, lines, started
-from tests.engine.queue.desk import Desk
+from tests.cli.conftest import Forebay, Start, lines, started
+from tests.cli.submitted import (
+    SECONDS,
+    Serving,
+    cell,
+    done,
+    failed,
+    recorded,
+    serving,
+)
 
-from forebay import ExitCode, Geometry, RunWriter, acquire, open_result, open_source
+from forebay import ExitCode, Geometry, RunWriter, open_result
 from forebay.cli.app import app
 from forebay.cli.commands.completion import complete_jobs
-from forebay.cli.session import user
-from forebay.engine import REGISTRY
-from forebay.engine.execution.serve import serve
-from forebay.engine.queue.database import Database
 
-SECONDS = 60
-ALGORITHMS = """
-import threading
-from pathlib import Path
-
-import forebay
-
-
-@forebay.algorithm("picky", version="1.0.0")
-def picky(frames, *, cure: str = "", limit: int = 4):
-    '''Refuses frames from a number on, until there is a cure.'''
-    if int(frames["t"][-1]) >= limit and not Path(cure or "/nowhere").exists():
-        raise ValueError('too dark: "frame" \\\\ 7')
-    return frames.mean(("y", "x"))
-
-
-@forebay.algorithm("whole", version="1.0.0", needs=forebay.WholeRun())
-def whole(frames):
-    '''Needs the whole run.'''
-    return frames.mean("t")
-
-
-@forebay.algorithm("held-up", version="1.0.0")
-def held_up(frames):
-    '''Never ends.'''
-    print("stuck now", flush=True)
-    threading.Event().wait(300)
-    return frames
-"""
-
-type Serving = Callable[..., AbstractContextManager[None]]
-
-
-@pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the algorithms once: a registry takes each of them from one file."""
-    path = tmp_path_factory.mktemp("algorithms") / "picky.py"
-    path.write_text(ALGORITHMS)
-    return path
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Record the run ``cell`` once: eight frames in blocks of two."""
-    path = tmp_path_factory.mktemp("recorded") / "cell"
-    with open_source("simulated:shape=16x16", frames=8) as source:
-        acquire(source, path, frames_per_block=2)
-    return path
-
-
-@pytest.fixture
-def cell(forebay: Forebay, tmp_path: Path, written: Path, recorded: Path) -> str:
-    """Give a copy of the run, and settings that know the algorithms."""
-    (tmp_path / "forebay.toml").write_text(f"engine.algorithm_modules = [{str(written)!r}]\n")
-    shutil.copytree(recorded, tmp_path / "cell")
-    return "cell"
-
-
-@pytest.fixture
-def serving(tmp_path: Path) -> Serving:
-    """Serve a ledger from a thread of this process, as long as a block lasts."""
-
-    @contextmanager
-    def service(ledger: Path | None = None) -> Iterator[None]:
-        stop, ready = threading.Event(), threading.Event()
-        with Database(ledger or tmp_path / "results" / "ledger.sqlite") as database:
-
-            def work() -> None:
-                serve(
-                    database,
-                    lambda: nullcontext(None),
-                    REGISTRY.get,
-                    stop=stop,
-                    on_ready=lambda _: ready.set(),
-                )
-
-            thread = threading.Thread(target=work)
-            thread.start()
-            try:
-                assert ready.wait(SECONDS)
-                yield
-            finally:
-                stop.set()
-                thread.join(SECONDS)
-                assert not thread.is_alive()
-
-    return service
-
-
-def done(outcome: Outcome) -> Outcome:
-    """Return what a command has printed, which has done what was asked."""
-    assert outcome.code == 0, outcome.err
-    return outcome
-
-
-@pytest.fixture
-def failed(forebay: Forebay, cell: str, serving: Serving) -> Iterator[list[dict[str, Any]]]:
-    """Give the dead letters of job 1, whose last two units of four have failed."""
-    with serving():
-        outcome = forebay("jobs", "submit", "picky", cell, "-p", "cure=cure.txt", "--wait")
-        assert outcome.code == ExitCode.INCOMPLETE, outcome.err
-        assert "job 1 has failed: 2 of 4 units published, 2 dead letters" in outcome.out
-        yield forebay("dead", "list", "--json").json
+__all__ = ["cell", "failed", "recorded", "serving"]
 
 
 def test_a_job_is_submitted_watched_and_shown(
@@ -397,102 +295,6 @@ def test_a_result_of_one_ledger_is_not_entered_in_another(
     assert sorted(tmp_path.rglob("part.json")) == before
 
 
-def test_dead_letters_are_listed_and_shown(forebay: Forebay, failed: list[dict[str, Any]]) -> None:
-    """A dead letter tells its frames, its error, and where each attempt failed."""
-    assert [(each["start"], each["stop"]) for each in failed] in (
-        [(4, 6), (6, 8)],
-        [(6, 8), (4, 6)],
-    )
-    assert {each["error"] for each in failed} == {'ValueError: too dark: "frame" \\ 7'}
-    table = done(forebay("dead", "list")).out
-    assert "picky-1.0.0" in table
-    assert "raised" in table
-    for words, number in (
-        (("--job", 1), 2),
-        (("--job", 9), 0),
-        (("--algorithm", "picky"), 2),
-        (("--algorithm", "picky-1.0.0"), 2),
-        (("--algorithm", "picky-1.0.1"), 0),
-        (("--algorithm", "whole"), 0),
-        (("--failure", "raised"), 2),
-        (("--failure", "worker-lost"), 0),
-        (("--text", "too dark"), 2),
-        (("--text", "too_dark"), 0),
-        (("--limit", 1), 1),
-    ):
-        assert len(forebay("dead", "list", *words, "--json").json) == number, words
-    assert forebay("dead", "list", "--text", "%").out == "there are no such dead letters\n"
-    unit = failed[0]["unit"]
-    shown = done(forebay("dead", "show", unit[:8])).out
-    assert f"unit {unit}" in shown
-    assert "attempt 2" in shown
-    assert "raise ValueError" in shown
-    (fields,) = done(forebay("dead", "show", unit, "--json")).json
-    assert [each["attempt"] for each in fields["history"]] == [1, 2]
-    told = forebay("jobs", "explain", "1").out
-    assert "it has 2 dead letters ('forebay dead list --job 1' shows them)" in told
-
-
-def test_dead_letters_are_replayed_when_the_cause_is_mended(
-    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    """Replaying them takes up the job that had failed, and it ends well."""
-    (tmp_path / "cure.txt").touch()
-    outcome = forebay("dead", "replay", failed[0]["unit"][:10], failed[1]["unit"])
-    assert done(outcome).out == "dead letters to be tried again: 2\n"
-    assert "job 1 is done: 4 of 4 units" in done(forebay("jobs", "watch", "1")).out
-    assert forebay("dead", "list").out == "there are no such dead letters\n"
-
-
-def test_a_cancelled_job_that_is_tried_again_tells_what_is_left(
-    forebay: Forebay, tmp_path: Path
-) -> None:
-    """It has no dead letters, and goes on all the same."""
-    (tmp_path / "results").mkdir()
-    with Database(tmp_path / "results" / "ledger.sqlite") as database:
-        desk = Desk(database)
-        desk.jobs.cancel(desk.queue_up(number=3))
-    assert done(forebay("jobs", "retry", "1")).out == (
-        "dead letters to be tried again: 0; job 1 is ready, with 3 units to compute\n"
-    )
-
-
-def test_the_dead_letters_of_a_job_are_tried_again_with_it(
-    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    """The job goes on, and is done when they are."""
-    (tmp_path / "cure.txt").touch()
-    assert done(forebay("jobs", "retry", "1")).out.startswith("dead letters to be tried again: 2")
-    done(forebay("jobs", "watch", "1"))
-
-
-def test_dead_letters_are_replayed_with_other_parameters(
-    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    """As a job over their frames alone, whose result lies beside the other one."""
-    told = done(forebay("dead", "replay", "--all", "-p", "limit=100"))
-    assert told.out.startswith("job 2 is ready")
-    owners = {each["owner"] for each in forebay("jobs", "list", "--json").json}
-    assert owners == {user()}
-    shown = done(forebay("jobs", "watch", "2"))
-    assert "2 of 2 units published" in shown.out
-    folders = sorted((tmp_path / "results" / "cell").iterdir())
-    frames = sorted(open_result(folder).frames for folder in folders)
-    assert frames == [4, 4]
-    assert len(forebay("dead", "list", "--json").json) == len(failed), "they stay"
-
-
-def test_mistakes_with_another_version_are_told(
-    forebay: Forebay, failed: list[dict[str, Any]]
-) -> None:
-    refused = forebay("dead", "replay", "--all", "--version", "9.9.9")
-    assert refused.code == ExitCode.USAGE
-    assert "picky" in refused.error
-    refused = forebay("dead", "replay", failed[0]["unit"][:12], "-p", "gloom=4")
-    assert refused.code == ExitCode.USAGE
-    assert "picky-1.0.0 has no parameter 'gloom'" in refused.error
-
-
 def test_a_job_for_a_cluster_waits_for_a_service_that_has_it(
     forebay: Forebay, cell: str, serving: Serving
 ) -> None:
@@ -500,87 +302,6 @@ def test_a_job_for_a_cluster_waits_for_a_service_that_has_it(
         told = done(forebay("jobs", "submit", "picky", cell, "-p", "limit=9", "--cluster", "gpus"))
         assert "no service computes on the cluster 'gpus'" in told.out
         assert "gpus" in done(forebay("jobs", "show", "1")).out
-
-
-def test_dead_letters_are_discarded(forebay: Forebay, failed: list[dict[str, Any]]) -> None:
-    """They are not listed any more, and submitting the same again computes them again."""
-    outcome = done(forebay("dead", "discard", "--job", 1))
-    assert outcome.out.startswith("dead letters discarded: 2;")
-    assert forebay("dead", "list", "--json").json == []
-    again = forebay("jobs", "submit", "picky", "cell", "-p", "cure=cure.txt", "--wait", "--json")
-    assert again.code == ExitCode.INCOMPLETE
-    assert again.json[-1]["units"] == {"dead": 2, "done": 2}
-
-
-def test_a_dead_letter_is_exported_as_a_script_that_raises_what_it_raised(
-    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path, warmed: Path
-) -> None:
-    """The script needs neither the queue nor the settings; a file that is there is left alone."""
-    unit = failed[0]["unit"]
-    outcome = done(forebay("dead", "export", unit, "again.py"))
-    assert outcome.out == "again.py computes the unit: python again.py\n"
-    printed = done(forebay("dead", "export", unit[:12])).out
-    assert printed.rstrip() == (tmp_path / "again.py").read_text().rstrip()
-    (tmp_path / "forebay.toml").unlink()
-    shutil.rmtree(tmp_path / "results")
-    words = [str(warmed / "python"), "-W", "error", "again.py"]
-    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ended.stderr.splitlines()[-1] == failed[0]["error"]
-    assert "frames" in ended.stdout
-    (tmp_path / "cure.txt").touch()
-    subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
-
-
-def test_a_script_is_never_written_over_a_file(
-    forebay: Forebay, failed: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    """What cannot be written is told with the code for why."""
-    (tmp_path / "mine.py").write_text("mine")
-    outcome = forebay("dead", "export", failed[0]["unit"], "mine.py")
-    assert outcome.code == ExitCode.CONFLICT
-    assert "mine.py exists already" in outcome.error
-    assert (tmp_path / "mine.py").read_text() == "mine"
-    outcome = forebay("dead", "export", failed[0]["unit"], "no/folder.py")
-    assert outcome.code == ExitCode.STORAGE
-    assert "no/folder.py cannot be written" in outcome.error
-
-
-def test_mistakes_with_dead_letters_are_told_in_one_line(
-    forebay: Forebay, failed: list[dict[str, Any]]
-) -> None:
-    """Names that name nothing, or too much, and choices that say nothing."""
-    unit = failed[0]["unit"]
-    for words, code, told in (
-        (("show", "abc"), ExitCode.INPUT, "give at least 6 characters"),
-        (("show", "abc%_%"), ExitCode.INPUT, "does not name a dead letter"),
-        (("show", "zzzzzz"), ExitCode.INPUT, "no dead letter begins with 'zzzzzz'"),
-        (("replay", "zzzzzz"), ExitCode.INPUT, "no dead letter begins with 'zzzzzz'"),
-        (("export", "zzzzzz"), ExitCode.INPUT, "no dead letter begins with 'zzzzzz'"),
-        (("replay",), ExitCode.USAGE, "say which"),
-        (("discard",), ExitCode.USAGE, "say which"),
-        (("discard", unit, "--all"), ExitCode.USAGE, "not both"),
-        (("replay", unit, "--job", 1), ExitCode.USAGE, "not both"),
-    ):
-        outcome = forebay("dead", *words)
-        assert told in outcome.error
-        assert (outcome.code, outcome.out) == (code, "")
-
-
-def test_a_name_that_begins_two_dead_letters_names_neither(
-    forebay: Forebay, cell: str, serving: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of seventeen identities two begin with the same digit."""
-    monkeypatch.setattr("forebay.engine.queue.dead._SHORTEST_NAME", 1)
-    words = ("acquire", "simulated:shape=8x8", "many", "--frames", 17, "--frames-per-block", 1)
-    done(forebay(*words))
-    with serving():
-        forebay("jobs", "submit", "picky", "many", "-p", "limit=0", "--wait")
-    units = [each["unit"] for each in forebay("dead", "list", "--json").json]
-    assert len(units) == 17
-    (first, *_) = [x[0] for x in units if sum(y[0] == x[0] for y in units) > 1]
-    outcome = forebay("dead", "show", first)
-    assert outcome.code == ExitCode.INPUT
-    assert f"more than one dead letter begins with '{first}'" in outcome.error
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.ndimage
 import scipy.signal
@@ -20,32 +19,18 @@ import skimage.measure
 import skimage.morphology
 import skimage.restoration
 import xarray as xr
-from PIL import Image
-from tests.ops.calls import call
+from tests.ops.compared import ELSEWHERE, STARTS, frames
 
 from forebay import ops
 from forebay.ops.catalogue import operations
 
-DATA = Path(__file__).parents[2] / "examples" / "data" / "bulk_water"
+__all__ = ["frames"]
+
 SQUARE = np.ones((1, 5, 5), bool)
 DISC = skimage.morphology.disk(3)[None]  # type: ignore[no-untyped-call]
 SECTIONS = scipy.signal.butter(4, 0.2, output="sos")
 TAPS = [0.5, 0.3, 0.2]
 LEVEL = 7.0
-
-
-@pytest.fixture(scope="module", params=["random", "real"])
-def frames(request: pytest.FixtureRequest) -> xr.DataArray:
-    """Give twelve frames of 45 × 52 pixels: of noise, or three real ones at four places each."""
-    if request.param == "random":
-        values = np.random.default_rng(8).integers(20, 60_000, (12, 45, 52), dtype="uint16")
-    else:
-        files = [np.asarray(Image.open(file)) for file in sorted(DATA.glob("*.png"))[:3]]
-        places = [(40, 60), (140, 200), (200, 80), (300, 420)]
-        values = np.stack(
-            [np.atleast_3d(f)[y : y + 45, x : x + 52, 0] for y, x in places for f in files]
-        )
-    return xr.DataArray(values, dims=("t", "y", "x"))
 
 
 def image(frames: xr.DataArray) -> xr.DataArray:
@@ -274,7 +259,6 @@ def our_centres(f: xr.DataArray) -> Any:
     return table[["y", "x"]].to_numpy()
 
 
-STARTS = pd.DataFrame({"t": range(12), "y": [20] * 12, "x": [20] * 12})
 DIM = 0.1
 """By how much frames become dark ones."""
 TEMPLATE = np.exp(-np.add.outer(np.arange(-2, 3) ** 2, np.arange(-2, 3) ** 2) / 3.0)
@@ -422,45 +406,6 @@ REFERENCES: dict[str, Reference] = {
     "centroid": Reference(our_centres, centres),
 }
 
-ELSEWHERE = {
-    "test_filters_on_real_frames": {
-        "bad_pixels",
-        "correct_photobleaching",
-        "difference_of_gaussians",
-        "estimate_illumination",
-        "gaussian_filter",
-        "median_filter",
-        "nonlocal_means",
-        "remove_cosmic_rays",
-        "remove_fixed_pattern",
-        "replace_bad_pixels",
-        "rolling_ball",
-        "wavelet_denoise",
-        "white_top_hat",
-    },
-    "test_quality_and_quantising": {
-        "compand",
-        "drop_low_bits",
-        "expand",
-        "measure_reduction",
-        "quantise_to_noise",
-        "saturated_fraction",
-        "select_frames",
-        "sharpness",
-    },
-    "test_detection_on_real_frames": {"find_particles"},
-    "test_find_blobs": {"find_blobs"},
-    "test_label": {"label"},
-    "test_phase_correlation": {"correct_drift", "estimate_drift", "phase_correlation"},
-    "test_real_spheres": {"align_channels", "gaussian_fit", "measured_psf", "radial_symmetry"},
-    "test_richardson_lucy": {"richardson_lucy"},
-    "test_ring_correlation": {"fourier_ring_correlation", "ring_resolution"},
-    "test_stitching": {"estimate_tile_offsets", "stitch_tiles"},
-    "test_thresholds": {"local_threshold", "otsu_threshold", "triangle_threshold"},
-    "test_wiener": {"unsupervised_wiener", "wiener"},
-}
-"""Files in which operations are done on real frames."""
-
 
 def test_every_operation_is_compared_on_real_frames() -> None:
     """Each has one place, and the file that is named speaks of it and of the real frames."""
@@ -483,52 +428,3 @@ def test_it_is_the_reference(name: str, frames: xr.DataArray) -> None:
     assert limit > 0 or tolerance == 0
     for given in (frames, frames.astype("float32")):
         np.testing.assert_allclose(reference.ours(given), expected, rtol=0, atol=limit)
-
-
-ONLY_INTEGERS = {"compand", "drop_low_bits", "expand", "quantise_to_noise"}
-ALWAYS_FLOAT64 = {"saturated_fraction", "sharpness"}
-AS_IN_FLOAT64 = sorted(
-    name
-    for names in ELSEWHERE.values()
-    for name in names - ONLY_INTEGERS - {"measure_reduction", "measured_psf", "stitch_tiles"}
-    if operations()[name].tolerance is not None
-)
-CURVE = xr.DataArray(
-    [[1.0, 0.93, 0.61, 0.38, 0.04, 0.01], [1.0, 0.8, 0.55, 0.41, 0.21, 0.1]],
-    dims=("t", "freq_r"),
-    coords={"freq_r": np.arange(6) / 10, "points": ("freq_r", np.arange(6) * 6 + 1)},
-)
-CALLED: dict[str, Callable[[xr.DataArray], Any]] = {
-    "find_blobs": lambda f: ops.find_blobs(f, min_sigma=2, max_sigma=5, threshold=3),
-    "find_particles": lambda f: ops.find_particles(f, diameter=11),
-    "gaussian_fit": lambda f: ops.gaussian_fit(f, STARTS, radius=5),
-    "label": lambda f: ops.label(ops.sparsify(f, threshold=60)),
-    "phase_correlation": lambda f: ops.phase_correlation(f, f[0]),
-    "radial_symmetry": lambda f: ops.radial_symmetry(f, STARTS, radius=5),
-    "ring_resolution": lambda f: ops.ring_resolution(CURVE.astype(f.dtype)),
-    "saturated_fraction": lambda f: ops.saturated_fraction(f, level=200),
-}
-"""What gives no more than a NaN, or nothing, with the parameters of `call`."""
-
-
-@pytest.mark.parametrize("name", AS_IN_FLOAT64)
-def test_float32_is_as_near_to_float64_as_is_said(name: str, frames: xr.DataArray) -> None:
-    """Of those whose reference is in a file of its own; of tables each column."""
-    operate = CALLED.get(name) or call(name)
-    found, expected = (operate(frames.astype(dtype)) for dtype in ("float32", "float64"))
-    if isinstance(expected, xr.DataArray):
-        if expected.dtype == np.float64 and name not in ALWAYS_FLOAT64:
-            assert found.dtype == np.float32
-        found, expected = found.to_dataframe("value"), expected.to_dataframe("value")
-    assert len(expected) == len(found) > 0
-    for column in expected.select_dtypes("number"):
-        limit = (operations()[name].tolerance or 0.0) * np.nanmax(abs(expected[column]))
-        np.testing.assert_allclose(found[column], expected[column], rtol=0, atol=limit)
-
-
-@pytest.mark.parametrize("name", sorted(ONLY_INTEGERS))
-def test_what_takes_integers_says_so(name: str, frames: xr.DataArray) -> None:
-    """It has no error beside what it is made for, and takes nothing else."""
-    assert operations()[name].tolerance == 0
-    with pytest.raises(ops.OperationError, match="dtype float32"):
-        call(name)(frames.astype("float32"))

@@ -1,10 +1,8 @@
 """Moving runs between tiers, and what is refused."""
 
-import contextlib
 import os
 import pickle
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +13,11 @@ from tests.tiering.site import GRACE, Killed, Site, killed_at, killed_at_first, 
 from forebay.acquisition.errors import RunDamagedError
 from forebay.opening import open_run
 from forebay.tiering import open_store
-from forebay.tiering.catalogue.records import MoveState, ShelfState
-from forebay.tiering.catalogue.schema import SHELVES
+from forebay.tiering.catalogue.records import MoveState
 from forebay.tiering.errors import (
     MoveRefusedError,
-    MoveTakenOverError,
     RunNotTieredError,
 )
-from forebay.tiering.homes.home import home_of
-from forebay.tiering.moving.holder import new_holder
 from forebay.tiering.moving.taking_in import take_in
 from forebay.tiering.reading.signpost import SIGNPOST
 from forebay.tiering.scan import scan, take_in_runs
@@ -166,162 +160,6 @@ def test_a_move_back_that_is_called_off_leaves_the_folder_as_it_was(site: Site) 
     site.check_readable()
 
 
-@pytest.mark.parametrize("kind", ["pin", "hold"])
-def test_what_is_kept_does_not_go(site: Site, kind: str) -> None:
-    """Not when it is asked for, and not when the grace ends that began before."""
-    run = site.take_in()
-    tier = "hot" if kind == "pin" else None
-
-    def protect() -> None:
-        site.catalogue.protect(
-            run.run_id, kind=kind, tier=tier, owner="ada", reason="court", seconds=None
-        )
-
-    site.plan("cold")
-    site.work()
-    protect()
-    site.pass_by(GRACE + 1)
-    (move,) = site.work()
-    assert move.state == MoveState.GRACE
-    assert move.error == f"its copy in 'hot' stays: ada has put a {kind} on it (court)"
-    site.pass_by(10**6)
-    site.work()
-    assert site.lies_in() == {"hot", "cold"}
-    assert site.catalogue.unprotect(run.run_id, kind=kind) == 1
-    site.settle()
-    assert site.lies_in() == {"cold"}
-    site.move("hot")
-    protect()
-    with pytest.raises(MoveRefusedError, match=f"water stays in 'hot': ada has put a {kind}"):
-        site.plan("cold")
-    site.plan("cold", keep=True)
-
-
-def test_a_pin_ends_by_itself(site: Site) -> None:
-    """By the clock that all share."""
-    run = site.take_in()
-    site.catalogue.protect(
-        run.run_id, kind="pin", tier="hot", owner="ada", reason="", seconds=1000.0
-    )
-    with pytest.raises(MoveRefusedError):
-        site.plan("cold")
-    site.pass_by(1001)
-    assert site.catalogue.protections() == []
-    assert site.move("cold").state == MoveState.DONE
-    with pytest.raises(MoveRefusedError, match="no copy in the tier 'warm'"):
-        site.catalogue.protect(
-            run.run_id, kind="pin", tier="warm", owner="ada", reason="", seconds=None
-        )
-
-
-def test_enough_copies_stay(quick: Path, ledger: Path | str) -> None:
-    """As many verified ones as the settings ask for, besides the one that goes."""
-    with Site(quick, ledger=ledger, min_copies=2) as site:
-        site.record("water")
-        site.plan("cold")
-        site.work()
-        site.pass_by(GRACE + 1)
-        (move,) = site.work()
-        assert move.state == MoveState.GRACE
-        assert move.error == (
-            "its copy in 'hot' stays: there are 1 other verified copies, and 2 must be"
-        )
-        assert site.lies_in() == {"hot", "cold"}
-
-
-def test_what_the_other_copy_has_lost_is_put_back_before_the_old_one_goes(site: Site) -> None:
-    """It is looked at once more before anything is deleted."""
-    site.plan("cold")
-    site.work()
-    (site.copy_in("cold") / "frames" / "c.1.0.0").unlink()
-    site.pass_by(GRACE + 1)
-    (move,) = site.work()
-    assert move.state == MoveState.DONE
-    assert site.lies_in() == {"cold"}
-    site.check_readable()
-
-
-def test_nothing_goes_while_what_is_put_back_is_not_there(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A tier that loses it again is not relied on."""
-    site.plan("cold")
-    site.work()
-    before = site.files("hot")
-    (site.copy_in("cold") / "frames" / "c.1.0.0").unlink()
-    monkeypatch.setattr(Shelf, "look_along", lambda _, key, **__: {key: None})
-    site.pass_by(GRACE + 1)
-    (move,) = site.work()
-    assert move.state == MoveState.GRACE
-    assert move.error is not None
-    assert "was put there twice and is not there" in move.error
-    assert site.files("hot") == before
-
-
-def test_a_copy_that_was_taken_for_given_up_stays_if_it_is_not(site: Site) -> None:
-    """How it stands is looked at anew when nobody else can change it."""
-    site.move("cold")
-    before = site.files("cold")
-    (copy,) = [each for each in site.catalogue.shelves(site.take_in().run_id) if not each.home]
-    site.mover()._departing.delete_given_up(copy)
-    assert site.files("cold") == before
-
-
-def test_nothing_goes_while_no_other_copy_was_read_back(site: Site) -> None:
-    """One that is in doubt does not count."""
-    site.plan("cold")
-    (move,) = site.work()
-    assert move.target is not None
-    site.catalogue.doubted(move.target)
-    site.pass_by(10**6)
-    (move,) = site.work()
-    assert move.state == MoveState.GRACE
-    assert move.error == (
-        "its copy in 'hot' stays: there are 0 other verified copies, and 1 must be"
-    )
-    assert site.lies_in() == {"hot", "cold"}
-
-
-def test_calling_a_move_off_leaves_a_copy_that_was_there_before(site: Site) -> None:
-    """The move would have relied on it, and has not made it."""
-    site.move("cold", keep=True)
-    copied = site.files("cold")
-    site.moves.cancel(site.plan("cold").move)
-    site.settle()
-    assert site.lies_in() == {"hot", "cold"}
-    assert site.files("cold") == copied
-
-
-def test_a_home_that_a_move_fills_is_no_remains(site: Site) -> None:
-    """However a scan looked at it before: what is there is to become the copy."""
-    site.move("cold")
-    site.plan("hot")
-    with pytest.raises(Killed):
-        site.mover(killed_at_first("object copied")).work()
-    run = site.take_in()
-    (home,) = [each for each in site.catalogue.shelves(run.run_id) if each.home]
-    assert home.state is ShelfState.STAGING
-    assert not site.moves.give_up_remains(home.shelf, min_copies=1)
-    site.pass_by(31)
-    site.settle()
-    assert site.lies_in() == {"hot"}
-
-
-def test_a_copy_that_is_itself_on_its_way_out_does_not_count(site: Site) -> None:
-    """However whole it is, it is not there for long."""
-    site.plan("cold")
-    (move,) = site.work()
-    going = SHELVES.update().where(SHELVES.c.shelf == move.target)
-    with site.database.write() as connection:
-        connection.execute(going.values(state=ShelfState.DRAINING))
-    site.pass_by(10**6)
-    (move,) = site.work()
-    assert move.state == MoveState.GRACE
-    assert move.error == (
-        "its copy in 'hot' stays: there are 0 other verified copies, and 1 must be"
-    )
-
-
 def test_a_tier_that_is_full_is_tried_again_until_it_has_room(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -424,85 +262,6 @@ def test_a_folder_that_was_copied_is_no_other_run(site: Site) -> None:
     site.check_readable("twin")
 
 
-def test_what_a_process_has_left_that_was_killed_goes_on_at_once(site: Site) -> None:
-    """On its own machine nobody waits for its lease; of others it is not known."""
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    killed = new_holder().replace(f"process {os.getpid()} ", f"process {ended.pid} ")
-    elsewhere = killed.replace(" on ", " on another-")
-    for holder, goes_on in ((elsewhere, False), (killed, True)):
-        move = site.plan("cold")
-        claim = site.held.claim(holder, lease_seconds=1000)
-        assert claim is not None
-        site.work()
-        now = site.moves.get(move.move)
-        assert (now.state is MoveState.GRACE) is goes_on
-        assert goes_on or now.holder == elsewhere
-        with pytest.raises(MoveTakenOverError) if goes_on else contextlib.nullcontext():
-            site.held.renew(claim, lease_seconds=1000)
-        site.pass_by(1001)
-    site.check_readable()
-
-
-def test_a_mover_that_wakes_up_late_changes_nothing(site: Site) -> None:
-    """Its lease is over, another one has finished, and the run has gone elsewhere since."""
-    site.plan("cold")
-    asleep = site.held.claim("the sleeper", lease_seconds=30)
-    assert asleep is not None
-    site.pass_by(31)
-    site.settle()
-    site.move("warm")
-    for write in (
-        lambda: site.held.renew(asleep, lease_seconds=30),
-        lambda: site.held.publish(asleep, grace_seconds=0),
-        lambda: site.held.begin_deletion(asleep, min_copies=1),
-        lambda: site.held.finish(asleep),
-        lambda: site.held.fail(asleep, "late"),
-        lambda: site.held.note(asleep, ["zarr.json"], "copied"),
-    ):
-        with pytest.raises(MoveTakenOverError, match="in other hands"):
-            write()
-    assert site.lies_in() == {"warm"}
-    site.check_readable()
-
-
-def overtaken_at(site: Site, point: str) -> None:
-    """Let a mover come to a point, and another one take its move there."""
-
-    def reached(name: str) -> None:
-        if name == point:
-            site.pass_by(31)
-            assert site.held.claim("another", lease_seconds=30) is not None
-
-    site.mover(reached).work()
-
-
-def test_who_was_overtaken_puts_nothing_into_the_folder(site: Site) -> None:
-    """The run may have been moved elsewhere since."""
-    site.move("cold")
-    before = site.files("hot")
-    site.plan("hot")
-    overtaken_at(site, "copying")
-    assert site.files("hot") == before
-
-
-def test_who_was_overtaken_sends_no_readers(site: Site) -> None:
-    """They may have been sent elsewhere since."""
-    site.plan("cold")
-    overtaken_at(site, "published")
-    assert "water/_forebay/tiers.json" not in site.files("hot")
-
-
-def test_who_was_overtaken_deletes_nothing(site: Site) -> None:
-    """The run may have come back since."""
-    site.plan("cold")
-    site.work()
-    site.pass_by(GRACE + 1)
-    before = site.files("hot")
-    overtaken_at(site, "signpost without it")
-    assert site.files("hot") == before
-
-
 def test_who_knows_only_zarr_sees_no_frame_vanish(site: Site) -> None:
     """What says that it is a run goes before all else."""
     site.plan("cold")
@@ -541,44 +300,6 @@ def test_a_manifest_is_read_back_too(site: Site, monkeypatch: pytest.MonkeyPatch
     assert move.state == MoveState.COPIED
     assert move.error is not None
     assert move.error.endswith(f"{MANIFEST} is not what was put there")
-
-
-def test_a_claim_ends_when_the_same_mover_takes_the_move_anew(site: Site) -> None:
-    """Whatever it was at before then changes nothing, though the move is still in its hands."""
-    site.plan("cold")
-    before = site.held.claim("the mover", lease_seconds=30)
-    again = site.held.claim("the mover", lease_seconds=30)
-    assert before is not None
-    assert again is not None
-    with pytest.raises(MoveTakenOverError, match="in other hands"):
-        site.held.renew(before, lease_seconds=30)
-    site.held.renew(again, lease_seconds=30)
-
-
-def test_a_claim_ends_when_the_move_is_let_go(site: Site) -> None:
-    """Nobody else has taken it since, and what is written about it would be nobody's."""
-    site.plan("cold")
-    claim = site.held.claim("the mover", lease_seconds=30)
-    assert claim is not None
-    site.held.pause(claim, seconds=10, error=None)
-    with pytest.raises(MoveTakenOverError, match="in other hands"):
-        site.held.renew(claim, lease_seconds=30)
-
-
-def test_a_mover_that_holds_the_folder_is_waited_for(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nobody changes the run's folder under it; however often, that is no failure."""
-    site.plan("cold")
-    with home_of(site.tiers, site.take_in()).held():
-        for _ in range(site.settings.most_attempts + 1):
-            (move,) = site.work()
-            assert (move.state, move.attempts) == (MoveState.PUBLISHED, 0)
-            assert move.error == f"{site.runs / 'water'} is being changed by another mover"
-            site.pass_by(60)
-    assert not [each for each in caplog.records if each.levelname == "WARNING"]
-    site.settle()
-    assert site.lies_in() == {"cold"}
 
 
 def test_an_open_run_is_not_moved_as_a_whole(site: Site) -> None:

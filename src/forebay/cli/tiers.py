@@ -62,6 +62,15 @@ def opened_catalogue(
         yield Catalogue(database)
 
 
+@contextmanager
+def opened_tiers(
+    call: Session, ledger: str | None, results: Path | None, runs: Path | None
+) -> "Iterator[tuple[Catalogue, Tiers]]":
+    """Open the catalogue that a command means, and give the tiers by the names that it knows."""
+    with opened_catalogue(call, ledger, results, runs) as catalogue:
+        yield catalogue, known_tiers(call, catalogue)
+
+
 def found_as(
     call: Session, catalogue: "Catalogue", name: str, runs: Path | None, results: Path | None
 ) -> "list[RunRecord]":

@@ -18,9 +18,12 @@ RECORD_BYTES = 128
 """A record of such a frame: 64 bytes for its head, 24 for the pixels, and filled up to 64."""
 HEAD_BYTES = 4096
 
+type Make = Callable[..., Frame]
+type Open = Callable[..., FrameJournal]
+
 
 @pytest.fixture
-def frame() -> Callable[..., Frame]:
+def frame() -> Make:
     """Make the frame of a counter."""
 
     def make(counter: int, flags: FrameFlag = NO_FLAGS) -> Frame:
@@ -31,7 +34,7 @@ def frame() -> Callable[..., Frame]:
 
 
 @pytest.fixture
-def open_journal(memory: Callable[[], Path]) -> Callable[..., FrameJournal]:
+def open_journal(memory: Callable[[], Path]) -> Open:
     """Open a journal in memory, with segments of three frames unless told otherwise."""
     folder = memory()
 

@@ -2,21 +2,17 @@
 
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.acquisition.journal.conftest import Make, Open
 
-from forebay.acquisition import Frame
 from forebay.acquisition.errors import StorageError
 from forebay.acquisition.journal.group_commit import GroupCommit
 from forebay.acquisition.journal.journal import FrameJournal, Window
 from forebay.acquisition.sources.testing.clock import ManualClock
 
 PATIENCE_SECONDS = 30.0
-
-type Make = Callable[..., Frame]
-type Open = Callable[..., FrameJournal]
 
 
 class Flushes:

@@ -1,22 +1,29 @@
 """Frames get from a source into a run, or are written down, whatever goes wrong on the way."""
 
 import os
-import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.acquisition.service.scripted import (
+    FRAME_BYTES,
+    LONG,
+    SMALL,
+    Scripted,
+    Step,
+    check_sums,
+    frame,
+    no_thread_is_left,
+    reason,
+    slow_recorder,
+)
 
 from forebay.acquisition import (
     AcquisitionStatus,
     Frame,
-    Geometry,
-    ImageMetadata,
-    Run,
     RunWriter,
     acquire,
     open_run,
@@ -28,111 +35,10 @@ from forebay.acquisition.recorder.recorder import Recorder
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import Receive
 from forebay.acquisition.run.writing import account as writer_module
-from forebay.acquisition.run.writing.writable import WritableRun
-from forebay.acquisition.service import acquisition as service
 from forebay.acquisition.service.flow import RING_FULL
 from forebay.acquisition.settings import AcquisitionSettings
 
-FRAME_BYTES = 24
-SMALL = 8 * FRAME_BYTES
-LONG = 5_000
-
-type Step = int | Callable[[], object] | Frame
-
-
-def frame(counter: int) -> Frame:
-    return Frame(counter, counter * 10, np.full((3, 4), counter, "uint16"))
-
-
-class Scripted:
-    """A source that follows a script: a counter is a frame, a function is called."""
-
-    def __init__(self, script: list[Step] | range, *, can_wait: bool = True) -> None:
-        self.geometry = Geometry(("y", "x"), (3, 4), np.dtype("uint16"))
-        self.metadata = ImageMetadata(instrument={"serial": "A-1"})
-        self.can_wait = can_wait
-        self.stopped = threading.Event()
-        self.ended = threading.Event()
-        self.stops = 0
-        self._script = script
-
-    def frames(self) -> Iterator[Frame]:
-        try:
-            for step in self._script:
-                if self.stopped.is_set():
-                    return
-                if callable(step):
-                    step()
-                else:
-                    yield step if isinstance(step, Frame) else frame(step)
-        finally:
-            self.ended.set()
-
-    def stop(self) -> None:
-        self.stops += 1
-        self.stopped.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    """Every thread of an acquisition has ended when it returns."""
-    yield
-    left = [each.name for each in threading.enumerate() if each.name.startswith("forebay-")]
-    assert left == []
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, also where the tests were started without that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def slow_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each append takes longer than the camera does."""
-    take = WritableRun.take
-
-    def slowly(self: WritableRun, counter: int) -> None:
-        time.sleep(0.002)
-        take(self, counter)
-
-    monkeypatch.setattr(WritableRun, "take", slowly)
-
-
-def check_sums(run: Run, status: AcquisitionStatus | None = None) -> list[int]:
-    """Check that every counter is there once, taken or dropped; return those that were taken."""
-    taken: list[int] = run.frames.frame_id.to_numpy().tolist()
-    lost = [number for each in run.dropped for number in range(each.first, each.last + 1)]
-    assert len({*taken, *lost}) == len(taken) + len(lost)
-    closed = run.history.closed
-    assert closed is not None
-    assert (closed.committed, closed.dropped_count) == (len(taken), len(lost))
-    assert closed.counted == len(taken) + len(lost)
-    if taken:
-        assert closed.counted == max(*taken, *lost, 0) - min(*taken, *lost, 2**64) + 1
-    if status:
-        assert (status.committed, status.dropped, status.counted) == (
-            closed.committed,
-            closed.dropped_count,
-            closed.counted,
-        )
-    np.testing.assert_array_equal(run.frames.to_numpy()[:, 0, 0], taken)
-    assert verify_run(run).ok
-    assert run.writer is None
-    return taken
-
-
-def reason(run: Run) -> str:
-    assert run.history.closed is not None
-    return run.history.closed.reason
+__all__ = ["no_thread_is_left", "slow_recorder"]
 
 
 def test_a_source_is_recorded_to_its_end(tmp_path: Path) -> None:
@@ -295,129 +201,6 @@ def test_a_counter_that_does_not_go_up_by_one_is_named(
     assert status.anomalies[kind] == 1
     assert [note.topic for note in run.notes] == [kind]
     assert verify_run(run).ok
-
-
-def test_a_stop_commits_what_has_come(tmp_path: Path) -> None:
-    """An endless source is stopped once, and the frames until then are all there."""
-    stop = threading.Event()
-    source = Scripted(range(LONG))
-
-    def after_some(status: AcquisitionStatus) -> None:
-        if status.committed >= 20:
-            stop.set()
-
-    status = acquire(
-        source,
-        tmp_path / "run",
-        frames_per_block=4,
-        buffer_bytes=SMALL,
-        stop=stop,
-        on_status=after_some,
-    )
-    run = open_run(tmp_path / "run")
-    taken = check_sums(run, status)
-    assert taken == list(range(len(taken)))
-    assert 20 <= len(taken) < LONG
-    assert reason(run) == "stopped by the operator"
-    assert source.stops == 1
-
-
-@pytest.mark.usefixtures("slow_recorder")
-@pytest.mark.parametrize("can_wait", [True, False])
-def test_a_stop_while_the_ring_is_full_ends(tmp_path: Path, can_wait: bool) -> None:
-    """What is in the ring is recorded, and a source that waits for room gets it."""
-    stop = threading.Event()
-    source = Scripted([*range(50), stop.set, *range(50, 10_000)], can_wait=can_wait)
-    status = acquire(source, tmp_path / "run", frames_per_block=4, buffer_bytes=SMALL, stop=stop)
-    check_sums(open_run(tmp_path / "run"), status)
-    assert status.ring_highest == 7 * 4
-    assert status.dropped == 0 or not can_wait
-    assert source.ended.is_set()
-
-
-def test_a_stop_before_the_start_gives_an_empty_run(tmp_path: Path) -> None:
-    """A stop that is set already ends the acquisition as soon as it begins."""
-    stop = threading.Event()
-    stop.set()
-    waiting = threading.Event()
-    source = Scripted([lambda: waiting.wait(0.3), *range(10)])
-    acquire(source, tmp_path / "run", frames_per_block=4, stop=stop)
-    check_sums(open_run(tmp_path / "run"))
-
-
-def test_a_source_that_hangs_is_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its frames are committed, the run is closed, and an error says that it did not end."""
-    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.2)
-    release, stop = threading.Event(), threading.Event()
-    source = Scripted([*range(6), stop.set, release.wait, 6, 7])
-    try:
-        with pytest.raises(SourceError, match=r"did not end within 0\.2 s .* 6 fr"):
-            acquire(source, tmp_path / "run", frames_per_block=4, stop=stop)
-        run = open_run(tmp_path / "run")
-        assert check_sums(run) == list(range(6))
-        assert reason(run) == "stopped by the operator; the source did not end"
-    finally:
-        release.set()
-        for thread in threading.enumerate():
-            if thread.name == "forebay-source":
-                thread.join(60)
-    assert check_sums(open_run(tmp_path / "run")) == list(range(6))
-
-
-@pytest.mark.usefixtures("ctrl_c")
-@pytest.mark.parametrize("hangs", [False, True])
-def test_ctrl_c_closes_the_run_and_is_passed_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hangs: bool
-) -> None:
-    """A KeyboardInterrupt in the caller's thread: what has come is committed first."""
-    monkeypatch.setattr(service, "_PATIENCE_SECONDS", 0.2)
-    release = threading.Event()
-
-    def interrupt() -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        if hangs:
-            release.wait(60)
-
-    source = Scripted([*range(6), interrupt, *range(6, LONG)])
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            acquire(source, tmp_path / "run", frames_per_block=4, buffer_bytes=SMALL)
-        run = open_run(tmp_path / "run")
-        taken = check_sums(run)
-        assert taken == list(range(len(taken)))
-        assert 6 <= len(taken) < LONG
-        assert reason(run).startswith("interrupted: KeyboardInterrupt")
-    finally:
-        release.set()
-        assert source.ended.wait(60)
-        for thread in threading.enumerate():
-            if thread.name == "forebay-source":
-                thread.join(60)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_a_second_ctrl_c_leaves_at_once(tmp_path: Path) -> None:
-    """The run goes on to its end in the background, and can be resumed if it does not."""
-    release = threading.Event()
-
-    def interrupt_twice() -> None:
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)
-        release.wait(60)
-
-    began = time.monotonic()
-    source = Scripted([*range(6), interrupt_twice])
-    with pytest.raises(KeyboardInterrupt):
-        acquire(source, tmp_path / "run", frames_per_block=4)
-    assert time.monotonic() - began < 30
-    release.set()
-    for thread in threading.enumerate():
-        if thread.name.startswith("forebay-"):
-            thread.join(60)
-    assert check_sums(open_run(tmp_path / "run")) == list(range(6))
 
 
 def test_a_status_that_cannot_be_told_costs_no_frame(tmp_path: Path) -> None:

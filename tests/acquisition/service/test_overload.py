@@ -2,172 +2,47 @@
 
 import errno
 import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ByteSize
+from tests.acquisition.service.standing_disk import (
+    FRAMES,
+    SECONDS,
+    SHAPE,
+    Camera,
+    disk,
+    ids,
+    record,
+    rings,
+)
 
 from forebay.acquisition import (
     AcquisitionStatus,
-    Frame,
     FrameFlag,
     Geometry,
-    ImageMetadata,
-    Run,
     acquire,
     open_run,
     verify_run,
 )
 from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.control import ClosedEvent, ControlClient
-from forebay.acquisition.errors import NoSpaceError, SourceError, StorageError
-from forebay.acquisition.journal import spill
+from forebay.acquisition.errors import NoSpaceError, SourceError
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.recorder.blocks import BlocksInFlight
-from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.run.writing.create import create_run
 from forebay.acquisition.service.flow import OVERTAKEN, RING_FULL, Watermarks
-from forebay.acquisition.service.overflow import DAMAGED_SPILL
 from forebay.acquisition.service.prepare import prepare
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage import room
-from forebay.acquisition.storage.folder import FolderStorage
 from forebay.acquisition.storage.room import CountedRoom, Filling
 
-FRAMES = 60
-SECONDS = 120
-SHAPE = (3, 4)
-
-
-class Camera:
-    """A free-running camera; each frame of it holds its counter, and a low bit.
-
-    With `rings` it is no faster than whoever takes the frames out of them, unless that stands still
-    for the `patience`.
-    """
-
-    def __init__(
-        self,
-        frames: int = FRAMES,
-        *,
-        can_wait: bool = False,
-        rings: list[FrameRing] | None = None,
-        patience: float = SECONDS,
-    ) -> None:
-        self.geometry = Geometry(("y", "x"), SHAPE, np.dtype("uint16"))
-        self.metadata = ImageMetadata()
-        self.can_wait = can_wait
-        self.delivered = threading.Event()
-        self.go_on = threading.Event()
-        self.delivered_at = 0
-        self.frames_at_the_end = 1
-        self._frames = frames
-        self._patience = patience
-        self._rings = [] if rings is None else rings
-        self._stopped = threading.Event()
-
-    def frames(self) -> Iterator[Frame]:
-        for counter in range(self._frames):
-            if self._stopped.is_set():
-                return
-            self._keep_pace()
-            yield Frame(counter, counter, np.full(SHAPE, counter * 4 + 1, "uint16"))
-        self.delivered_at = time.time_ns()
-        self.delivered.set()
-        self.go_on.wait(SECONDS)
-        for counter in range(self._frames, self._frames + self.frames_at_the_end):
-            yield Frame(counter, counter, np.full(SHAPE, counter * 4 + 1, "uint16"))
-
-    def _keep_pace(self) -> None:
-        deadline = time.monotonic() + self._patience
-        while any(ring.waiting > 2 for ring in self._rings) and not self._stopped.wait(0.001):
-            if time.monotonic() >= deadline:
-                self._patience = 0.0
-                return
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self.go_on.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A disk that stands still until the event is set."""
-    moves = threading.Event()
-    publish = FolderStorage.publish
-
-    def waiting(self: FolderStorage, objects: Any) -> None:
-        assert moves.wait(SECONDS)
-        publish(self, objects)
-
-    monkeypatch.setattr(FolderStorage, "publish", waiting)
-    yield moves
-    moves.set()
-
-
-@pytest.fixture
-def rings(monkeypatch: pytest.MonkeyPatch) -> list[FrameRing]:
-    """The rings that are made."""
-    made: list[FrameRing] = []
-    make = FrameRing.__init__
-
-    def noted(self: FrameRing, *args: Any, **options: Any) -> None:
-        make(self, *args, **options)
-        made.append(self)
-
-    monkeypatch.setattr(FrameRing, "__init__", noted)
-    return made
-
-
-def record(
-    path: Path, camera: Camera, disk: threading.Event, **changes: Any
-) -> tuple[Run, AcquisitionStatus, list[str]]:
-    """Record a camera that has delivered all its frames but one before the disk moves."""
-    flows: list[str] = []
-    known = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
-    settings = AcquisitionSettings.model_validate({**known, **changes})
-
-    def tell(status: AcquisitionStatus) -> None:
-        flows.append(status.flow)
-
-    def move() -> None:
-        assert camera.delivered.wait(SECONDS)
-        disk.set()
-        camera.go_on.set()
-
-    mover = threading.Thread(target=move)
-    mover.start()
-    try:
-        status = acquire(camera, path, settings=settings, on_status=tell)
-    finally:
-        camera.delivered.set()
-        mover.join()
-    run = open_run(path)
-    assert status.committed + status.dropped == status.counted == FRAMES + 1
-    assert sum(status.dropped_by_reason.values()) == status.dropped
-    assert run.closed
-    assert verify_run(run).ok
-    return run, status, flows
-
-
-def ids(run: Run) -> list[int]:
-    frames = run.frames
-    taken: list[int] = frames.frame_id.to_numpy().tolist()
-    whole = frames.to_numpy()[:, 0, 0] // 4
-    np.testing.assert_array_equal(whole, taken)
-    return taken
+__all__ = ["disk", "rings"]
 
 
 def test_drop_newest_keeps_what_came_first(tmp_path: Path, disk: threading.Event) -> None:
@@ -202,10 +77,6 @@ def test_decimate_keeps_every_so_many_frames(tmp_path: Path, disk: threading.Eve
     assert any("one frame of 5 was kept" in each.reason for each in run.dropped)
 
 
-LOW = {"high_watermark": 0.1, "low_watermark": 0.05}
-"""Marks that a frame that waits is above of."""
-
-
 @pytest.mark.parametrize("policy", ["drop-newest", "drop-oldest", "decimate"])
 def test_what_is_dropped_is_written_down_with_the_time_at_which_it_was(
     tmp_path: Path, disk: threading.Event, policy: str
@@ -215,39 +86,6 @@ def test_what_is_dropped_is_written_down_with_the_time_at_which_it_was(
     run, _, _ = record(tmp_path / "run", camera, disk, overload=policy)
     # The last frame comes later, and may drop one more.
     assert run.dropped[0].at <= camera.delivered_at
-
-
-def test_frames_on_the_second_path_are_counted(
-    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
-) -> None:
-    """Whoever asks meanwhile is told of every frame that the camera counted."""
-    camera = Camera(rings=rings)
-    settings = AcquisitionSettings.model_validate(
-        {
-            "frames_per_block": 4,
-            "buffer_bytes": 1,
-            "blocks_in_flight": 2,
-            "overload": "spill",
-            "spill": tmp_path / "second",
-            **LOW,
-        }
-    )
-    acquisition = prepare(camera, tmp_path / "run", settings=settings)
-    recording = threading.Thread(target=acquisition.run)
-    recording.start()
-    try:
-        assert camera.delivered.wait(SECONDS)
-        # The recorder may have one of them in its hands.
-        deadline = time.monotonic() + SECONDS
-        while (status := acquisition.status()).counted < FRAMES and time.monotonic() < deadline:
-            assert not camera.go_on.wait(0.01)
-        assert (status.committed, status.dropped, status.counted) == (0, 0, FRAMES)
-        assert status.spilled_frames > FRAMES // 2
-    finally:
-        disk.set()
-        camera.go_on.set()
-        recording.join(SECONDS)
-    assert ids(open_run(tmp_path / "run")) == list(range(FRAMES + 1))
 
 
 def test_followers_are_told_the_reason_that_stands_in_the_run(
@@ -270,163 +108,6 @@ def test_followers_are_told_the_reason_that_stands_in_the_run(
     closed = open_run(tmp_path / "run").history.closed
     assert closed is not None
     assert closed.reason == "the source ended"
-
-
-def test_spill_loses_nothing(tmp_path: Path, disk: threading.Event, rings: list[FrameRing]) -> None:
-    """Frames go to the second path and come back in order; nothing is left there."""
-    run, status, _ = record(
-        tmp_path / "run",
-        Camera(rings=rings),
-        disk,
-        overload="spill",
-        spill=tmp_path / "second",
-        **LOW,
-    )
-    assert ids(run) == list(range(FRAMES + 1))
-    assert status.dropped == 0
-    assert not [path for path in (tmp_path / "second").rglob("*") if path.is_file()]
-
-
-@pytest.mark.parametrize("last_frames", [0, 1])
-def test_a_second_path_that_goes_away_costs_what_it_held_and_no_more(
-    tmp_path: Path,
-    disk: threading.Event,
-    rings: list[FrameRing],
-    last_frames: int,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The recording goes on without it, and each of those frames is written down."""
-    camera, second = Camera(rings=rings), tmp_path / "second"
-    camera.frames_at_the_end = last_frames
-    settings = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
-    spilling = {"overload": "spill", "spill": second, **LOW}
-
-    def pull_out() -> None:
-        assert camera.delivered.wait(SECONDS)
-        shutil.rmtree(second)
-        disk.set()
-        camera.go_on.set()
-
-    puller = threading.Thread(target=pull_out)
-    puller.start()
-    status = acquire(
-        camera, tmp_path / "run", settings=AcquisitionSettings.model_validate(settings | spilling)
-    )
-    puller.join()
-    run = open_run(tmp_path / "run")
-    assert run.closed
-    assert verify_run(run).ok
-    assert status.committed + status.dropped == status.counted == FRAMES + last_frames
-    dropped = [n for each in run.dropped for n in range(each.first, each.last + 1)]
-    assert sorted([*ids(run), *dropped]) == list(range(FRAMES + last_frames))
-    assert set(status.dropped_by_reason) == {DAMAGED_SPILL}
-    assert "no frame is spilled any more" in caplog.text
-
-
-def test_a_second_path_that_has_no_room_for_a_frame_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before there is a run: nobody is to rely on it."""
-    monkeypatch.setattr(spill, "free_bytes", lambda _: 2**20)
-    settings = AcquisitionSettings(overload="spill", spill=tmp_path / "second")
-    with pytest.raises(NoSpaceError, match=r"second, has 1\.0 MiB free"):
-        acquire(Camera(), tmp_path / "run", settings=settings)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_second_path_without_hard_links_is_refused_before_a_run_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And not when the first frame is to be spilled, which may be days later."""
-    settings = AcquisitionSettings(overload="spill", spill=tmp_path / "second")
-
-    def refused(*_: object, **__: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "link", refused)
-        with pytest.raises(StorageError, match=r"folder of spilled frames, .*hard links"):
-            acquire(Camera(), tmp_path / "run", settings=settings)
-    assert list(tmp_path.rglob("*")) == [tmp_path / "second"]
-
-
-def test_a_second_path_that_cannot_be_made_leaves_no_run_behind(tmp_path: Path) -> None:
-    """The same name can be taken when the folder is put right."""
-    (tmp_path / "file").touch()
-    settings = AcquisitionSettings(overload="spill", spill=tmp_path / "file" / "second")
-    with pytest.raises(StorageError, match="folder of spilled frames"):
-        acquire(Camera(), tmp_path / "run", settings=settings)
-    assert not (tmp_path / "run").exists()
-
-
-def test_spill_and_reduction_go_together(
-    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
-) -> None:
-    """What comes back is reduced like everything else."""
-    run, status, _ = record(
-        tmp_path / "run",
-        Camera(rings=rings),
-        disk,
-        overload="spill",
-        spill=tmp_path / "second",
-        **LOW,
-        reduction={"steps": ["region:0:2,1:3"]},
-    )
-    assert run.frames.shape == (FRAMES + 1, 2, 2)
-    assert ids(run) == list(range(FRAMES + 1))
-    assert status.dropped == 0
-
-
-def test_a_disk_that_fails_while_frames_are_spilled_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rings: list[FrameRing]
-) -> None:
-    """With its error; what was spilled stays, to be merged back when the run is resumed."""
-    camera = Camera(rings=rings)
-
-    def failing(self: FolderStorage, objects: Any) -> None:
-        assert camera.delivered.wait(SECONDS)
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(FolderStorage, "publish", failing)
-    spilling = {"overload": "spill", "spill": tmp_path / "second", **LOW}
-    known = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
-    with pytest.raises(StorageError, match="the device reported an I/O error"):
-        acquire(
-            camera,
-            tmp_path / "run",
-            settings=AcquisitionSettings.model_validate({**known, **spilling}),
-        )
-    assert not open_run(tmp_path / "run").closed
-    assert list((tmp_path / "second").rglob("*.segment"))
-
-
-def test_a_spill_that_is_full_drops_and_says_so(
-    tmp_path: Path, disk: threading.Event, rings: list[FrameRing]
-) -> None:
-    """The second path has a bound as well; then the ring fills, and frames are written down."""
-    camera = Camera(400, rings=rings, patience=3.0)
-    known = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2}
-    small = {"overload": "spill", "spill": tmp_path / "second", "spill_bytes": 40_000}
-    settings = AcquisitionSettings.model_validate({**known, **small, **LOW})
-
-    def move() -> None:
-        assert camera.delivered.wait(SECONDS)
-        disk.set()
-        camera.go_on.set()
-
-    mover = threading.Thread(target=move)
-    mover.start()
-    told: list[AcquisitionStatus] = []
-    status = acquire(camera, tmp_path / "run", settings=settings, on_status=told.append)
-    mover.join()
-    for name in ("dropped", "counted", "committed"):
-        counts = [getattr(each, name) for each in told]
-        assert counts == sorted(counts)
-    assert all(each.committed + each.dropped <= each.counted for each in told)
-    taken = ids(open_run(tmp_path / "run"))
-    assert status.committed + status.dropped == status.counted == 401
-    assert 12 < len(taken) < 400
-    assert status.dropped_by_reason == {RING_FULL: status.dropped}
 
 
 def test_reduce_marks_the_frames_that_it_reduced(tmp_path: Path, disk: threading.Event) -> None:

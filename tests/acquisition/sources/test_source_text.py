@@ -53,6 +53,16 @@ def complaint(text: str) -> str:
         return str(error)
 
 
+def test_a_path_is_that_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `pathlib` gives it, and whatever it is called; what is neither is refused."""
+    monkeypatch.chdir(tmp_path)
+    np.save("simulated:1.npy", np.zeros((2, 4, 6), "uint8"))
+    with open_source(Path("simulated:1.npy")) as source:
+        assert isinstance(source, ReplaySource)
+        assert source.geometry.shape == (4, 6)
+    assert "3 is no source" in complaint(3)  # type: ignore[arg-type]
+
+
 def opened(text: str) -> SimulatedSource:
     with open_source(text) as source:
         assert isinstance(source, SimulatedSource)

@@ -17,7 +17,7 @@ from forebay.cli.session import (
     session,
 )
 from forebay.cli.signals import stop_on_signals
-from forebay.cli.tiers import RunArgument, found_as, known_tiers, opened_catalogue
+from forebay.cli.tiers import RunArgument, found_as, opened_tiers
 
 if TYPE_CHECKING:
     from forebay.acquisition.format.record import Extent
@@ -60,8 +60,7 @@ def recall(
     wanted = None if frames is None else _extent(frames)
     recalls: list[tuple[str, str, Recall]] = []
     refused: list[MoveRefusedError] = []
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = known_tiers(call, catalogue)
+    with opened_tiers(call, ledger, results, runs) as (catalogue, tiers):
         for found in found_as(call, catalogue, run, runs, results):
             try:
                 shelf = archived_copy(catalogue, tiers, found, tier=tier)

@@ -15,7 +15,7 @@ from forebay.cli.session import (
     session,
 )
 from forebay.cli.sizes import size_given
-from forebay.cli.tiers import configured_tiers, found_as, known_tiers, opened_catalogue
+from forebay.cli.tiers import configured_tiers, found_as, opened_tiers
 
 
 def scrub(
@@ -48,8 +48,7 @@ def scrub(
     if (cache := cache_in_force()) is not None:
         cache.sweep()
     limit = None if rate is None else size_given("--rate", rate)
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = known_tiers(call, catalogue)
+    with opened_tiers(call, ledger, results, runs) as (catalogue, tiers):
         chosen = [
             found for each in run or () for found in found_as(call, catalogue, each, runs, results)
         ]

@@ -14,7 +14,7 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
-from forebay.cli.tiers import configured_tiers, known_tiers, opened_catalogue, published_in
+from forebay.cli.tiers import configured_tiers, opened_tiers, published_in
 
 if TYPE_CHECKING:
     from forebay.tiering.specification import TierSpecification
@@ -103,8 +103,7 @@ def scan(
     from forebay.tiering.scan import scan as look_through
 
     call = session(context)
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = known_tiers(call, catalogue)
+    with opened_tiers(call, ledger, results, runs) as (catalogue, tiers):
         anew = repair and not catalogue.runs()
         volumes = published_in(catalogue, tiers)
         unknown = volumes.unknown()

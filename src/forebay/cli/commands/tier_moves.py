@@ -24,9 +24,9 @@ from forebay.cli.tiers import (
     RunArgument,
     configured_tiers,
     found_to_move,
-    known_tiers,
     not_there,
     opened_catalogue,
+    opened_tiers,
     published_in,
     take_in_all,
 )
@@ -34,7 +34,6 @@ from forebay.cli.tiers import (
 if TYPE_CHECKING:
     from forebay.tiering.catalogue.catalogue import Catalogue
     from forebay.tiering.catalogue.records import MoveRecord, RunRecord
-    from forebay.tiering.continuous.filling import Filling
     from forebay.tiering.policy import Suggestion
     from forebay.tiering.storage.tiers import Tiers
 
@@ -74,8 +73,7 @@ def move(
 
     call = session(context)
     _ = configured_tiers(call)[to]
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = known_tiers(call, catalogue)
+    with opened_tiers(call, ledger, results, runs) as (catalogue, tiers):
         moves = Moves(catalogue.database)
         asked: list[tuple[MoveRecord, RunRecord]] = []
         for found in not_there(
@@ -120,10 +118,8 @@ def plan(
 ) -> None:
     """Show what the policies would move, and what it costs; nothing is moved."""
     call = session(context)
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = known_tiers(call, catalogue)
-        fillings = take_in_all(call, catalogue, tiers)
-        wanted, waiting = _wanted(call, catalogue, tiers, fillings)
+    with opened_tiers(call, ledger, results, runs) as (catalogue, tiers):
+        wanted, waiting = _wanted(call, catalogue, tiers)
     _print_suggestions(wanted, as_json=as_json)
     for line in waiting:
         typer.echo(line, err=as_json)
@@ -141,11 +137,9 @@ def apply(
     from forebay.tiering.errors import MoveRefusedError
 
     call = session(context)
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = known_tiers(call, catalogue)
-        fillings = take_in_all(call, catalogue, tiers)
+    with opened_tiers(call, ledger, results, runs) as (catalogue, tiers):
+        wanted, waiting = _wanted(call, catalogue, tiers)
         moves = Moves(catalogue.database)
-        wanted, waiting = _wanted(call, catalogue, tiers, fillings)
         for line in waiting:
             typer.echo(f"passed over: {line}", err=True)
         for each in wanted:
@@ -186,9 +180,9 @@ def _agree_to_recall(
 
 
 def _wanted(
-    call: Session, catalogue: "Catalogue", tiers: "Tiers", fillings: "Mapping[str, Filling]"
+    call: Session, catalogue: "Catalogue", tiers: "Tiers"
 ) -> "tuple[list[Suggestion], list[str]]":
-    """Return what policies want, by what will have come until it is free, as a service does.
+    """Take in what may move; return what policies want, by what will have come until it is free.
 
     And which of them have something wait that costs too much to be recalled now.
     """
@@ -196,6 +190,7 @@ def _wanted(
     from forebay.tiering.wanted import wanted_now
 
     settings = call.settings
+    fillings = take_in_all(call, catalogue, tiers)
     expected = expected_bytes(tiers, fillings, settings.tiering)
     found, limit = wanted_now(catalogue, settings.tiers, settings.tiering, expected=expected)
     return list(found), limit.told()

@@ -24,7 +24,7 @@ from forebay.cli.session import (
     SharedResultsOption,
     session,
 )
-from forebay.cli.tiers import found_as, known_tiers, opened_catalogue
+from forebay.cli.tiers import found_as, opened_tiers
 
 
 def status(
@@ -43,8 +43,7 @@ def status(
     call = session(context)
     interval = call.settings.tiering.interval_seconds
     cache = cache_in_force()
-    with opened_catalogue(call, ledger, results, runs) as catalogue:
-        tiers = known_tiers(call, catalogue)
+    with opened_tiers(call, ledger, results, runs) as (catalogue, tiers):
         known = {each.run_id: each for each in catalogue.runs()}
         if run is not None:
             known = {each.run_id: each for each in found_as(call, catalogue, run, runs, results)}
