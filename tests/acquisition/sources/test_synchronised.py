@@ -274,7 +274,9 @@ def test_a_partner_that_is_silent_holds_the_others_up_only_once() -> None:
 
     silent = Camera([0, patience_runs_out, reached(again), 20, reached(go_on)], place=1)
     steady = Camera([*range(21), reached(go_on)])
-    with synchronised(steady, silent, clock=clock, patience_seconds=2.0, patience_frames=3) as source:
+    with synchronised(
+        steady, silent, clock=clock, patience_seconds=2.0, patience_frames=3
+    ) as source:
         found = []
         for frame in source.frames():
             found.append(copied(frame))
