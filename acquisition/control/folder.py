@@ -169,8 +169,8 @@ class SocketFolder:
                 raise
             if self._is_alive(name):
                 raise ControlError(
-                    f"another process listens on {self.path / name}: only one acquisition can "
-                    "write a run"
+                    f"another process listens on {self.path / name}; end that one, or choose "
+                    "another name"
                 ) from error
             self.remove(name)
             listener.bind(self._address(name))

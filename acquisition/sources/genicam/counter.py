@@ -1,5 +1,7 @@
 """GigE Vision's numbers of blocks, made into a counter that only grows."""
 
+import math
+
 _NARROW = 65535
 """Highest number of a block that has 16 bits; the one after it is 1, for 0 is not used."""
 
@@ -12,8 +14,9 @@ class BlockCounter:
     more than 16 bits.
 
     After a connection was lost, a camera goes on with its numbers or begins anew.  It went on if
-    the first one is higher than the last; then what is missing between them was lost.  Else it
-    counts anew: the counter goes on from the last, and how much was lost is not known.
+    the first one is higher than the last, by no more than it can have taken in between; then what
+    is missing between them was lost.  Else it counts anew: the counter goes on from the last, and
+    how much was lost is not known.
 
     Examples
     --------
@@ -38,17 +41,20 @@ class BlockCounter:
         """Take note that the connection was lost, and that the next block is of a new one."""
         self._reconnected = self.last is not None
 
-    def count(self, block: int) -> int | None:
+    def count(self, block: int, *, most: float = math.inf) -> int | None:
         """Return the exposure that a block holds; None if it was counted already.
 
         Parameters
         ----------
         block
             Number of the block, as the camera sent it.
+        most
+            Exposures that the camera can have taken since the last that was counted; looked at
+            only for the first one of a new connection.
         """
         if self.last is None:
             self.last = block
-        elif (step := self._step(block)) is None:
+        elif (step := self._step(block, most)) is None:
             return None
         else:
             self.last += step
@@ -56,13 +62,13 @@ class BlockCounter:
         self._block = block
         return self.last
 
-    def _step(self, block: int) -> int | None:
+    def _step(self, block: int, most: float) -> int | None:
         """Return how far a block is behind the one before it; None if it is not."""
         step = block - self._block
         if self._reconnected:
             self._reconnected = False
-            self.began_anew = step <= 0
-            return max(1, step)
+            self.began_anew = not 0 < step <= most
+            return 1 if self.began_anew else step
         if step < 0 and not self._wide:
             # At least 1, for a camera that does count to 0.
             return max(1, step + _NARROW)

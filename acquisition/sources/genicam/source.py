@@ -1,12 +1,13 @@
 """A GigE Vision camera as a source of frames."""
 
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Self
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import SourceError
-from forebay.acquisition.frames import Frame, Geometry, ImageMetadata
+from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, OnLost
 from forebay.acquisition.intake import AnomalyKind, AnomalyLog
 from forebay.acquisition.sources.description import merged
 from forebay.acquisition.sources.genicam.connection import Connection, Request
@@ -14,7 +15,7 @@ from forebay.acquisition.sources.genicam.counter import BlockCounter
 from forebay.acquisition.sources.genicam.features import Value
 from forebay.acquisition.sources.genicam.library import AravisError
 from forebay.acquisition.sources.genicam.reconnection import Reconnection
-from forebay.acquisition.sources.genicam.stream import Image, Loss, Reception
+from forebay.acquisition.sources.genicam.stream import Image, Incomplete, Loss, Reception
 from forebay.acquisition.sources.genicam.threads import let_aravis_take_after
 from forebay.acquisition.sources.messages import shown
 from forebay.acquisition.sources.parameters import real, whole
@@ -38,8 +39,8 @@ class GenicamSource:
 
     Counters are the numbers of the blocks that the camera sends, made into numbers that only
     grow.  A frame that does not arrive whole, though its lost packets were asked for again, is not
-    delivered: its counter is missing, as that of a frame for which no buffer was free.
-    `reception` says how many of each there were.
+    delivered, and told by `on_lost` where its number came.  The counter of a frame for which no
+    buffer was free is missing.  `reception` says how many of each there were.
 
     Timestamps are those of the camera, made into UTC as `CameraClock` says.  What is added to
     them is measured when the camera is opened, and again when it came back.
@@ -115,10 +116,13 @@ class GenicamSource:
         self._resumed = False
         self._latest = -1
         self._looked = 0.0
+        self._counted_at = 0.0
         self._reception = self._former_reception = Reception()
         self._reconnection: Reconnection | None = None
         self.anomalies = AnomalyLog(clock)
         """When the camera was lost and came back."""
+        self.on_lost: OnLost | None = None
+        """Called with each frame that did not come whole, and the last that was lost at the end."""
         try:
             self._connection = Connection(self._request, clock=clock)
         except AravisError as error:
@@ -226,8 +230,7 @@ class GenicamSource:
 
     def _next(self) -> Frame | None:
         """Wait for the next frame; None where there is no more."""
-        last = self._counter.last
-        while self._is_within(None if last is None else last + 1):
+        while self._is_within(None if self._counter.last is None else self._counter.last + 1):
             with self._busy:
                 if self._stopped.is_set():
                     return None
@@ -238,31 +241,54 @@ class GenicamSource:
                         f"the camera {self._name} sends something else than images without "
                         "padding; give ChunkModeActive=false, or another width"
                     )
+                if isinstance(came, Incomplete):
+                    self._lose(came)
                 frame = self._frame(came) if isinstance(came, Image) else None
             if frame is not None:
-                return frame if self._is_within(frame.counter) else None
+                return frame
             if not is_alive and not self._reconnect():
                 return None
         return None
 
     def _frame(self, image: Image) -> Frame | None:
-        """Return the frame that an image is; None if it came before."""
+        """Return the frame that an image is; None if it came before, or is behind the last."""
         self._check_layout(image)
-        counter = self._counter.count(image.block)
+        counter = self._count(image.block)
         if counter is None:
             return None
+        timestamp = self._connection.clock.utc(image.timestamp, image.arrived)
+        self._latest = max(timestamp, self._latest + 1)
+        return Frame(counter, self._latest, self._connection.reader.read(image.data))
+
+    def _lose(self, lost: Incomplete) -> None:
+        """Tell of a frame that did not come whole."""
+        # Where its number did not come either, it is missing from those around it.
+        counter = self._count(lost.block) if lost.block else None
+        if counter is not None and self.on_lost is not None:
+            self.on_lost(counter, "packets of it were lost")
+
+    def _count(self, block: int) -> int | None:
+        """Return the exposure that a block holds; None if it came before, or is behind the last."""
+        now = self._clock.monotonic()
+        most = _possible_frames(self._connection.metadata.frame_rate, now - self._counted_at)
+        counter = self._counter.count(block, most=most)
+        if counter is None:
+            return None
+        self._counted_at = now
         if self._resumed and self._counter.began_anew:
             self.anomalies.report(
                 AnomalyKind.COUNTER_RESTARTED,
-                f"the camera {self._name} counts anew: its block {image.block} is numbered "
+                f"the camera {self._name} counts anew: its block {block} is numbered "
                 f"{counter}, and how many frames were lost before it is unknown",
                 counter,
             )
         self._resumed = False
         self._first = counter if self._first is None else self._first
-        timestamp = self._connection.clock.utc(image.timestamp, image.arrived)
-        self._latest = max(timestamp, self._latest + 1)
-        return Frame(counter, self._latest, self._connection.reader.read(image.data))
+        if self._is_within(counter):
+            return counter
+        if self.on_lost is not None and self._limit is not None:
+            self.on_lost(self._first + self._limit - 1, None)
+        return None
 
     def _check_layout(self, image: Image) -> None:
         expected = self._connection.layout
@@ -349,3 +375,8 @@ class GenicamSource:
             connection.close()
             raise
         return connection
+
+
+def _possible_frames(rate: float | None, seconds: float) -> float:
+    """Return how many frames a camera can have taken, with a margin; infinity if nobody knows."""
+    return math.inf if rate is None else 2 * rate * seconds + 100

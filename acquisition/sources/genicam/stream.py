@@ -52,10 +52,15 @@ class Loss(Enum):
 
     NOTHING = auto()
     """No block in this time."""
-    INCOMPLETE = auto()
-    """A block that lacks something, and perhaps its number."""
     NO_IMAGE = auto()
     """A whole block that is no image, or an image with padding."""
+
+
+class Incomplete(NamedTuple):
+    """A block of which packets are lost for good."""
+
+    block: int
+    """Its number; 0 where the packet with the number is among them."""
 
 
 class Image(NamedTuple):
@@ -124,7 +129,7 @@ class BlockStream:
         count = self._library.arv_stream_get_info_uint64_by_name
         return Reception(*(count(self._stream, name) for name in names))
 
-    def receive(self, seconds: float) -> Image | Loss:
+    def receive(self, seconds: float) -> Image | Incomplete | Loss:
         """Wait for the next block; the one before is given back.
 
         Parameters
@@ -138,7 +143,7 @@ class BlockStream:
         if self._held is None:
             return Loss.NOTHING
         if self._library.arv_buffer_get_status(self._held) != _SUCCESS:
-            return Loss.INCOMPLETE
+            return Incomplete(self._library.arv_buffer_get_frame_id(self._held))
         return self._image(self._held)
 
     def give_back(self) -> None:

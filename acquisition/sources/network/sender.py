@@ -74,6 +74,10 @@ class FrameSender:
         if (secret_key is None) != (receiver_key is None):
             raise SourceError("secret_key and receiver_key belong together; give both or neither")
         self._endpoint = check_endpoint(endpoint, encrypted=secret_key is not None, listening=False)
+        # A receiver turns a sender away without telling it.
+        self._with_keys = (
+            "" if secret_key is None else ", and whether each side has the other's key"
+        )
         self._checksum = checksum
         self._stream: str | None = None
         self._geometry: Geometry | None = None
@@ -214,7 +218,7 @@ class FrameSender:
         if not self._send([header], None):
             raise ControlError(
                 f"{self._endpoint} has taken nothing for {self._timeout:g} s; see whether the "
-                "receiver runs and keeps up"
+                f"receiver runs and keeps up{self._with_keys}"
             )
 
     def _send(self, parts: list[Any], timeout: float | None) -> bool:

@@ -52,6 +52,22 @@ def test_a_camera_that_was_switched_off_and_on_goes_on(camera: Camera) -> None:
     assert source.reception.complete >= 41
 
 
+def test_a_camera_that_begins_anew_with_a_higher_number_has_lost_nothing_that_was_not(
+    camera: Camera,
+) -> None:
+    """The fake one begins shortly before its numbers wrap, and is switched off when they have."""
+    with GenicamSource(ADDRESS, features=FEATURES, rate=400, patience=20) as source:
+        frames = source.frames()
+        last = next(frame.counter for frame in frames if frame.counter > 65600)
+        camera.kill()
+        camera.start()
+        counters = [counter for counter, _ in take(frames, 30)]
+        assert AnomalyKind.COUNTER_RESTARTED in kinds(source)
+    # Those that were still under way when it was switched off are among them.
+    assert last < counters[0]
+    assert counters[-1] < last + 1000
+
+
 def test_settings_that_were_made_elsewhere_are_made_again(camera: Camera) -> None:
     """Also what was not asked for here, but was so when the camera was opened."""
     with GenicamSource(ADDRESS, features={"GainRaw": "1"}):

@@ -49,6 +49,15 @@ def test_a_camera_that_went_on_has_its_lost_frames_counted() -> None:
     assert not counter.began_anew
 
 
+def test_a_camera_that_cannot_have_taken_so_many_began_anew() -> None:
+    """Its first number is higher than the last, which had wrapped."""
+    counter = BlockCounter()
+    assert [counter.count(block) for block in (65300, 65535, 350)] == [65300, 65535, 65885]
+    counter.reconnect()
+    assert [counter.count(block, most=900) for block in (65300, 65303)] == [65886, 65889]
+    assert counter.began_anew
+
+
 def test_a_camera_that_begins_anew_is_numbered_on() -> None:
     """Each time; how many frames were lost between is unknown."""
     counter = BlockCounter()

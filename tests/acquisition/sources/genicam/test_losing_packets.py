@@ -1,6 +1,7 @@
 """Packets that are lost between the camera and this machine."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from tests.acquisition.sources.genicam.conftest import ADDRESS, Camera
 from tests.acquisition.sources.genicam.relay import ADDRESS as RELAY
 from tests.acquisition.sources.genicam.relay import Relay
 
+from forebay.acquisition import acquire, open_run
 from forebay.acquisition.clock import SYSTEM_CLOCK
 from forebay.acquisition.intake import Intake
 from forebay.acquisition.sources.genicam import GenicamSource
@@ -78,6 +80,29 @@ def test_what_cannot_be_sent_again_is_missing_from_the_counters(camera: Camera) 
     assert not hurt & delivered
     assert len(delivered) > FRAMES / 2
     assert source.reception.incomplete >= len(hurt)
+
+
+def test_frames_in_parts_are_written_down_also_where_none_comes_after_them(
+    camera: Camera, tmp_path: Path
+) -> None:
+    """So that the sum is that of the camera, and the recording ends with the last exposure."""
+    seen: set[int] = set()
+
+    def loses(block: int, packet: int) -> bool:
+        seen.add(block)
+        return packet == 7 and len(seen) > 20
+
+    with (
+        Relay(loses=loses, resends=False),
+        GenicamSource(RELAY, features=FEATURES, rate=100, frames=FRAMES) as source,
+    ):
+        acquire(source, tmp_path / "lossy")
+    run = open_run(tmp_path / "lossy")
+    committed = len(run.frames)
+    assert 0 < committed <= 20
+    lost = [each for each in run.dropped if each.reason == "packets of it were lost"]
+    assert sum(each.last - each.first + 1 for each in lost) > FRAMES / 2
+    assert committed + sum(each.last - each.first + 1 for each in run.dropped) == FRAMES
 
 
 def test_a_camera_that_cannot_send_again_loses_frames(

@@ -11,7 +11,7 @@ import zmq
 from zmq.auth import create_certificates, load_certificate
 
 from forebay.acquisition import Frame, Geometry
-from forebay.acquisition.errors import SourceError
+from forebay.acquisition.errors import ControlError, SourceError
 from forebay.acquisition.sources.network import FrameSender, NetworkSource
 
 type Listen = Callable[..., NetworkSource]
@@ -88,6 +88,25 @@ def test_whoever_is_not_known_is_turned_away(
     assert f"sender refused at {source.endpoint}: " in caplog.text
     for secret_text in keys.secrets:
         assert secret_text not in caplog.text
+
+
+def test_a_sender_that_is_not_known_is_told_to_look_at_the_keys(listen: Listen, keys: Keys) -> None:
+    """When nothing is taken: the receiver does not say why."""
+    source = listen(secret_key=keys.receiver, senders=keys.senders)
+    layout = Geometry(("y", "x"), (2, 3), np.dtype("uint8"))
+    with FrameSender(
+        source.endpoint,
+        timeout=0.2,
+        queue_frames=1,
+        secret_key=keys.stranger,
+        receiver_key=keys.receiver_public,
+    ) as sender:
+        sender.begin(layout)
+        while sender.send(Frame(0, 0, np.zeros(layout.shape, layout.dtype))):
+            """There is room left in the sender's own queue."""
+        with pytest.raises(ControlError, match="and whether each side has the other's key"):
+            sender.end()
+        sender.close()
 
 
 @pytest.mark.parametrize(
