@@ -13,8 +13,7 @@ from forebay.acquisition.control.messages import (
     StateEvent,
 )
 from forebay.acquisition.control.server import ControlServer
-from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
-from forebay.acquisition.intake import AnomalyKind
+from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError
 from forebay.acquisition.memory.cuda import pinned_for_cuda
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import FlowState, Watermarks
@@ -29,6 +28,7 @@ from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
 from forebay.acquisition.service.scheduling import locked_memory, place_thread, placed_here
 from forebay.acquisition.service.status import AcquisitionStatus, SourceState
+from forebay.acquisition.service.storage_watch import StorageWatch
 
 _WAKE_SECONDS = 0.1
 _TELL_SECONDS = 1.0
@@ -42,8 +42,8 @@ _log = logging.getLogger("forebay.acquisition")
 class Acquisition:
     """One acquisition, from a source through the ring to a run.
 
-    The caller's thread waits and tells how it goes, one thread receives, one records, and each
-    block in flight is written by a thread of its own: so a Ctrl-C, which Python raises in the
+    The caller's thread waits and tells how it goes, one thread receives, one records, one writes
+    notes, and each block in flight is written by a thread of its own: so a Ctrl-C, which Python raises in the
     main thread, never meets a commit half done.  Made by `prepare`; `run` does it, once.
     """
 
@@ -80,6 +80,7 @@ class Acquisition:
         )
         self._flow = FlowWatch(parts, self._receiving, self._recording)
         self._last_frames = LastFrames(parts, patience=_PATIENCE_SECONDS)
+        self._watch = StorageWatch(self._run.storage, self._receiving, self.note)
         self._control: ControlServer | None = None
         self._precedence: Precedence | None = None
         settings = parts.settings
@@ -122,6 +123,7 @@ class Acquisition:
             around.callback(self._release)
             self._surround(around)
             try:
+                self._watch.start()
                 self._recorder.start()
                 self._receiver.start()
                 self._wait()
@@ -144,7 +146,7 @@ class Acquisition:
         """Return how it is doing; may be called from any thread."""
         account, committer = self._run.account, self._run.committer
         frames_rate, bytes_rate = self._rates.of(committer.frames, committer.stored_bytes)
-        free = self._run.storage.free_bytes()
+        free = self._watch.free_bytes
         frame_bytes = self._run.layout.geometry.frame_bytes
         return AcquisitionStatus(
             run=self._run.storage.where,
@@ -248,8 +250,7 @@ class Acquisition:
             if self._recording.failure is None:
                 # A source that finishes the ring may yet have to say why.
                 self._received.wait(_PATIENCE_SECONDS)
-            # While the run still takes notes.
-            self._tell_anomalies(everything=True)
+            self._watch.close()
             self._recording.close(reason=self._reason())
         except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
             # Where something has failed before, this is what it has led to.
@@ -317,7 +318,9 @@ class Acquisition:
                 self._received.set()
                 self._ring.finish()
                 self._recording.end()
-            self._watch_source()
+            if self._receiver.is_alive():
+                held_up = self._flow.holding or not self._go.is_set()
+                self._receiving.look_for_stall(held_up=held_up)
             self._watch_order()
             self._watch_flow()
             self._watch_disk()
@@ -327,22 +330,9 @@ class Acquisition:
                 self._last_frames.tell_hanging(stopped=self._stop.is_set())
             self._tell()
             self._collector.collect()
+        # What the source has done since the recorder ended.
+        self._watch.close()
         self._tell()
-
-    def _watch_source(self) -> None:
-        ended = not self._receiver.is_alive()
-        if not ended:
-            self._receiving.look_for_stall(held_up=self._flow.holding or not self._go.is_set())
-        self._tell_anomalies(everything=ended)
-
-    def _tell_anomalies(self, *, everything: bool) -> None:
-        for anomaly in self._receiving.take_anomalies(everything=everything):
-            more = f" (and {anomaly.more} more)" if anomaly.more else ""
-            _log.warning("%s: %s%s", anomaly.kind, anomaly.text, more)
-            if anomaly.kind is not AnomalyKind.COUNTER_GAP:
-                # Gaps are in the run's own accounts.
-                with contextlib.suppress(StorageError):
-                    self.note(anomaly.kind.value, f"{anomaly.text}{more}")
 
     def _watch_order(self) -> None:
         if self._precedence is None:
@@ -364,7 +354,7 @@ class Acquisition:
         young = self._clock.monotonic() - self._started < _SETTLING_SECONDS
         if young or self._is_ending or self._flow.state is FlowState.WAITING_FOR_SPACE:
             return  # The rate at the beginning says little; nor is there more to say in the end.
-        free = self._run.storage.free_bytes()
+        free = self._watch.free_bytes
         committer = self._run.committer
         _, rate = self._rates.of(committer.frames, committer.stored_bytes)
         warning = self._disk.look(free, rate)
