@@ -13,8 +13,7 @@ from forebay.acquisition.control.messages import (
     StateEvent,
 )
 from forebay.acquisition.control.server import ControlServer
-from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError, StorageError
-from forebay.acquisition.intake import AnomalyKind
+from forebay.acquisition.errors import AcquisitionError, ControlError, SourceError
 from forebay.acquisition.memory.cuda import pinned_for_cuda
 from forebay.acquisition.service.collector import QuietCollector
 from forebay.acquisition.service.flow import FlowState, Watermarks
@@ -30,6 +29,7 @@ from forebay.acquisition.service.recording import Recording
 from forebay.acquisition.service.room import ToCome, Wanted, shortage
 from forebay.acquisition.service.scheduling import locked_memory, place_thread, placed_here
 from forebay.acquisition.service.status import AcquisitionStatus, SourceState
+from forebay.acquisition.service.storage_watch import StorageWatch
 
 _WAKE_SECONDS = 0.1
 _TELL_SECONDS = 1.0
@@ -43,8 +43,8 @@ _log = logging.getLogger("forebay.acquisition")
 class Acquisition:
     """One acquisition, from a source through the ring to a run.
 
-    The caller's thread waits and tells how it goes, one thread receives, one records, and each
-    block in flight is written by a thread of its own: so a Ctrl-C, which Python raises in the
+    The caller's thread waits and tells how it goes, one thread receives, one records, one writes
+    notes, and each block in flight is written by a thread of its own: so a Ctrl-C, which Python raises in the
     main thread, never meets a commit half done.  Made by `prepare`; `run` does it, once.
     """
 
@@ -83,6 +83,7 @@ class Acquisition:
         )
         self._flow = FlowWatch(parts, self._receiving, self._recording)
         self._last_frames = LastFrames(parts, self._recording, patience=_PATIENCE_SECONDS)
+        self._watch = StorageWatch(self._run.storage, self._receiving, self.note)
         self._control: ControlServer | None = None
         self._precedence: Precedence | None = None
         settings = parts.settings
@@ -125,6 +126,7 @@ class Acquisition:
             around.callback(self._release)
             self._surround(around)
             try:
+                self._watch.start()
                 self._recorder.start()
                 self._receiver.start()
                 self._wait()
@@ -147,7 +149,7 @@ class Acquisition:
         """Return how it is doing; may be called from any thread."""
         account, committer = self._run.account, self._run.committer
         frames_rate, bytes_rate = self._rates.of(committer.frames, committer.stored_bytes)
-        free = self._run.storage.free_bytes()
+        free = self._watch.free_bytes
         committed = committer.frames
         dropped, counted = self._recording.counts()
         frame_bytes = self._run.layout.geometry.frame_bytes
@@ -253,8 +255,7 @@ class Acquisition:
             if self._recording.failure is None:
                 # A source that finishes the ring may yet have to say why.
                 self._received.wait(_PATIENCE_SECONDS)
-            # While the run still takes notes.
-            self._tell_anomalies(everything=True)
+            self._watch.close()
             # What comes to pass from here on does not end it any more.
             self._closed_because = self._reason()
             self._recording.close(reason=self._closed_because)
@@ -330,7 +331,9 @@ class Acquisition:
                 self._received.set()
                 self._ring.finish()
                 self._recording.end()
-            self._watch_source()
+            if self._receiver.is_alive():
+                held_up = self._flow.holding or not self._go.is_set()
+                self._receiving.look_for_stall(held_up=held_up)
             self._watch_order()
             self._watch_flow()
             self._watch_disk()
@@ -340,22 +343,9 @@ class Acquisition:
                 self._last_frames.tell_hanging(stopped=self._stop.is_set())
             self._tell()
             self._collector.collect()
+        # What the source has done since the recorder ended.
+        self._watch.close()
         self._tell()
-
-    def _watch_source(self) -> None:
-        ended = not self._receiver.is_alive()
-        if not ended:
-            self._receiving.look_for_stall(held_up=self._flow.holding or not self._go.is_set())
-        self._tell_anomalies(everything=ended)
-
-    def _tell_anomalies(self, *, everything: bool) -> None:
-        for anomaly in self._receiving.take_anomalies(everything=everything):
-            more = f" (and {anomaly.more} more)" if anomaly.more else ""
-            _log.warning("%s: %s%s", anomaly.kind, anomaly.text, more)
-            if anomaly.kind is not AnomalyKind.COUNTER_GAP:
-                # Gaps are in the run's own accounts.
-                with contextlib.suppress(StorageError):
-                    self.note(anomaly.kind.value, f"{anomaly.text}{more}")
 
     def _watch_order(self) -> None:
         if self._precedence is None:
@@ -379,7 +369,7 @@ class Acquisition:
         young = self._clock.monotonic() - self._started < _SETTLING_SECONDS
         if young or self._is_ending or self._flow.state.is_waiting:
             return  # The rate at the beginning says little; nor is there more to say in the end.
-        free = self._run.storage.free_bytes()
+        free = self._watch.free_bytes
         committer = self._run.committer
         _, rate = self._rates.of(committer.frames, committer.stored_bytes)
         warning = self._disk.look(free, rate, self._to_come.bytes)
