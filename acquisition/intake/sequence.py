@@ -108,6 +108,9 @@ class CounterSequence:
 
     def refusal(self, raw: int) -> str | None:
         """Return why the camera cannot have counted to `raw`; None if it can."""
+        if raw == HIGHEST and 0 <= self._raw < HIGHEST - WINDOW:
+            # Taken for a counter, it would leave none for the frames behind it.
+            return f"a frame has the counter 2^64 - 1 after {self._raw}: a mark that there is none"
         if self._lowest <= raw <= HIGHEST and not (self._declared and raw >= self._values):
             return None
         highest = f"2^{self._values.bit_length() - 1 if self._declared else 64} - 1"

@@ -155,7 +155,13 @@ def test_frames_out_of_order_are_left_out_and_harm_nothing(order: list[int], sta
         ([65535, 0, 65535], [65535, 65536, None], {"counter wrapped": 1, "counter repeated": 1}),
         ([40_000, 0, 1], [40_000, 40_001, 40_002], {"counter restarted": 1}),
         ([2**40, 7, 8], [2**40, 2**40 + 1, 2**40 + 2], {"counter restarted": 1}),
-        ([0, 2**64 - 1, 0], [0, 2**64 - 1, None], {"counter gap": 1, "counter invalid": 1}),
+        (
+            [0, 2**64 - 2, 2**64 - 1, 0],
+            [0, 2**64 - 2, 2**64 - 1, None],
+            {"counter gap": 1, "counter invalid": 1},
+        ),
+        # All ones are what programs write where there is no counter.
+        ([101, 2**64 - 1, 102, 103], [101, None, 102, 103], {"counter invalid": 1}),
         ([3, -1, 2**64, 4], [3, None, None, 4], {"counter invalid": 2}),
         ([3, None, "4", 4], [3, None, None, 4], {"counter invalid": 2}),
         ([np.uint16(65535), np.uint16(0)], [65535, 65536], {"counter wrapped": 1}),
@@ -270,3 +276,8 @@ def test_a_counter_of_no_possible_width_is_refused(width: int) -> None:
     """When the intake is made."""
     with pytest.raises(SourceError, match="declare 8 to 64"):
         Intake(GEOMETRY, clock=ManualClock(), counter_bits=width)
+
+
+def test_a_camera_may_count_up_to_the_end() -> None:
+    last = 2**64 - 1
+    assert counted([last - 2, last - 1, last])[0] == [last - 2, last - 1, last]
