@@ -63,8 +63,9 @@ class GroupCommit:
         self._stopped = threading.Event()
         self._room_wanted = threading.Event()
         self._room_wanted.set()
+        # Daemons, so that a storage that never comes back does not keep the process.
         self._threads = [
-            threading.Thread(target=self._run, args=(what, work), name=name)
+            threading.Thread(target=self._run, args=(what, work), name=name, daemon=True)
             for what, work, name in (
                 ("journal", self._flush_in_time, "journal-flush"),
                 ("journal-room", self._make_room, "journal-room"),

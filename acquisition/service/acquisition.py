@@ -251,6 +251,17 @@ class Acquisition:
         """Bring the frames from the ring to the run; runs in its own thread."""
         try:
             self._place_thread("recorder")
+            # Not around the caller's thread, which may leave a storage that hangs.
+            with self._recording.flushing():
+                self._record_to_the_end()
+        except BaseException as failure:  # noqa: BLE001 (raised again by the caller's thread)
+            self._storage_failure = self._storage_failure or failure
+        finally:
+            self._news.set()
+
+    def _record_to_the_end(self) -> None:
+        """Record what comes, and close the run."""
+        try:
             self._recording.run()
             if self._recording.failure is None:
                 # A source that finishes the ring may yet have to say why.
@@ -265,7 +276,6 @@ class Acquisition:
         finally:
             self._ring.finish()
             self._recording.abandon()
-            self._news.set()
 
     def _committed(self, blocks: int) -> None:
         """Tell of a commit; called by the committing thread."""
@@ -300,7 +310,6 @@ class Acquisition:
             unpinned = around.enter_context(pinned_for_cuda(self._ring.memory.mapping.bytes))
             if unpinned:
                 self._warn(unpinned)
-        around.enter_context(self._recording.flushing())
         self._control = self._open_control(around)
         self._precedence = self._take_precedence(around)
         to_come = self._to_come.bytes
@@ -397,7 +406,10 @@ class Acquisition:
         if self._ending is None:
             self._ending = reason
             self._patient_until = self._clock.monotonic() + self._patience
-            self._source.stop()
+            try:
+                self._source.stop()
+            except Exception as failure:  # noqa: BLE001 (raised again when the run is closed)
+                self._source_failure = self._source_failure or failure
             self._recording.end()
             self._go.set()
 

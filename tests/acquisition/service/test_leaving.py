@@ -18,7 +18,9 @@ from forebay.acquisition import (
     acquire,
     open_run,
 )
+from forebay.acquisition.format.layout import JOURNAL
 from forebay.acquisition.service.precedence import Precedence
+from forebay.acquisition.settings import AcquisitionSettings
 
 SHAPE = (3, 4)
 
@@ -58,6 +60,14 @@ class DeafCamera(Camera):
 
     def stop(self) -> None:
         pass
+
+
+class JammedCamera(Camera):
+    """A camera that fails when it is stopped, and ends all the same."""
+
+    def stop(self) -> None:
+        super().stop()
+        raise RuntimeError("the shutter is jammed")
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +134,23 @@ def test_a_camera_that_does_not_end_keeps_no_run_from_those_who_have_left(tmp_pa
         assert ended("forebay-source")
 
 
+def test_a_camera_that_fails_to_stop_is_a_source_that_failed(tmp_path: Path) -> None:
+    """Armed or not, what has come is committed, and no thread waits for a start."""
+    stop = threading.Event()
+    camera = JammedCamera(6, stop.set)
+    try:
+        with pytest.raises(RuntimeError, match="the shutter is jammed"):
+            acquire(camera, tmp_path / "run", frames_per_block=4, stop=stop)
+    finally:
+        camera.stopped.set()
+    run = open_run(tmp_path / "run")
+    assert run.closed
+    assert run.history.frames == 6
+    assert run.history.closed is not None
+    assert run.history.closed.reason == "the source failed: the shutter is jammed"
+    assert ended("forebay-source")
+
+
 def test_who_leaves_gives_way_to_nobody_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,3 +179,40 @@ def test_who_leaves_gives_way_to_nobody_any_more(
         finally:
             camera.stopped.set()
     assert open_run(tmp_path / "run").history.frames == 6
+
+
+def test_a_journal_that_cannot_be_flushed_keeps_nobody_who_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in it is recorded behind their back, when its disk answers again."""
+    stop, hangs, answers = threading.Event(), threading.Event(), threading.Event()
+    flush = os.fdatasync
+
+    def hang(descriptor: int) -> None:
+        if "/journal/" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            hangs.set()
+            assert answers.wait(60)
+        flush(descriptor)
+
+    def stop_and_interrupt() -> None:
+        assert hangs.wait(30)
+        stop.set()
+        interrupt()
+
+    camera = Camera(6, stop_and_interrupt)
+    settings = AcquisitionSettings(frames_per_block=4, durability="frame")
+    monkeypatch.setattr(os, "fdatasync", hang)
+    too_late = threading.Timer(20, answers.set)
+    too_late.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            acquire(camera, tmp_path / "run", settings=settings, stop=stop)
+        assert not answers.is_set()
+    finally:
+        too_late.cancel()
+        answers.set()
+        assert ended("forebay-run")
+    run = open_run(tmp_path / "run")
+    assert run.closed
+    assert run.history.frames == 6
+    assert not (tmp_path / "run" / JOURNAL).exists()
