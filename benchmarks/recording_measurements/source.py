@@ -55,6 +55,10 @@ class PreparedSource(PacedSource):
         return ImageMetadata(frame_rate=self._rate)
 
     @property
+    def expected_frames(self) -> None:
+        """Not told: what a long measurement records is removed on its way, and fits the disk."""
+
+    @property
     def can_wait(self) -> bool:
         """Whether it may be held up."""
         return self._may_wait
