@@ -135,10 +135,9 @@ class Dispatcher:
             service, executor, self._flights, self._recording, unit_seconds=unit_seconds
         )
         self._alone: list[Claim] = []
-        # Holds a message for each task in flight, and one for each thing that has woken it.
-        self._messages: queue.SimpleQueue[tuple[Sequence[InFlight], Outcome] | None] = (
-            queue.SimpleQueue()
-        )
+        # Holds a message for each task in flight, and one for each thing that has woken it.  No
+        # SimpleQueue: on Python 3.12 a signal whose handler outlasts the time-out makes it wait for ever.
+        self._messages: queue.Queue[tuple[Sequence[InFlight], Outcome] | None] = queue.Queue()
         self._changes = database.changes()
         self._planner = Planner(
             Planning(database, service.identity),

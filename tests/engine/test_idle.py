@@ -1,9 +1,13 @@
 """A service with nothing to do leaves the ledger to others, and takes work when there is some."""
 
+import faulthandler
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tests.children import in_a_child
 from tests.engine.conftest import WriteRun
 
 from forebay.engine import Algorithm, submit
@@ -12,6 +16,7 @@ from forebay.engine.execution.executor import InProcessExecutor
 from forebay.engine.queue.database import Database
 from forebay.engine.queue.leases import Service
 
+SECONDS = 30.0
 ALGORITHM = Algorithm("listed", "1.0.0", lambda frames: pd.DataFrame({"t": frames.t}))
 
 
@@ -50,3 +55,23 @@ def test_an_idle_service_asks_for_units_no_oftener_than_it_looks_around(
         executor.close()
         dispatcher.close()
         service.end()
+
+
+def test_a_signal_that_comes_while_it_waits_lets_it_go_on(tmp_path: Path) -> None:
+    """Though its handler takes longer than is waited: a service that is asked to end would stay."""
+
+    def wait_through_a_signal() -> None:
+        faulthandler.dump_traceback_later(SECONDS, exit=True)
+        signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.3))
+        with Database(tmp_path / "ledger.sqlite") as database:
+            service, executor = Service(database), InProcessExecutor()
+            dispatcher = Dispatcher(database, service, executor, lambda *_: ALGORITHM)
+            dispatcher.turn(wait_seconds=0.0)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            dispatcher.turn(wait_seconds=0.1)
+            executor.close()
+            dispatcher.close()
+            service.end()
+        faulthandler.cancel_dump_traceback_later()
+
+    assert in_a_child(wait_through_a_signal) == 0
