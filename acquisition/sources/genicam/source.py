@@ -338,6 +338,9 @@ class GenicamSource:
                 stopped=self._stopped,
                 clock=self._clock,
             )
+        if self._stopped.is_set():
+            # Whoever stopped it just now may not have seen what there is to be woken.
+            self._reconnection.wake()
         try:
             connection = self._reconnection.wait()
         except (SourceError, AravisError) as error:

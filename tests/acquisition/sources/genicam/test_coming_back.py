@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from forebay.acquisition import Frame
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.sources.genicam import GenicamSource
+from forebay.acquisition.sources.genicam import source as source_module
 
 pytestmark = pytest.mark.camera
 
@@ -142,6 +144,26 @@ def test_waiting_for_a_lost_camera_can_be_stopped(camera: Camera) -> None:
         source.stop()
         received.join(20)
         assert time.monotonic() - stopped < 10
+        assert not received.is_alive()
+    camera.start()
+
+
+def test_a_stop_at_the_very_moment_that_the_camera_is_lost_is_heard(
+    camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While that is made which it would wake; then nobody is to wait for the camera."""
+    make = source_module.Reconnection
+
+    def stopped_meanwhile(*arguments: Any, **options: Any) -> Any:
+        source.stop()
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(source_module, "Reconnection", stopped_meanwhile)
+    with GenicamSource(ADDRESS, features=FEATURES, rate=50, patience=100) as source:
+        camera.kill()
+        received = threading.Thread(target=lambda: list(source.frames()))
+        received.start()
+        received.join(30)
         assert not received.is_alive()
     camera.start()
 
