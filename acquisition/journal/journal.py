@@ -114,6 +114,7 @@ class FrameJournal:
         self._window = window or Window()
         self._clock = clock
         self._failed = False
+        self._failure: StorageError | None = None
         self._flushing = threading.Lock()
         """Held during a flush, and to change the segment; taken before `_state`."""
         self._state = threading.Lock()
@@ -292,14 +293,17 @@ class FrameJournal:
     def _ending_on_error(self) -> Iterator[None]:
         """End the journal unless what is done is done whole, or can be tried again."""
         if self._failed:
-            raise StorageError(f"{self._what} has ended: it is closed, or could not be written")
+            # Another thread may have met the failure, and whoever adds is to tell what it was.
+            why = self._failure or "it is closed, or could not be written"
+            raise StorageError(f"{self._what} has ended: {why}") from self._failure
         try:
             with durable.storage_errors(self._what):
                 yield
         except NoSpaceError:
             raise
-        except BaseException:
+        except BaseException as failure:
             self._failed = True
+            self._failure = failure if isinstance(failure, StorageError) else None
             raise
 
     def _segment_for(self, length: int) -> SegmentFile | None:
