@@ -55,15 +55,15 @@ class StorageWatch:
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._tell(everything=True)
+        self._look(everything=True)
 
     def _watch(self) -> None:
         """Look again and again; runs in its own thread."""
         while not self._over.wait(_LOOK_SECONDS):
-            self._tell(everything=False)
-            self.free_bytes = self._storage.free_bytes()
+            self._look(everything=False)
 
-    def _tell(self, *, everything: bool) -> None:
+    def _look(self, *, everything: bool) -> None:
+        self.free_bytes = self._storage.free_bytes()
         for anomaly in self._receiving.take_anomalies(everything=everything):
             more = f" (and {anomaly.more} more)" if anomaly.more else ""
             _log.warning("%s: %s%s", anomaly.kind, anomaly.text, more)

@@ -15,7 +15,7 @@ from forebay.acquisition import Frame
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.intake import AnomalyKind
 from forebay.acquisition.sources.genicam import GenicamSource
-from forebay.acquisition.sources.genicam import source as source_module
+from forebay.acquisition.sources.genicam.reconnection import Reconnection
 
 pytestmark = pytest.mark.camera
 
@@ -152,13 +152,14 @@ def test_a_stop_at_the_very_moment_that_the_camera_is_lost_is_heard(
     camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While that is made which it would wake; then nobody is to wait for the camera."""
-    make = source_module.Reconnection
 
     def stopped_meanwhile(*arguments: Any, **options: Any) -> Any:
         source.stop()
-        return make(*arguments, **options)
+        return Reconnection(*arguments, **options)
 
-    monkeypatch.setattr(source_module, "Reconnection", stopped_meanwhile)
+    monkeypatch.setattr(
+        "forebay.acquisition.sources.genicam.source.Reconnection", stopped_meanwhile
+    )
     with GenicamSource(ADDRESS, features=FEATURES, rate=50, patience=100) as source:
         camera.kill()
         received = threading.Thread(target=lambda: list(source.frames()))
