@@ -26,7 +26,7 @@ from forebay.acquisition.service.precedence import Precedence
 from forebay.acquisition.service.rates import DiskWatch, RateMeter
 from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
-from forebay.acquisition.service.room import ToCome, Wanted, shortage
+from forebay.acquisition.service.room import ToCome
 from forebay.acquisition.service.scheduling import locked_memory, place_thread, placed_here
 from forebay.acquisition.service.status import AcquisitionStatus, SourceState
 from forebay.acquisition.service.storage_watch import StorageWatch
@@ -302,22 +302,16 @@ class Acquisition:
             self._warn(refusal)
         around.enter_context(prompt_interpreter())
         self._collector = around.enter_context(QuietCollector(clock=self._clock))
-        if settings.scheduling.lock_memory:
-            unlocked = around.enter_context(locked_memory(self._ring.memory.mapping.bytes))
-            if unlocked:
-                self._warn(unlocked)
-        if settings.scheduling.pin_memory:
-            unpinned = around.enter_context(pinned_for_cuda(self._ring.memory.mapping.bytes))
-            if unpinned:
-                self._warn(unpinned)
+        memory, scheduling = self._ring.memory.mapping.bytes, settings.scheduling
+        held = [locked_memory(memory)] if scheduling.lock_memory else []
+        held += [pinned_for_cuda(memory)] if scheduling.pin_memory else []
+        for refusal in filter(None, map(around.enter_context, held)):
+            self._warn(refusal)
         self._control = self._open_control(around)
         self._precedence = self._take_precedence(around)
-        to_come = self._to_come.bytes
-        if to_come and self._run.storage.free_bytes() is not None:
-            # Others that began at the same time did not know of this one.
-            wanted = [Wanted(Path(self._run.storage.where), to_come)]
-            if lacking := shortage(wanted, but=self._run.layout.run_id):
-                self._warn(f"the frames that are to come {lacking}: make room in time")
+        # Others that began at the same time did not know of this one.
+        if lacking := self._to_come.shortage():
+            self._warn(f"the frames that are to come {lacking}: make room in time")
 
     def _warn(self, text: str) -> None:
         """Tell the operator, once."""

@@ -126,6 +126,13 @@ class ToCome:
             raw = stored_bytes(parts.raw.layout.geometry) // parts.settings.reduction.keep_raw_every
         return left * (stored_bytes(run.layout.geometry) + raw)
 
+    def shortage(self) -> str | None:
+        """Return what the disk lacks for them, beside other recordings; None if nothing."""
+        run, to_come = self._parts.run, self.bytes
+        if not to_come or run.storage.free_bytes() is None:
+            return None
+        return shortage([Wanted(Path(run.storage.where), to_come)], but=run.layout.run_id)
+
 
 def shortage(wanted: Sequence[Wanted], *, but: str | None = None) -> str | None:
     """Return which file system has too little room, for this recording and others; None if none.
