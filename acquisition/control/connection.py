@@ -25,6 +25,8 @@ class Connection:
         """The socket itself."""
         self.follows = False
         """Whether it wants to be told of events."""
+        self.waiting = False
+        """Whether its last request is being done; the next one is left alone meanwhile."""
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._last = False
@@ -38,7 +40,9 @@ class Connection:
 
     @property
     def waits_for(self) -> int:
-        """What the selector is to wait for."""
+        """What the selector is to wait for; 0 for nothing."""
+        if self.waiting:
+            return 0
         busy = self._outgoing or b"\n" in self._incoming
         return selectors.EVENT_WRITE if busy else selectors.EVENT_READ
 

@@ -30,7 +30,8 @@ class Controlled(Protocol):
     """An acquisition that can be controlled.
 
     Its methods are called by the thread that serves the socket, one at a time; while one of them
-    takes its time, nobody is told of anything.  An `AcquisitionError` goes to who asked.
+    takes its time, nobody is told of anything.  `note`, which takes as long as the storage does, is
+    called by another thread.  An `AcquisitionError` goes to who asked.
     """
 
     def status(self) -> Mapping[str, Any]:
@@ -67,6 +68,11 @@ def answer(request: Request, controlled: Controlled) -> bytes:
             request=request.request,
         )
     return line
+
+
+def takes_its_time(request: Request) -> bool:
+    """Tell whether a request is done only when the storage has answered."""
+    return isinstance(request, (AnnotateRequest, MarkRequest))
 
 
 def refusal(why: str, *, request: str | None = None) -> bytes:

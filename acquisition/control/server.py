@@ -1,4 +1,8 @@
-"""The server's side of a control socket: one thread, for all who ask and all who follow."""
+"""The server's side of a control socket: one thread, for all who ask and all who follow.
+
+What waits for the storage is done by a second one, so that an operator who has made a note on a
+disk that hangs can still look, and stop.
+"""
 
 import contextlib
 import logging
@@ -6,11 +10,13 @@ import os
 import selectors
 import threading
 from collections import deque
+from functools import partial
 from typing import Self
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.control.bell import Bell
 from forebay.acquisition.control.connection import Connection
+from forebay.acquisition.control.errands import Errands
 from forebay.acquisition.control.errors import RequestError
 from forebay.acquisition.control.folder import SocketFolder, socket_name
 from forebay.acquisition.control.messages import (
@@ -22,7 +28,7 @@ from forebay.acquisition.control.messages import (
     decode_request,
     encode,
 )
-from forebay.acquisition.control.requests import Controlled, answer, refusal
+from forebay.acquisition.control.requests import Controlled, answer, refusal, takes_its_time
 
 CLIENTS = 64
 """The most that are let in at a time."""
@@ -48,7 +54,7 @@ class ControlServer:
     run_id
         Identity of the run.
     controlled
-        The acquisition; called by the server's thread.
+        The acquisition; called by the server's threads.
     standing
         What of the run is durable by now, where that is not nothing.
     clock
@@ -90,6 +96,7 @@ class ControlServer:
         self._resting = False
         self._ending = False
         self._bell = Bell()
+        self._errands: Errands[Connection] = Errands(most=CLIENTS, on_done=self._bell.ring)
         # A daemon, so that a request that hangs does not keep the process.
         self._thread = threading.Thread(target=self._serve, name="forebay-control", daemon=True)
 
@@ -107,18 +114,20 @@ class ControlServer:
             self._selector = opened.enter_context(selectors.DefaultSelector())
             self._selector.register(self._listener, selectors.EVENT_READ)
             self._selector.register(self._bell, selectors.EVENT_READ)
+            self._errands.start()
             self._thread.start()
             self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        all_done = self._errands.end(_JOIN_SECONDS)
         self._ending = True
         self._bell.ring()
         self._thread.join(_JOIN_SECONDS)
-        if self._thread.is_alive():
+        if not all_done or self._thread.is_alive():
             _log.warning("a request to run %s hangs and is left behind", self._run_id)
-            return
-        self._opened.close()
+        if not self._thread.is_alive():
+            self._opened.close()
 
     def _serve(self) -> None:
         """Serve until the end; runs in its own thread."""
@@ -180,7 +189,7 @@ class ControlServer:
         try:
             line = client.next_line()
             if line is not None:
-                client.send(self._answer(client, line))
+                self._answer(client, line)
             elif client.too_long:
                 client.send(refusal(f"a line has at most {LINE_BYTES} bytes; this one has more"))
                 client.end()
@@ -189,31 +198,49 @@ class ControlServer:
             return
         self._look_after(client)
 
-    def _answer(self, client: Connection, line: bytes) -> bytes:
+    def _answer(self, client: Connection, line: bytes) -> None:
+        """Answer a request, or have that done."""
         try:
             request = decode_request(line)
         except RequestError as error:
-            return refusal(str(error))
-        answered = answer(request, self._controlled)
+            client.send(refusal(str(error)))
+            return
+        if takes_its_time(request):
+            client.waiting = self._errands.ask(client, partial(answer, request, self._controlled))
+            if not client.waiting:
+                why = f"{CLIENTS} requests wait for the storage already: look what holds it up"
+                client.send(refusal(why, request=request.request))
+            return
+        client.send(answer(request, self._controlled))
         if isinstance(request, FollowRequest):
             client.follows = True
-            answered += b"".join(encode(event) for event in self._latest.values())
-        return answered
+            client.send(b"".join(encode(event) for event in self._latest.values()))
+
+    def _give_answers(self) -> None:
+        """Send the answers to what has been done apart."""
+        for client, answered in self._errands.done():
+            client.waiting = False
+            if client in self._clients:
+                self._tell(client, answered)
 
     def _hand_on(self) -> None:
-        """Pass on to the followers what was announced."""
+        """Pass on what was done, and to the followers what was announced."""
+        self._give_answers()
         while self._announced:
             event = self._announced.popleft()
             if not isinstance(event, NotedEvent):
                 self._latest[event.event] = event
             line = encode(event)
             for client in [each for each in self._clients if each.follows]:
-                try:
-                    client.send(line)
-                except OSError:
-                    self._let_go(client)
-                    continue
-                self._look_after(client)
+                self._tell(client, line)
+
+    def _tell(self, client: Connection, line: bytes) -> None:
+        try:
+            client.send(line)
+        except OSError:
+            self._let_go(client)
+        else:
+            self._look_after(client)
 
     def _look_after(self, client: Connection) -> None:
         """Wait for what the client needs next, or let go of it."""
@@ -221,12 +248,19 @@ class ControlServer:
             _log.info("a follower of run %s takes too little and is let go", self._run_id)
         if client.behind or client.finished:
             self._let_go(client)
-        elif self._selector.get_key(client.socket).events != client.waits_for:
-            self._selector.modify(client.socket, client.waits_for, client)
+            return
+        key, wanted = self._selector.get_map().get(client.socket), client.waits_for
+        if key is None and wanted:
+            self._selector.register(client.socket, wanted, client)
+        elif key is not None and not wanted:
+            self._selector.unregister(client.socket)
+        elif key is not None and key.events != wanted:
+            self._selector.modify(client.socket, wanted, client)
 
     def _let_go(self, client: Connection) -> None:
         self._clients.discard(client)
-        self._selector.unregister(client.socket)
+        if client.socket in self._selector.get_map():
+            self._selector.unregister(client.socket)
         client.socket.close()
 
     def _say_farewell(self) -> None:

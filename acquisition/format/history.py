@@ -4,6 +4,7 @@ import operator
 from dataclasses import dataclass, field, replace
 
 from forebay.acquisition.errors import RunDamagedError
+from forebay.acquisition.format.block_row import BlockRow
 from forebay.acquisition.format.growing import Growing
 from forebay.acquisition.format.layout import LOG, RunLayout
 from forebay.acquisition.format.logs import (
@@ -46,7 +47,7 @@ class History:
     """The last writer's number; 0 before the first one."""
     first_counter: int | None = None
     """The camera's counter at the first frame that was taken or dropped."""
-    blocks: Growing[Block] = field(default_factory=Growing)
+    blocks: BlockRow = field(default_factory=BlockRow)
     """The committed blocks."""
     notes: Growing[Noted] = field(default_factory=Growing)
     """What happened and what was said, in order."""
@@ -71,13 +72,13 @@ class History:
     @property
     def frames(self) -> int:
         """Number of committed frames."""
-        return self.blocks[-1].extent.stop if self.blocks else 0
+        return self.blocks.frames
 
     @property
     def dropped(self) -> list[Dropped]:
         """Everything that was dropped, in order."""
         last = self.closed.dropped if self.closed else ()
-        return [each for block in self.blocks for each in block.dropped] + list(last)
+        return [*self.blocks.dropped, *last]
 
     def apply(self, record: Record, *, where: str) -> None:
         """Take the next record in.
@@ -93,6 +94,7 @@ class History:
             if self.layout:
                 raise RunDamagedError(f"{where}: the run is made for a second time")
             self.layout = RunLayout.from_attributes(record.attributes, where=where)
+            self.blocks = BlockRow(self.layout)
             return
         if self.layout is None:
             raise RunDamagedError(f"{where}: the record that makes the run is missing")
@@ -106,24 +108,19 @@ class History:
             case Noted():
                 self.notes.append(record)
             case Block():
-                whole = self.layout.frames_per_block
-                self._add(record, self.layout, shortest=whole, where=where)
+                self._add(record, shortest=self.layout.frames_per_block, where=where)
             case Closed():
                 if record.block:
-                    self._add(record.block, self.layout, shortest=1, where=where)
+                    self._add(record.block, shortest=1, where=where)
                 self.closed = record
 
-    def _add(self, block: Block, layout: RunLayout, *, shortest: int, where: str) -> None:
-        keys = [stored.key for stored in block.objects]
-        whole = layout.frames_per_block
-        if (
-            block.number != len(self.blocks)
-            or block.extent.start != block.number * whole
-            or not shortest <= len(block.extent) <= whole
-            or keys != layout.object_keys(block.number)
-        ):
+    def _add(self, block: Block, *, shortest: int, where: str) -> None:
+        if len(block.extent) < shortest:
             raise RunDamagedError(f"{where}: block {block.number} is out of its place")
-        self.blocks.append(block)
+        try:
+            self.blocks.append(block)
+        except (TypeError, ValueError) as error:
+            raise RunDamagedError(f"{where}: {error}") from error
 
 
 def replay(objects: Objects, since: History | None = None) -> History:
@@ -144,7 +141,7 @@ def replay(objects: Objects, since: History | None = None) -> History:
     if since and since.epoch == logs.epochs:
         return _continue(objects, since)
     history = _replay_rows(logs) if logs.in_rows else _replay_files(logs)
-    if since and history.blocks[: len(since.blocks)] != [*since.blocks]:
+    if since and not history.blocks.starts_with(since.blocks):
         raise RunDamagedError(
             f"{objects.where(LOG)}: a block that was seen before was not kept: the storage lost "
             "what it had been given; open the run again"

@@ -109,7 +109,7 @@ def replay_with(
 
 def _over(run: Run, job: Job, letter: DeadLetter) -> list[Unit]:
     """Return the units of a job that have frames and pixels in common with a dead letter."""
-    first = bisect_left(run.blocks, letter.start, key=lambda each: each.extent.start)
+    first = bisect_left(run.history.blocks, letter.start, key=lambda each: each.extent.start)
     found = []
     for unit, _ in plan(run, job, first_block=first):
         if unit.core.t.start >= letter.stop:

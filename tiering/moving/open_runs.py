@@ -138,9 +138,10 @@ class OpenRuns:
         tier, path = self.tiers.holding(folder)
         run_id, beside = history.layout.run_id, [x.run_id for x in self.catalogue.at(folder)]
         taken = [*map(blocks_of_volume, beside), *_signposted(folder)]
-        settled = history.blocks[: -self.settings.newest_blocks]
+        settled = max(0, len(history.blocks) - self.settings.newest_blocks)
         made = []
-        for row in _rows(settled, taken):
+        for places in _rows(settled, taken):
+            row = history.blocks[places.start : places.stop]
             for blocks in _volumes(row, self._volume_bytes(tier), whole=whole):
                 _check_there(folder, blocks)
                 volume = _record(folder, run_id, path, blocks)
@@ -169,12 +170,12 @@ def _signposted(folder: Path) -> list[range]:
     return [blocks for name in names if (blocks := blocks_of_signpost(name)) is not None]
 
 
-def _rows(blocks: Sequence[Block], taken: Sequence[range]) -> Iterator[Sequence[Block]]:
-    """Yield the rows of blocks that follow each other and are in no volume yet."""
-    ends = sorted([range(0), *taken, range(len(blocks), len(blocks))], key=lambda x: x.start)
+def _rows(blocks: int, taken: Sequence[range]) -> Iterator[range]:
+    """Yield where so many blocks follow each other and are in no volume yet."""
+    ends = sorted([range(0), *taken, range(blocks, blocks)], key=lambda x: x.start)
     for before, after in pairwise(ends):
-        if before.stop < after.start:
-            yield blocks[before.stop : after.start]
+        if before.stop < (stop := min(after.start, blocks)):
+            yield range(before.stop, stop)
 
 
 def _volumes(

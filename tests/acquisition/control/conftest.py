@@ -27,6 +27,9 @@ class Remembering:
         self.hold = threading.Event()
         self.hold.set()
         self.held = threading.Event()
+        self.storage_answers = threading.Event()
+        self.storage_answers.set()
+        self.noting = threading.Event()
 
     def status(self) -> Mapping[str, Any]:
         self.held.set()
@@ -42,6 +45,8 @@ class Remembering:
     def note(self, topic: str, text: str) -> None:
         if text == "defect":
             raise ZeroDivisionError("one by nothing")
+        self.noting.set()
+        self.storage_answers.wait(SECONDS)
         self.asked.append(("note", topic, text))
 
     def reduce(self, level: int, seconds: float) -> None:

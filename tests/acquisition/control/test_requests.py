@@ -1,46 +1,19 @@
 """Each request does what it says, and one that is none is answered with what is wrong."""
 
-import json
 import socket
 import threading
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.acquisition.control.conftest import RUN, SECONDS, Remembering
+from tests.acquisition.control.conftest import RUN, Remembering
+from tests.acquisition.control.raw_client import RawClient
 
 from forebay.acquisition.control import ControlClient, ControlServer
 from forebay.acquisition.control.errors import RequestError
 from forebay.acquisition.control.messages import LINE_BYTES
 from forebay.acquisition.errors import ControlError
-
-
-class RawClient:
-    """Sends bytes, and reads lines."""
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(SECONDS)
-        self.socket.connect(str(folder / f"{RUN}.sock"))
-        self.lines = self.socket.makefile("rb")
-
-    def ask(self, line: bytes) -> dict[str, Any]:
-        self.socket.sendall(line + b"\n")
-        return self.read()
-
-    def read(self) -> dict[str, Any]:
-        answer = json.loads(self.lines.readline())
-        assert isinstance(answer, dict)
-        return answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.lines.close()
-        self.socket.close()
 
 
 def test_status_gives_what_the_acquisition_says(
