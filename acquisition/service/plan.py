@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
 from forebay.acquisition.errors import SourceError
 from forebay.acquisition.format import layout
+from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.frames import (
     CountedSource,
     FrameSource,
@@ -23,8 +23,8 @@ from forebay.acquisition.journal.survey import survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import SlotSource
+from forebay.acquisition.run.reader import Run
 from forebay.acquisition.run.writing.create import create_run
-from forebay.acquisition.run.writing.folder import check_free
 from forebay.acquisition.run.writing.leftovers import SPILL_TOPIC
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import (
@@ -37,8 +37,8 @@ from forebay.acquisition.service.flow import (
     Watermarks,
 )
 from forebay.acquisition.service.parts import Parts
+from forebay.acquisition.service.raw_frames import RawFrames
 from forebay.acquisition.service.room import check_room
-from forebay.acquisition.service.steps import NOT_KEPT_RAW
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage.room import free_bytes, nearest_folder
 
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from zarr.storage import ObjectStore
 
     from forebay.acquisition.reduction import OverloadSteps, ReductionChain
-
-RAW = ".raw"
-"""What stands behind the name of a run in that of the run of its frames as they came."""
 
 
 class Plan:
@@ -61,7 +58,8 @@ class Plan:
         settings: AcquisitionSettings,
         clock: Clock,
         *,
-        again: bool = False,
+        begun: RunLayout | None = None,
+        earlier_raw: Run | None = None,
         expected: int | None = None,
     ) -> None:
         if not (hasattr(source, "geometry") and hasattr(source, "frames")):
@@ -82,6 +80,8 @@ class Plan:
         self._overload = self._overload_steps()
         rate = source.metadata.frame_rate
         self._frames_per_block = settings.frames_for(self.recorded, frame_rate=rate)
+        if begun is not None:
+            self._frames_per_block = begun.frames_per_block
         own_frames = settings.blocks_in_flight * self._frames_per_block
         if self._chain:
             # They are held as copies, and a block has far more of them than as they came.
@@ -99,14 +99,28 @@ class Plan:
         self._gate = self._choose_gate()
         if settings.overload == "spill" and settings.spill is not None:
             # Where a run is taken up, it may be its own frames that fill it.
-            least = 0 if again else self._came.frame_bytes
+            least = 0 if begun else self._came.frame_bytes
             check_spill_folder(settings.spill.absolute(), frame_bytes=least)
         passing = self._chain is not None or settings.overload == "spill"
         # Nobody knows how much an earlier writer has left; that does not come as fast as frames.
         copied = expected if passing else 0
-        needs_own = again or passing
+        needs_own = begun is not None or passing
         self._own = FrameSlots(self.recorded, own_frames, expected=copied) if needs_own else None
-        self._raw_own = self._raw_slots()
+        every = settings.reduction.keep_raw_every
+        self.raw = (
+            None
+            if every is None
+            else RawFrames(
+                self._came,
+                settings,
+                every=every,
+                metadata=source.metadata,
+                expected=expected,
+                earlier=earlier_raw,
+                clock=clock,
+            )
+        )
+        """How some frames are kept as they came."""
 
     def _reduction(self) -> "ReductionChain | None":
         steps = self._settings.reduction.steps
@@ -134,19 +148,6 @@ class Plan:
             frames_per_block=self._frames_per_block,
         )
 
-    def check_raw_place(self, path: Path) -> None:
-        """Refuse to make a run without that for the frames as they came, if some are to be kept.
-
-        Raises
-        ------
-        RunExistsError
-            If there is something at its place.
-        """
-        if self._settings.reduction.keep_raw_every is not None:
-            raw = _place_of_raw(path)
-            with durable.storage_errors(f"the run {raw}"):
-                check_free(raw)
-
     def create(self, path: Path, name: str) -> WritableRun:
         """Make the run."""
         return self._create(
@@ -154,8 +155,8 @@ class Plan:
             self.recorded,
             frames_per_block=self._frames_per_block,
             name=name,
-            metadata=self._metadata(),
-            provenance=self._provenance(),
+            metadata=self.metadata(),
+            provenance=self.provenance(),
         )
 
     def create_in(self, store: "ObjectStore[Bucket]", name: str) -> WritableRun:
@@ -166,43 +167,13 @@ class Plan:
             store,
             name,
             self.recorded,
-            metadata=self._metadata(),
-            provenance=self._provenance(),
+            metadata=self.metadata(),
+            provenance=self.provenance(),
             frames_per_block=self._frames_per_block,
             compression=self._settings.compression,
             clock=self._clock,
             show_every=self._settings.show_seconds,
         )
-
-    def create_raw(self, path: Path, name: str) -> WritableRun | None:
-        """Make the run for the frames as they came, if some are to be kept."""
-        every = self._settings.reduction.keep_raw_every
-        if every is None:
-            return None
-        return self._create(
-            _place_of_raw(path),
-            self._came,
-            frames_per_block=self._raw_frames_per_block(every),
-            name=name + RAW,
-            metadata=self._source.metadata,
-            provenance={"raw_of": name, "every": every},
-            gap=NOT_KEPT_RAW.format(every=every),
-        )
-
-    def _raw_frames_per_block(self, every: int) -> int:
-        rate = self._source.metadata.frame_rate
-        return self._settings.frames_for(
-            self._came, frame_rate=None if rate is None else rate / every
-        )
-
-    def _raw_slots(self) -> FrameSlots | None:
-        """Return memory for all blocks in flight of the frames as they came."""
-        every = self._settings.reduction.keep_raw_every
-        if every is None:
-            return None
-        frames = self._settings.blocks_in_flight * self._raw_frames_per_block(every)
-        expected = None if self._expected is None else -(-self._expected // every)
-        return FrameSlots(self._came, frames, expected=expected)
 
     def parts(
         self, run: WritableRun, raw: WritableRun | None, *, spilled_after: int | None = None
@@ -223,7 +194,7 @@ class Plan:
             overload=self._overload,
             raw=raw,
             expected=self._expected,
-            raw_own=self._raw_own,
+            raw_own=self.raw.slots if self.raw else None,
         )
         if settings.overload == "spill" and settings.spill is not None:
             spill = SpillQueue.recover(
@@ -307,11 +278,13 @@ class Plan:
             **options,
         )
 
-    def _metadata(self) -> ImageMetadata:
+    def metadata(self) -> ImageMetadata:
+        """Return what is known of the frames that are recorded."""
         metadata = self._source.metadata
         return self._chain.metadata(metadata) if self._chain else metadata
 
-    def _provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
+        """Return as JSON what is done to the frames."""
         done: dict[str, Any] = {}
         if self._chain:
             done["reduction"] = self._chain.provenance()
@@ -350,7 +323,3 @@ class Plan:
 
 def _little_endian(geometry: Geometry) -> Geometry:
     return dataclasses.replace(geometry, dtype=geometry.dtype.newbyteorder("<"))
-
-
-def _place_of_raw(path: Path) -> Path:
-    return path.with_name(path.name + RAW)

@@ -5,21 +5,26 @@ import dataclasses
 import logging
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
-from forebay.acquisition.errors import FrameError, SourceError
-from forebay.acquisition.format.record import Noted
+from forebay.acquisition.errors import SourceError
 from forebay.acquisition.frames import FrameSource
 from forebay.acquisition.run.finding import run_folder
-from forebay.acquisition.run.reader import open_run
+from forebay.acquisition.run.reader import Run, open_run
 from forebay.acquisition.run.writing.create import place_of_run
 from forebay.acquisition.run.writing.leftovers import leftovers, spill_folders
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
+from forebay.acquisition.service.continuing import changed_metadata, check_continues
 from forebay.acquisition.service.plan import Plan
+from forebay.acquisition.service.raw_frames import (
+    close_raw,
+    earlier_raw,
+    settings_as_before,
+    take_from_earlier,
+)
 from forebay.acquisition.settings import AcquisitionSettings
 
 if TYPE_CHECKING:
@@ -73,12 +78,13 @@ def prepare(
     path = place_of_run(path)
     plan = Plan(source, settings, clock, expected=expected_frames)
     plan.check_room(path)
-    plan.check_raw_place(path)
+    if plan.raw is not None:
+        plan.raw.check_place(path)
     with contextlib.ExitStack() as opened:
         called = path.name if name is None else name
         run = plan.create(path, called)
         opened.callback(run.abandon)
-        raw = plan.create_raw(path, called)
+        raw = None if plan.raw is None else plan.raw.open(path, called)
         if raw is not None:
             opened.callback(raw.abandon)
         acquisition = Acquisition(plan.parts(run, raw))
@@ -138,7 +144,9 @@ def prepare_again(
 ) -> Acquisition:
     """Take up a run whose writer is gone, and make everything that an acquisition needs.
 
-    The run keeps its compression and the size of its blocks, whatever the settings say.
+    The run keeps its compression and the size of its blocks, whatever the settings say.  Frames
+    that were kept as they came are in a run beside it, which is gone on with if more are to be
+    kept, and closed if not.
 
     Parameters
     ----------
@@ -157,13 +165,14 @@ def prepare_again(
     RunNotFoundError, RunLockedError, RunExistsError, RunDamagedError
         If there is no run, it has a writer, or it is closed or damaged.
     FrameError
-        If the source delivers other frames than those in the run.
+        If the source delivers other frames than those in the run, or they are reduced otherwise.
     """
-    settings = _nothing_raw(settings)
     path = run_folder(path)
     before = open_run(path)
+    earlier = earlier_raw(before)
+    settings = settings_as_before(settings, earlier)
     run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
-    return _taken_up(source, run, path, before.notes, settings=settings, clock=clock)
+    return _taken_up(source, run, before, earlier, settings=settings, clock=clock)
 
 
 def prepare_again_in(
@@ -201,18 +210,17 @@ def prepare_again_in(
     SourceError
         If the settings ask for what needs a folder.
     FrameError
-        If the source delivers other frames than those in the run.
+        If the source delivers other frames than those in the run, or they are reduced otherwise.
     StorageError
         If the bucket refuses, or does not answer.
     """
     from forebay.acquisition.run.writing.bucket import take_over_run
     from forebay.acquisition.run.writing.quiet import check_quiet
 
-    settings = _nothing_raw(settings)
     _check_for_bucket(settings)
     check_quiet(store, cancelled=cancelled)
     run = take_over_run(store, clock=clock, show_every=settings.show_seconds)
-    return _taken_up(source, run, None, open_run(store).notes, settings=settings, clock=clock)
+    return _taken_up(source, run, open_run(store), None, settings=settings, clock=clock)
 
 
 def _check_for_bucket(settings: AcquisitionSettings) -> None:
@@ -223,20 +231,11 @@ def _check_for_bucket(settings: AcquisitionSettings) -> None:
         )
 
 
-def _nothing_raw(settings: AcquisitionSettings) -> AcquisitionSettings:
-    """Return the settings for a run that is gone on with: its raw frames were another run."""
-    if settings.reduction.keep_raw_every is None:
-        return settings
-    _log.warning("no more frames are kept as they came: keep_raw_every is left out")
-    reduction = settings.reduction.model_copy(update={"keep_raw_every": None})
-    return settings.model_copy(update={"reduction": reduction})
-
-
 def _taken_up(
     source: FrameSource,
     run: WritableRun,
-    path: Path | None,
-    notes: tuple[Noted, ...],
+    before: Run,
+    earlier: Run | None,
     *,
     settings: AcquisitionSettings,
     clock: Clock,
@@ -245,22 +244,17 @@ def _taken_up(
 
     Parameters
     ----------
-    path
-        Folder of the run; None where it lies in a bucket.
-    notes
-        What was noted in it until now.
+    before
+        The run as it was read.
+    earlier
+        That of its frames as they came, if there is one.
     """
+    path = before.path
     with contextlib.ExitStack() as opened:
         opened.callback(run.abandon)
-        kept = {"frames_per_block": run.layout.frames_per_block}
-        plan = Plan(source, settings.model_copy(update=kept), clock, again=True)
-        if plan.recorded != run.layout.geometry:
-            raise FrameError(
-                f"the source delivers frames of {plan.recorded.shape} {plan.recorded.dtype}, and "
-                f"{run.storage.where} holds {run.layout.geometry.shape} "
-                f"{run.layout.geometry.dtype}: start another run for them"
-            )
-        left = spill_folders(notes, run.layout)
+        plan = Plan(source, settings, clock, begun=run.layout, earlier_raw=earlier)
+        check_continues(run, plan.recorded, plan.provenance())
+        left = spill_folders(before.notes, run.layout)
         through = plan.known_through(run, left)
         if left and left == plan.spills_to(run):
             spilled, left = plan.recorded_through(run), ()  # It is taken over as it is.
@@ -268,15 +262,32 @@ def _taken_up(
             spilled = through
         following = run.account.next_counter
         after = None if following is None else following - 1
+        raw = given_up = None
         if path is not None:
             plan.check_room(path)
+            if plan.raw is not None:
+                plan.raw.check_place(path)
+                raw = plan.raw.open(path, run.layout.name)
+        if raw is None and earlier is not None:
+            given_up = take_from_earlier(earlier, clock=clock)
+        beside = raw or given_up
+        if beside is not None:
+            opened.callback(beside.abandon)
+            # Frames of the same number are to be the same in both.
+            known = [through, (beside.account.next_counter or 0) - 1]
+            through = max((each for each in known if each is not None), default=None)
         recovered = leftovers(path, run.layout, after=after, spilled=left)
         parts = dataclasses.replace(
-            plan.parts(run, None, spilled_after=spilled),
+            plan.parts(run, raw, spilled_after=spilled),
             recovered=recovered,
             following=None if through is None else through + 1,
             left=left,
         )
+        if changed := changed_metadata(run.layout.metadata, plan.metadata()):
+            run.note("source", changed)
+            _log.warning("%s", changed)
         acquisition = Acquisition(parts)
+        if given_up is not None:
+            close_raw(given_up)
         opened.pop_all()
     return acquisition

@@ -20,8 +20,6 @@ from forebay.acquisition.service.flow import RingLevel
 if TYPE_CHECKING:
     from forebay.acquisition.reduction import OverloadSteps
 
-NOT_KEPT_RAW = "only one frame of {every} is kept as it came"
-
 
 class OverloadReduction:
     """Switches the declared reductions on, one after the other, while the ring is too full.
@@ -99,10 +97,12 @@ class RawTap:
         self._blocks = blocks
         self._own = own
         self._filler = BlockFiller(run, blocks, own=own)
+        # An earlier writer may have come further here than with the reduced frames.
+        self._following = run.account.next_counter or 0
 
     def __call__(self, frame: Arrived, pixels: npt.NDArray[Any]) -> Arrived:
         """Keep a copy of the frame, if it is one of those."""
-        if frame.counter % self._every:
+        if frame.counter % self._every or frame.counter < self._following:
             return frame
         room = self._filler.own_room()
         room.pixels[...] = pixels

@@ -282,6 +282,22 @@ def test_runs_close_ends_a_run_whose_writer_is_gone(forebay: Forebay, tmp_path: 
     assert open_run(tmp_path / "left").closed
 
 
+def test_runs_close_ends_the_run_of_the_frames_as_they_came_with_it(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    geometry = package.Geometry(("y", "x"), (4, 4), np.dtype("uint8"))
+    raw_of = {"raw_of": "left", "every": 2}
+    for name, provenance in (("left", {}), ("left.raw", raw_of), ("other", {}), ("other.raw", {})):
+        package.RunWriter.create(
+            tmp_path / name, geometry, frames_per_block=2, provenance=provenance
+        ).abandon()
+    for name in ("left", "other"):
+        outcome = forebay("runs", "close", name)
+        assert outcome.code == 0, outcome.err
+    closed = [each.name for each in tmp_path.iterdir() if open_run(each).closed]
+    assert sorted(closed) == ["left", "left.raw", "other"]
+
+
 def test_a_sound_run_needs_no_repair_and_a_closed_one_no_end(forebay: Forebay, water: str) -> None:
     outcome = forebay("runs", "repair", water)
     assert outcome.code == 0, outcome.err

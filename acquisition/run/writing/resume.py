@@ -16,7 +16,7 @@ from forebay.acquisition.journal.reading import read_journal
 from forebay.acquisition.run.lock import WriterLock
 from forebay.acquisition.run.reader import Run, open_run
 from forebay.acquisition.run.recovery.uncommitted import stored_blocks, uncommitted_blocks
-from forebay.acquisition.run.writing.account import NOT_RECORDED
+from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
 from forebay.acquisition.run.writing.create import next_line, opening_line
 from forebay.acquisition.run.writing.folder import quarantine, show
 from forebay.acquisition.run.writing.position import Position
@@ -33,6 +33,7 @@ def resume_run(
     take_over: bool = False,
     direct: bool = False,
     show_every: float = 0.0,
+    usual_gap: str = NOT_DELIVERED,
 ) -> WritableRun:
     """Become the writer of a run whose writer is gone, behind its last block.
 
@@ -52,6 +53,8 @@ def resume_run(
         Whether frames are written past the page cache where that can be done.
     show_every
         Seconds between two times that the arrays are shown while the run grows.
+    usual_gap
+        Why counters are missing between frames that come from now on.
 
     Raises
     ------
@@ -98,6 +101,7 @@ def resume_run(
         at,
         clock,
         gap=NOT_RECORDED,
+        usual_gap=usual_gap,
         release=lock.release,
         show_every=show_every,
     )

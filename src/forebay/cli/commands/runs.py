@@ -169,16 +169,25 @@ def close(
 ) -> None:
     """Close a run whose writer is gone, with everything that can still be saved.
 
+    The run of the frames that were kept as they came, if there is one, is closed with it.
+
     In a bucket no lock tells whether it is gone: the run is watched first for as long as a writer
     would take for two blocks, unless --take-over is given.
     """
-    from forebay import RunWriter
+    from forebay import RunWriter, open_run
+    from forebay.acquisition.service.raw_frames import earlier_raw
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
-        writer = _taken_over(location, at_once=take_over)
-    else:
-        writer = RunWriter.resume(location, take_over=take_over)
+        _end(_taken_over(location, at_once=take_over), location)
+        return
+    _end(RunWriter.resume(location, take_over=take_over), location)
+    raw = earlier_raw(open_run(location))
+    if raw is not None and raw.path is not None and not raw.closed:
+        _end(RunWriter.resume(raw.path, take_over=take_over), raw.path)
+
+
+def _end(writer: "RunWriter", location: Path | str) -> None:
     writer.close(reason="closed by the operator; its writer was gone")
     typer.echo(f"{writer.path or location} is closed with {writer.committed} frames")
 

@@ -1,0 +1,78 @@
+"""Whether the frames of a source belong into a run that was begun with another writer."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from forebay.acquisition.errors import FrameError
+from forebay.acquisition.frames import Geometry, ImageMetadata
+from forebay.acquisition.run.writing.writable import WritableRun
+
+
+def check_continues(run: WritableRun, recorded: Geometry, provenance: Mapping[str, Any]) -> None:
+    """Refuse frames that are other than those of a run that has begun.
+
+    Parameters
+    ----------
+    run
+        The run.
+    recorded
+        Layout of the frames to come, as they would be recorded.
+    provenance
+        What would be done to them before, as JSON.  Reductions for times of overload may be left
+        out.
+
+    Raises
+    ------
+    FrameError
+        If they have another layout, or are reduced in another way than the run says.
+    """
+    before, known, where = run.layout.provenance, run.layout.geometry, run.storage.where
+    _check_reduction(where, "are reduced", before, provenance, "reduction")
+    if "overload_reduction" in provenance:
+        what = "are reduced in times of overload"
+        _check_reduction(where, what, before, provenance, "overload_reduction")
+    if recorded != known:
+        raise FrameError(
+            f"the source delivers frames of {recorded.shape} {recorded.dtype}, and {where} holds "
+            f"{known.shape} {known.dtype}: start another run for them"
+        )
+
+
+def changed_metadata(before: ImageMetadata, now: ImageMetadata) -> str | None:
+    """Return in what a source is another one than a run says; None if in nothing."""
+    changed = [
+        text
+        for field in fields(ImageMetadata)
+        for text in _differences(field.name, getattr(before, field.name), getattr(now, field.name))
+    ]
+    if not changed:
+        return None
+    return f"from here on the source says what the run does not: {', '.join(changed)}"
+
+
+def _check_reduction(
+    where: str, what: str, before: Mapping[str, Any], now: Mapping[str, Any], key: str
+) -> None:
+    if key not in before and key not in now:
+        return
+    # The operations are only loaded where there are some.
+    from forebay.acquisition.reduction.provenance import reduction_text, same_reduction
+
+    if not same_reduction(before.get(key), now.get(key)):
+        raise FrameError(
+            f"the frames of {where} {what} by {reduction_text(before.get(key))}, as it says, and "
+            f"those to come would be by {reduction_text(now.get(key))}: give the same steps, or "
+            "start another run"
+        )
+
+
+def _differences(name: str, before: object, now: object) -> Iterator[str]:
+    """Yield what has become of the parts of something that are not as they were."""
+    before, now = (json.loads(json.dumps(each, default=str)) for each in (before, now))
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            yield from _differences(f"{name} {key}", before.get(key), now.get(key))
+    elif before != now:
+        yield f"{name} {json.dumps(now)} and not {json.dumps(before)}"
