@@ -50,6 +50,8 @@ class AnomalyKind(StrEnum):
     """Its part came after the others had gone on without it; the part is left out."""
     PARTNER_FAILED = "partner failed"
     """One of several synchronised cameras failed."""
+    PARTNER_ENDED = "partner ended"
+    """One of several synchronised cameras has no more frames, and the others were ended with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,14 @@ class Camera:
         text = f"trigger {trigger} goes on without this camera"
         self.intake.anomalies.report(AnomalyKind.PARTNER_MISSING, text, trigger)
 
+    def tell_end(self, trigger: int, *, through: int) -> None:
+        """Tell that this camera ended after a trigger, and the others, which had gone on, with it."""
+        text = (
+            f"it ended after trigger {trigger}, and the others with it, which had come to trigger "
+            f"{through}"
+        )
+        self.intake.anomalies.report(AnomalyKind.PARTNER_ENDED, text, trigger)
+
     def compare_clock(self, timestamp: int, reference: int, *, of: str, tolerance: float) -> None:
         """Take down how far its clock is behind another one, and tell it once if that is far.
 

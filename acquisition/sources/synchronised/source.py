@@ -219,8 +219,13 @@ class SynchronisedSource:
                 delivered = trigger
                 yield self._compose(trigger)
         finally:
+            # Where not all are required, the others have gone on without.
+            ended = self._at_end() if self._require_all and not self._stopped.is_set() else []
             hung = self._end()
             counted = max(camera.counted_through for camera in self._cameras)
+            for camera in ended:
+                if camera.failure is None and camera.counted_through < counted:
+                    camera.tell_end(camera.counted_through, through=counted)
             if self.on_lost is not None and counted > delivered:
                 self.on_lost(counted, None)
         _check_ended(hung)
@@ -263,9 +268,13 @@ class SynchronisedSource:
         """Return the cameras of which nothing is there, and something may come."""
         return [each for each in self._cameras if not each.queue.ended and not each.queue.first]
 
+    def _at_end(self) -> Sequence[Camera]:
+        """Return the cameras of which nothing will come any more."""
+        return [each for each in self._cameras if each.queue.ended and not each.queue.first]
+
     def _over(self) -> bool:
         """Tell whether nothing is to be delivered any more; raise what a camera failed of."""
-        done = [camera for camera in self._cameras if camera.queue.ended and not camera.queue.first]
+        done = self._at_end()
         failed = [camera for camera in done if camera.failure is not None]
         if not done or (not self._require_all and len(done) < len(self._cameras)):
             return False
