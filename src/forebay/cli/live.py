@@ -64,7 +64,7 @@ def _rows(status: "AcquisitionStatus") -> Iterator[tuple[str, "RenderableType"]]
     yield "rate", Text(_rate(status))
     yield "ring", _ring(status)
     if status.latency_seconds:
-        yield "latency", Text(_latency(status.latency_seconds))
+        yield "latency", Text(latency_text(status.latency_seconds))
     yield "disk", Text(_room(status))
     if status.anomalies:
         yield "unusual", Text(_counts(status.anomalies), _STRAINED)
@@ -96,7 +96,7 @@ def _rate(status: "AcquisitionStatus") -> str:
     return f"{status.frames_per_second:.1f} frames/s, {size(status.bytes_per_second)}/s"
 
 
-def _latency(latency: Mapping[str, float]) -> str:
+def latency_text(latency: Mapping[str, float]) -> str:
     """Return the points of a latency that are shown, as far as they are known."""
     return ", ".join(
         f"{name} {seconds(latency[name])}" for name in ("median", "p99", "max") if name in latency

@@ -328,6 +328,8 @@ def _described(status: "AcquisitionStatus") -> dict[str, Any]:
 
 
 def _print(status: "AcquisitionStatus", truth: Path | None) -> None:
+    from forebay.cli.live import latency_text
+
     rate = status.received_per_second
     # Not what was taken by the time that all took: the first frame may have been long in coming.
     came = f"; frames came at {rate:.1f}/s" if rate else ""
@@ -339,6 +341,8 @@ def _print(status: "AcquisitionStatus", truth: Path | None) -> None:
         ("took", f"{seconds(status.seconds)}{came}"),
         ("ring", f"{status.ring_highest} of {status.ring_slots} frames at most"),
     ]
+    if status.latency_seconds:
+        facts.append(("latency", f"{latency_text(status.latency_seconds)} from ring to commit"))
     if truth is not None:
         facts.append(("truth", truth))
     print_facts(f"run {status.run}, closed", facts)
