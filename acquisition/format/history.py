@@ -1,6 +1,7 @@
 """What the logs of a run say: its blocks, what was dropped, and whether it is closed."""
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from forebay.acquisition.errors import RunDamagedError
@@ -33,6 +34,8 @@ from forebay.acquisition.format.record import (
 
 CHAIN_START = ""
 """What the first line of a run's first log names as the line before it."""
+_OPENING_BYTES = 2**16
+"""More than the first line of a log has."""
 _EMPTY_LOOKS = 4
 """Looks in a row that find nothing new, after which it is asked whether an object was lost."""
 
@@ -150,38 +153,45 @@ def replay(objects: Objects, since: History | None = None) -> History:
 
 
 def _replay_files(logs: Logs) -> History:
-    epochs = range(1, logs.epochs + 1)
-    history = History()
-    _replay_all(history, logs, [logs.objects.read(log_key(epoch)) or b"" for epoch in epochs])
+    """Replay logs that are files, of which one may be larger than the memory."""
+    history, objects = History(), logs.objects
+    for epoch in range(1, logs.epochs + 1):
+        sealed, key = None, log_key(epoch)
+        if epoch < logs.epochs:
+            first = b"".join(objects.read_in_pieces(log_key(epoch + 1), _OPENING_BYTES))
+            sealed = _sealed_bytes(first, where=logs.where(epoch + 1))
+        length = (objects.size(key) or 0) if sealed is None else sealed
+        _replay_next(history, logs, objects.read_in_pieces(key, length), sealed, epoch)
     return history
 
 
 def _replay_rows(logs: Logs) -> History:
     rows = [read_row(logs.objects, epoch) for epoch in range(1, logs.epochs + 1)]
     history = History()
-    _replay_all(history, logs, [row.content for row in rows])
+    for epoch, row in enumerate(rows, start=1):
+        sealed = None
+        if epoch < len(rows):
+            sealed = _sealed_bytes(rows[epoch].content, where=logs.where(epoch + 1))
+        _replay_next(history, logs, [row.content[:sealed]], sealed, epoch)
     _check_whole(history, where=logs.where(logs.epochs))
     history.log_objects = rows[-1].objects
     return history
 
 
-def _replay_all(history: History, logs: Logs, contents: list[bytes]) -> None:
-    for epoch, content in enumerate(contents, start=1):
-        sealed = None
-        if epoch < len(contents):
-            sealed = _sealed_bytes(contents[epoch], where=logs.where(epoch + 1))
-        _replay_log(history, content, sealed, where=logs.where(epoch))
-        if history.epoch != epoch:
-            raise RunDamagedError(
-                f"{logs.where(epoch)}: its writer's record is missing; restore the log"
-            )
+def _replay_next(
+    history: History, logs: Logs, pieces: Iterable[bytes], sealed: int | None, epoch: int
+) -> None:
+    where = logs.where(epoch)
+    _replay_log(history, pieces, sealed, where=where)
+    if history.epoch != epoch:
+        raise RunDamagedError(f"{where}: its writer's record is missing; restore the log")
 
 
 def _continue(objects: Objects, since: History) -> History:
     key = log_key(since.epoch)
     history = replace(since, blocks=since.blocks.onward(), notes=since.notes.onward())
     added = objects.read_from(key, since.log_bytes)
-    _replay_log(history, added, None, where=objects.where(key))
+    _replay_log(history, [added], None, where=objects.where(key))
     history.log_bytes += since.log_bytes
     return history
 
@@ -228,7 +238,7 @@ def _continue_row(objects: Objects, history: History, epoch: int, number: int) -
     """Read what has come to a row behind the objects that were read before."""
     row = read_row_from(objects, epoch, number)
     where, before = objects.where(row_key(epoch)), history.log_bytes
-    _replay_log(history, row.content, None, where=where)
+    _replay_log(history, [row.content], None, where=where)
     _check_whole(history, where=where)
     history.log_bytes += before
     history.log_objects = number + row.objects
@@ -253,28 +263,45 @@ def _sealed_bytes(following: bytes, *, where: str) -> int:
     return operator.index(record.sealed_bytes)
 
 
-def _replay_log(history: History, content: bytes, sealed: int | None, *, where: str) -> None:
-    body = content if sealed is None else content[:sealed]
+def _replay_log(
+    history: History, pieces: Iterable[bytes], sealed: int | None, *, where: str
+) -> None:
+    """Take in the records of a log, whose bytes come in pieces.
+
+    Parameters
+    ----------
+    history
+        What comes before.
+    pieces
+        The log, as far as it counts.
+    sealed
+        The length at which the next writer sealed it; None where there is none.
+    where
+        Its name, for messages.
+    """
     valid = number = 0
-    while end := body.find(b"\n", valid) + 1:
-        line, number = body[valid:end], number + 1
-        at = f"{where}: line {number}"
-        record = decode_line(line, previous=history.last_digest, where=at)
-        if record is None:
-            break
-        history.apply(record, where=at)
-        history.last_digest = line_digest(line)
-        valid = end
-    behind = len(body) - end if end else 0
-    if behind:
-        raise RunDamagedError(
-            f"{where}: line {number} is damaged, and {behind} bytes follow it: "
-            "restore the log from a copy"
-        )
+    rest = b""
+    coming = iter(pieces)
+    for piece in coming:
+        body, begin = rest + piece, 0
+        while end := body.find(b"\n", begin) + 1:
+            line, number = body[begin:end], number + 1
+            at = f"{where}: line {number}"
+            record = decode_line(line, previous=history.last_digest, where=at)
+            if record is None:
+                if behind := len(body) - end + sum(map(len, coming)):
+                    raise RunDamagedError(
+                        f"{at} is damaged, and {behind} bytes follow it: restore the log from a copy"
+                    )
+                break
+            history.apply(record, where=at)
+            history.last_digest = line_digest(line)
+            begin = end
+        valid, rest = valid + begin, body[begin:]
     if sealed is not None and valid != sealed:
         raise RunDamagedError(
             f"{where} has {valid} bytes that can be read; the next writer sealed it at {sealed}: "
             "restore the log from a copy"
         )
     history.log_bytes = valid
-    history.torn_bytes = len(body) - valid
+    history.torn_bytes = len(rest)

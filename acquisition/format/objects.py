@@ -1,7 +1,7 @@
 """Reading whole objects and ranges of them from any Zarr store, without a fill value anywhere."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from zarr.core.sync import sync
 from forebay.acquisition.errors import RunDamagedError
 
 _READS_AT_ONCE = 32
+_PIECE_BYTES = 16 * 2**20
 
 
 @runtime_checkable
@@ -76,6 +77,17 @@ class Objects:
             found = "is missing" if buffer is None else f"has only {start + len(buffer)} bytes"
             raise RunDamagedError(f"{self.where(key)} {found}")
         return memoryview(buffer.as_numpy_array()).cast("B")
+
+    def read_in_pieces(self, key: str, length: int) -> Iterator[bytes]:
+        """Yield the first `length` bytes of an object, or what it has, not many of them at once."""
+        for start in range(0, length, _PIECE_BYTES):
+            request = RangeByteRequest(start, min(start + _PIECE_BYTES, length))
+            buffer = sync(
+                self.store.get(key, prototype=default_buffer_prototype(), byte_range=request)
+            )
+            if buffer is None or not len(buffer):
+                return
+            yield buffer.to_bytes()
 
     def read_from(self, key: str, start: int) -> bytes:
         """Return what an object holds from `start` to its end."""
