@@ -112,6 +112,14 @@ class BlocksInFlight:
         return len(self._flights)
 
     @property
+    def full_block_waits(self) -> bool:
+        """Whether a block that has all its frames is not committed."""
+        try:
+            return self._flights[0].block.full
+        except IndexError:
+            return False
+
+    @property
     def not_ready(self) -> StorageNotReadyError | None:
         """Why the storage takes nothing now, if somebody waits for it."""
         return next(iter([*self._not_ready.values()]), None)

@@ -19,6 +19,10 @@ DECIMATED = "the recorder was slower than the camera and only one frame of {ever
 
 _DROPPING_SECONDS = 1.0
 """Time after a frame was dropped for which the flow is said to be dropping."""
+_STALLED_SECONDS = 10.0
+"""Time for which nothing goes on behind the ring, though frames wait, until that is said."""
+_STEP_SECONDS = 1.0
+"""Most time that counts from one look to the next; this process may have been stopped."""
 
 
 class FlowState(StrEnum):
@@ -36,6 +40,8 @@ class FlowState(StrEnum):
     """Only into the ring, while another recording to the same disk comes first."""
     DROPPING = "dropping"
     """Not all of them; those that are lost are written down."""
+    STORAGE_STALLED = "storage stalled"
+    """Only into the ring: for long no full block was committed, or no frame taken from the ring."""
     WAITING_FOR_SPACE = "waiting for space"
     """The storage is full."""
     WAITING_FOR_STORAGE = "waiting for the storage"
@@ -185,3 +191,28 @@ class DropWatch:
         if dropped > self._seen:
             self._seen, self._until = dropped, now + _DROPPING_SECONDS
         return now < self._until
+
+
+class StallWatch:
+    """Tells whether something that waits does not go on.
+
+    Parameters
+    ----------
+    clock
+        Source of times.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._progress: int | None = None
+        self._looked = clock.monotonic()
+        self._waited = 0.0
+
+    def stalled(self, progress: int | None, *, waiting: bool) -> bool:
+        """Tell it, where it has come so far by now, and has more to do or not."""
+        now = self._clock.monotonic()
+        step, self._looked = min(now - self._looked, _STEP_SECONDS), now
+        goes_on = progress != self._progress or not waiting
+        self._waited = 0.0 if goes_on else self._waited + step
+        self._progress = progress
+        return self._waited >= _STALLED_SECONDS

@@ -1,7 +1,7 @@
 """How frames get through at this moment, from the ring and what is behind it."""
 
 from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
-from forebay.acquisition.service.flow import DropWatch, FlowState, Holding
+from forebay.acquisition.service.flow import DropWatch, FlowState, Holding, StallWatch
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
@@ -27,6 +27,8 @@ class FlowWatch:
         self._recording = recording
         self._holds = isinstance(parts.gate, Holding)
         self._drops = DropWatch(parts.clock)
+        self._commits, self._takes = StallWatch(parts.clock), StallWatch(parts.clock)
+        self._committer = parts.run.committer
         self.state = FlowState.NORMAL
         """The state at the last look."""
 
@@ -41,14 +43,23 @@ class FlowWatch:
         return None if self.state is before else self.state
 
     def _now(self) -> FlowState:
-        behind = self._recording.flow
+        behind, stalled = self._recording.flow, self._stalled()
         if behind.is_waiting:
             return behind
         if self._drops.dropping(self._lost()):
             return FlowState.DROPPING
         if behind is not FlowState.NORMAL:
             return behind
+        if stalled:
+            return FlowState.STORAGE_STALLED
         return FlowState.HOLDING if self.holding else FlowState.NORMAL
+
+    def _stalled(self) -> bool:
+        """Tell whether blocks that are full are not committed, or frames not taken from the ring."""
+        waiting = self._recording.full_block_waits
+        commits = self._commits.stalled(self._committer.frames, waiting=waiting)
+        waiting = self._ring.waiting > 0
+        return self._takes.stalled(self._account.next_counter, waiting=waiting) or commits
 
     def _lost(self) -> int:
         """Return how many frames were lost here, and not by the camera or on their way."""

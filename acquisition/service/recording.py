@@ -141,6 +141,11 @@ class Recording:
         return self._blocks.not_ready or (self._raw.not_ready if self._raw else None)
 
     @property
+    def full_block_waits(self) -> bool:
+        """Whether a full block is not committed."""
+        return self._blocks.full_block_waits
+
+    @property
     def spilled_frames(self) -> int:
         """Frames that lie on the second path."""
         return 0 if self._overflow is None else self._overflow.frames

@@ -46,7 +46,7 @@ class AcquisitionStatus:
     """Frames that the ring holds."""
     flow: str
     """How frames get through: ``normal``, ``holding``, ``spilling``, ``reducing``, ``giving way``,
-    ``dropping``, ``waiting for space`` or ``waiting for the storage``."""
+    ``dropping``, ``storage stalled``, ``waiting for space`` or ``waiting for the storage``."""
     spilled_frames: int
     """Frames that lie on the second path."""
     disk_free_bytes: int | None
