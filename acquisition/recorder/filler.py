@@ -64,7 +64,7 @@ class BlockFiller:
         """
         flight = self._begin()
         self._blocks.until_ready(lambda: self._run.begin(frame.counter))
-        self._run.take(frame.counter)
+        self._run.take(frame.counter, waited=max(0.0, self._blocks.now() - frame.at))
         if slot is not None:
             flight.slots.append(slot)
         flight.arrived.append(frame.at)

@@ -49,8 +49,15 @@ class Account:
             return 0
         return self.next_counter - self.first_counter
 
-    def take(self, first: int, last: int) -> None:
+    def take(self, first: int, last: int, *, waited: float = 0.0) -> None:
         """Move on behind the counters from `first` to `last`; what is jumped over is dropped.
+
+        Parameters
+        ----------
+        first, last
+            The counters.
+        waited
+            Seconds since they came, when it could be noticed that others lack.
 
         Raises
         ------
@@ -63,7 +70,8 @@ class Account:
         if self.first_counter is None:
             self.first_counter = first
         if following is not None and first > following:
-            self._note(following, first - 1, self._gap)
+            at = self._now() - round(waited * 1e9)
+            self._note(following, first - 1, self._gap, at)
         self.next_counter = last + 1
         self._gap = self._usual_gap
 

@@ -70,8 +70,8 @@ class WritableRun:
         if self.account.first_counter is None:
             self.committer.start(counter)
 
-    def take(self, counter: int) -> None:
-        """Count a frame that has come, and those that it jumps over.
+    def take(self, counter: int, *, waited: float = 0.0) -> None:
+        """Count a frame that came `waited` seconds ago, and those that it jumps over.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class WritableRun:
         """
         self.check_alive()
         self.begin(counter)
-        self.account.take(counter, counter)
+        self.account.take(counter, counter, waited=waited)
 
     def drop(self, first: int, last: int, *, reason: str, at: int | None = None) -> None:
         """Write down that the frames with the counters from `first` to `last` are lost.

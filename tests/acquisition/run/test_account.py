@@ -48,6 +48,12 @@ def test_losses_with_a_frame_between_them_are_two(account: Account) -> None:
     assert (account.counted, account.dropped) == (3, 2)
 
 
+def test_a_gap_has_the_time_at_which_the_frame_behind_it_came(account: Account) -> None:
+    account.take(0, 0, waited=40e-9)
+    account.take(3, 3, waited=40e-9)
+    assert told(account) == [(1, 2, NOT_DELIVERED, 60)]
+
+
 def test_a_gap_is_explained_once(account: Account) -> None:
     """And the usual reason holds for those behind the next frame."""
     account.take(0, 0)

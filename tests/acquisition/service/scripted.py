@@ -77,9 +77,9 @@ def slow_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each append takes longer than the camera does."""
     take = WritableRun.take
 
-    def slowly(self: WritableRun, counter: int) -> None:
+    def slowly(self: WritableRun, counter: int, *, waited: float) -> None:
         time.sleep(0.002)
-        take(self, counter)
+        take(self, counter, waited=waited)
 
     monkeypatch.setattr(WritableRun, "take", slowly)
 

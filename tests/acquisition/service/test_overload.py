@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.acquisition.service.standing_disk import (
 
 from forebay.acquisition import (
     AcquisitionStatus,
+    Frame,
     FrameFlag,
     Geometry,
     acquire,
@@ -35,6 +36,7 @@ from forebay.acquisition.control import ClosedEvent, ControlClient
 from forebay.acquisition.errors import NoSpaceError, SourceError
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.recorder.blocks import BlocksInFlight
+from forebay.acquisition.run.writing.account import NOT_DELIVERED
 from forebay.acquisition.run.writing.create import create_run
 from forebay.acquisition.service.flow import OVERTAKEN, RING_FULL, Watermarks
 from forebay.acquisition.service.prepare import prepare
@@ -86,6 +88,24 @@ def test_what_is_dropped_is_written_down_with_the_time_at_which_it_was(
     run, _, _ = record(tmp_path / "run", camera, disk, overload=policy)
     # The last frame comes later, and may drop one more.
     assert run.dropped[0].at <= camera.delivered_at
+
+
+class Losing(Camera):
+    """Loses the frame 30 itself."""
+
+    def frames(self) -> Iterator[Frame]:
+        return (frame for frame in super().frames() if frame.counter != 30)
+
+
+def test_what_the_camera_lost_has_the_time_at_which_that_could_be_seen(
+    tmp_path: Path, disk: threading.Event
+) -> None:
+    """When the next frame came into the ring, however long it stays there."""
+    camera = Losing()
+    run, _, _ = record(tmp_path / "run", camera, disk, overload="drop-newest", buffer_bytes=2**20)
+    (lost,) = run.dropped
+    assert (lost.first, lost.last, lost.reason) == (30, 30, NOT_DELIVERED)
+    assert lost.at <= camera.delivered_at
 
 
 def test_followers_are_told_the_reason_that_stands_in_the_run(
