@@ -63,6 +63,10 @@ class FlowWatch:
 
     def _lost(self) -> int:
         """Return how many frames were lost here, and not by the camera or on their way."""
+        # What moves on between two of these looks is rather left out than counted as lost here.
+        before = self._receiving.before
+        waits = before is not None and (self._account.next_counter or 0) <= before.first
+        elsewhere = before.count if before is not None and waits else 0
         by_reason = self._account.dropped_by_reason
-        elsewhere = sum(by_reason.get(reason, 0) for reason in (NOT_DELIVERED, NOT_RECORDED))
+        elsewhere += sum(by_reason.get(reason, 0) for reason in (NOT_DELIVERED, NOT_RECORDED))
         return self._recording.counts()[0] - elsewhere - self._receiving.refused

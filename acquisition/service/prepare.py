@@ -270,6 +270,7 @@ def _taken_up(
                 raw = plan.raw.open(path, run.layout.name)
         if raw is None and earlier is not None:
             given_up = take_from_earlier(earlier, clock=clock)
+        lost_from = None if through is None else through + 1
         beside = raw or given_up
         if beside is not None:
             opened.callback(beside.abandon)
@@ -281,6 +282,7 @@ def _taken_up(
             plan.parts(run, raw, spilled_after=spilled),
             recovered=recovered,
             following=None if through is None else through + 1,
+            lost_from=lost_from,
             left=left,
         )
         if changed := changed_metadata(run.layout.metadata, plan.metadata()):

@@ -16,6 +16,7 @@ from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_fra
 from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.run.finding import run_folder
 from forebay.acquisition.run.reader import open_run
+from forebay.acquisition.run.writing.account import NOT_RECORDED
 from forebay.acquisition.run.writing.block import BlockInFlight
 from forebay.acquisition.run.writing.create import create_run, place_of_run
 from forebay.acquisition.run.writing.leftovers import leftovers, remove_leftovers, spill_folders
@@ -476,6 +477,7 @@ class RunWriter:
                 self._run.drop(entry.first, entry.last, reason=entry.reason, at=entry.at)
             else:
                 self.append(entry)
+        self._run.account.explain_gap(NOT_RECORDED)
 
     def _store(self) -> Block:
         block = self._block

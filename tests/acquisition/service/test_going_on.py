@@ -13,6 +13,10 @@ from forebay.acquisition.run.writing.account import NOT_RECORDED
 from forebay.acquisition.run.writing.resume import resume_run
 
 
+def reasons(path: Path) -> set[str]:
+    return {each.reason for each in open_run(path).dropped}
+
+
 @pytest.mark.parametrize("way", ["service", "writer"])
 def test_without_a_journal_the_block_in_flight_is_lost_and_said_so(
     tmp_path: Path, killed: Killed, way: str
@@ -49,6 +53,22 @@ def test_with_a_journal_nothing_is_lost_that_had_come(
         check(path, lost=[], upto=10)
     else:
         check(path, lost=[10, 11, 12], upto=18)
+        assert reasons(path) == {NOT_RECORDED}
+
+
+def test_what_came_between_two_writers_is_not_laid_on_the_camera(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever takes up the journals of both of them does not know it otherwise."""
+    path = tmp_path / "run"
+    killed(path, last=10, changes='{"durability": "frame"}')
+    killed(path, first=13, last=19, changes='{"durability": "frame"}')
+    go_on(path, Camera(22, 2), durability="frame")
+    check(path, lost=[10, 11, 12, 19, 20, 21], upto=24)
+    assert reasons(path) == {NOT_RECORDED}
+    assert (
+        "the frames 19 to 21 were lost with the earlier writer, or came without one" in caplog.text
+    )
 
 
 def test_a_camera_that_counts_anew_is_numbered_on(tmp_path: Path, killed: Killed) -> None:
@@ -125,6 +145,7 @@ def test_what_was_spilled_is_merged_back(
     assert sorted([*taken, *lost]) == list(range(upto))
     # Only what was in memory at the kill, between the ring and the second path, may be missing.
     assert len(lost) <= 12
+    assert reasons(path) <= {NOT_RECORDED}
     assert not [each for each in second.rglob("*") if each.is_file()]
 
 
