@@ -28,7 +28,7 @@ def spill_folders(notes: Iterable[Noted], run: RunLayout) -> tuple[Path, ...]:
 
     There are several where a run was taken up with another one, and that writer died as well.
     """
-    named = [Path(note.text) / run.run_id for note in notes if note.topic == SPILL_TOPIC]
+    named = _named(notes, run)
     there = [each for each in dict.fromkeys(named) if each.is_dir()]
     if named and named[-1] not in there:
         # A writer's folder is removed when the run is closed, and not before.
@@ -39,6 +39,15 @@ def spill_folders(notes: Iterable[Noted], run: RunLayout) -> tuple[Path, ...]:
             run.name,
         )
     return tuple(dict.fromkeys(each.resolve() for each in there))
+
+
+def remove_after_end(path: Path, notes: Iterable[Noted], run: RunLayout) -> None:
+    """Remove what the writer of a closed run has left, that died before it had removed it."""
+    remove_leftovers(path, _named(notes, run))  # Those that are gone are passed over.
+
+
+def _named(notes: Iterable[Noted], run: RunLayout) -> list[Path]:
+    return [Path(note.text) / run.run_id for note in notes if note.topic == SPILL_TOPIC]
 
 
 def leftovers(

@@ -1,5 +1,6 @@
 """Going on with a run whose writer was killed: nothing that was safe is lost, all is accounted for."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from tests.acquisition.service.killed_recording import Camera, Killed, check, go
 
 from forebay.acquisition import RunWriter, open_run, verify_run
 from forebay.acquisition.clock import SYSTEM_CLOCK
-from forebay.acquisition.errors import FrameError
+from forebay.acquisition.errors import FrameError, RunExistsError
 from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.run.writing.account import NOT_RECORDED
 from forebay.acquisition.run.writing.resume import resume_run
@@ -207,6 +208,33 @@ def test_a_stored_block_that_was_not_committed_is_taken_in(tmp_path: Path) -> No
     assert open_run(path).history.frames == 4
     go_on(path, Camera(8, 3))
     check(path, lost=[], upto=11)
+
+
+@pytest.mark.parametrize("way", ["service", "writer"])
+def test_what_a_writer_left_that_died_when_it_had_closed_the_run_is_removed(
+    tmp_path: Path, killed: Killed, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of it is in the run: it would take the room for ever, since nobody else looks for it."""
+    path, second, kept = tmp_path / "run", tmp_path / "second", tmp_path / "kept"
+    spill_until_killed(path, second, killed)
+    places = {path / "_forebay/journal": kept / "journal", second: kept / "second"}
+    for place, copy in places.items():
+        shutil.copytree(place, copy)
+    RunWriter.resume(path).close()
+    for place, copy in places.items():
+        shutil.copytree(copy, place, dirs_exist_ok=True)
+    before = open_run(path).history.frames
+    caplog.clear()
+    with pytest.raises(RunExistsError, match="closed and whole"):
+        if way == "service":
+            go_on(path, Camera(40, 5))
+        else:
+            RunWriter.resume(path)
+    assert open_run(path).history.frames == before
+    assert not [each for place in places for each in place.rglob("*")]
+    with pytest.raises(RunExistsError):
+        RunWriter.resume(path)
+    assert "is not there" not in caplog.text
 
 
 def test_a_damaged_journal_does_not_keep_anybody_from_going_on(

@@ -175,16 +175,24 @@ def close(
     would take for two blocks, unless --take-over is given.
     """
     from forebay import RunWriter, open_run
+    from forebay.acquisition.errors import RunExistsError
     from forebay.acquisition.service.raw_frames import earlier_raw
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
         _end(_taken_over(location, at_once=take_over), location)
         return
-    _end(RunWriter.resume(location, take_over=take_over), location)
+    closed = None
+    try:
+        _end(RunWriter.resume(location, take_over=take_over), location)
+    except RunExistsError as error:
+        # The writer may have died between the ends of the two.
+        closed = error
     raw = earlier_raw(open_run(location))
     if raw is not None and raw.path is not None and not raw.closed:
         _end(RunWriter.resume(raw.path, take_over=take_over), raw.path)
+    elif closed is not None:
+        raise closed
 
 
 def _end(writer: "RunWriter", location: Path | str) -> None:
