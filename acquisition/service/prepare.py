@@ -260,8 +260,6 @@ def _taken_up(
             spilled, left = plan.recorded_through(run), ()  # It is taken over as it is.
         else:
             spilled = through
-        following = run.account.next_counter
-        after = None if following is None else following - 1
         raw = given_up = None
         if path is not None:
             plan.check_room(path)
@@ -277,7 +275,7 @@ def _taken_up(
             # Frames of the same number are to be the same in both.
             known = [through, (beside.account.next_counter or 0) - 1]
             through = max((each for each in known if each is not None), default=None)
-        recovered = leftovers(path, run.layout, after=after, spilled=left)
+        recovered = leftovers(path, run.layout, run.account, spilled=left, clock=clock)
         parts = dataclasses.replace(
             plan.parts(run, raw, spilled_after=spilled),
             recovered=recovered,
