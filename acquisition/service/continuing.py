@@ -1,13 +1,16 @@
 """Whether the frames of a source belong into a run that was begun with another writer."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from forebay.acquisition.errors import FrameError
+from forebay.acquisition.format.record import Noted
 from forebay.acquisition.frames import Geometry, ImageMetadata
 from forebay.acquisition.run.writing.writable import WritableRun
+
+_TOPIC = "source"
 
 
 def check_continues(run: WritableRun, recorded: Geometry, provenance: Mapping[str, Any]) -> None:
@@ -40,16 +43,40 @@ def check_continues(run: WritableRun, recorded: Geometry, provenance: Mapping[st
         )
 
 
-def changed_metadata(before: ImageMetadata, now: ImageMetadata) -> str | None:
-    """Return in what a source is another one than a run says; None if in nothing."""
+def note_source(run: WritableRun, notes: Sequence[Noted], now: ImageMetadata) -> str | None:
+    """Note in a run in what its source is another one than before.
+
+    Parameters
+    ----------
+    run
+        The run.
+    notes
+        Those that are there.
+    now
+        What the source says of itself.
+
+    Returns
+    -------
+    str or None
+        What it says otherwise than the run, or again like it; None where nothing is to be noted.
+    """
+    before = run.layout.metadata
     changed = [
         text
         for field in fields(ImageMetadata)
         for text in _differences(field.name, getattr(before, field.name), getattr(now, field.name))
     ]
-    if not changed:
+    told = [each.text for each in notes if each.topic == _TOPIC]
+    if changed:
+        text = f"from here on the source says what the run does not: {', '.join(changed)}"
+    elif told:
+        text = "from here on the source says again what the run does"
+    else:
         return None
-    return f"from here on the source says what the run does not: {', '.join(changed)}"
+    if text in told[-1:]:
+        return None
+    run.note(_TOPIC, text)
+    return text
 
 
 def _check_reduction(

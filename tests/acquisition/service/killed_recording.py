@@ -27,6 +27,7 @@ from forebay.acquisition.storage.folder import FolderStorage
 Room.__init__.__defaults__ = (2**32, 2**20, 2)
 path, changes = sys.argv[1:3]
 first, last, frozen = map(int, sys.argv[3:])
+settings = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2, **json.loads(changes)}
 rings, journals, stood = [], [], []
 
 def note(kind, made):
@@ -47,7 +48,7 @@ def safe():
     blocks = stood[0] if frozen >= 0 else (last - first) // 4
     if open_run(path).history.frames < 4 * blocks:
         return False
-    if Path(path + ".raw").exists() and open_run(path + ".raw").history.frames < 4:
+    if last and Path(path + ".raw").exists() and open_run(path + ".raw").history.frames < 4:
         return False
     return frozen >= 0 or all(each.counts()[1] >= last - first for each in journals)
 
@@ -67,7 +68,7 @@ if frozen >= 0:
 
 class Camera:
     geometry = Geometry(("y", "x"), (6, 4), np.dtype("uint16"))
-    metadata = ImageMetadata()
+    metadata = ImageMetadata(exposure=settings.pop("exposure", None))
     can_wait = False
     def frames(self):
         import threading
@@ -84,7 +85,6 @@ class Camera:
     def __enter__(self): return self
     def __exit__(self, *exc): pass
 
-settings = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2, **json.loads(changes)}
 begin = prepare if first == 0 else prepare_again
 begin(Camera(), path, settings=AcquisitionSettings.model_validate(settings)).run()
 """

@@ -120,6 +120,41 @@ def test_where_their_run_has_another_writer_it_is_left_alone(
         assert "run.raw stays open" in caplog.text
 
 
+def test_nor_where_those_as_they_came_are_closed_already(tmp_path: Path, killed: Killed) -> None:
+    path = tmp_path / "run"
+    killed(path, last=8, frozen=1, changes=changes(KEPT))
+    before = open_run(path).history.frames
+    RunWriter.resume(tmp_path / "run.raw").close()
+    go_on(path, Camera(0, 4), reduction=BINNED)
+    taken = open_run(path).frames.frame_id.to_numpy().tolist()
+    assert taken == [*range(before), *range(7, 11)]
+    check_raw(path, frames=[0, 2, 4, 6])
+
+
+def test_frames_that_were_not_to_be_kept_are_not_said_to_be_lost(
+    tmp_path: Path, killed: Killed
+) -> None:
+    """Nothing that was to be kept is missing in front of the first one that is."""
+    path = tmp_path / "run"
+    killed(path, last=8, changes=changes(KEPT))
+    go_on(path, Camera(8, 4), reduction=KEPT)
+    raw = check_raw(path, frames=[0, 2, 4, 6, 8, 10])
+    assert {each.reason for each in raw.dropped} == {NOT_KEPT}
+
+
+def test_a_recording_that_has_no_frame_yet_is_gone_on_with_from_any_counter(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It died while it waited for the first one: none is missing then."""
+    path = tmp_path / "run"
+    killed(path, last=0, changes=changes(KEPT))
+    go_on(path, Camera(1000, 4), reduction=KEPT)
+    run = open_run(path)
+    assert run.frames.frame_id.to_numpy().tolist() == [1000, 1001, 1002, 1003]
+    assert not run.dropped
+    assert "gap" not in caplog.text
+
+
 def test_frames_may_be_kept_from_then_on(tmp_path: Path, killed: Killed) -> None:
     """Where none were before, their run is made."""
     path = tmp_path / "run"
@@ -211,3 +246,18 @@ def test_a_source_that_says_something_else_of_itself_is_noted(
     assert note.topic == "source"
     assert note.text.endswith('exposure 0.02 and not null, instrument lens "63x" and not null')
     assert note.text in caplog.text
+
+
+def test_so_is_a_source_that_says_again_what_the_run_does(tmp_path: Path, killed: Killed) -> None:
+    """Whoever reads the notes would take what was said in between for true of its frames as well."""
+    path = tmp_path / "run"
+    killed(path, last=8, changes=changes(KEPT))
+    for first in (8, 16):
+        killed(path, first=first, last=first + 8, changes=changes(KEPT, exposure=0.02))
+    go_on(path, Camera(24, 4), reduction=KEPT)
+    for place in (path, tmp_path / "run.raw"):
+        notes = [each.text for each in open_run(place).notes if each.topic == "source"]
+        assert notes == [
+            "from here on the source says what the run does not: exposure 0.02 and not null",
+            "from here on the source says again what the run does",
+        ]
