@@ -17,7 +17,7 @@ from forebay.acquisition.run.writing.leftovers import leftovers, spill_folders
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
-from forebay.acquisition.service.continuing import check_continues, note_source
+from forebay.acquisition.service.continuing import check_continues, note_source, tell_kept
 from forebay.acquisition.service.plan import Plan
 from forebay.acquisition.service.raw_frames import (
     close_raw,
@@ -254,7 +254,9 @@ def _taken_up(
     with contextlib.ExitStack() as opened:
         opened.callback(run.abandon)
         plan = Plan(source, settings, clock, begun=run.layout, earlier_raw=earlier)
-        check_continues(run, plan.recorded, plan.provenance())
+        metadata = plan.metadata()
+        check_continues(run, plan.recorded, plan.provenance(), metadata.channels)
+        tell_kept(run.layout, settings)
         left = spill_folders(before.notes, run.layout)
         through = plan.known_through(run, left)
         if left and left == plan.spills_to(run):
@@ -283,7 +285,7 @@ def _taken_up(
             lost_from=lost_from,
             left=left,
         )
-        if told := note_source(run, before.notes, plan.metadata()):
+        if told := note_source(run, before.notes, metadata):
             _log.warning("%s", told)
         if raw is not None and earlier is not None:
             note_source(raw, earlier.notes, source.metadata)

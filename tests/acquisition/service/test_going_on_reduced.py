@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from tests.acquisition.service.killed_recording import Camera, Killed, check, go_on
 
-from forebay.acquisition import ImageMetadata, Run, RunWriter, acquire, open_run, verify_run
+from forebay.acquisition import (
+    Geometry,
+    ImageMetadata,
+    Run,
+    RunWriter,
+    acquire,
+    open_run,
+    verify_run,
+)
 from forebay.acquisition.errors import FrameError, RunExistsError, RunLockedError
 from forebay.acquisition.run.writing.account import NOT_RECORDED
 
@@ -219,6 +227,34 @@ def test_frames_are_not_reduced_otherwise_than_the_run_says(
     run = open_run(path)
     assert run.closed
     assert run.frames.frame_id.to_numpy().tolist() == [*range(12)]
+
+
+def test_the_cameras_keep_their_channels(tmp_path: Path, killed: Killed) -> None:
+    """Frames of the one would be taken for those of the other, whose size is the same."""
+    path = tmp_path / "run"
+    geometry = Geometry(("c", "y", "x"), (2, 6, 4), np.dtype("uint16"))
+    metadata = ImageMetadata(channels=("left", "right"))
+    RunWriter.create(path, geometry, metadata=metadata).abandon()
+    camera = Camera(0, 4)
+    camera.geometry = geometry
+    for channels in (("right", "left"), ()):
+        camera.metadata = ImageMetadata(channels=channels)
+        with pytest.raises(FrameError, match=r"run holds the channels left, right.*--channels"):
+            go_on(path, camera)
+    camera.metadata = metadata
+    go_on(path, camera)
+    assert open_run(path).frames.shape == (4, 2, 6, 4)
+
+
+def test_what_a_run_keeps_of_what_is_set_otherwise_is_told(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run"
+    killed(path, last=8)
+    go_on(path, Camera(8, 4), frames_per_block=3, compression="zstd")
+    assert open_run(path).layout.frames_per_block == 4
+    assert "a block has 4 frames, as before" in caplog.text
+    assert "the frames are packed by none, as before" in caplog.text
 
 
 def test_what_overload_does_is_not_changed_either(tmp_path: Path, killed: Killed) -> None:
