@@ -70,6 +70,7 @@ class FlowWatch:
         before = self._receiving.before
         waits = before is not None and (self._account.next_counter or 0) <= before.first
         elsewhere = before.count if before is not None and waits else 0
+        dropped, _ = self._recording.counts()
         by_reason = list(self._account.dropped_by_reason.items())
         elsewhere += sum(count for reason, count in by_reason if reason.startswith(_NOT_HERE))
-        return self._recording.counts()[0] - elsewhere - self._receiving.refused
+        return dropped - elsewhere - self._receiving.refused
