@@ -147,7 +147,7 @@ class Intake:
             self.left_out += 1
             return None
         if place.missing:
-            self._name_gap(place.number, place.missing)
+            self._name_gap(place.number, place.missing, goes_on=before < 0)
         if unfit is not None:
             return self._refuse(AnomalyKind.GEOMETRY_CHANGED, place.number, unfit)
         if timestamp is None:
@@ -188,7 +188,7 @@ class Intake:
             return None
         if place.kind is not None:
             self._name(place, counter, before)
-        self._name_gap(place.number + 1, place.missing + 1)
+        self._name_gap(place.number + 1, place.missing + 1, goes_on=False)
         return Refused(place.number, self._clock.time_ns(), reason)
 
     def _counter_of(self, frame: Frame) -> int | None:
@@ -244,11 +244,15 @@ class Intake:
         self.anomalies.report(kind, f"frame {number} is refused: {reason}{more}", number)
         return Refused(number, self._clock.time_ns(), reason)
 
-    def _name_gap(self, number: int, missing: int) -> None:
+    def _name_gap(self, number: int, missing: int, *, goes_on: bool) -> None:
         self.missing += missing
         first, last = number - missing, number - 1
-        which = f"frame {last} did" if missing == 1 else f"the frames {first} to {last} did"
-        self.anomalies.report(AnomalyKind.COUNTER_GAP, f"{which} not come", number)
+        which = f"frame {last}" if missing == 1 else f"the frames {first} to {last}"
+        what = "did not come"
+        if goes_on:
+            was = "was" if missing == 1 else "were"
+            what = f"{was} lost with the earlier writer, or came without one"
+        self.anomalies.report(AnomalyKind.COUNTER_GAP, f"{which} {what}", number)
 
     def _name(self, place: Place, counter: int, raw: int) -> None:
         match place.kind:

@@ -38,12 +38,41 @@ def read_journal(
     """
     last = -1 if after is None else after
     for paths in segments_of(Path(folder)).values():
-        for path, next_path in with_next(paths):
-            with SegmentReader(path, run_id=run_id) as reader:
-                for entry in _entries(reader, after=last):
-                    yield entry
-                    last = entry.last if isinstance(entry, Dropped) else entry.counter
-                reader.check_end(following=first_record(next_path, run_id))
+        for segment in with_next(paths):
+            for entry in read_segment(*segment, run_id=run_id, after=last):
+                yield entry
+                last = last_of(entry)
+
+
+def read_segment(
+    path: Path, next_path: Path | None, *, run_id: str, after: int
+) -> Iterator[Frame | Dropped]:
+    """Yield what a segment holds above a counter.
+
+    Parameters
+    ----------
+    path
+        The segment.
+    next_path
+        The one behind it, if there is one.
+    run_id
+        The run that it must belong to.
+    after
+        What is not above this counter is left out.
+
+    Raises
+    ------
+    RunDamagedError, StorageError
+        As for `read_journal`.
+    """
+    with SegmentReader(path, run_id=run_id) as reader:
+        yield from _entries(reader, after=after)
+        reader.check_end(following=first_record(next_path, run_id))
+
+
+def last_of(entry: Frame | Dropped) -> int:
+    """Return the last counter of an entry."""
+    return entry.last if isinstance(entry, Dropped) else entry.counter
 
 
 def _entries(reader: SegmentReader, *, after: int) -> Iterator[Frame | Dropped]:

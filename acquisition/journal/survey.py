@@ -1,5 +1,6 @@
 """What an earlier writer has left in its segments, found by reading all of it."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Surveyed:
     """Frames above the counter that was given."""
     damage: RunDamagedError | None
     """What is wrong with it, or behind its sound records; None where nothing is."""
+    epoch: int
+    """Number of its writer."""
 
 
 def survey(folder: Path, *, run_id: str, geometry: Geometry, after: int) -> list[Surveyed]:
@@ -48,14 +51,23 @@ def survey(folder: Path, *, run_id: str, geometry: Geometry, after: int) -> list
         If the storage does not give them.
     """
     found = []
-    for paths in segments_of(folder).values():
+    for epoch, paths in segments_of(folder).items():
         for path, next_path in with_next(paths):
-            found.append(_survey(path, next_path, run_id, geometry, after))
+            found.append(_survey(path, next_path, run_id, geometry, after, epoch))
     return found
 
 
+def sound(found: Iterable[Surveyed]) -> Iterator[Surveyed]:
+    """Yield the segments of each epoch as far as they are read: to the first that is damaged."""
+    damaged = None
+    for each in found:
+        if each.epoch != damaged:
+            yield each
+            damaged = each.epoch if each.damage else None
+
+
 def _survey(
-    path: Path, next_path: Path | None, run_id: str, geometry: Geometry, after: int
+    path: Path, next_path: Path | None, run_id: str, geometry: Geometry, after: int, epoch: int
 ) -> Surveyed:
     end = frames = 0
     last_counter, damage = -1, None
@@ -79,4 +91,4 @@ def _survey(
     except RunDamagedError as error:
         damage = error
     written = Written(path, last_counter, path.stat().st_size)
-    return Surveyed(written, end, frames, damage)
+    return Surveyed(written, end, frames, damage, epoch)

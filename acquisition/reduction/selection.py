@@ -12,7 +12,7 @@ from forebay import ops
 from forebay.acquisition.frames import Geometry, ImageMetadata
 from forebay.acquisition.reduction.bands import bands
 from forebay.acquisition.reduction.operations.operation import Pixels, planes
-from forebay.acquisition.reduction.steps import SelectStep
+from forebay.acquisition.reduction.steps import NOT_SELECTED, SelectStep
 
 
 class Selection(ABC):
@@ -26,7 +26,7 @@ class Selection(ABC):
     def __init__(self, step: SelectStep, geometry: Geometry, reason: str) -> None:
         self.step = step
         self.geometry = geometry
-        self.reason = f"not selected: {reason}"
+        self.reason = f"{NOT_SELECTED}: {reason}"
         """Why a frame is left out."""
 
     def described(self, metadata: ImageMetadata) -> ImageMetadata:

@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+NOT_SELECTED = "not selected"
+"""With what the reason begins for which a step drops frames."""
 MAX_OVERLOAD_STEPS = 8
 """As many as there are flags for."""
 

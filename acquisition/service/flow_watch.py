@@ -1,10 +1,13 @@
 """How frames get through at this moment, from the ring and what is behind it."""
 
+from forebay.acquisition.reduction.steps import NOT_SELECTED
 from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
 from forebay.acquisition.service.flow import DropWatch, FlowState, Holding, StallWatch
 from forebay.acquisition.service.parts import Parts
 from forebay.acquisition.service.receiving import Receiving
 from forebay.acquisition.service.recording import Recording
+
+_NOT_HERE = (NOT_DELIVERED, NOT_RECORDED, NOT_SELECTED)
 
 
 class FlowWatch:
@@ -63,6 +66,11 @@ class FlowWatch:
 
     def _lost(self) -> int:
         """Return how many frames were lost here, and not by the camera or on their way."""
-        by_reason = self._account.dropped_by_reason
-        elsewhere = sum(by_reason.get(reason, 0) for reason in (NOT_DELIVERED, NOT_RECORDED))
-        return self._recording.counts()[0] - elsewhere - self._receiving.refused
+        # What moves on between two of these looks is rather left out than counted as lost here.
+        before = self._receiving.before
+        waits = before is not None and (self._account.next_counter or 0) <= before.first
+        elsewhere = before.count if before is not None and waits else 0
+        dropped, _ = self._recording.counts()
+        by_reason = list(self._account.dropped_by_reason.items())
+        elsewhere += sum(count for reason, count in by_reason if reason.startswith(_NOT_HERE))
+        return dropped - elsewhere - self._receiving.refused

@@ -58,5 +58,7 @@ class Parts:
     """What an earlier writer had not committed."""
     following: int | None = None
     """Lowest counter that the camera's frames can have in the run; None in a new one."""
+    lost_from: int | None = None
+    """Lowest counter of which no earlier writer has left anything; None in a new run."""
     left: tuple[Path, ...] = ()
     """Where it had spilled to, if that is not taken over as it is."""

@@ -17,9 +17,9 @@ from forebay.acquisition.frames import (
     check_metadata,
 )
 from forebay.acquisition.journal.journal import FrameJournal, Window
-from forebay.acquisition.journal.row import Room, Written
+from forebay.acquisition.journal.row import Room
 from forebay.acquisition.journal.spill import SpillQueue, check_spill_folder
-from forebay.acquisition.journal.survey import survey
+from forebay.acquisition.journal.survey import Surveyed, sound, survey
 from forebay.acquisition.memory.slots import FrameSlots, stored_bytes
 from forebay.acquisition.ring.ring import FrameRing
 from forebay.acquisition.ring.slot_source import SlotSource
@@ -224,7 +224,8 @@ class Plan:
                     Room(capacity_bytes=max(Room().capacity_bytes, 2 * held)), folder, self.recorded
                 ),
                 window=Window(seconds=settings.journal_seconds),
-                earlier=self._earlier(run),
+                # They are freed with that of this one.
+                earlier=[each.written for each in self._earlier(run) if not each.damage],
                 clock=clock,
             )
             parts = dataclasses.replace(parts, journal=journal)
@@ -235,14 +236,13 @@ class Plan:
         free = free_bytes(nearest_folder(folder.absolute()))
         return room.fitted(geometry, free=free, expected=self._expected)
 
-    def _earlier(self, run: WritableRun) -> list[Written]:
-        """Return the journal of earlier writers, which is freed with that of this one."""
+    def _earlier(self, run: WritableRun) -> list[Surveyed]:
+        """Return the journal of earlier writers, as far as it is sound."""
         folder = Path(run.storage.where) / layout.JOURNAL
         if not folder.is_dir():
             return []
         identity = run.layout.run_id
-        found = survey(folder, run_id=identity, geometry=self.recorded, after=-1)
-        return [each.written for each in found if not each.damage]
+        return list(sound(survey(folder, run_id=identity, geometry=self.recorded, after=-1)))
 
     def spills_to(self, run: WritableRun) -> tuple[Path, ...]:
         """Return the folder in which frames of the run are spilled, if they are."""
@@ -257,14 +257,15 @@ class Plan:
         for folder in spilled:
             identity = run.layout.run_id
             found = survey(folder, run_id=identity, geometry=self._came, after=-1)
-            known += [each.written.last_counter for each in found if not each.damage]
+            known += map(_last_counter, found)
         return max((each for each in known if each is not None), default=None)
 
     def recorded_through(self, run: WritableRun) -> int | None:
         """Return the last counter that is in the run or in its journal."""
         following = run.account.next_counter
-        known = [] if following is None else [following - 1]
-        return max([*known, *(each.last_counter for each in self._earlier(run))], default=None)
+        known = [None if following is None else following - 1]
+        known += map(_last_counter, self._earlier(run))
+        return max((each for each in known if each is not None), default=None)
 
     def _create(self, path: Path, geometry: Geometry, **options: Any) -> WritableRun:
         settings = self._settings
@@ -319,6 +320,11 @@ class Plan:
             case _:
                 # What spilling or reducing does not help against.
                 return Holding() if can_wait else DroppingNewest()
+
+
+def _last_counter(left: Surveyed) -> int | None:
+    """Return the last counter that can be read in a segment; None where there is none."""
+    return None if left.written.last_counter < 0 else left.written.last_counter
 
 
 def _little_endian(geometry: Geometry) -> Geometry:

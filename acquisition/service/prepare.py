@@ -17,11 +17,12 @@ from forebay.acquisition.run.writing.leftovers import leftovers, spill_folders
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.acquisition import Acquisition
-from forebay.acquisition.service.continuing import changed_metadata, check_continues
+from forebay.acquisition.service.continuing import check_continues, note_source, tell_kept
 from forebay.acquisition.service.plan import Plan
 from forebay.acquisition.service.raw_frames import (
     close_raw,
     earlier_raw,
+    last_kept,
     settings_as_before,
     take_from_earlier,
 )
@@ -253,15 +254,15 @@ def _taken_up(
     with contextlib.ExitStack() as opened:
         opened.callback(run.abandon)
         plan = Plan(source, settings, clock, begun=run.layout, earlier_raw=earlier)
-        check_continues(run, plan.recorded, plan.provenance())
+        metadata = plan.metadata()
+        check_continues(run, plan.recorded, plan.provenance(), metadata.channels)
+        tell_kept(run.layout, settings)
         left = spill_folders(before.notes, run.layout)
         through = plan.known_through(run, left)
         if left and left == plan.spills_to(run):
             spilled, left = plan.recorded_through(run), ()  # It is taken over as it is.
         else:
             spilled = through
-        following = run.account.next_counter
-        after = None if following is None else following - 1
         raw = given_up = None
         if path is not None:
             plan.check_room(path)
@@ -270,22 +271,24 @@ def _taken_up(
                 raw = plan.raw.open(path, run.layout.name)
         if raw is None and earlier is not None:
             given_up = take_from_earlier(earlier, clock=clock)
+        lost_from = None if through is None else through + 1
         beside = raw or given_up
         if beside is not None:
             opened.callback(beside.abandon)
-            # Frames of the same number are to be the same in both.
-            known = [through, (beside.account.next_counter or 0) - 1]
-            through = max((each for each in known if each is not None), default=None)
-        recovered = leftovers(path, run.layout, after=after, spilled=left)
+        # Frames of the same number are to be the same in both.
+        taken = [each for each in (through, last_kept(earlier, beside)) if each is not None]
+        recovered = leftovers(path, run.layout, run.account, spilled=left, clock=clock)
         parts = dataclasses.replace(
             plan.parts(run, raw, spilled_after=spilled),
             recovered=recovered,
-            following=None if through is None else through + 1,
+            following=max(taken) + 1 if taken else None,
+            lost_from=lost_from,
             left=left,
         )
-        if changed := changed_metadata(run.layout.metadata, plan.metadata()):
-            run.note("source", changed)
-            _log.warning("%s", changed)
+        if told := note_source(run, before.notes, metadata):
+            _log.warning("%s", told)
+        if raw is not None and earlier is not None:
+            note_source(raw, earlier.notes, source.metadata)
         acquisition = Acquisition(parts)
         if given_up is not None:
             close_raw(given_up)

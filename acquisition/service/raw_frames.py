@@ -11,6 +11,7 @@ from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.run.reader import Run, open_run
 from forebay.acquisition.run.writing.create import create_run
 from forebay.acquisition.run.writing.folder import check_free
+from forebay.acquisition.run.writing.position import Position
 from forebay.acquisition.run.writing.resume import resume_run
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.settings import AcquisitionSettings
@@ -58,6 +59,23 @@ def settings_as_before(settings: AcquisitionSettings, earlier: Run | None) -> Ac
         _log.warning("one frame of %s is kept as it came, as before", before)
     reduction = settings.reduction.model_copy(update={"keep_raw_every": before})
     return settings.model_copy(update={"reduction": reduction})
+
+
+def last_kept(earlier: Run | None, beside: WritableRun | None) -> int | None:
+    """Return the counter of the last frame that was kept as it came, if there is one.
+
+    Parameters
+    ----------
+    earlier
+        The run of such frames, if there is one.
+    beside
+        The same in the hands of a writer, if it can be written.
+    """
+    if beside is not None:
+        following = beside.account.next_counter
+    else:
+        following = None if earlier is None else Position.after(earlier.history).next_counter
+    return None if following is None else following - 1
 
 
 def take_from_earlier(earlier: Run, *, clock: Clock) -> WritableRun | None:

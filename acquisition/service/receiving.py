@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from forebay.acquisition.format.record import Dropped
 from forebay.acquisition.frames import AccountingSource, Frame
 from forebay.acquisition.intake import (
     Anomaly,
@@ -13,7 +14,7 @@ from forebay.acquisition.intake import (
     stall_patience,
 )
 from forebay.acquisition.ring.slot_source import SlotSource
-from forebay.acquisition.run.writing.account import NOT_DELIVERED
+from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
 from forebay.acquisition.service.latency import LatencyHistogram
 from forebay.acquisition.service.parts import Parts
 
@@ -32,6 +33,7 @@ class Receiving:
         self._ring = parts.ring
         self._gate = parts.gate
         self._clock = parts.clock
+        self._lost_from = parts.lost_from
         settings = parts.settings
         of_source = getattr(self._source, "anomalies", None)
         self._intake = Intake(
@@ -54,6 +56,8 @@ class Receiving:
             self._source.on_lost = self._lose
         self._received = self._came = 0
         self._first = self._latest = 0.0
+        self.before: Dropped | None = None
+        """What no earlier writer of the run has left, before the first frame that came."""
         self.refused = 0
         """Frames that came and were written down as dropped, for what was wrong with them."""
         self.latency = LatencyHistogram()
@@ -114,8 +118,20 @@ class Receiving:
         """Write down an exposure that the source knows of and does not deliver."""
         lost = self._intake.lose(counter, why or NOT_DELIVERED)
         if lost is not None:
+            self._begin(lost.counter)
             self.refused += why is not None
             self._ring.lose(lost.counter, lost.counter, reason=lost.reason)
+
+    def _begin(self, number: int) -> None:
+        """Write down once what was lost between an earlier writer and this one.
+
+        As all that is lost it goes where the frames go, so that it is known wherever they are found
+        after a kill: with none of them it would be for the next writer to say why it is missing.
+        """
+        first, self._lost_from = self._lost_from, None
+        if first is not None and number > first:
+            self.before = Dropped(first, number - 1, NOT_RECORDED, self._clock.time_ns())
+            self._ring.lose(first, number - 1, reason=NOT_RECORDED)
 
     def _take_in(self, frame: Frame) -> Frame | None:
         """Return a frame as it is to be put into the ring; None if it is not."""
@@ -123,6 +139,8 @@ class Receiving:
         self._latest = self._intake.last or self._latest
         self._first = self._first if self._came else self._latest
         self._came += 1
+        if outcome is not None:
+            self._begin(outcome.counter)
         if isinstance(outcome, Refused):
             self.refused += 1
             self._ring.lose(outcome.counter, outcome.counter, reason=outcome.reason)

@@ -16,6 +16,7 @@ from forebay.acquisition.recorder.filler import BlockFiller
 from forebay.acquisition.ring.ring import Arrived, Lost
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.service.flow import RingLevel
+from forebay.acquisition.service.raw_frames import NOT_KEPT_RAW
 
 if TYPE_CHECKING:
     from forebay.acquisition.reduction import OverloadSteps
@@ -104,6 +105,9 @@ class RawTap:
         """Keep a copy of the frame, if it is one of those."""
         if frame.counter % self._every or frame.counter < self._following:
             return frame
+        if frame.counter - self._following < self._every:
+            # What lies between is as between all others, also where an earlier writer has died.
+            self._run.account.explain_gap(NOT_KEPT_RAW.format(every=self._every))
         room = self._filler.own_room()
         room.pixels[...] = pixels
         self._filler.add(frame, room, slot=None)

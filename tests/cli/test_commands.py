@@ -298,6 +298,21 @@ def test_runs_close_ends_the_run_of_the_frames_as_they_came_with_it(
     assert sorted(closed) == ["left", "left.raw", "other"]
 
 
+def test_runs_close_ends_it_also_where_the_other_one_is_closed_already(
+    forebay: Forebay, tmp_path: Path
+) -> None:
+    """The writer died between the ends of the two."""
+    geometry = package.Geometry(("y", "x"), (4, 4), np.dtype("uint8"))
+    package.RunWriter.create(tmp_path / "left", geometry).close()
+    raw_of = {"raw_of": "left", "every": 2}
+    package.RunWriter.create(tmp_path / "left.raw", geometry, provenance=raw_of).abandon()
+    outcome = forebay("runs", "close", "left")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.strip().endswith("left.raw is closed with 0 frames")
+    assert open_run(tmp_path / "left.raw").closed
+    assert forebay("runs", "close", "left").code == ExitCode.CONFLICT
+
+
 def test_a_sound_run_needs_no_repair_and_a_closed_one_no_end(forebay: Forebay, water: str) -> None:
     outcome = forebay("runs", "repair", water)
     assert outcome.code == 0, outcome.err

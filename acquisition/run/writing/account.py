@@ -101,8 +101,9 @@ class Account:
 
     def _note(self, first: int, last: int, reason: str, at: int | None = None) -> None:
         dropped = Dropped(first, last, reason, self._now() if at is None else at)
-        self.dropped += dropped.count
+        # Whoever looks at both meanwhile is to find a reason for each.
         self.dropped_by_reason[reason] = self.dropped_by_reason.get(reason, 0) + dropped.count
+        self.dropped += dropped.count
         before = self._notes[-1] if self._notes else None
         if before and before.last + 1 == first and before.reason == reason:
             dropped = Dropped(before.first, last, reason, before.at)

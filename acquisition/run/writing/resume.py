@@ -19,6 +19,7 @@ from forebay.acquisition.run.recovery.uncommitted import stored_blocks, uncommit
 from forebay.acquisition.run.writing.account import NOT_DELIVERED, NOT_RECORDED
 from forebay.acquisition.run.writing.create import next_line, opening_line
 from forebay.acquisition.run.writing.folder import quarantine, show
+from forebay.acquisition.run.writing.leftovers import remove_after_end
 from forebay.acquisition.run.writing.position import Position
 from forebay.acquisition.run.writing.writable import WritableRun
 from forebay.acquisition.storage.folder import FolderStorage
@@ -38,7 +39,8 @@ def resume_run(
     """Become the writer of a run whose writer is gone, behind its last block.
 
     Whole blocks that the earlier writer had stored and not committed are committed; what else it
-    left behind goes to the quarantine.  What lies in its journal is left to `leftovers`.
+    left behind goes to the quarantine.  What lies in its journal is left to `leftovers`; that of a run
+    that it had closed is removed.
 
     Parameters
     ----------
@@ -86,6 +88,7 @@ def resume_run(
             _put_aside(path, run, keep=at.blocks + len(adopted))
             if run.closed:
                 show(path, run.layout, at.frames)
+                remove_after_end(path, run.notes, run.layout)
                 raise RunExistsError(
                     f"{path} is closed and whole: nothing is appended to it any more"
                 )

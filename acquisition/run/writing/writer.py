@@ -182,7 +182,7 @@ class RunWriter:
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
         writer = cls(path, resume_run(path, take_over=take_over, clock=clock), memory)
         try:
-            writer._take_leftovers(path, spill_folders(known.notes, known.layout))
+            writer._take_leftovers(path, spill_folders(known.notes, known.layout), clock=clock)
         except BaseException:
             writer.abandon()
             raise
@@ -300,7 +300,8 @@ class RunWriter:
         try:
             memory = _room_for_block(run.layout.geometry, run.layout.frames_per_block)
             writer = cls(None, run, memory)
-            writer._take_leftovers(None, spill_folders(open_run(store).notes, run.layout))
+            spilled = spill_folders(open_run(store).notes, run.layout)
+            writer._take_leftovers(None, spilled, clock=clock)
         except BaseException:
             run.abandon()
             raise
@@ -463,15 +464,16 @@ class RunWriter:
         else:
             self.close(reason=f"{type(error).__name__}: {error}")
 
-    def _take_leftovers(self, path: Path | None, spilled: tuple[Path, ...]) -> None:
+    def _take_leftovers(
+        self, path: Path | None, spilled: tuple[Path, ...], *, clock: Clock
+    ) -> None:
         """Record what an earlier writer had not committed.
 
         It stays where it is until the run is closed: the last block is not committed before.
         """
         self._spilled = spilled
-        following = self._run.account.next_counter
-        after = None if following is None else following - 1
-        for entry in leftovers(path, self.layout, after=after, spilled=spilled):
+        account = self._run.account
+        for entry in leftovers(path, self.layout, account, spilled=spilled, clock=clock):
             if isinstance(entry, Dropped):
                 self._run.drop(entry.first, entry.last, reason=entry.reason, at=entry.at)
             else:

@@ -17,11 +17,16 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def killed(small_segments: None, warmed: Path, tmp_path: Path) -> Killed:
-    """Record into a run in another process, which dies before the frame `last`."""
+    """Record into a run in another process, which dies before the frame `last`.
+
+    From a frame above 0 on, a run that is there is gone on with.
+    """
     (script := tmp_path / "killed.py").write_text(KILLED)
 
-    def record(path: Path, *, last: int, frozen: int = -1, changes: str = "{}") -> None:
-        words = [str(path), str(last), str(frozen), changes]
+    def record(
+        path: Path, *, last: int, first: int = 0, frozen: int = -1, changes: str = "{}"
+    ) -> None:
+        words = [str(path), changes, str(first), str(last), str(frozen)]
         command = [str(warmed / "python"), "-W", "error", str(script), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == -9, done.stderr

@@ -16,15 +16,18 @@ KILLED = """
 import json, os, signal, sys
 import numpy as np
 from pathlib import Path
-from forebay.acquisition import Frame, Geometry, ImageMetadata, acquire, open_run
+from forebay.acquisition import Frame, Geometry, ImageMetadata, open_run
 from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.row import Room
 from forebay.acquisition.ring.ring import FrameRing
+from forebay.acquisition.service.prepare import prepare, prepare_again
 from forebay.acquisition.settings import AcquisitionSettings
 from forebay.acquisition.storage.folder import FolderStorage
 
 Room.__init__.__defaults__ = (2**32, 2**20, 2)
-path, last, frozen, changes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+path, changes = sys.argv[1:3]
+first, last, frozen = map(int, sys.argv[3:])
+settings = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2, **json.loads(changes)}
 rings, journals, stood = [], [], []
 
 def note(kind, made):
@@ -42,12 +45,12 @@ note(FrameJournal, journals)
 def safe():
     if any(ring.waiting for ring in rings) or (frozen >= 0 and not stood):
         return False
-    blocks = stood[0] if frozen >= 0 else last // 4
+    blocks = stood[0] if frozen >= 0 else (last - first) // 4
     if open_run(path).history.frames < 4 * blocks:
         return False
-    if Path(path + ".raw").exists() and open_run(path + ".raw").history.frames < 4:
+    if last and Path(path + ".raw").exists() and open_run(path + ".raw").history.frames < 4:
         return False
-    return frozen >= 0 or all(each.counts()[1] >= last for each in journals)
+    return frozen >= 0 or all(each.counts()[1] >= last - first for each in journals)
 
 publish = FolderStorage.publish
 
@@ -65,11 +68,11 @@ if frozen >= 0:
 
 class Camera:
     geometry = Geometry(("y", "x"), (6, 4), np.dtype("uint16"))
-    metadata = ImageMetadata()
+    metadata = ImageMetadata(exposure=settings.pop("exposure", None))
     can_wait = False
     def frames(self):
         import threading
-        for counter in range(10_000):
+        for counter in range(first, 10_000):
             if counter == last:
                 while not safe():
                     threading.Event().wait(0.001)
@@ -82,8 +85,8 @@ class Camera:
     def __enter__(self): return self
     def __exit__(self, *exc): pass
 
-settings = {"frames_per_block": 4, "buffer_bytes": 1, "blocks_in_flight": 2, **json.loads(changes)}
-acquire(Camera(), path, settings=AcquisitionSettings.model_validate(settings))
+begin = prepare if first == 0 else prepare_again
+begin(Camera(), path, settings=AcquisitionSettings.model_validate(settings)).run()
 """
 
 type Killed = Callable[..., None]

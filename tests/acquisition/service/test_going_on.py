@@ -1,5 +1,6 @@
 """Going on with a run whose writer was killed: nothing that was safe is lost, all is accounted for."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,16 @@ from tests.acquisition.service.killed_recording import Camera, Killed, check, go
 
 from forebay.acquisition import RunWriter, open_run, verify_run
 from forebay.acquisition.clock import SYSTEM_CLOCK
-from forebay.acquisition.errors import FrameError
+from forebay.acquisition.errors import FrameError, RunExistsError
+from forebay.acquisition.journal.journal import FrameJournal
 from forebay.acquisition.journal.spill import SpillQueue
 from forebay.acquisition.run.writing.account import NOT_RECORDED
+from forebay.acquisition.run.writing.leftovers import DAMAGED
 from forebay.acquisition.run.writing.resume import resume_run
+
+
+def reasons(path: Path) -> set[str]:
+    return {each.reason for each in open_run(path).dropped}
 
 
 @pytest.mark.parametrize("way", ["service", "writer"])
@@ -49,6 +56,22 @@ def test_with_a_journal_nothing_is_lost_that_had_come(
         check(path, lost=[], upto=10)
     else:
         check(path, lost=[10, 11, 12], upto=18)
+        assert reasons(path) == {NOT_RECORDED}
+
+
+def test_what_came_between_two_writers_is_not_laid_on_the_camera(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever takes up the journals of both of them does not know it otherwise."""
+    path = tmp_path / "run"
+    killed(path, last=10, changes='{"durability": "frame"}')
+    killed(path, first=13, last=19, changes='{"durability": "frame"}')
+    go_on(path, Camera(22, 2), durability="frame")
+    check(path, lost=[10, 11, 12, 19, 20, 21], upto=24)
+    assert reasons(path) == {NOT_RECORDED}
+    assert (
+        "the frames 19 to 21 were lost with the earlier writer, or came without one" in caplog.text
+    )
 
 
 def test_a_camera_that_counts_anew_is_numbered_on(tmp_path: Path, killed: Killed) -> None:
@@ -125,6 +148,7 @@ def test_what_was_spilled_is_merged_back(
     assert sorted([*taken, *lost]) == list(range(upto))
     # Only what was in memory at the kill, between the ring and the second path, may be missing.
     assert len(lost) <= 12
+    assert reasons(path) <= {NOT_RECORDED}
     assert not [each for each in second.rglob("*") if each.is_file()]
 
 
@@ -188,6 +212,35 @@ def test_a_stored_block_that_was_not_committed_is_taken_in(tmp_path: Path) -> No
     check(path, lost=[], upto=11)
 
 
+@pytest.mark.parametrize("way", ["service", "writer"])
+def test_what_a_writer_left_that_died_when_it_had_closed_the_run_is_removed(
+    tmp_path: Path, killed: Killed, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of it is in the run: it would take the room for ever, since nobody else looks for it."""
+    path, second, kept = tmp_path / "run", tmp_path / "second", tmp_path / "kept"
+    spill_until_killed(path, second, killed)
+    places = {path / "_forebay/journal": kept / "journal", second: kept / "second"}
+    for place, copy in places.items():
+        shutil.copytree(place, copy)
+    RunWriter.resume(path).close()
+    for place, copy in places.items():
+        shutil.copytree(copy, place, dirs_exist_ok=True)
+    before = open_run(path).history.frames
+    caplog.clear()
+
+    def again() -> None:
+        if way == "service":
+            go_on(path, Camera(40, 5))
+        else:
+            RunWriter.resume(path)
+
+    with pytest.raises(RunExistsError, match="closed and whole"):
+        again()
+    assert open_run(path).history.frames == before
+    assert not [each for place in places for each in place.rglob("*")]
+    assert "is not there" not in caplog.text
+
+
 def test_a_damaged_journal_does_not_keep_anybody_from_going_on(
     tmp_path: Path, killed: Killed
 ) -> None:
@@ -203,6 +256,62 @@ def test_a_damaged_journal_does_not_keep_anybody_from_going_on(
     assert verify_run(run).ok
     assert run.frames.frame_id.to_numpy().tolist() == list(range(8))
     assert list((path / "_forebay/quarantine").glob("journal-*/*.segment"))
+
+
+def test_no_frame_takes_the_number_of_one_that_was_sound_in_a_damaged_journal(
+    tmp_path: Path, killed: Killed
+) -> None:
+    """What is before the damage is recorded; a camera that counts anew is numbered on behind it."""
+    path = tmp_path / "run"
+    killed(path, last=10)
+    damage(write_journal(path, epoch=1, first=8, frames=3), frame=9)
+    go_on(path, Camera(0, 5), durability="frame")
+    run = open_run(path)
+    assert verify_run(run).ok
+    assert run.frames.frame_id.to_numpy().tolist() == list(range(14))
+    assert list((path / "_forebay/quarantine").glob("journal-*/*.segment"))
+    assert not list((path / "_forebay").glob("journal/*"))
+
+
+def test_damage_in_the_journal_of_one_writer_takes_nothing_of_the_next_one(
+    tmp_path: Path, killed: Killed
+) -> None:
+    """Nor is what was before it lost where this one dies as well: it stays until it is committed."""
+    path = tmp_path / "run"
+    killed(path, last=10)
+    segment = write_journal(path, epoch=1, first=8, frames=3)
+    damage(segment, frame=9)
+    resume_run(path, clock=SYSTEM_CLOCK).abandon()
+    write_journal(path, epoch=2, first=12, frames=2)
+    RunWriter.resume(path).abandon()
+    assert segment.exists()
+    RunWriter.resume(path).close()
+    run = open_run(path)
+    assert verify_run(run).ok
+    assert run.frames.frame_id.to_numpy().tolist() == [*range(9), 12, 13]
+    assert reasons(path) == {DAMAGED}
+    kept = list((path / "_forebay/quarantine").glob("journal-*/*.segment"))
+    assert [each.name for each in kept] == [segment.name]
+    assert not list((path / "_forebay").glob("journal/*"))
+
+
+def write_journal(path: Path, *, epoch: int, first: int, frames: int) -> Path:
+    """Leave frames in a run's journal, each of them flushed, as a writer that died does."""
+    run, folder = open_run(path), path / "_forebay/journal"
+    with FrameJournal(
+        folder, run_id=run.run_id, geometry=run.layout.geometry, epoch=epoch
+    ) as journal:
+        for frame in Camera(first, frames).frames():
+            journal.append(frame)
+            journal.flush()
+    return max(folder.glob("*.segment"))
+
+
+def damage(segment: Path, *, frame: int) -> None:
+    """Change a frame, all of whose pixels are its number."""
+    content = bytearray(segment.read_bytes())
+    content[content.index(bytes([frame, 0] * 24)) + 4] ^= 1
+    segment.write_bytes(content)
 
 
 def test_another_camera_cannot_go_on(tmp_path: Path, killed: Killed) -> None:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from tests.acquisition.service.killed_recording import Camera, Killed, check, go_on
 
-from forebay.acquisition import ImageMetadata, Run, RunWriter, acquire, open_run, verify_run
+from forebay.acquisition import (
+    Geometry,
+    ImageMetadata,
+    Run,
+    RunWriter,
+    acquire,
+    open_run,
+    verify_run,
+)
 from forebay.acquisition.errors import FrameError, RunExistsError, RunLockedError
 from forebay.acquisition.run.writing.account import NOT_RECORDED
 
@@ -120,6 +128,41 @@ def test_where_their_run_has_another_writer_it_is_left_alone(
         assert "run.raw stays open" in caplog.text
 
 
+def test_nor_where_those_as_they_came_are_closed_already(tmp_path: Path, killed: Killed) -> None:
+    path = tmp_path / "run"
+    killed(path, last=8, frozen=1, changes=changes(KEPT))
+    before = open_run(path).history.frames
+    RunWriter.resume(tmp_path / "run.raw").close()
+    go_on(path, Camera(0, 4), reduction=BINNED)
+    taken = open_run(path).frames.frame_id.to_numpy().tolist()
+    assert taken == [*range(before), *range(7, 11)]
+    assert open_run(tmp_path / "run.raw").frames.frame_id.to_numpy().tolist() == [0, 2, 4, 6]
+
+
+def test_frames_that_were_not_to_be_kept_are_not_said_to_be_lost(
+    tmp_path: Path, killed: Killed
+) -> None:
+    """Nothing that was to be kept is missing in front of the first one that is."""
+    path = tmp_path / "run"
+    killed(path, last=8, changes=changes(KEPT))
+    go_on(path, Camera(8, 4), reduction=KEPT)
+    raw = check_raw(path, frames=[0, 2, 4, 6, 8, 10])
+    assert {each.reason for each in raw.dropped} == {NOT_KEPT}
+
+
+def test_a_recording_that_has_no_frame_yet_is_gone_on_with_from_any_counter(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It died while it waited for the first one: none is missing then."""
+    path = tmp_path / "run"
+    killed(path, last=0, changes=changes(KEPT))
+    go_on(path, Camera(1000, 4), reduction=KEPT)
+    run = open_run(path)
+    assert run.frames.frame_id.to_numpy().tolist() == [1000, 1001, 1002, 1003]
+    assert not run.dropped
+    assert "gap" not in caplog.text
+
+
 def test_frames_may_be_kept_from_then_on(tmp_path: Path, killed: Killed) -> None:
     """Where none were before, their run is made."""
     path = tmp_path / "run"
@@ -186,6 +229,34 @@ def test_frames_are_not_reduced_otherwise_than_the_run_says(
     assert run.frames.frame_id.to_numpy().tolist() == [*range(12)]
 
 
+def test_the_cameras_keep_their_channels(tmp_path: Path, killed: Killed) -> None:
+    """Frames of the one would be taken for those of the other, whose size is the same."""
+    path = tmp_path / "run"
+    geometry = Geometry(("c", "y", "x"), (2, 6, 4), np.dtype("uint16"))
+    metadata = ImageMetadata(channels=("left", "right"))
+    RunWriter.create(path, geometry, metadata=metadata).abandon()
+    camera = Camera(0, 4)
+    camera.geometry = geometry
+    for channels in (("right", "left"), ()):
+        camera.metadata = ImageMetadata(channels=channels)
+        with pytest.raises(FrameError, match=r"run holds the channels left, right.*--channels"):
+            go_on(path, camera)
+    camera.metadata = metadata
+    go_on(path, camera)
+    assert open_run(path).frames.shape == (4, 2, 6, 4)
+
+
+def test_what_a_run_keeps_of_what_is_set_otherwise_is_told(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run"
+    killed(path, last=8)
+    go_on(path, Camera(8, 4), frames_per_block=3, compression="zstd")
+    assert open_run(path).layout.frames_per_block == 4
+    assert "a block has 4 frames, as before" in caplog.text
+    assert "the frames are packed by none, as before" in caplog.text
+
+
 def test_what_overload_does_is_not_changed_either(tmp_path: Path, killed: Killed) -> None:
     """The flags of the frames say which of the steps were done; without any more, none is."""
     path = tmp_path / "run"
@@ -211,3 +282,18 @@ def test_a_source_that_says_something_else_of_itself_is_noted(
     assert note.topic == "source"
     assert note.text.endswith('exposure 0.02 and not null, instrument lens "63x" and not null')
     assert note.text in caplog.text
+
+
+def test_so_is_a_source_that_says_again_what_the_run_does(tmp_path: Path, killed: Killed) -> None:
+    """Whoever reads the notes would take what was said in between for true of its frames as well."""
+    path = tmp_path / "run"
+    killed(path, last=8, changes=changes(KEPT))
+    for first in (8, 16):
+        killed(path, first=first, last=first + 8, changes=changes(KEPT, exposure=0.02))
+    go_on(path, Camera(24, 4), reduction=KEPT)
+    for place in (path, tmp_path / "run.raw"):
+        notes = [each.text for each in open_run(place).notes if each.topic == "source"]
+        assert notes == [
+            "from here on the source says what the run does not: exposure 0.02 and not null",
+            "from here on the source says again what the run does",
+        ]

@@ -83,3 +83,19 @@ def test_where_those_have_no_room_in_memory_no_run_is_begun(tmp_path: Path) -> N
         record(tmp_path / "run", Camera((2**14, 2**14)), buffer_bytes=1, frames_per_block=2**16)
     assert list(tmp_path.iterdir()) == []
     assert not [each for each in threading.enumerate() if each.name.startswith("forebay-")]
+
+
+def test_frames_that_are_not_selected_are_not_lost(tmp_path: Path) -> None:
+    """They are dropped as declared, however much room there is: nothing is strained."""
+    settings = AcquisitionSettings.model_validate(
+        {"reduction": {"steps": ["select:every=2"]}, "frames_per_block": 1}
+    )
+    flows = set()
+    status = acquire(
+        Camera(),
+        tmp_path / "run",
+        settings=settings,
+        on_status=lambda status: flows.add(status.flow),
+    )
+    assert (status.committed, status.dropped) == (31, 30)
+    assert "dropping" not in {*flows, status.flow}

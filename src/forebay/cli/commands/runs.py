@@ -174,17 +174,32 @@ def close(
     In a bucket no lock tells whether it is gone: the run is watched first for as long as a writer
     would take for two blocks, unless --take-over is given.
     """
-    from forebay import RunWriter, open_run
+    from forebay import open_run
     from forebay.acquisition.service.raw_frames import earlier_raw
 
     location = session(context).location(run, runs)
     if isinstance(location, str):
         _end(_taken_over(location, at_once=take_over), location)
         return
-    _end(RunWriter.resume(location, take_over=take_over), location)
+    refusal = _end_if_open(location, take_over=take_over)
     raw = earlier_raw(open_run(location))
-    if raw is not None and raw.path is not None and not raw.closed:
-        _end(RunWriter.resume(raw.path, take_over=take_over), raw.path)
+    if raw is not None and raw.path is not None:
+        # The writer may have died between the ends of the two.
+        refusal = _end_if_open(raw.path, take_over=take_over) and refusal
+    if refusal is not None:
+        raise refusal
+
+
+def _end_if_open(location: Path, *, take_over: bool) -> ForebayError | None:
+    """Close a run, and put right what its writer has left; return why it cannot be closed again."""
+    from forebay import RunWriter
+    from forebay.acquisition.errors import RunExistsError
+
+    try:
+        _end(RunWriter.resume(location, take_over=take_over), location)
+    except RunExistsError as error:
+        return error
+    return None
 
 
 def _end(writer: "RunWriter", location: Path | str) -> None:
