@@ -85,7 +85,7 @@ def prepare(
         called = path.name if name is None else name
         run = plan.create(path, called)
         opened.callback(run.abandon)
-        raw = None if plan.raw is None else plan.raw.open(path, called)
+        raw = None if plan.raw is None else plan.raw.open(path, run.layout)
         if raw is not None:
             opened.callback(raw.abandon)
         acquisition = Acquisition(plan.parts(run, raw))
@@ -268,7 +268,7 @@ def _taken_up(
             plan.check_room(path)
             if plan.raw is not None:
                 plan.raw.check_place(path)
-                raw = plan.raw.open(path, run.layout.name)
+                raw = plan.raw.open(path, run.layout)
         if raw is None and earlier is not None:
             given_up = take_from_earlier(earlier, clock=clock)
         lost_from = None if through is None else through + 1

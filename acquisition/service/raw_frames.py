@@ -5,7 +5,13 @@ from pathlib import Path
 
 from forebay.acquisition import durable
 from forebay.acquisition.clock import Clock
-from forebay.acquisition.errors import AcquisitionError, FrameError, RunNotFoundError
+from forebay.acquisition.errors import (
+    AcquisitionError,
+    FrameError,
+    RunDamagedError,
+    RunNotFoundError,
+)
+from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.frames import Geometry, ImageMetadata
 from forebay.acquisition.memory.slots import FrameSlots
 from forebay.acquisition.run.reader import Run, open_run
@@ -19,6 +25,7 @@ from forebay.acquisition.settings import AcquisitionSettings
 NOT_KEPT_RAW = "only one frame of {every} is kept as it came"
 _SUFFIX = ".raw"
 _RAW_OF = "raw_of"
+_RAW_OF_ID = "raw_of_run_id"
 _EVERY = "every"
 
 _log = logging.getLogger("forebay.acquisition")
@@ -32,10 +39,7 @@ def place_of_raw(path: Path) -> Path:
 def earlier_raw(run: Run) -> Run | None:
     """Return the run with the frames as they came that was begun with another one, if one was.
 
-    Raises
-    ------
-    RunDamagedError
-        If it is damaged.
+    One that is damaged is told of, and keeps nobody from the other frames.
     """
     if run.path is None:
         return None
@@ -43,7 +47,13 @@ def earlier_raw(run: Run) -> Run | None:
         raw = open_run(place_of_raw(run.path))
     except RunNotFoundError:
         return None
-    return raw if raw.layout.provenance.get(_RAW_OF) == run.name else None
+    except RunDamagedError as error:
+        _log.warning("what was kept of frames as they came is left alone: %s", error)
+        return None
+    known = raw.layout.provenance
+    # An older one knows the name alone.
+    belongs = known.get(_RAW_OF) == run.name and known.get(_RAW_OF_ID, run.run_id) == run.run_id
+    return raw if belongs and isinstance(known.get(_EVERY), int) else None
 
 
 def settings_as_before(settings: AcquisitionSettings, earlier: Run | None) -> AcquisitionSettings:
@@ -172,8 +182,8 @@ class RawFrames:
                 "for them"
             )
 
-    def open(self, path: Path, name: str) -> WritableRun:
-        """Make it, or take it up, beside the run at `path` that is called `name`."""
+    def open(self, path: Path, run: RunLayout) -> WritableRun:
+        """Make it, or take it up, beside the run at `path`."""
         settings, reason = self._settings, NOT_KEPT_RAW.format(every=self._every)
         if self._earlier is not None:
             return resume_run(
@@ -186,9 +196,9 @@ class RawFrames:
         return create_run(
             place_of_raw(path),
             self._came,
-            name=name + _SUFFIX,
+            name=run.name + _SUFFIX,
             metadata=self._metadata,
-            provenance={_RAW_OF: name, _EVERY: self._every},
+            provenance={_RAW_OF: run.name, _RAW_OF_ID: run.run_id, _EVERY: self._every},
             frames_per_block=self._frames_per_block,
             compression=settings.compression,
             clock=self._clock,

@@ -1,6 +1,7 @@
 """Going on with a run whose frames are reduced, or of which some are kept as they came."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from forebay.acquisition import (
     verify_run,
 )
 from forebay.acquisition.errors import FrameError, RunExistsError, RunLockedError
+from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.run.writing.account import NOT_RECORDED
 
 BINNED = {"steps": ["bin:2"]}
@@ -60,7 +62,8 @@ def test_the_frames_as_they_came_are_gone_on_with(tmp_path: Path, killed: Killed
     check(path, lost=[12, 13, 14], upto=21)
     assert before[:4] == [0, 2, 4, 6]
     raw = check_raw(path, frames=[*before, 16, 18, 20])
-    assert raw.layout.provenance == {"raw_of": "run", "every": 2}
+    known = {"raw_of": "run", "raw_of_run_id": open_run(path).run_id, "every": 2}
+    assert raw.layout.provenance == known
     assert raw.dropped[-1].reason == NOT_KEPT
 
 
@@ -170,6 +173,30 @@ def test_frames_may_be_kept_from_then_on(tmp_path: Path, killed: Killed) -> None
     go_on(path, Camera(8, 5), reduction=KEPT)
     check(path, lost=[], upto=13)
     check_raw(path, frames=[8, 10, 12])
+
+
+def test_those_of_another_run_of_the_name_are_left_alone(tmp_path: Path, killed: Killed) -> None:
+    """Their run was left behind when the other one was removed."""
+    path = tmp_path / "run"
+    killed(path, last=8, changes=changes(KEPT))
+    shutil.rmtree(path)
+    killed(path, last=8, changes=changes(BINNED))
+    with pytest.raises(RunExistsError, match=r"run\.raw exists already"):
+        go_on(path, Camera(8, 4), reduction=KEPT)
+    go_on(path, Camera(8, 4), reduction=BINNED)
+    check(path, lost=[], upto=12)
+    assert not open_run(tmp_path / "run.raw").closed
+
+
+def test_where_they_are_damaged_the_others_are_recorded(
+    tmp_path: Path, killed: Killed, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run"
+    killed(path, last=8, changes=changes(KEPT))
+    (tmp_path / "run.raw" / log_key(1)).write_bytes(b"lost\n" * 40)
+    go_on(path, Camera(8, 4), reduction=BINNED)
+    check(path, lost=[], upto=12)
+    assert "what was kept of frames as they came is left alone" in caplog.text
 
 
 def test_something_else_in_their_place_is_refused(tmp_path: Path, killed: Killed) -> None:

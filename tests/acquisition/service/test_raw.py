@@ -63,7 +63,7 @@ def test_every_so_many_frames_are_kept_as_they_came(tmp_path: Path) -> None:
     assert raw.closed
     assert verify_run(raw).ok
     assert {each.reason for each in raw.dropped} == {"only one frame of 10 is kept as it came"}
-    assert raw.layout.provenance == {"raw_of": "run", "every": 10}
+    assert raw.layout.provenance == {"raw_of": "run", "raw_of_run_id": run.run_id, "every": 10}
     assert run.layout.provenance["reduction"]
 
 
