@@ -2,8 +2,7 @@
 
 import functools
 import json
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any, Self
@@ -120,13 +119,13 @@ def plannable(run: Run, needs: Needs) -> int:
     if isinstance(needs, WholeRun):
         return 0
     halo = needs.halo_frames if isinstance(needs, Blockwise) else 0
-    followed = run.history.frames - halo
-    return bisect_right(blocks, followed, key=lambda block: block.extent.stop)
+    # Only the last block of a closed run may be a short one.
+    return max(0, run.history.frames - halo) // run.layout.frames_per_block
 
 
 def plan(
     run: Run, job: Job, *, first_block: int = 0, before: str | None = None
-) -> Iterator[tuple[Unit, tuple[Block, ...]]]:
+) -> Iterator[tuple[Unit, Sequence[Block]]]:
     """Cut a job into units; yield each with the blocks that it reads.
 
     Parameters
@@ -161,15 +160,14 @@ def plan(
 
 def unit_at(
     run: Run, job: Job, *, start: int, y: int, x: int, before: str | None = None
-) -> tuple[Unit, tuple[Block, ...]] | None:
+) -> tuple[Unit, Sequence[Block]] | None:
     """Return the unit of a job that begins at a frame and a pixel, with the blocks that it reads.
 
     None if the run, as it is, has no such unit.  `before` is the unit whose state it goes on with.
     """
-    blocks, needs = run.history.blocks, job.needs
-    number = bisect_left(blocks, start, key=lambda each: each.extent.start)
-    ready = plannable(run, needs)
-    if number >= ready or blocks[number].extent.start != start:
+    needs = job.needs
+    number, within = divmod(start, run.layout.frames_per_block)
+    if within or not 0 <= number < plannable(run, needs):
         return None
     if isinstance(needs, Blockwise):
         height, width = run.layout.geometry.shape[-2:]
@@ -212,22 +210,20 @@ def needed_bytes(run: Run, unit: Unit, algorithm: Algorithm, arguments: Mapping[
 
 
 def _unit(
-    job: Job, core: Region, seen: Region, blocks: tuple[Block, ...], *, before: str | None = None
+    job: Job, core: Region, seen: Region, blocks: Sequence[Block], *, before: str | None = None
 ) -> Unit:
     inputs = tuple(stored.blake3 for block in blocks for stored in block.objects)
     last = next(each for each in reversed(blocks) if each.extent.start < core.t.stop)
     return Unit(job, core, seen, inputs, last.timestamps[1], before)
 
 
-def _whole(run: Run, job: Job) -> tuple[Unit, tuple[Block, ...]]:
+def _whole(run: Run, job: Job) -> tuple[Unit, Sequence[Block]]:
     height, width = run.layout.geometry.shape[-2:]
     region = Region(Extent(0, run.history.frames), Extent(0, height), Extent(0, width))
     return _unit(job, region, region, run.blocks), run.blocks
 
 
-def _following(
-    run: Run, job: Job, number: int, before: str | None
-) -> tuple[Unit, tuple[Block, ...]]:
+def _following(run: Run, job: Job, number: int, before: str | None) -> tuple[Unit, Sequence[Block]]:
     height, width = run.layout.geometry.shape[-2:]
     block = run.history.blocks[number]
     region = Region(block.extent, Extent(0, height), Extent(0, width))
@@ -236,14 +232,13 @@ def _following(
 
 def _blockwise(
     run: Run, job: Job, needs: Blockwise, number: int, y: Extent, x: Extent
-) -> tuple[Unit, tuple[Block, ...]]:
+) -> tuple[Unit, Sequence[Block]]:
     blocks = run.history.blocks
     height, width = run.layout.geometry.shape[-2:]
     core = Region(blocks[number].extent, y, x)
     t = _widen(core.t, needs.halo_frames, run.history.frames)
-    begin = bisect_right(blocks, t.start, key=lambda each: each.extent.start) - 1
-    end = bisect_left(blocks, t.stop, key=lambda each: each.extent.start)
-    read = tuple(blocks[begin:end])
+    whole = run.layout.frames_per_block
+    read = tuple(blocks[t.start // whole : -(-t.stop // whole)])
     halo = needs.halo_pixels
     seen = Region(t, _widen(y, halo, height), _widen(x, halo, width))
     return _unit(job, core, seen, read), read

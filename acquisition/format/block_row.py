@@ -1,6 +1,7 @@
 """The committed blocks of a run, kept in little memory: a run of weeks has millions of them."""
 
 import json
+import operator
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +13,10 @@ from forebay.acquisition.format.layout import COORDINATES, RunLayout
 from forebay.acquisition.format.record import Block, Dropped, Extent, StoredObject
 
 _OBJECTS = len(COORDINATES) + 1
-_FIXED = struct.Struct("<IQQqq" + _OBJECTS * "Q32s")
-"""Frames, first and last counter, first and last time; length and digest of each object."""
+_FIXED = struct.Struct(f"<IQQqq{_OBJECTS}Q" + _OBJECTS * "32s")
+"""Frames, first and last counter, first and last time; lengths of the objects; their digests."""
+_LENGTHS = struct.Struct(f"<{_OBJECTS}Q")
+_BEFORE_LENGTHS = struct.calcsize("<IQQqq")
 _DIGEST = re.compile("[0-9a-f]{64}", flags=re.ASCII)
 
 
@@ -63,9 +66,12 @@ class BlockRow(Sequence[Block]):
             or keys != self._layout.object_keys(number)
         ):
             raise ValueError(f"block {block.number} is out of its place")
-        held = [part for each in block.objects for part in (each.bytes, _digest(each.blake3))]
+        lengths = [stored.bytes for stored in block.objects]
+        digests = [_digest(stored.blake3) for stored in block.objects]
         try:
-            packed = _FIXED.pack(len(extent), *block.frame_ids, *block.timestamps, *held)
+            packed = _FIXED.pack(
+                len(extent), *block.frame_ids, *block.timestamps, *lengths, *digests
+            )
         except struct.error as error:
             raise ValueError(
                 f"block {block.number} has a number that cannot be: {error}"
@@ -80,6 +86,11 @@ class BlockRow(Sequence[Block]):
             return 0
         (last,) = struct.unpack_from("<I", self._packed[-1])
         return (len(self._packed) - 1) * self._layout.frames_per_block + int(last)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Length of all their objects together."""
+        return sum(sum(_LENGTHS.unpack_from(each, _BEFORE_LENGTHS)) for each in self._packed)
 
     @property
     def dropped(self) -> Iterator[Dropped]:
@@ -103,7 +114,7 @@ class BlockRow(Sequence[Block]):
             (first_id, last_id),
             (first_time, last_time),
             tuple(_dropped(packed)),
-            tuple(map(StoredObject, keys, held[::2], map(bytes.hex, held[1::2]))),
+            tuple(map(StoredObject, keys, held[:_OBJECTS], map(bytes.hex, held[_OBJECTS:]))),
         )
 
     def __len__(self) -> int:
@@ -130,18 +141,27 @@ class BlockRow(Sequence[Block]):
         return self._packed[: len(other)] == [*other._packed]  # noqa: SLF001 (its own)
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether the same blocks are in both."""
-        if not isinstance(other, BlockRow):
+        """Tell whether the same blocks are in both, whatever kind of row the other one is."""
+        if isinstance(other, BlockRow):
+            # The keys are as in the first one.
+            return self._packed == other._packed and self[:1] == other[:1]
+        if not isinstance(other, Sequence):
             return NotImplemented
-        return self._packed == other._packed
+        return len(self) == len(other) and all(map(operator.eq, self, other))
 
     __hash__ = None  # type: ignore[assignment] # as lists
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._known, list(self))
+        return _unpickled, (self._known, list(self._packed))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self)!r})"
+
+
+def _unpickled(layout: RunLayout | None, packed: list[bytes]) -> BlockRow:
+    row = BlockRow(layout)
+    row._packed = Growing(packed)  # noqa: SLF001 (its own)
+    return row
 
 
 def _digest(text: str) -> bytes:

@@ -89,8 +89,8 @@ class RunLayout:
 
     def object_key(self, array: str, block: int) -> str:
         """Return the store key under which `array` keeps its part of a block."""
-        axes = len(self.dims) if array == FRAMES else 1
-        return f"{array}/c." + ".".join([str(block), *["0"] * (axes - 1)])
+        within = ".0" * len(self.geometry.dims) if array == FRAMES else ""
+        return f"{array}/c.{block}{within}"
 
     def object_keys(self, block: int) -> list[str]:
         """Return the keys of all objects of a block, the frames last."""

@@ -142,11 +142,17 @@ class Block:
         first_time, last_time = record["timestamps"]
         return cls(
             number=record["number"],
-            extent=Extent(**_known(Extent, record["extent"])),
+            extent=Extent(record["extent"]["start"], record["extent"]["stop"]),
             frame_ids=(first_id, last_id),
             timestamps=(first_time, last_time),
             dropped=tuple(Dropped(**_known(Dropped, each)) for each in record["dropped"]),
-            objects=tuple(StoredObject(**_known(StoredObject, each)) for each in record["objects"]),
+            # A log has millions of them.
+            objects=tuple(
+                [
+                    StoredObject(each["key"], each["bytes"], each["blake3"])
+                    for each in record["objects"]
+                ]
+            ),
         )
 
 

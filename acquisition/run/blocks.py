@@ -1,7 +1,6 @@
 """The arrays of a run as something that can be sliced, block by block, every byte checked."""
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +35,7 @@ class BlockArray:
     """``frames``, or the name of a coordinate."""
     layout: RunLayout
     """What the blocks have in common."""
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     """The blocks to read, in order and without a gap between them."""
     objects: Objects
     """Where the blocks lie."""
@@ -92,7 +91,7 @@ class BlockArray:
         first = self.blocks[0].extent.start if self.blocks else 0
         wanted = range(positions.start + first, positions.stop + first, positions.step)
         filled = 0
-        for block, within in _parts(self.blocks, wanted):
+        for block, within in _parts(self.blocks, wanted, self.layout.frames_per_block):
             self._read_block(block, within, out[filled : filled + len(within)])
             filled += len(within)
         if filled != len(wanted):
@@ -170,12 +169,16 @@ def _ranges_of(content: memoryview) -> Any:
     return read
 
 
-def _parts(blocks: tuple[Block, ...], wanted: range) -> Iterator[tuple[Block, range]]:
-    """Yield each block that holds wanted frames, and which of its frames those are."""
-    if not wanted:
+def _parts(blocks: Sequence[Block], wanted: range, whole: int) -> Iterator[tuple[Block, range]]:
+    """Yield each block that holds wanted frames, and which of its frames those are.
+
+    All but the last one of a run have as many frames, so that no others are looked at.
+    """
+    if not (wanted and blocks):
         return
-    holding = bisect_right(blocks, wanted[0], key=lambda block: block.extent.start) - 1
-    for block in blocks[max(0, holding) :]:
+    holding = (wanted[0] - blocks[0].extent.start) // whole
+    for place in range(max(0, holding), len(blocks)):
+        block = blocks[place]
         begin, end = block.extent.start, block.extent.stop
         if begin > wanted[-1]:
             return

@@ -16,6 +16,7 @@ from zarr.storage import LocalStore
 from forebay.acquisition.arguments import is_integer
 from forebay.acquisition.errors import ExtentError, RunDamagedError, RunNotFoundError
 from forebay.acquisition.format import layout
+from forebay.acquisition.format.block_row import BlockRow
 from forebay.acquisition.format.history import History, replay
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout, shown_frames
 from forebay.acquisition.format.objects import Objects, ObjectsAtHand
@@ -78,14 +79,16 @@ class Run:
         return root if isinstance(root, Path) else None
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
-        """The committed blocks."""
-        return tuple(self.history.blocks)
+    def blocks(self) -> Sequence[Block]:
+        """The committed blocks; each is made when it is asked for, as a run may have millions."""
+        return self.history.blocks.onward()
 
     @property
     def extents(self) -> tuple[Extent, ...]:
         """The frames of each committed block."""
-        return tuple(block.extent for block in self.history.blocks)
+        whole = self.layout.frames_per_block
+        starts = range(0, self.history.frames, whole)
+        return tuple(Extent(each, min(each + whole, self.history.frames)) for each in starts)
 
     @property
     def closed(self) -> bool:
@@ -197,7 +200,8 @@ class Run:
         ...     type(part.data).__name__, part.shape
         ('ndarray', (3, 48, 16))
         """
-        first = _start_of(blocks, extent)
+        blocks = _holding(blocks, extent, self.layout.frames_per_block)
+        first = blocks[0].extent.start
         for name, along in (("y", y), ("x", x)):
             if not isinstance(along, slice):
                 raise ExtentError(f"{name} is {reprlib.repr(along)}: give a slice, as slice(0, 64)")
@@ -213,7 +217,7 @@ class Run:
         objects = ObjectsAtHand.of(self.objects, keys)
 
         def source(name: str, prototype: "BufferPrototype | None" = None) -> BlockArray:
-            return BlockArray(name, self.layout, tuple(blocks), objects, prototype)
+            return BlockArray(name, self.layout, blocks, objects, prototype)
 
         channels = [slice(None)] * (len(self.layout.dims) - 3)
         frames = source(FRAMES, prototype)[(within, *channels, y, x)]
@@ -254,8 +258,10 @@ class Run:
         import dask.array as da
         from dask.base import tokenize
 
-        source = BlockArray(name, self.layout, tuple(blocks), self.objects, prototype)
-        along = tuple(len(block.extent) for block in blocks) or (0,)
+        source = BlockArray(name, self.layout, _kept(blocks), self.objects, prototype)
+        # Only the last one of a run may be shorter.
+        whole = (self.layout.frames_per_block,) * (len(blocks) - 1)
+        along = (*whole, len(blocks[-1].extent)) if blocks else (0,)
         first = blocks[0].number if blocks else 0
         # Two copies of a run must not pass for one another when they are compared.
         where = None if prototype is None else prototype.nd_buffer.__qualname__
@@ -329,7 +335,8 @@ class Run:
         """Say what the run is and how far it has come."""
         state = "closed" if self.closed else "open"
         return (
-            f"<Run {self.location!r}: {self.history.frames} frames in {len(self.blocks)} blocks, "
+            f"<Run {self.location!r}: {self.history.frames} frames in "
+            f"{len(self.history.blocks)} blocks, "
             f"{state}>"
         )
 
@@ -373,8 +380,8 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
     return _open(Objects(LocalStore(path, read_only=True)), str(path))
 
 
-def _start_of(blocks: Any, extent: Any) -> int:
-    """Return the first frame of blocks that hold the frames of an extent."""
+def _holding(blocks: Any, extent: Any, whole: int) -> Sequence[Block]:
+    """Return those of some blocks that hold the frames of an extent, one at the least."""
     counts = isinstance(extent, Extent) and is_integer(extent.start) and is_integer(extent.stop)
     if not (_are_blocks(blocks) and counts):
         raise ExtentError(
@@ -389,10 +396,18 @@ def _start_of(blocks: Any, extent: Any) -> int:
             f"frames {extent.start} to {extent.stop} are not among the frames {start} to {stop} of "
             f"the {len(blocks)} blocks given: give the blocks that hold them"
         )
-    return int(start)
+    first = min((extent.start - start) // whole, len(blocks) - 1)
+    return tuple(blocks[first : max(first + 1, -(-(extent.stop - start) // whole))])
+
+
+def _kept(blocks: Sequence[Block]) -> Sequence[Block]:
+    """Return blocks that nobody else changes."""
+    return blocks.onward() if isinstance(blocks, BlockRow) else tuple(blocks)
 
 
 def _are_blocks(blocks: Any) -> bool:
+    if isinstance(blocks, BlockRow):
+        return True
     return isinstance(blocks, Sequence) and all(isinstance(each, Block) for each in blocks)
 
 
@@ -403,6 +418,8 @@ def _check_row(blocks: Any) -> None:
             f"{reprlib.repr(blocks)} are no blocks of the run: give some of run.blocks, as "
             "run.blocks[2:5]"
         )
+    if isinstance(blocks, BlockRow):
+        return
     for before, after in pairwise(blocks):
         if after.number != before.number + 1:
             raise ExtentError(

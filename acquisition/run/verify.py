@@ -97,14 +97,15 @@ def verify_run(run: "Run", *, on_block: Callable[[Block], None] | None = None) -
     check_callback("on_block", on_block)
     problems: list[Problem] = []
     read = 0
-    for block in run.blocks:
+    blocks = run.blocks
+    for block in blocks:
         found = [each for stored in block.objects for each in _check_object(run, block, stored)]
         problems += found or _check_coordinates(run, block)
         read += sum(stored.bytes for stored in block.objects)
         if on_block:
             on_block(block)
     problems += [*_check_log(run), *_check_arrays(run)]
-    return Verification(len(run.blocks), read, tuple(problems))
+    return Verification(len(blocks), read, tuple(problems))
 
 
 def _check_object(run: "Run", block: Block, stored: StoredObject) -> list[Problem]:

@@ -1,6 +1,5 @@
 """Dead letters, tried again with another version of their algorithm or other parameters."""
 
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,7 +108,7 @@ def replay_with(
 
 def _over(run: Run, job: Job, letter: DeadLetter) -> list[Unit]:
     """Return the units of a job that have frames and pixels in common with a dead letter."""
-    first = bisect_left(run.history.blocks, letter.start, key=lambda each: each.extent.start)
+    first = -(-letter.start // run.layout.frames_per_block)
     found = []
     for unit, _ in plan(run, job, first_block=first):
         if unit.core.t.start >= letter.stop:

@@ -52,7 +52,7 @@ class Order:
     """Its parameters, of the types that it declares."""
     run: Run
     """The run, without its history."""
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     """The blocks to read."""
     staging: Path
     """Folder in which to put the part."""
@@ -233,7 +233,7 @@ def error_line(error: BaseException) -> str:
 def seen_frames(
     run: Run,
     unit: Unit,
-    blocks: tuple[Block, ...],
+    blocks: Sequence[Block],
     *,
     prototype: BufferPrototype | None = None,
     eager: bool = False,

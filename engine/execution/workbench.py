@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ class Workbench:
             )
         return KeptState(self.folder.parts / part[0], part[1])
 
-    def _find(self, claim: Claim) -> tuple[Unit, tuple[Block, ...]] | None:
+    def _find(self, claim: Claim) -> tuple[Unit, Sequence[Block]] | None:
         found = unit_at(
             self.run, self.job, start=claim.start, y=claim.y, x=claim.x, before=claim.before
         )

@@ -19,7 +19,10 @@ from forebay.engine.unit import Job, Unit, plan, plannable, unit_at
 
 
 def run_of(lengths: Sequence[int], *, shape: tuple[int, int] = (6, 8), closed: bool = True) -> Run:
-    """Return what planning sees of a run whose blocks have the given numbers of frames."""
+    """Return what planning sees of a run whose blocks have the given numbers of frames.
+
+    As in every run, only the last one may have fewer than the others.
+    """
     starts = np.cumsum([0, *lengths]).tolist()
     blocks = [
         Block(
@@ -38,7 +41,9 @@ def run_of(lengths: Sequence[int], *, shape: tuple[int, int] = (6, 8), closed: b
             blocks=tuple(blocks),
             history=SimpleNamespace(frames=starts[-1], blocks=blocks),
             closed=closed,
-            layout=SimpleNamespace(geometry=SimpleNamespace(shape=shape)),
+            layout=SimpleNamespace(
+                geometry=SimpleNamespace(shape=shape), frames_per_block=max(lengths, default=1)
+            ),
         ),
     )
 
@@ -51,7 +56,11 @@ def units(run: Run, needs: Needs, **options: Any) -> list[Unit]:
     return [unit for unit, _ in plan(run, job(needs), **options)]
 
 
-blocks = st.lists(st.integers(1, 5), max_size=8)
+def lengths_of(whole: int, number: int, last: int) -> list[int]:
+    return [*[whole] * number, min(last, whole)][: number + 1 if last else number]
+
+
+blocks = st.builds(lengths_of, st.integers(1, 5), st.integers(0, 7), st.integers(0, 5))
 halos = st.integers(0, 12)
 
 

@@ -1,6 +1,7 @@
 """What a writer that died had stored and not committed: which of it can still be committed."""
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,17 @@ NOT_KNOWN_WHY = (
 
 _log = logging.getLogger("forebay.acquisition")
 
-_CHUNK = re.compile(r"c\.(\d+)(\.0)*", flags=re.ASCII)
+_CHUNK = re.compile(r"c\.(\d+)", flags=re.ASCII)
 
 
 def uncommitted_blocks(
-    path: Path, run: RunLayout, at: Position, *, now: int, known: Sequence[Dropped] = ()
+    path: Path,
+    run: RunLayout,
+    at: Position,
+    left: Sequence[int],
+    *,
+    now: int,
+    known: Sequence[Dropped] = (),
 ) -> list[Block]:
     """Return records of the blocks that can be committed behind the last one of the log.
 
@@ -39,6 +46,8 @@ def uncommitted_blocks(
         What its blocks have in common.
     at
         How far its log has come; it is not changed.
+    left
+        The numbers of the blocks behind that which were stored, see `stored_blocks`.
     now
         The time, in nanoseconds since 1970-01-01 UTC.
     known
@@ -52,7 +61,6 @@ def uncommitted_blocks(
     """
     found: list[Block] = []
     following = at.next_counter
-    left = stored_blocks(path, run)
     # The camera's first counter is in the log before any block is stored.
     while following is not None and at.blocks + len(found) in left:
         try:
@@ -75,12 +83,20 @@ def uncommitted_blocks(
     return found
 
 
-def stored_blocks(path: Path, run: RunLayout) -> list[int]:
-    """Return the numbers of the blocks of which at least one object lies in its place, sorted."""
-    found = set()
+def stored_blocks(path: Path, run: RunLayout, *, first: int = 0) -> list[int]:
+    """Return the numbers of the blocks of which at least one object lies in its place, sorted.
+
+    Those before the block `first` are left out, and nothing is kept of them: there may be millions.
+    """
+    found: set[int] = set()
     for array in (*COORDINATES, FRAMES):
-        for entry in (path / array).iterdir() if (path / array).is_dir() else ():
-            name = _CHUNK.fullmatch(entry.name)
-            if name and f"{array}/{entry.name}" == run.object_key(array, int(name[1])):
-                found.add(int(name[1]))
+        if not (path / array).is_dir():
+            continue
+        with os.scandir(path / array) as entries:
+            for entry in entries:
+                name = _CHUNK.match(entry.name)
+                if name is None or (number := int(name[1])) < first:
+                    continue
+                if f"{array}/{entry.name}" == run.object_key(array, number):
+                    found.add(number)
     return sorted(found)

@@ -30,6 +30,7 @@ _log = logging.getLogger("forebay.acquisition")
 def resume_run(
     path: str | os.PathLike[str],
     *,
+    known: Run | None = None,
     clock: Clock,
     take_over: bool = False,
     direct: bool = False,
@@ -46,6 +47,8 @@ def resume_run(
     ----------
     path
         Folder of the run.
+    known
+        The run, where it was opened already: the log of a long one takes its time to be read.
     clock
         Source of the times in the log.
     take_over
@@ -73,7 +76,8 @@ def resume_run(
     """
     check_clock(clock)
     path = Path(path).absolute()
-    if open_run(path).history.log_objects is not None:
+    known = open_run(path) if known is None else known
+    if known.history.log_objects is not None:
         raise StorageError(
             f"cannot write the run {path}: its log is a row of objects, as in a bucket; copy the "
             "run to a bucket and go on there"
@@ -82,10 +86,11 @@ def resume_run(
         hold = WriterLock.seize if take_over else WriterLock
         lock = hold(path / layout.LOCK, run=path)
         try:
-            run = open_run(path)
+            run = known.refresh()
             at = Position.after(run.history)
-            adopted = [] if run.closed else _adopted(path, run, at, clock)
-            _put_aside(path, run, keep=at.blocks + len(adopted))
+            left = stored_blocks(path, run.layout, first=at.blocks)
+            adopted = [] if run.closed else _adopted(path, run, at, left, clock)
+            _put_aside(path, run, left[len(adopted) :])
             if run.closed:
                 show(path, run.layout, at.frames)
                 remove_after_end(path, run.notes, run.layout)
@@ -110,7 +115,7 @@ def resume_run(
     )
 
 
-def _adopted(path: Path, run: Run, at: Position, clock: Clock) -> list[Block]:
+def _adopted(path: Path, run: Run, at: Position, left: list[int], clock: Clock) -> list[Block]:
     """Return the blocks that the earlier writer stored and did not live to commit."""
     following = at.next_counter
     after = None if following is None else following - 1
@@ -120,7 +125,8 @@ def _adopted(path: Path, run: Run, at: Position, clock: Clock) -> list[Block]:
         for entry in read_journal(path / layout.JOURNAL, run_id=run.run_id, after=after):
             if isinstance(entry, Dropped):
                 known.append(entry)
-    adopted = uncommitted_blocks(path, run.layout, at, now=clock.time_ns(), known=known)
+    now = clock.time_ns()
+    adopted = uncommitted_blocks(path, run.layout, at, left, now=now, known=known)
     for block in adopted:
         _log.warning(
             "a block that was stored and not committed is taken in",
@@ -129,8 +135,7 @@ def _adopted(path: Path, run: Run, at: Position, clock: Clock) -> list[Block]:
     return adopted
 
 
-def _put_aside(path: Path, run: Run, *, keep: int) -> None:
-    left = [number for number in stored_blocks(path, run.layout) if number >= keep]
+def _put_aside(path: Path, run: Run, left: list[int]) -> None:
     quarantine(path, run.layout, blocks=left, epoch=run.history.epoch)
 
 

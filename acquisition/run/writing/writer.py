@@ -180,7 +180,8 @@ class RunWriter:
         path = run_folder(path)
         known = open_run(path)
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
-        writer = cls(path, resume_run(path, take_over=take_over, clock=clock), memory)
+        run = resume_run(path, known=known, take_over=take_over, clock=clock)
+        writer = cls(path, run, memory)
         try:
             writer._take_leftovers(path, spill_folders(known.notes, known.layout), clock=clock)
         except BaseException:

@@ -75,6 +75,7 @@ def test_blocks_come_back_as_they_were_committed(given_: list[tuple], last: int)
     assert [row[place] for place in range(len(row))] == blocks
     assert (row[-1], row[1:], row[::-1]) == (blocks[-1], blocks[1:], blocks[::-1])
     assert row.frames == blocks[-1].extent.stop
+    assert row.stored_bytes == sum(each.bytes for block in blocks for each in block.objects)
     assert [*row.dropped] == [each for block in blocks for each in block.dropped]
     assert pickle.loads(pickle.dumps(row)) == row == BlockRow(LAYOUT, blocks)
 
@@ -91,6 +92,36 @@ def test_a_row_that_goes_on_begins_with_the_one_before() -> None:
     assert not first.starts_with(second)
     assert not second.starts_with(third)
     assert second != third
+
+
+def test_a_row_is_like_any_other_one_of_the_same_blocks() -> None:
+    """And not like one of a run whose objects have other names."""
+    blocks = [block(0), block(1)]
+    row = BlockRow(LAYOUT, blocks)
+    assert row == blocks
+    assert tuple(blocks) == row
+    assert row != [block(0), block(1, (8, 15))]
+    assert row != blocks[:1]
+    assert row != "no blocks"
+    geometry = Geometry(("c", "y", "x"), (1, 4, 6), np.dtype("uint16"))
+    other = replace(LAYOUT, geometry=geometry)
+    renamed = [
+        replace(
+            each,
+            objects=tuple(
+                replace(stored, key=key)
+                for stored, key in zip(each.objects, other.object_keys(each.number), strict=True)
+            ),
+        )
+        for each in blocks
+    ]
+    assert BlockRow(other, renamed) == renamed
+    assert BlockRow(other, renamed) != row
+
+
+def test_a_row_takes_little_room_on_its_way_to_another_process() -> None:
+    row = BlockRow(LAYOUT, many(100))
+    assert len(pickle.dumps(row)) / len(row) < MOST_BYTES
 
 
 def test_a_row_without_blocks_is_empty() -> None:

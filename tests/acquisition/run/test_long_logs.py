@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.acquisition.run.long_run import append_lines
 from zarr.storage import LocalStore
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run
@@ -14,7 +15,6 @@ from forebay.acquisition.format import objects as objects_module
 from forebay.acquisition.format.history import History, replay
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.objects import Objects
-from forebay.acquisition.format.record import Block, Extent, StoredObject, encode_line, line_digest
 
 GEOMETRY = Geometry(("y", "x"), (2, 3), np.dtype("uint16"))
 
@@ -76,16 +76,8 @@ def test_reading_a_long_log_takes_no_memory_for_all_its_lines(
     """But for what is known of each block afterwards."""
     monkeypatch.setattr(objects_module, "_PIECE_BYTES", 2**18)
     RunWriter.create(tmp_path / "run", GEOMETRY, frames_per_block=1).abandon()
-    layout = open_run(tmp_path / "run").layout
     log = tmp_path / "run" / log_key(1)
-    with log.open("r+b") as lines:
-        last = lines.readlines()[-1]
-        for number in range(8000):
-            held = tuple(StoredObject(key, 64, "0" * 64) for key in layout.object_keys(number))
-            place = Extent(number, number + 1)
-            block = Block(number, place, (number, number), (number, number), (), held)
-            last = encode_line(block, previous=line_digest(last))
-            lines.write(last)
+    append_lines(tmp_path / "run", range(8000))
     length = log.stat().st_size
     assert length > 4 * 2**20
     tracemalloc.start()

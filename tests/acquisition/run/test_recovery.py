@@ -57,7 +57,9 @@ def open_run_without_metadata(path: Path) -> Run:
 
 def found_in(path: Path, **options: list[Dropped]) -> list[Block]:
     run = open_run(path)
-    return uncommitted_blocks(path, run.layout, Position.after(run.history), now=NOW, **options)
+    at = Position.after(run.history)
+    left = stored_blocks(path, run.layout, first=at.blocks)
+    return uncommitted_blocks(path, run.layout, at, left, now=NOW, **options)
 
 
 @pytest.fixture
@@ -215,7 +217,8 @@ def test_without_a_first_counter_nothing_is_found(orphans: Path) -> None:
     """The log says where the camera began before any block is stored."""
     run = open_run(orphans)
     at = replace(Position.after(run.history), blocks=0, first_counter=None, next_counter=None)
-    assert uncommitted_blocks(orphans, run.layout, at, now=NOW) == []
+    left = stored_blocks(orphans, run.layout)
+    assert uncommitted_blocks(orphans, run.layout, at, left, now=NOW) == []
 
 
 def test_what_is_no_object_of_a_block_is_not_counted(
@@ -225,3 +228,4 @@ def test_what_is_no_object_of_a_block_is_not_counted(
         (orphans / name).write_bytes(b"")
     (orphans / "timestamp/c.40").write_bytes(b"")
     assert stored_blocks(orphans, open_run(orphans).layout) == [0, 1, 2, 40]
+    assert stored_blocks(orphans, open_run(orphans).layout, first=2) == [2, 40]

@@ -207,7 +207,7 @@ def _nanoseconds(at: datetime.datetime | None) -> int | None:
 def _print_runs(runs: "list[Run]", *, as_json: bool) -> None:
     rows = []
     for run in runs:
-        stored = sum(each.bytes for block in run.blocks for each in block.objects)
+        stored = run.history.blocks.stored_bytes
         if as_json:
             print_json({"run": run.name, "frames": run.history.frames, "bytes": stored})
         else:

@@ -346,7 +346,7 @@ def _description(run: "Run") -> dict[str, Any]:
         "blocks": len(blocks),
         "frames_per_block": layout.frames_per_block,
         "compression": layout.compression.name,
-        "stored_bytes": sum(each.bytes for block in blocks for each in block.objects),
+        "stored_bytes": run.history.blocks.stored_bytes,
         "first_frame": times and _iso(times[0]),
         "last_frame": times and _iso(times[1]),
         "duration_seconds": times and (times[1] - times[0]) / 1e9,
