@@ -172,7 +172,13 @@ def prepare_again(
     before = open_run(path)
     earlier = earlier_raw(before)
     settings = settings_as_before(settings, earlier)
-    run = resume_run(path, clock=clock, direct=settings.direct_io, show_every=settings.show_seconds)
+    run = resume_run(
+        path,
+        known=before,
+        clock=clock,
+        direct=settings.direct_io,
+        show_every=settings.show_seconds,
+    )
     return _taken_up(source, run, before, earlier, settings=settings, clock=clock)
 
 

@@ -93,7 +93,7 @@ def take_from_earlier(earlier: Run, *, clock: Clock) -> WritableRun | None:
     if earlier.path is None or earlier.closed:
         return None
     try:
-        return resume_run(earlier.path, clock=clock)
+        return resume_run(earlier.path, known=earlier, clock=clock)
     except AcquisitionError as error:
         # Nobody is kept from the other frames by this.
         _log.warning("%s stays open: %s", earlier.location, error)
@@ -188,6 +188,7 @@ class RawFrames:
         if self._earlier is not None:
             return resume_run(
                 place_of_raw(path),
+                known=self._earlier,
                 clock=self._clock,
                 direct=settings.direct_io,
                 show_every=settings.show_seconds,
