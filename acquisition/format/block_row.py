@@ -90,7 +90,12 @@ class BlockRow(Sequence[Block]):
     @property
     def stored_bytes(self) -> int:
         """Length of all their objects together."""
-        return sum(sum(_LENGTHS.unpack_from(each, _BEFORE_LENGTHS)) for each in self._packed)
+        return sum(self.sizes())
+
+    def sizes(self, first: int = 0) -> Iterator[int]:
+        """Yield the length of all objects of each block, from one of them on."""
+        for place in range(first, len(self)):
+            yield sum(_LENGTHS.unpack_from(self._packed[place], _BEFORE_LENGTHS))
 
     @property
     def dropped(self) -> Iterator[Dropped]:

@@ -64,6 +64,8 @@ class Benches:
         self._run = run
         self._recalls = recalls
         self._benches: dict[str, Workbench] = {}
+        self._followed: dict[str, Run] = {}
+        """Runs that are open already, since they are planned here; to read a log takes its time."""
         self._storages: dict[str, Storage] = {}
         self._leftovers = Leftovers(database, service)
         self._unknown: set[str] = set()
@@ -80,13 +82,15 @@ class Benches:
         if bench is None:
             target = self._target(claim)
             storage = self._storage(claim, target)
-            bench = Workbench(target, self._database, self._find, storage=storage, run=self._run)
+            run = self._run or self._followed.get(claim.result)
+            bench = Workbench(target, self._database, self._find, storage=storage, run=run)
             self._benches[claim.result] = bench
             self._recalls.begin(target, bench.run)
         return bench
 
     def grown(self, result: str, run: Run) -> None:
         """Take in how far a run has come."""
+        self._followed[result] = run
         bench = self._benches.get(result)
         if bench is not None:
             bench.run = run
@@ -109,6 +113,7 @@ class Benches:
         followed, the results to `keep`, it would be done for each block.
         """
         now = time.monotonic()
+        self._followed = {name: run for name, run in self._followed.items() if name in keep}
         for name, bench in [*self._benches.items()]:
             if bench.in_flight or name in keep:
                 bench.idle_since = None

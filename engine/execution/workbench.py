@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from forebay.acquisition import Block, Run, open_run
+from forebay.acquisition.errors import RunDamagedError
 from forebay.acquisition.format.history import History
 from forebay.engine.definition import Algorithm
 from forebay.engine.errors import ResultDamagedError
@@ -91,10 +92,7 @@ class Workbench:
 
     def order(self, claim: Claim) -> Order | None:
         """Return what a worker has to do for a unit; None if the run has no such unit any more."""
-        found = self._find(claim)
-        if found is None:
-            self.run = open_run(open_store(self.target.location))
-            found = self._find(claim)
+        found = self._find(claim) or self._find_behind(claim)
         if found is None:
             return None
         unit, blocks = found
@@ -131,6 +129,16 @@ class Workbench:
                 f"{self.folder.path} goes on, is not published any more"
             )
         return KeptState(self.folder.parts / part[0], part[1])
+
+    def _find_behind(self, claim: Claim) -> tuple[Unit, Sequence[Block]] | None:
+        """Return the same of the run as it is by now."""
+        # Another service may have planned it: most often the run has grown, and is no other one.
+        with contextlib.suppress(RunDamagedError):
+            self.run = self.run.refresh()
+            if (found := self._find(claim)) is not None:
+                return found
+        self.run = open_run(open_store(self.target.location))
+        return self._find(claim)
 
     def _find(self, claim: Claim) -> tuple[Unit, Sequence[Block]] | None:
         found = unit_at(

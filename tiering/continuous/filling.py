@@ -109,8 +109,8 @@ class _OpenRun:
 
     def grown(self, history: History) -> "_OpenRun":
         """Return it as its log says now; blocks that were there before are the same."""
-        for block in history.blocks[len(self.lengths) - 1 :]:
-            self.lengths.append(self.lengths[-1] + sum(each.bytes for each in block.objects))
+        for size in history.blocks.sizes(len(self.lengths) - 1):
+            self.lengths.append(self.lengths[-1] + size)
         return _OpenRun(self.tier, history, self.lengths)
 
     def bytes_of(self, blocks: range) -> int:

@@ -1,6 +1,6 @@
 """Taking blocks of runs into the catalogue that are still being written."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -141,7 +141,8 @@ class OpenRuns:
         settled = max(0, len(history.blocks) - self.settings.newest_blocks)
         made = []
         for places in _rows(settled, taken):
-            row = history.blocks[places.start : places.stop]
+            # A run of weeks has more than there is room for all at once.
+            row = (history.blocks[place] for place in places)
             for blocks in _volumes(row, self._volume_bytes(tier), whole=whole):
                 _check_there(folder, blocks)
                 volume = _record(folder, run_id, path, blocks)
@@ -179,17 +180,19 @@ def _rows(blocks: int, taken: Sequence[range]) -> Iterator[range]:
 
 
 def _volumes(
-    blocks: Sequence[Block], volume_bytes: int, *, whole: bool
+    blocks: Iterable[Block], volume_bytes: int, *, whole: bool
 ) -> Iterator[Sequence[Block]]:
     """Yield blocks that become a volume; the rest, which fill none, only if those may be."""
-    first = size = 0
-    for place, block in enumerate(blocks, start=1):
+    some: list[Block] = []
+    size = 0
+    for block in blocks:
+        some.append(block)
         size += sum(stored.bytes for stored in block.objects)
         if size >= volume_bytes:
-            yield blocks[first:place]
-            first, size = place, 0
-    if not whole and first < len(blocks):
-        yield blocks[first:]
+            yield some
+            some, size = [], 0
+    if some and not whole:
+        yield some
 
 
 def _check_there(folder: Path, blocks: Sequence[Block]) -> None:

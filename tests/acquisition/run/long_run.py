@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from forebay.acquisition import Frame, Geometry, RunWriter, open_run
+from forebay.acquisition.format.block_row import BlockRow
 from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import Block, Extent, StoredObject, encode_line, line_digest
 
@@ -44,3 +46,16 @@ def append_lines(path: Path, blocks: range) -> None:
             block = Block(number, place, counters, counters, (), held)
             last = encode_line(block, previous=line_digest(last))
             log.write(last)
+
+
+def blocks_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the row of the numbers of the blocks that are made of what is kept of them."""
+    numbers: list[int] = []
+    make = BlockRow._block
+
+    def counted(row: BlockRow, number: int, packed: bytes) -> Block:
+        numbers.append(number)
+        return make(row, number, packed)
+
+    monkeypatch.setattr(BlockRow, "_block", counted)
+    return numbers

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.acquisition.run.long_run import append, long_run
+from tests.acquisition.run.long_run import append, blocks_made, long_run
 
 from forebay.acquisition import Extent, Run, RunWriter, open_run
 from forebay.acquisition.format.block_row import BlockRow
@@ -34,16 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Numbers of the blocks that are made of what is kept of them."""
-    numbers: list[int] = []
-    make = BlockRow._block
-
-    def counted(row: BlockRow, number: int, packed: bytes) -> Block:
-        numbers.append(number)
-        return make(row, number, packed)
-
-    monkeypatch.setattr(BlockRow, "_block", counted)
-    return numbers
+    return blocks_made(monkeypatch)
 
 
 @pytest.mark.parametrize(
