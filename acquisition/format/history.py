@@ -1,7 +1,7 @@
 """What the logs of a run say: its blocks, what was dropped, and whether it is closed."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from forebay.acquisition.errors import RunDamagedError
@@ -126,7 +126,13 @@ class History:
             raise RunDamagedError(f"{where}: {error}") from error
 
 
-def replay(objects: Objects, since: History | None = None) -> History:
+type OnRead = Callable[[int, int], object]
+"""Told how many bytes of the logs were read, and how many there are."""
+
+
+def replay(
+    objects: Objects, since: History | None = None, *, on_read: OnRead | None = None
+) -> History:
     """Read the logs of a run, or what has come to them since they were last read.
 
     A log counts up to the length at which the next writer sealed it, the last one up to its last
@@ -143,7 +149,7 @@ def replay(objects: Objects, since: History | None = None) -> History:
     logs = find_logs(objects)
     if since and since.epoch == logs.epochs:
         return _continue(objects, since)
-    history = _replay_rows(logs) if logs.in_rows else _replay_files(logs)
+    history = _replay_rows(logs) if logs.in_rows else _replay_files(logs, on_read)
     if since and not history.blocks.starts_with(since.blocks):
         raise RunDamagedError(
             f"{objects.where(LOG)}: a block that was seen before was not kept: the storage lost "
@@ -152,17 +158,37 @@ def replay(objects: Objects, since: History | None = None) -> History:
     return history
 
 
-def _replay_files(logs: Logs) -> History:
+def _replay_files(logs: Logs, on_read: OnRead | None) -> History:
     """Replay logs that are files, of which one may be larger than the memory."""
     history, objects = History(), logs.objects
-    for epoch in range(1, logs.epochs + 1):
+    epochs = range(1, logs.epochs + 1)
+    progress = _Progress(sum(objects.size(log_key(each)) or 0 for each in epochs), on_read)
+    for epoch in epochs:
         sealed, key = None, log_key(epoch)
         if epoch < logs.epochs:
             first = b"".join(objects.read_in_pieces(log_key(epoch + 1), _OPENING_BYTES))
             sealed = _sealed_bytes(first, where=logs.where(epoch + 1))
         length = (objects.size(key) or 0) if sealed is None else sealed
-        _replay_next(history, logs, objects.read_in_pieces(key, length), sealed, epoch)
+        pieces = progress.over(objects.read_in_pieces(key, length))
+        _replay_next(history, logs, pieces, sealed, epoch)
     return history
+
+
+class _Progress:
+    """Tells how far the logs are read."""
+
+    def __init__(self, total: int, on_read: OnRead | None) -> None:
+        self._total = total
+        self._on_read = on_read
+        self._read = 0
+
+    def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the pieces of a log, and tell of each once something is done with it."""
+        for piece in pieces:
+            yield piece
+            self._read += len(piece)
+            if self._on_read is not None:
+                self._on_read(self._read, self._total)
 
 
 def _replay_rows(logs: Logs) -> History:

@@ -13,11 +13,11 @@ import numpy as np
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from forebay.acquisition.arguments import is_integer
+from forebay.acquisition.arguments import check_callback, is_integer
 from forebay.acquisition.errors import ExtentError, RunDamagedError, RunNotFoundError
 from forebay.acquisition.format import layout
 from forebay.acquisition.format.block_row import BlockRow
-from forebay.acquisition.format.history import History, replay
+from forebay.acquisition.format.history import History, OnRead, replay
 from forebay.acquisition.format.layout import COORDINATES, FRAMES, METADATA, RunLayout, shown_frames
 from forebay.acquisition.format.objects import Objects, ObjectsAtHand
 from forebay.acquisition.format.record import Block, Dropped, Extent, Noted
@@ -341,13 +341,16 @@ class Run:
         )
 
 
-def open_run(location: str | os.PathLike[str] | Store) -> Run:
+def open_run(location: str | os.PathLike[str] | Store, *, on_read: OnRead | None = None) -> Run:
     """Open a run for reading, also while it is being written.
 
     Parameters
     ----------
     location
         The run's folder, or any Zarr store whose root is the run.
+    on_read
+        Called with how many bytes of its log were read and how many there are, to show progress: a
+        run of weeks has millions of blocks, and each takes some 20 µs. Not for one in a bucket.
 
     Returns
     -------
@@ -374,10 +377,11 @@ def open_run(location: str | os.PathLike[str] | Store) -> Run:
     ...     run.frames.dims, run.frames.shape, str(run.frames.dtype), run.frames.chunksizes["t"]
     (('t', 'y', 'x'), (5, 48, 64), 'uint16', (2, 2, 1))
     """
+    check_callback("on_read", on_read)
     if isinstance(location, Store):
-        return _open(Objects(location), str(location).removeprefix("file://"))
+        return _open(Objects(location), str(location).removeprefix("file://"), on_read)
     path = run_folder(location)
-    return _open(Objects(LocalStore(path, read_only=True)), str(path))
+    return _open(Objects(LocalStore(path, read_only=True)), str(path), on_read)
 
 
 def _holding(blocks: Any, extent: Any, whole: int) -> Sequence[Block]:
@@ -428,7 +432,7 @@ def _check_row(blocks: Any) -> None:
             )
 
 
-def _open(objects: Objects, location: str) -> Run:
+def _open(objects: Objects, location: str, on_read: OnRead | None) -> Run:
     # The metadata are read before the log: they only ever follow it.
     document = objects.read(METADATA)
     if document is None or not objects.names(layout.LOG):
@@ -437,7 +441,7 @@ def _open(objects: Objects, location: str) -> Run:
             "name and the runs folder"
         )
     shown = shown_frames(document, where=objects.where(METADATA))
-    history = replay(objects)
+    history = replay(objects, on_read=on_read)
     if history.layout is None or shown > history.frames:
         raise RunDamagedError(
             f"{objects.where(layout.LOG)} tells of {history.frames} frames, and {shown} were "

@@ -1,19 +1,25 @@
 """Opening a run wherever it lies."""
 
 import os
+from collections.abc import Callable
 
 from forebay.acquisition import Run
 from forebay.acquisition import open_run as _open_run
 from forebay.tiering import open_store
 
 
-def open_run(location: str | os.PathLike[str]) -> Run:
+def open_run(
+    location: str | os.PathLike[str], *, on_read: Callable[[int, int], object] | None = None
+) -> Run:
     """Open a run for reading, also while it is being written.
 
     Parameters
     ----------
     location
         The run's folder, or the URL of an object store's prefix (``s3://bucket/runs/water``).
+    on_read
+        Called with how many bytes of its log were read and how many there are, to show progress: a
+        run of weeks has millions of blocks, and each takes some 20 µs. Not for one in a bucket.
 
     Returns
     -------
@@ -38,4 +44,4 @@ def open_run(location: str | os.PathLike[str]) -> Run:
     ...     run.frames.dims, run.frames.shape, str(run.frames.dtype), run.frames.chunksizes["t"]
     (('t', 'y', 'x'), (5, 48, 64), 'uint16', (2, 2, 1))
     """
-    return _open_run(open_store(location))
+    return _open_run(open_store(location), on_read=on_read)

@@ -10,6 +10,7 @@ from forebay.acquisition.arguments import is_integer
 from forebay.acquisition.clock import SYSTEM_CLOCK, Clock
 from forebay.acquisition.errors import FrameError, NoteError, SourceError
 from forebay.acquisition.format.codec import CompressionName
+from forebay.acquisition.format.history import OnRead
 from forebay.acquisition.format.layout import RunLayout
 from forebay.acquisition.format.record import Block, Dropped
 from forebay.acquisition.frames import Frame, Geometry, ImageMetadata, check_frame, check_geometry
@@ -132,6 +133,7 @@ class RunWriter:
         *,
         take_over: bool = False,
         clock: Clock = SYSTEM_CLOCK,
+        on_read: OnRead | None = None,
     ) -> Self:
         """Become the writer of a run whose writer is gone, behind its last committed block.
 
@@ -147,8 +149,8 @@ class RunWriter:
         take_over
             Whether to take the run from a writer that is still there and cannot be stopped: what
             it commits from then on is void, and it ends with `RunTakenOverError`.
-        clock
-            Source of the times in the log.
+        clock, on_read
+            Source of the times in the log; what is told how far it is read, as for `open_run`.
 
         Raises
         ------
@@ -178,10 +180,10 @@ class RunWriter:
         ((2, 4, 6), [(1, 2)])
         """
         path = run_folder(path)
-        known = open_run(path)
+        known = open_run(path, on_read=on_read)
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
-        run = resume_run(path, known=known, take_over=take_over, clock=clock)
-        writer = cls(path, run, memory)
+        again = resume_run(path, known=known, take_over=take_over, clock=clock)
+        writer = cls(path, again, memory)
         try:
             writer._take_leftovers(path, spill_folders(known.notes, known.layout), clock=clock)
         except BaseException:

@@ -89,3 +89,17 @@ def test_reading_a_long_log_takes_no_memory_for_all_its_lines(
         tracemalloc.stop()
     assert found.frames == 8000
     assert most - kept < length / 3
+
+
+def test_how_far_a_log_is_read_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those of all writers together; nobody waits for a long one without a word."""
+    monkeypatch.setattr(objects_module, "_PIECE_BYTES", 500)
+    told: list[tuple[int, int]] = []
+    open_run(run, on_read=lambda *each: told.append(each))
+    done, totals = zip(*told, strict=True)
+    length = sum(path.stat().st_size for path in (run / log_key(1)).parent.iterdir())
+    assert set(totals) == {length}
+    assert len(done) > 4
+    assert list(done) == sorted(set(done))
+    # What a dying writer left behind the first log counts for nothing.
+    assert length - 21 <= done[-1] <= length

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from forebay.cli.awaiting import opened_run
 from forebay.cli.commands.completion import complete_runs
 from forebay.cli.output import print_facts, print_json, seconds, size, writing_output
 from forebay.cli.session import JsonOption, RunsOption, session
@@ -142,13 +143,12 @@ def follow(context: typer.Context, runs: RunsOption = None, as_json: JsonOption 
 @contextmanager
 def _connected(context: typer.Context, runs: Any) -> "Iterator[tuple[Run, ControlClient]]":
     """Connect to what is writing the run that the group was given."""
-    from forebay import open_run
     from forebay.acquisition.control import ControlClient
     from forebay.acquisition.errors import ControlError
 
     if context.parent is None:
         raise RuntimeError("the command was called without its group")
-    run = open_run(session(context).location(context.parent.params["run"], runs))
+    run = opened_run(session(context).location(context.parent.params["run"], runs))
     if run.closed:
         raise ControlError(f"{run.location} is closed: no acquisition is writing it")
     if run.writer is None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forebay.cli.awaiting import opened_once_made
+from forebay.cli.awaiting import opened_once_made, opened_run
 from forebay.cli.commands.completion import complete_clusters, complete_runs
 from forebay.cli.commands.job_options import (
     AlgorithmArgument,
@@ -150,10 +150,8 @@ def submit(
 
 def _opened(locations: "list[str | Path]", *, wait: bool) -> "list[Run]":
     """Open runs; with `wait`, once they are there."""
-    from forebay import open_run
-
     if not wait:
-        return [open_run(each) for each in locations]
+        return [opened_run(each) for each in locations]
     with stop_on_signals("nothing is submitted") as stop:
         return [opened_once_made(each, stop) for each in locations]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay.cli.awaiting import opened_run
 from forebay.cli.commands.completion import (
     complete_operation_parameters,
     complete_operations,
@@ -81,7 +82,6 @@ def try_operation(
     runs: RunsOption = None,
 ) -> None:
     """Apply OPERATION to one frame of RUN, and draw it before and after."""
-    from forebay import open_run
     from forebay.cli.comparison import draw_comparison
     from forebay.engine.suggestion import nearest
     from forebay.ops.catalogue import operations
@@ -106,7 +106,7 @@ def try_operation(
     ]
     if missing:
         raise OptionError(f"{operation} needs the parameter {missing[0]!r}: give it with -p")
-    opened = open_run(session(context).location(run, runs))
+    opened = opened_run(session(context).location(run, runs))
     total = opened.history.frames
     if frame >= total:
         raise OptionError(f"there is no frame {frame}: {opened.location} has {total} frames")

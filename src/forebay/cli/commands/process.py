@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.awaiting import opened_once_made
+from forebay.cli.awaiting import opened_once_made, opened_run
 from forebay.cli.commands.completion import complete_runs
 from forebay.cli.commands.job_options import AlgorithmArgument, ClusterOption, ParameterOption
 from forebay.cli.errors import OptionError
@@ -69,7 +69,6 @@ def process(
 
     What is done already is not computed again. Ctrl-C lets what is being computed be published.
     """
-    from forebay import open_run
     from forebay import process as compute
     from forebay.engine import REGISTRY
 
@@ -79,7 +78,7 @@ def process(
     given = parameters(parameter or [])
     location = call.location(run, runs)
     with stop_on_signals("what is being computed is still published") as stop:
-        opened = opened_once_made(location, stop) if follow else open_run(location)
+        opened = opened_once_made(location, stop) if follow else opened_run(location)
         folder = call.results_of(opened, run, results, runs)
         entered = call.common_ledger(ledger)
         needed = follow or force or anything_left([opened], chosen, given, folder, entered)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay.cli.awaiting import opened_run
 from forebay.cli.commands.completion import complete_clusters
 from forebay.cli.commands.job_options import (
     AlgorithmArgument,
@@ -171,7 +172,7 @@ def _choose(
     """Return the closed runs that fit, those that still grow, and those that cannot be read."""
     import fnmatch
 
-    from forebay import find_runs, open_run
+    from forebay import find_runs
     from forebay.errors import ForebayError
 
     low, high = (_nanoseconds(each) for each in (since, before))
@@ -182,7 +183,7 @@ def _choose(
         if not fnmatch.fnmatch(str(path.relative_to(folder)), name):
             continue
         try:
-            run = open_run(path)
+            run = opened_run(path)
         except ForebayError as error:
             unreadable.append((path, str(error)))
             continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay.cli.awaiting import log_shown, opened_run
 from forebay.cli.commands.completion import complete_runs
 from forebay.cli.errors import OptionError, VerificationError
 from forebay.cli.output import print_facts, print_json, print_table, progress, seconds, size
@@ -49,14 +50,14 @@ RunArgument = Annotated[
 @app.command("list")
 def list_runs(context: typer.Context, runs: RunsOption = None, as_json: JsonOption = False) -> None:
     """List the runs in the folder of the runs."""
-    from forebay import find_runs, open_run
+    from forebay import find_runs
 
     folder = session(context).runs(runs)
     described = []
     for path in find_runs(folder):
         name = str(path.relative_to(folder))
         try:
-            described.append({"name": name, **_summary(open_run(path))})
+            described.append({"name": name, **_summary(opened_run(path))})
         except ForebayError as error:
             described.append({"name": name, "state": "damaged", "error": str(error)})
     if as_json:
@@ -88,10 +89,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run holds, also while it is being written."""
-    from forebay import find_results, open_run
+    from forebay import find_results
 
     call = session(context)
-    opened = open_run(call.location(run, runs))
+    opened = opened_run(call.location(run, runs))
     described = _description(opened)
     published = [_published(each) for each in find_results(opened, call.results(results))]
     published.sort(key=lambda each: [str(each.get(name, "")) for name in _ORDER_OF_RESULTS])
@@ -114,13 +115,12 @@ def verify(
 
     Ends with code 5 and names the blocks where something is missing or has changed.
     """
-    from forebay import open_run
     from forebay.tiering.caching.in_force import read_through
 
     location = session(context).location(run, runs)
     # What is verified is what lies there, not what is kept near.
     read_through(None)
-    opened = open_run(location)
+    opened = opened_run(location)
     with progress("blocks") as bars:
         task = bars.add_task(f"verifying {opened.name}", total=len(opened.blocks), note="")
         found = opened.verify(on_block=lambda _: bars.advance(task))
@@ -174,7 +174,6 @@ def close(
     In a bucket no lock tells whether it is gone: the run is watched first for as long as a writer
     would take for two blocks, unless --take-over is given.
     """
-    from forebay import open_run
     from forebay.acquisition.service.raw_frames import earlier_raw
 
     location = session(context).location(run, runs)
@@ -182,7 +181,7 @@ def close(
         _end(_taken_over(location, at_once=take_over), location)
         return
     refusal = _end_if_open(location, take_over=take_over)
-    raw = earlier_raw(open_run(location))
+    raw = earlier_raw(opened_run(location))
     if raw is not None and raw.path is not None:
         # The writer may have died between the ends of the two.
         refusal = _end_if_open(raw.path, take_over=take_over) and refusal
@@ -196,7 +195,9 @@ def _end_if_open(location: Path, *, take_over: bool) -> ForebayError | None:
     from forebay.acquisition.errors import RunExistsError
 
     try:
-        _end(RunWriter.resume(location, take_over=take_over), location)
+        with log_shown(location) as read:
+            writer = RunWriter.resume(location, take_over=take_over, on_read=read)
+        _end(writer, location)
     except RunExistsError as error:
         return error
     return None
