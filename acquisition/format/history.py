@@ -1,5 +1,6 @@
 """What the logs of a run say: its blocks, what was dropped, and whether it is closed."""
 
+import contextlib
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -149,6 +150,10 @@ def replay(
     logs = find_logs(objects)
     if since and since.epoch == logs.epochs:
         return _continue(objects, since)
+    if since and since.epoch and not logs.in_rows:
+        # What cannot go on from there is read anew, which tells what is wrong.
+        with contextlib.suppress(RunDamagedError):
+            return _continue_files(logs, since)
     history = _replay_rows(logs) if logs.in_rows else _replay_files(logs, on_read)
     if since and not history.blocks.starts_with(since.blocks):
         raise RunDamagedError(
@@ -164,14 +169,19 @@ def _replay_files(logs: Logs, on_read: OnRead | None) -> History:
     epochs = range(1, logs.epochs + 1)
     progress = _Progress(sum(objects.size(log_key(each)) or 0 for each in epochs), on_read)
     for epoch in epochs:
-        sealed, key = None, log_key(epoch)
-        if epoch < logs.epochs:
-            first = b"".join(objects.read_in_pieces(log_key(epoch + 1), _OPENING_BYTES))
-            sealed = _sealed_bytes(first, where=logs.where(epoch + 1))
+        sealed, key = _sealed_by_next(logs, epoch), log_key(epoch)
         length = (objects.size(key) or 0) if sealed is None else sealed
         pieces = progress.over(objects.read_in_pieces(key, length))
         _replay_next(history, logs, pieces, sealed, epoch)
     return history
+
+
+def _sealed_by_next(logs: Logs, epoch: int) -> int | None:
+    """Return the length at which the next writer sealed a log; None where there is none."""
+    if epoch == logs.epochs:
+        return None
+    first = b"".join(logs.objects.read_in_pieces(log_key(epoch + 1), _OPENING_BYTES))
+    return _sealed_bytes(first, where=logs.where(epoch + 1))
 
 
 class _Progress:
@@ -219,6 +229,20 @@ def _continue(objects: Objects, since: History) -> History:
     added = objects.read_from(key, since.log_bytes)
     _replay_log(history, [added], None, where=objects.where(key))
     history.log_bytes += since.log_bytes
+    return history
+
+
+def _continue_files(logs: Logs, since: History) -> History:
+    """Read on where other writers have come: nobody reads a log of weeks again for that."""
+    history = replace(since, blocks=since.blocks.onward(), notes=since.notes.onward())
+    for epoch in range(since.epoch, logs.epochs + 1):
+        start = since.log_bytes if epoch == since.epoch else 0
+        sealed = _sealed_by_next(logs, epoch)
+        added = logs.objects.read_from(log_key(epoch), start)
+        if sealed is not None:
+            added, sealed = added[: max(0, sealed - start)], sealed - start
+        _replay_next(history, logs, [added], sealed, epoch)
+        history.log_bytes += start
     return history
 
 

@@ -10,6 +10,7 @@ from tests.acquisition.run.long_run import append, blocks_made, long_run
 
 from forebay.acquisition import Extent, Run, RunWriter, open_run
 from forebay.acquisition.format.block_row import BlockRow
+from forebay.acquisition.format.logs import log_key
 from forebay.acquisition.format.record import Block, decode_line
 
 BLOCKS = 400
@@ -84,19 +85,46 @@ def test_what_is_added_to_the_blocks_of_a_run_is_not_added_to_the_run(run: Run) 
     assert run.history.frames == 2 * BLOCKS
 
 
-def test_a_writer_that_takes_over_reads_the_log_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The recording waits for that."""
-    path = long_run(tmp_path / "run", BLOCKS)
-    read = []
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Lines of logs that are read."""
+    lines: list[bytes] = []
 
     def counted(line: bytes, **options: Any) -> Any:
-        read.append(line)
+        lines.append(line)
         return decode_line(line, **options)
 
     monkeypatch.setattr("forebay.acquisition.format.history.decode_line", counted)
+    return lines
+
+
+def test_a_writer_that_takes_over_reads_the_log_once(tmp_path: Path, read: list[bytes]) -> None:
+    """The recording waits for that."""
+    path = long_run(tmp_path / "run", BLOCKS)
+    read.clear()
     with RunWriter.resume(path) as writer:
         assert BLOCKS < len(read) < BLOCKS + 20
         append(writer, range(BLOCKS, BLOCKS + 1))
     assert open_run(path).history.frames == BLOCKS + 1
+
+
+def test_who_follows_a_run_reads_on_where_other_writers_have_come(
+    tmp_path: Path, read: list[bytes]
+) -> None:
+    """What the earlier one had added meanwhile is there too, and what it left behind that is not."""
+    path = long_run(tmp_path / "run", BLOCKS)
+    writer = RunWriter.resume(path)
+    seen = open_run(path)
+    append(writer, range(BLOCKS, BLOCKS + 1))
+    writer.abandon()
+    with (path / log_key(3)).open("ab") as log:
+        log.write(b"torn")
+    for counter in (BLOCKS + 1, BLOCKS + 2):
+        writer = RunWriter.resume(path)
+        append(writer, range(counter, counter + 1))
+        writer.abandon()
+    read.clear()
+    latest = seen.refresh()
+    assert len(read) < 20
+    assert latest.history == open_run(path).history
+    assert len(latest.blocks) == BLOCKS + 3
