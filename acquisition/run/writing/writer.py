@@ -150,7 +150,7 @@ class RunWriter:
             Whether to take the run from a writer that is still there and cannot be stopped: what
             it commits from then on is void, and it ends with `RunTakenOverError`.
         clock, on_read
-            Source of the times in the log; what is told how far it is read, as for `open_run`.
+            Source of times in the log; what is told how far it is read, as for `open_run`.
 
         Raises
         ------
@@ -167,8 +167,7 @@ class RunWriter:
         --------
         >>> import tempfile, numpy as np
         >>> from forebay.acquisition import Frame, Geometry, RunWriter, open_run
-        >>> geometry = Geometry(("y", "x"), (4, 6), np.dtype("uint16"))
-        >>> pixels = np.zeros((4, 6), "uint16")
+        >>> geometry, pixels = Geometry(("y", "x"), (4, 6), np.dtype("u2")), np.zeros((4, 6), "u2")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     killed = RunWriter.create(f"{folder}/sample", geometry, frames_per_block=1)
         ...     _ = killed.append(Frame(0, 0, pixels))
@@ -179,8 +178,7 @@ class RunWriter:
         ...     run.frames.shape, [(each.first, each.last) for each in run.dropped]
         ((2, 4, 6), [(1, 2)])
         """
-        path = run_folder(path)
-        known = open_run(path, on_read=on_read)
+        known = open_run(path := run_folder(path), on_read=on_read)
         memory = _room_for_block(known.layout.geometry, known.layout.frames_per_block)
         again = resume_run(path, known=known, take_over=take_over, clock=clock)
         writer = cls(path, again, memory)
